@@ -1,0 +1,94 @@
+"""A batch: what a source hands to the kernels, as views, never as copies of the whole.
+
+A batch is valid until the next one is asked for: a source may reuse its buffers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["KIND_OF_DTYPE", "Batch", "Columns", "Kind", "Matrix", "Predictions"]
+
+Kind = Literal["float16", "bfloat16", "float32", "float64"]
+
+#: NumPy dtype (native byte order) -> the kind of number in it. bfloat16 has no NumPy dtype: it travels as uint16.
+KIND_OF_DTYPE: dict[str, Kind] = {"float16": "float16", "float32": "float32", "float64": "float64", "bfloat16": "bfloat16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """n rows of C scores, row by row.
+
+    ``values`` has shape (n, C), native byte order, and unit stride along the classes (rows may be
+    further apart than C). The two 16-bit kinds are carried as uint16 bit patterns.
+    """
+
+    values: NDArray[Any]
+    kind: Kind
+
+    @property
+    def num_rows(self) -> int:
+        return int(self.values.shape[0])
+
+    @property
+    def num_classes(self) -> int:
+        return int(self.values.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """n rows of C scores, one contiguous array of n a class, all of one kind."""
+
+    columns: tuple[NDArray[Any], ...]
+    kind: Kind
+
+    @property
+    def num_rows(self) -> int:
+        return int(self.columns[0].shape[0])
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.columns)
+
+
+Predictions = Matrix | Columns
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some consecutive rows of a source.
+
+    Attributes:
+        predictions: the scores, (n, C); binary tasks have C = 1.
+        target: (n,) class indices of any integer type or bool; or a dense (n, C) matrix (soft,
+            one-hot or multilabel targets) of bool, any integer or float type, unit stride along
+            the classes; binary: (n,) of bool, integer or float type.
+        weight: (n,) float64 sample weights, or None.
+        status: (n,) uint8 `Status` of rows the source already knows to be unscorable, or None when
+            there are none. Predictions and targets of such rows hold any value.
+        mask: (n, C) bool, True where an element counts (multilabel), or None.
+        extra: columns that ride along, by name: groups, clusters, kept columns (Arrow arrays).
+        path: name of the source, for messages.
+        first_row: the number of the first row within that source, from 0.
+        first_id: the number of the first row within the whole data set, from 0.
+    """
+
+    predictions: Predictions
+    target: NDArray[Any]
+    weight: NDArray[np.float64] | None = None
+    status: NDArray[np.uint8] | None = None
+    mask: NDArray[np.bool_] | None = None
+    extra: dict[str, Any] | None = None
+    path: str = "<array>"
+    first_row: int = 0
+    first_id: int = 0
+
+    @property
+    def num_rows(self) -> int:
+        return self.predictions.num_rows

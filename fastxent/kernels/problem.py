@@ -1,0 +1,75 @@
+"""What every row kernel is called with: ``rows(p, lo, n, card, work)``.
+
+A row kernel scores rows lo .. lo + n (n <= BLOCK) of the problem ``p`` into columns 0 .. n of the
+scorecard. Predictions, targets and masks are addresses, so that one compilation serves every
+container, read-only memory maps included; whoever builds a Problem keeps the memory alive. What
+decides the machine code (the kinds of numbers, what is asked) is fixed by the factory that makes
+the kernel; what does not stands here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastxent.kernels.simd import LANES
+
+__all__ = ["SIZE", "TILE", "Problem", "Work", "new_work"]
+
+#: Rows of a tile: kernels that have one row a lane take this many at a time.
+TILE = 16
+
+#: Bytes of one number in memory, for every kind of prediction and target. Bool is read as "uint8".
+SIZE = {
+    "float16": 2, "bfloat16": 2, "float32": 4, "float64": 8,
+    "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8, "uint64": 8,
+}  # fmt: skip
+
+
+class Problem(NamedTuple):
+    """Predictions, targets and the options that do not change the machine code.
+
+    ``scores``: address of row 0, ``stride`` bytes from row to row; or, for one array a class, the
+    address of a table of C addresses (stride 0). ``target``: address of row 0's label or of its
+    dense row, ``target_stride`` bytes from row to row. ``mask``: address of a bool matrix, or 0.
+    ``clip`` < 0 means none. Empty arrays mean "none" for the weights.
+    """
+
+    scores: int
+    stride: int
+    classes: int
+    target: int
+    target_stride: int
+    mask: int
+    mask_stride: int
+    has_ignore: bool
+    ignore: int
+    smoothing: float
+    clip: float
+    normalize: bool
+    gamma: float
+    class_weight: NDArray[np.float64]
+    pos_weight: NDArray[np.float64]
+
+
+class Work(NamedTuple):
+    """Scratch of one thread, for problems of up to C classes.
+
+    ``row``: C float64. ``lanes``: vectors of TILE float64, 2 * LANES + 8 of them. ``labels``: TILE
+    int32. ``table``: addresses of the C rows of ``tile``, in which TILE rows stand class by class.
+    """
+
+    row: NDArray[np.float64]
+    lanes: NDArray[np.float64]
+    labels: NDArray[np.int32]
+    table: NDArray[np.int64]
+    tile: NDArray[np.float64]
+
+
+def new_work(classes: int, size: int) -> Work:
+    """Scratch for rows of ``classes`` numbers of ``size`` bytes."""
+    tile = np.zeros(classes * TILE)
+    table = tile.ctypes.data + np.arange(classes, dtype=np.int64) * (TILE * size)
+    return Work(np.zeros(classes), np.zeros((2 * LANES + 8) * TILE), np.zeros(TILE, np.int32), table, tile)

@@ -1,0 +1,190 @@
+"""Arrays in memory, or anything that slices like one, as a source.
+
+Whatever is not fit for the kernels as it stands (byte order, strides, integers) is converted block by block
+while it is read; an array is never copied as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastxent.batch import Batch
+from fastxent.errors import UsageError
+from fastxent.sources import blocks
+from fastxent.sources.source import Source, Split, Task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["ArraySource", "as_array"]
+
+SPLIT_BYTES = 4 << 20
+
+
+def as_array(value: Any, name: str) -> tuple[Any, str | None]:
+    """``value`` as a NumPy array, without a copy where that is possible, and what its 16-bit patterns are.
+
+    Understood: NumPy, ``__array__``, ``__dlpack__`` (torch, JAX, ...) and nested sequences. Objects with
+    ``shape``, ``dtype`` and ``obj[a:b]`` but no buffer of their own (zarr, h5py) are handed back as they are.
+    """
+    if isinstance(value, np.ndarray):
+        return value, None
+    module = type(value).__module__.partition(".")[0]
+    if module == "torch":
+        return _from_torch(value, name)
+    if module in ("zarr", "h5py"):
+        return value, None
+    try:
+        if not hasattr(value, "__array__"):
+            if hasattr(value, "__dlpack__"):
+                return np.from_dlpack(value), None
+            if all(hasattr(value, attribute) for attribute in ("shape", "dtype", "__getitem__")):
+                return value, None
+        return np.asarray(value), None
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        raise UsageError(f"{name} cannot be read as an array: {error}") from error
+
+
+def _from_torch(tensor: Any, name: str) -> tuple[NDArray[Any], str | None]:
+    if tensor.device.type != "cpu":
+        raise UsageError(f"{name} is on device {tensor.device}; move it to memory first: tensor.cpu()")
+    tensor = tensor.detach()
+    if str(tensor.dtype) == "torch.bfloat16":
+        import torch  # it is there: the tensor is one of its
+
+        return tensor.view(torch.int16).numpy().view(np.uint16), "bfloat16"
+    return tensor.numpy(), None
+
+
+class ArraySource(Source):
+    """Predictions and targets that are arrays: NumPy, memory maps, tensors, or sliceable objects.
+
+    Args:
+        predictions: (n, C) scores, or (n,) for a binary task.
+        target: (n,) class indices, labels or binary targets, or dense (n, C) targets.
+        weight: (n,) sample weights.
+        mask: (n, C) bool, which elements of a multilabel task count.
+        task: what one row is.
+        class_names: the classes in the order of the scores; labels that are text are looked up here.
+        dtype: what 16-bit patterns are ("float16", "bfloat16"), where the array does not say it.
+        extra: arrays of n that ride along, by name.
+        path: name of the source, for messages.
+        split_bytes: how many bytes of predictions make a split.
+    """
+
+    def __init__(
+        self,
+        predictions: Any,
+        target: Any,
+        *,
+        weight: Any = None,
+        mask: Any = None,
+        task: Task = "multiclass",
+        class_names: Sequence[str] | None = None,
+        dtype: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        path: str = "<array>",
+        split_bytes: int = SPLIT_BYTES,
+    ) -> None:
+        self._predictions, found = as_array(predictions, "predictions")
+        self._dtype = found or dtype
+        self._target = as_array(target, "target")[0]
+        self._weight = None if weight is None else as_array(weight, "weight")[0]
+        self._mask = None if mask is None else as_array(mask, "mask")[0]
+        self._extra = {name: as_array(values, name)[0] for name, values in (extra or {}).items()}
+        self._task: Task = task
+        self.class_names = None if class_names is None else tuple(class_names)
+        self.paths = (path,)
+        self._path = path
+        self.num_rows, self.num_classes = self._check_predictions()
+        self._check_rest()
+        self._splits = self._plan(split_bytes)
+
+    def splits(self) -> Sequence[Split]:
+        """Ranges of rows of about ``split_bytes`` each."""
+        return self._splits
+
+    def read(self, split: Split) -> Iterator[Batch]:
+        """The rows of ``split`` as one batch."""
+        lo, hi = split.lo, split.hi
+        target, status = self._read_target(lo, hi)
+        extra = None
+        if self._extra:
+            import pyarrow as pa
+
+            extra = {name: pa.array(np.asarray(values[lo:hi])) for name, values in self._extra.items()}
+        yield Batch(
+            predictions=blocks.as_predictions(np.asarray(self._predictions[lo:hi]), self._dtype),
+            target=target,
+            weight=None if self._weight is None else blocks.as_weight(np.asarray(self._weight[lo:hi])),
+            status=status,
+            mask=None if self._mask is None else blocks.as_mask(np.asarray(self._mask[lo:hi])),
+            extra=extra,
+            path=self._path,
+            first_row=split.first_row,
+            first_id=split.first_id,
+        )
+
+    def _plan(self, split_bytes: int) -> list[Split]:
+        width = self.num_classes * np.dtype(self._predictions.dtype).itemsize
+        step = max(1, split_bytes // max(1, width))
+        return [
+            Split(i, self._path, lo, hi := min(lo + step, self.num_rows), lo, lo, hi - lo, (hi - lo) * width)
+            for i, lo in enumerate(range(0, self.num_rows, step))
+        ]
+
+    def _check_predictions(self) -> tuple[int, int]:
+        shape = tuple(self._predictions.shape)
+        blocks.kind_of(np.dtype(self._predictions.dtype), self._dtype)
+        if self._task == "binary":
+            if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
+                return int(shape[0]), 1
+            hint = "; two columns are task='multiclass', or pass the second column" if shape[1:] == (2,) else ""
+            raise UsageError(f"predictions of a binary task must have shape (n,), got {shape}{hint}")
+        if len(shape) != 2:
+            hint = "; one score a row is task='binary'" if len(shape) == 1 else ""
+            raise UsageError(f"predictions must have shape (n, classes), got {shape}{hint}")
+        if shape[1] == 0:
+            raise UsageError(f"predictions have no classes: their shape is {shape}")
+        return int(shape[0]), int(shape[1])
+
+    def _check_rest(self) -> None:
+        rows, full = (self.num_rows,), (self.num_rows, self.num_classes)
+        shape = tuple(self._target.shape)
+        if self._task == "binary" and shape == (self.num_rows, 1):
+            shape = rows
+        wanted = {"multiclass": (rows, full), "binary": (rows,), "multilabel": (full,)}[self._task]
+        if shape not in wanted:
+            raise UsageError(f"target must have shape {' or '.join(map(str, wanted))} beside predictions, got {shape}")
+        for name, array, expected in [("weight", self._weight, rows), ("mask", self._mask, full)]:
+            if array is not None and tuple(array.shape) != expected:
+                raise UsageError(f"{name} must have shape {expected}, got {tuple(array.shape)}")
+        for name, array in self._extra.items():
+            if len(array) != self.num_rows:
+                raise UsageError(f"{name} must have {self.num_rows} rows like the predictions, got {len(array)}")
+        names = self.class_names
+        if names is not None and len(names) != max(self.num_classes, 2 if self._task == "binary" else 1):
+            raise UsageError(f"class_names has {len(names)} names, the predictions have {self.num_classes} classes")
+        if _is_text(np.dtype(self._target.dtype)) and names is None:
+            raise UsageError("target holds labels that are text; pass class_names in the order of the scores")
+        blocks.check_target_dtype(np.dtype(self._target.dtype))
+
+    def _read_target(self, lo: int, hi: int) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+        block = np.asarray(self._target[lo:hi])
+        if self._task == "binary" and block.ndim == 2:
+            block = block[:, 0]
+        if _is_text(block.dtype):
+            index = {name: i for i, name in enumerate(self.class_names or ())}
+            return blocks.lookup_labels(block, index)
+        if block.ndim == 2:
+            return blocks.as_dense_target(block), None
+        if block.dtype.kind == "f" and self._task == "multiclass":
+            return blocks.whole_numbers(block)
+        return blocks.as_target(block), None
+
+
+def _is_text(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "OUST"

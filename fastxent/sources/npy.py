@@ -1,0 +1,77 @@
+"""``.npy`` files as memory-mapped arrays, read front to back.
+
+The map is made here rather than by ``np.load(mmap_mode=...)``, which gives the kernel no hint and maps files
+that are shorter than their header says (touching the missing part kills the process). Pickles are never read.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastxent.errors import SourceError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["map_bytes", "open_npy"]
+
+
+def open_npy(path: str) -> NDArray[Any]:
+    """The array in the ``.npy`` file at ``path``, as a read-only view of the mapped file.
+
+    Raises:
+        SourceError: the file is missing, damaged, cut short, or holds Python objects.
+    """
+    try:
+        with open(path, "rb") as file:
+            shape, fortran, dtype, offset = _header(file, path)
+            size = os.fstat(file.fileno()).st_size
+            count = _count(shape, path)
+            if dtype.hasobject:
+                raise SourceError("holds Python objects (a pickle), which are never loaded; save numbers", path=path)
+            if size - offset < count * dtype.itemsize:
+                raise SourceError(
+                    f"the header promises {offset + count * dtype.itemsize:,} bytes (shape {shape}, {dtype}), "
+                    f"the file has {size:,}: it is cut short; write or copy it again",
+                    path=path,
+                )
+            if count == 0:
+                return np.empty(shape, dtype)
+            data = map_bytes(file)
+    except OSError as error:
+        raise SourceError(f"cannot be opened: {error.strerror or error}", path=path) from error
+    flat = np.frombuffer(data, dtype=dtype, count=count, offset=offset)
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def map_bytes(file: IO[bytes]) -> mmap.mmap:
+    """The whole file, mapped read-only, with the hint that it will be read in order."""
+    data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if hasattr(mmap, "MADV_SEQUENTIAL"):
+        data.madvise(mmap.MADV_SEQUENTIAL)
+    return data
+
+
+def _header(file: IO[bytes], path: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    try:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+        if read is None:
+            raise ValueError(f"unknown version {version}")
+        shape, fortran, dtype = read(file)
+    except (ValueError, SyntaxError, TypeError, UnicodeError, EOFError) as error:
+        raise SourceError(f"is not a readable .npy file: {error}", path=path) from error
+    return shape, bool(fortran), dtype, file.tell()
+
+
+def _count(shape: tuple[int, ...], path: str) -> int:
+    count = 1
+    for length in shape:
+        if not isinstance(length, int) or length < 0:
+            raise SourceError(f"the header gives an impossible shape {shape}", path=path)
+        count *= length
+    return count

@@ -1,0 +1,80 @@
+"""What a source is: something that can be cut into splits, each of which is read as batches."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from fastxent.batch import Batch
+
+__all__ = ["Selection", "Source", "Split", "Task"]
+
+Task = Literal["multiclass", "binary", "multilabel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which columns of a table are read, and as what.
+
+    Attributes:
+        predictions: names or globs of the columns that hold the scores. One name may be a list,
+            packed binary, struct or tensor column; several are one column a class, in this order.
+        target: name of the column with the targets.
+        task: what one row is.
+        weight: name of the column with sample weights.
+        mask: name of the column (list of bool) that says which labels of a multilabel row count.
+        extra: names of columns that ride along (groups, clusters, kept columns).
+        class_names: the classes in the order of the scores; labels that are strings are looked up
+            here. None: taken from the file's metadata or the columns' names where these say it.
+        dtype: kind of number inside binary columns and uint16 columns ("float16", "bfloat16", ...).
+    """
+
+    predictions: tuple[str, ...]
+    target: str
+    task: Task = "multiclass"
+    weight: str | None = None
+    mask: str | None = None
+    extra: tuple[str, ...] = ()
+    class_names: tuple[str, ...] | None = None
+    dtype: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A piece of a source that one worker reads on its own: whole row groups, or a range of rows.
+
+    ``lo`` and ``hi`` count row groups (Parquet) or rows (arrays); ``first_row`` counts within
+    ``path`` and ``first_id`` within the whole source. Two plans of the same data give the same splits.
+    """
+
+    id: int
+    path: str
+    lo: int
+    hi: int
+    first_row: int
+    first_id: int
+    num_rows: int
+    nbytes: int
+
+
+class Source(ABC):
+    """Rows that can be planned and read. Opened sources are cheap to hold and safe to read from several threads."""
+
+    #: number of scores a row (1 for binary)
+    num_classes: int
+    #: total rows
+    num_rows: int
+    #: names of the classes in the order of the scores, where known
+    class_names: tuple[str, ...] | None = None
+    #: which paths were read, for reports
+    paths: tuple[str, ...] = ()
+
+    @abstractmethod
+    def splits(self) -> Sequence[Split]:
+        """The plan: splits in order, which together hold every row once."""
+
+    @abstractmethod
+    def read(self, split: Split) -> Iterator[Batch]:
+        """The batches of one split, in order. A batch is valid until the next one is asked for."""
