@@ -25,7 +25,7 @@ import numba
 from numba import njit
 from numba.core.caching import FunctionCache
 
-__all__ = ["cache_folder", "kernel", "source_digest"]
+__all__ = ["cache_folder", "is_cold", "kernel", "source_digest"]
 
 _HERE = Path(__file__).parent
 
@@ -57,6 +57,12 @@ def cache_folder() -> str | None:
             continue
         return path
     return None
+
+
+def is_cold() -> bool:
+    """Whether nothing has been compiled and kept yet."""
+    folder = cache_folder()
+    return folder is None or not any(name.endswith(".nbc") for name in os.listdir(folder))
 
 
 class _Locator:

@@ -25,9 +25,10 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 _intrinsic: Any = intrinsic(prefer_literal=True)
 
 __all__ = [
-    "LANES", "Vector", "as_bits", "as_float", "as_ones", "fetch", "first_lane", "fma", "halving_sum", "lane_max",
-    "lane_min", "lane_numbers", "load", "load_first", "load_scalar", "maximum", "minimum", "move", "narrow", "select",
-    "shift_left", "shift_right", "splat", "splat_f32", "splat_i32", "splat_i64", "store", "widen",
+    "LANES", "Vector", "any_lane", "as_bits", "as_float", "as_ones", "fetch", "fill", "first_lane", "fma",
+    "halving_sum", "lane_max", "lane_min", "lane_numbers", "load", "load_first", "load_scalar", "load_whole", "maximum",
+    "minimum", "move", "narrow", "select", "shift_left", "shift_right", "splat", "splat_f32", "splat_i32", "splat_i64",
+    "store", "store_bytes", "widen",
 ]
 
 #: Lanes of a partial sum over classes. Part of the definition of a loss, see docs/design.md.
@@ -174,6 +175,16 @@ splat_i64 = _splat(types.int64)
 
 
 @_intrinsic
+def fill(typingctx: Any, value: Any, like: Any) -> Any:
+    """``fill(value, like)``: the value in every lane of a vector of the type of ``like``."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _spread(builder, args[0], like)
+
+    return signature(like, like.element, like), build
+
+
+@_intrinsic
 def lane_numbers(typingctx: Any, lanes: Any) -> Any:
     """``lane_numbers(n)``: the int32 vector 0, 1, ..., n - 1."""
     vector = Vector(types.int32, lanes.literal_value)
@@ -314,6 +325,35 @@ def load_scalar(typingctx: Any, address: Any, kind: Any) -> Any:
         return (builder.zext if name[0] == "u" else builder.sext)(raw, ir.IntType(64))
 
     return signature(types.int64, types.int64, kind), build_int
+
+
+@_intrinsic
+def load_whole(typingctx: Any, address: Any, kind: Any, lanes: Any) -> Any:
+    """``load_whole(address, kind, lanes)``: consecutive integers ("int8" ... "uint64") as int64 lanes."""
+    name = kind.literal_value
+    vector = Vector(types.int64, lanes.literal_value)
+    memory = ir.VectorType(ir.IntType(_INTEGERS[name]), vector.lanes)
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        raw = builder.load(_pointer(builder, args[0]), align=1, typ=memory)
+        if _INTEGERS[name] == 64:
+            return raw
+        return (builder.zext if name[0] == "u" else builder.sext)(raw, _llvm(vector))
+
+    return signature(vector, types.int64, kind, lanes), build
+
+
+@_intrinsic
+def store_bytes(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """``store_bytes(array, index, vector)``: write the low byte of every integer lane to ``array[index:index + lanes]``."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        raw = builder.trunc(args[2], ir.VectorType(ir.IntType(8), value.lanes))
+        builder.store(raw, builder.bitcast(builder.gep(data, [args[1]]), raw.type.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return signature(types.none, array, types.int64, value), build
 
 
 @_intrinsic
@@ -549,3 +589,14 @@ def first_lane(typingctx: Any, mask: Any) -> Any:
         return builder.cttz(stop, ir.Constant(ir.IntType(1), 0))
 
     return signature(types.int64, mask), build
+
+
+@_intrinsic
+def any_lane(typingctx: Any, mask: Any) -> Any:
+    """Whether some lane of a mask holds."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        bits = builder.bitcast(args[0], ir.IntType(mask.lanes))
+        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+
+    return signature(types.boolean, mask), build

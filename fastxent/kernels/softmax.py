@@ -194,9 +194,9 @@ def finish(real, whole, n, full):
 
 
 @kernel(inline="always")
-def read_label(p, index, kind, size):
+def read_label(p, index, kind):
     """The label and its status; an ignored or impossible label comes back as class 0."""
-    t = load_scalar(p.target + index * size, kind)
+    t = load_scalar(p.target + index * p.target_stride, kind)
     if p.has_ignore and t == p.ignore:
         return np.int64(0), sc.IGNORED
     if t < 0 or t >= p.classes:
@@ -208,7 +208,6 @@ def read_label(p, index, kind, size):
 def along(kind: str, label: str, full: bool) -> Any:
     """The row kernel with the lanes within a row, for many classes; ``full`` asks for more than the loss."""
     size = SIZE[kind]
-    label_size = SIZE[label]
     narrow_kind = kind != "float64"
 
     @kernel(variant=f"{kind}-{full}", inline="always")
@@ -287,7 +286,7 @@ def along(kind: str, label: str, full: bool) -> Any:
         rough = 0
         for i in range(n):
             row = p.scores + (lo + i) * p.stride
-            t, fate = read_label(p, lo + i, label, label_size)
+            t, fate = read_label(p, lo + i, label)
             z_t = load_scalar(row + t * size, kind)
             s, q, rank, top = sums(row, p.classes, t, z_t)
             # z_t = +inf gives S = 0 and z_t = -inf a steep row; NaN fails every comparison.
@@ -316,7 +315,6 @@ def along(kind: str, label: str, full: bool) -> Any:
 def across(kind: str, label: str, full: bool, columns: bool) -> Any:
     """The row kernel with one row a lane, for few classes, or (``columns``) for one array a class."""
     size = SIZE[kind]
-    label_size = SIZE[label]
     narrow_kind = kind != "float64"
 
     @kernel(variant=f"{kind}-{full}")
@@ -395,7 +393,7 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
             count = min(TILE, n - i)
             for r in range(TILE):
                 index = lo + i + min(r, count - 1)
-                t, fate = read_label(p, index, label, label_size)
+                t, fate = read_label(p, index, label)
                 z = load_scalar(at(p, index, t), kind)
                 work.labels[r] = t
                 work.lanes[Z_T + r] = z

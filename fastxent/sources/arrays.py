@@ -101,6 +101,7 @@ class ArraySource(Source):
         self._path = path
         self.num_rows, self.num_classes = self._check_predictions()
         self._check_rest()
+        self.dense_target = task != "binary" and len(self._target.shape) == 2
         self._splits = self._plan(split_bytes)
 
     def splits(self) -> Sequence[Split]:

@@ -52,7 +52,7 @@ def kind_of(dtype: np.dtype[Any], named: str | None = None) -> Kind | None:
 
 
 def as_predictions(block: NDArray[Any], dtype: str | None = None) -> Predictions:
-    """(n, C) or (n,) scores of any numeric dtype, order and byte order -> `Matrix` or `Columns`, as views where possible."""
+    """(n, C) or (n,) scores of any numeric dtype and order -> `Matrix` or `Columns`, as views where possible."""
     if block.ndim == 1:
         block = block[:, None]
     kind = kind_of(block.dtype, dtype)

@@ -117,7 +117,8 @@ def _named(array: Any, class_names: tuple[str, ...] | None) -> _Decoded:
             array = array.cast(pa.large_string())
         array = pc.dictionary_encode(array)
     index = {name: i for i, name in enumerate(class_names)}
-    known = np.array([index.get(label, -1) if label is not None else -2 for label in array.dictionary.to_pylist()] + [-2])
+    words = [*array.dictionary.to_pylist(), None]
+    known = np.array([-2 if word is None else index.get(word, -1) for word in words])
     codes = array.indices.fill_null(len(known) - 1) if array.indices.null_count else array.indices
     labels = known[codes.to_numpy(zero_copy_only=False).astype(np.int64)]
     status = np.where(labels >= 0, 0, np.where(labels == -1, Status.UNKNOWN_LABEL, Status.NULL_TARGET)).astype(np.uint8)

@@ -90,7 +90,7 @@ def decode_predictions(columns: Sequence[Any], num_classes: int, dtype: str | No
 
 
 def decode_matrix(array: Any, num_classes: int, dtype: str | None = None) -> Decoded:
-    """One column of lists, packed bytes or vectors -> an (n, num_classes) `Matrix` and the status."""
+    """One column of lists, packed bytes or vectors -> an (n, num_classes) `Matrix`, and the status."""
     array = plain(array)
     runs = _runs(array, dtype)
     view = _constant_stride(runs, num_classes)
@@ -131,8 +131,7 @@ def _from_columns(arrays: Sequence[Any], num_classes: int, dtype: str | None) ->
 
 
 def _from_struct(array: Any, num_classes: int, dtype: str | None) -> Decoded:
-    decoded = _from_columns(array.flatten(), num_classes, dtype)  # flatten() passes the struct's nulls on
-    return decoded
+    return _from_columns([plain(child) for child in array.flatten()], num_classes, dtype)  # nulls are passed on
 
 
 def _same_kind(parts: list[Numbers]) -> list[Numbers]:
@@ -154,11 +153,19 @@ def _runs(array: Any, dtype: str | None) -> _Runs:
     if is_vector(array.type):
         return _vector_runs(array)
     if is_list(array.type):
-        starts, lengths, child = _extents(array)
-        return _Runs(numbers(plain(child), dtype), starts, lengths, validity(array))
+        return _list_runs(array, dtype)
     if is_binary(array.type):
         return _binary_runs(array, dtype)
     raise SourceError(f"holds {array.type}; scores are lists, packed binary, structs of numbers, or one column a class")
+
+
+def _list_runs(array: Any, dtype: str | None) -> _Runs:
+    """Only the part of the child that the rows point into is looked at: ``array`` may be a slice of a large one."""
+    starts, lengths, child = _extents(array)
+    used = lengths > 0
+    lo = int(starts[used].min()) if used.any() else 0
+    hi = int((starts + lengths)[used].max()) if used.any() else 0
+    return _Runs(numbers(plain(child.slice(lo, hi - lo)), dtype), starts - lo, lengths, validity(array))
 
 
 def _extents(array: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], Any]:
@@ -220,8 +227,8 @@ def _vector_sizes(array: Any) -> NDArray[np.int64]:
 
 def _vector_runs(array: Any) -> _Runs:
     """Spark's vectors: dense ones hold their values, sparse ones (type 0) are scattered into zeros."""
-    starts, lengths, child = _extents(array.field("values"))
-    flat, valid = numbers(plain(child)), validity(array)
+    flat, starts, lengths, _ = _list_runs(array.field("values"), None)
+    valid = validity(array)
     form = array.field("type").fill_null(1).to_numpy(zero_copy_only=False)
     if not (form == 0).any():
         return _Runs(flat, starts, lengths, valid)

@@ -63,7 +63,7 @@ def _header(file: IO[bytes], path: str) -> tuple[tuple[int, ...], bool, np.dtype
         if read is None:
             raise ValueError(f"unknown version {version}")
         shape, fortran, dtype = read(file)
-    except (ValueError, SyntaxError, TypeError, UnicodeError, EOFError) as error:
+    except Exception as error:  # NumPy parses the header with ast and tokenize, which raise many things
         raise SourceError(f"is not a readable .npy file: {error}", path=path) from error
     return shape, bool(fortran), dtype, file.tell()
 

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["ITEM_BYTES", "Numbers", "is_number", "numbers", "plain", "raw_numbers", "validity"]
 
 ITEM_BYTES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
-_CARRIER: dict[str, type[Any]] = {"float16": np.uint16, "bfloat16": np.uint16, "float32": np.float32, "float64": np.float64}
+_CARRIER: dict[str, type[Any]] = {
+    "float16": np.uint16,
+    "bfloat16": np.uint16,
+    "float32": np.float32,
+    "float64": np.float64,
+}
 
 
 class Numbers(NamedTuple):
@@ -52,10 +57,8 @@ def validity(array: Any) -> NDArray[np.bool_] | None:
 
 def is_number(kind: Any) -> bool:
     """Whether an Arrow type holds plain numbers (nulls only count as well: there is nothing in it)."""
-    test = pa.types
-    return bool(
-        test.is_floating(kind) or test.is_integer(kind) or test.is_boolean(kind) or test.is_decimal(kind) or test.is_null(kind)
-    )
+    tests = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
+    return any(test(kind) for test in tests)
 
 
 def numbers(array: Any, dtype: str | None = None) -> Numbers:

@@ -68,6 +68,8 @@ class Source(ABC):
     num_rows: int
     #: names of the classes in the order of the scores, where known
     class_names: tuple[str, ...] | None = None
+    #: whether targets are (n, C) matrices (distributions, multilabel) rather than one label a row
+    dense_target: bool = False
     #: which paths were read, for reports
     paths: tuple[str, ...] = ()
 

@@ -1,0 +1,101 @@
+"""A job: one row kernel, block after block over a range of rows, its scores folded into tallies.
+
+This is where the two stages meet. The row kernel is a parameter of the factory, so a new loss or a
+new statistic needs no change here.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastxent.kernels import scorecard as sc
+from fastxent.kernels.compile import kernel
+from fastxent.kernels.scorecard import BLOCK
+from fastxent.kernels.tally import absorb, settle
+
+__all__ = ["Outputs", "Rows", "job", "no_outputs"]
+
+
+class Rows(NamedTuple):
+    """What comes along with the predictions: sample weights, and statuses the source knew; or empty arrays."""
+
+    weight: NDArray[np.float64]
+    fate: NDArray[np.uint8]
+
+
+class Outputs(NamedTuple):
+    """Where per-row results go, from the row number of the batch; an array without cells is not wanted."""
+
+    loss: NDArray[np.float64]
+    p_target: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    predicted: NDArray[np.int32]
+    rank: NDArray[np.int32]
+    status: NDArray[np.uint8]
+
+
+def no_outputs() -> Outputs:
+    """Outputs that want nothing."""
+    real, whole = np.zeros(0), np.zeros(0, np.int32)
+    return Outputs(real, real, real, whole, whole, np.zeros(0, np.uint8))
+
+
+@kernel()
+def _write(card, n, at, out):
+    for i in range(n):
+        fine = card.status[i] == sc.SCORED
+        if out.loss.size > 0:
+            out.loss[at + i] = card.real[sc.LOSS, i]
+        if out.p_target.size > 0:
+            out.p_target[at + i] = card.real[sc.P_TARGET, i] if fine else np.nan
+            out.confidence[at + i] = card.real[sc.CONFIDENCE, i] if fine else np.nan
+            out.predicted[at + i] = card.whole[sc.PREDICTED, i]
+            out.rank[at + i] = card.whole[sc.RANK, i]
+        if out.status.size > 0:
+            out.status[at + i] = card.status[i]
+
+
+@kernel()
+def _weigh(card, n, weight):
+    """Multiply in the sample weights: WEIGHT becomes the row's weight, SCRATCH its weighted loss."""
+    real = card.real
+    for i in range(n):
+        w = weight[i] if weight.size > 0 else 1.0
+        scored = card.status[i] == sc.SCORED
+        # 0 times an infinite loss is 0: a row of weight 0 is a row that is not there.
+        real[sc.SCRATCH, i] = w * real[sc.LOSS, i] if scored and w > 0.0 else 0.0
+        real[sc.WEIGHT, i] = w * real[sc.WEIGHT, i] if scored else 0.0
+
+
+@cache
+def job(rows: Any, name: str) -> Any:
+    """Compile ``run(p, lo, hi, first_id, card, work, along, out, weighted, tallies)`` around a row kernel.
+
+    ``name`` names the kernel with everything it was made from. Row kernels of weighted problems
+    leave the row's own weight (a class weight, or 1) in WEIGHT.
+    """
+
+    @kernel(variant=name)
+    def run(p, lo, hi, first_id, card, work, along, out, weighted, tallies):
+        for start in range(lo, hi, BLOCK):
+            n = min(BLOCK, hi - start)
+            stop = start + n
+            card.real[sc.WEIGHT, :n] = 1.0
+            rows(p, start, n, card, work)
+            all_scored = settle(
+                card,
+                n,
+                along.fate[start:stop] if along.fate.size > 0 else along.fate,
+                along.weight[start:stop] if along.weight.size > 0 else along.weight,
+            )
+            if out.loss.size > 0 or out.status.size > 0:
+                _write(card, n, start, out)
+            if weighted:
+                _weigh(card, n, along.weight[start:stop] if along.weight.size > 0 else along.weight)
+            absorb(card, n, first_id + start, all_scored, weighted, tallies)
+
+    return run

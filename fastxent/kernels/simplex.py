@@ -1,0 +1,429 @@
+"""Probabilities or log-probabilities and a class index -> scores of a row.
+
+1. The loss is -log(p_t), from the p_t that is stored, in float64. With ``normalize`` it is
+   -log(p_t / sum p), taken as log(1 + q / p_t), q = sum over j != t of p_j: small p_j keep their
+   relative accuracy in any float type, so a confident row's loss does too, while the p_t stored
+   beside 1 has lost it (float32: 3e-8 absolute). A row of log-probabilities is normalized as logits are.
+2. Every number of a row is looked at: NaN, and what is no probability, make the row invalid. A
+   log-probability of a type narrower than float64 may exceed 0 by `SLACK`, as log-softmax in that type
+   can; it counts as a loss of 0.
+3. q has the association of `softmax`: class j in lane j mod 32 of block j div 256, lanes folded by
+   halves, block sums added by TwoSum. The row sum q + p_t goes to MARGIN, whether it is used or not.
+4. ``clip`` (none below 0) bounds p_t to [clip, 1 - clip], after normalizing; the row is not
+   normalized again. This is what scikit-learn does, and only the loss sees it.
+
+`hard` has two loops for this, one row a lane for few classes or one array a class, and the lanes within
+a row for many: the same bits for the same row.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fastxent.kernels import scorecard as sc
+from fastxent.kernels.compile import kernel
+from fastxent.kernels.problem import SIZE, TILE
+from fastxent.kernels.simd import (
+    LANES,
+    any_lane,
+    as_ones,
+    fetch,
+    first_lane,
+    fma,
+    halving_sum,
+    lane_max,
+    lane_min,
+    lane_numbers,
+    load,
+    load_first,
+    load_scalar,
+    maximum,
+    minimum,
+    move,
+    narrow,
+    select,
+    splat,
+    splat_i32,
+    store,
+    widen,
+)
+from fastxent.kernels.softmax import (
+    BEFORE,
+    SPAN,
+    SQUARES,
+    TERMS,
+    Z_T,
+    across,
+    add_exactly,
+    along,
+    below,
+    below32,
+    fold,
+    read_label,
+)
+from fastxent.kernels.vecmath import EXP_LOW, exp, log, log1p, reduced_exp
+
+__all__ = ["SLACK", "complement", "gatherer", "hard"]
+
+#: What a log-probability of a narrow type may exceed 0 by: log-softmax in float32 rounds to a few 1e-7.
+SLACK = 1e-6
+#: Up to this many classes rows stand one a lane.
+FEW = 64
+INF = np.inf
+# One more place in `Work.lanes`.
+LOW = SQUARES + LANES * TILE
+
+
+@kernel(inline="always")
+def complement(loss):
+    """1 - e^-loss for loss >= 0, to a few ulp however small (Kahan's (1 - u) loss / -log u, u = e^-loss)."""
+    u = exp(loss * -1.0)
+    wrong = u * -1.0 + 1.0
+    near = select(u < 1.0, wrong * loss / (log(u) * -1.0), loss)
+    return select(loss < 0.7, near, wrong)
+
+
+@kernel(inline="always")
+def bounded(loss, clip):
+    """The loss of a probability that is clipped to [clip, 1 - clip]; as it is if clip < 0."""
+    if clip >= 0.0:
+        loss = minimum(0.0 - log(clip), maximum(0.0 - log(1.0 - clip), loss))
+    return loss
+
+
+@kernel()
+def finish(p, card, n, logs, full):
+    """p_t or log p_t (in LOSS), q (SCRATCH), sum of p_j^2, j != t (BRIER), max of the others (CONFIDENCE) -> scores."""
+    real, whole, _ = card
+    for i in range(0, n, TILE):
+        stored = fetch(real[sc.LOSS], i, TILE)
+        q = fetch(real[sc.SCRATCH], i, TILE)
+        if logs:
+            loss = maximum(0.0, stored * -1.0 + 0.0)
+            p_t = exp(stored)
+            wrong = complement(loss)
+        else:
+            loss = log(stored) * -1.0 + 0.0
+            p_t = stored
+            wrong = stored * -1.0 + 1.0
+        mass = q + p_t
+        store(real[sc.MARGIN], i, mass)
+        share = splat(1.0, TILE)
+        if p.normalize:
+            ratio = q / p_t
+            loss = select(ratio < 1e300, log1p(ratio), log(q) - log(p_t))
+            share = mass
+            wrong = q / mass
+            p_t = p_t / mass
+        store(real[sc.LOSS], i, bounded(loss, p.clip))
+        if full:
+            top = fetch(real[sc.CONFIDENCE], i, TILE)
+            if logs:
+                top = exp(top)
+            store(real[sc.P_TARGET], i, p_t)
+            first = fetch(whole[sc.RANK], i, TILE) == np.int32(0)
+            store(real[sc.CONFIDENCE], i, select(first, p_t, top / share))
+            store(real[sc.BRIER], i, fma(wrong, wrong, fetch(real[sc.BRIER], i, TILE) / share / share))
+
+
+@cache
+def scanner(form: str, kind: str, full: bool) -> Any:
+    """The kernel that reads one row, the lanes within the row."""
+    size = SIZE[kind]
+    narrow_kind = kind != "float64"
+    logs = form == "log_probs"
+
+    @kernel(variant=f"{form}-{kind}-{full}", inline="always")
+    def absorb(x, threshold, total, squares, greater, low, top):
+        if logs:
+            e, scale = reduced_exp(maximum(EXP_LOW, widen(x)))
+            total = fma(e, scale, total)
+            e = e * scale
+        else:
+            e = widen(x)
+            total = total + e
+            low = minimum(x, low)
+        top = maximum(x, top)
+        if full:
+            squares = fma(e, e, squares)
+            greater = greater - as_ones(x > threshold, x)
+        return total, squares, greater, low, top
+
+    @kernel(variant=f"{form}-{kind}-{full}")
+    def scan(row, classes, t, x_t):
+        """Of the classes but t: sum of p, sum of p^2, how many stand before t, smallest and largest score."""
+        home = t // LANES
+        groups = (classes + LANES - 1) // LANES
+        whole_groups = classes // LANES
+        number = lane_numbers(LANES)
+        # What a place without a class holds: log 0, or 0.
+        hole = load_first(row, kind, LANES, 0)
+        greater = as_ones(hole > hole, hole)
+        after = narrow(x_t, hole)
+        before = narrow(below32(x_t) if narrow_kind else below(x_t), hole)
+        if not logs:
+            hole = narrow(splat(0.0, LANES), hole)
+        low = hole
+        top = hole
+        s = 0.0
+        s_lost = 0.0
+        q = 0.0
+        q_lost = 0.0
+        for first in range(0, groups, SPAN // LANES):
+            last = min(first + SPAN // LANES, groups)
+            total = splat(0.0, LANES)
+            squares = splat(0.0, LANES)
+            for part in range(2):
+                if part == 0:
+                    lo, hi, threshold, edge = first, min(last, home, whole_groups), before, home
+                else:
+                    lo, hi, threshold, edge = max(first, home + 1), min(last, whole_groups), after, groups - 1
+                    if edge == home or whole_groups == groups:
+                        edge = -1
+                for g in range(lo, hi):
+                    x = load(row + g * (LANES * size), kind, LANES)
+                    total, squares, greater, low, top = absorb(x, threshold, total, squares, greater, low, top)
+                if first <= edge < last:
+                    count = min(LANES, classes - edge * LANES)
+                    x = load_first(row + edge * (LANES * size), kind, LANES, count)
+                    here = np.int32(t - edge * LANES)
+                    if full:
+                        # Equal scores to the left of the target stand before it.
+                        greater = greater - as_ones((x == after) & (number < here), x)
+                    x = select((number == here) | (number >= np.int32(count)), hole, x)
+                    total, squares, greater, low, top = absorb(x, after, total, squares, greater, low, top)
+            s, s_lost = add_exactly(s, s_lost, halving_sum(total))
+            if full:
+                q, q_lost = add_exactly(q, q_lost, halving_sum(squares))
+        return s + s_lost, q + q_lost, halving_sum(greater), np.float64(lane_min(low)), np.float64(lane_max(top))
+
+    return scan
+
+
+@cache
+def tiler(form: str, kind: str, full: bool) -> Any:
+    """The kernel that reads TILE rows, one a lane."""
+    size = SIZE[kind]
+    logs = form == "log_probs"
+
+    @kernel(variant=f"{form}-{kind}-{full}")
+    def read_tile(table, row, classes, card, work, i):
+        """Rows from ``row`` on of the arrays in ``table``: q, sum of p_j^2, ranks, predicted; smallest score to LOW."""
+        real, whole, _ = card
+        lanes = work.lanes
+        t = fetch(work.labels, 0, TILE)
+        hole = load_first(table, kind, TILE, 0)
+        after = narrow(fetch(lanes, Z_T, TILE), hole)
+        before = narrow(fetch(lanes, BEFORE, TILE), hole)
+        top = hole
+        if not logs:
+            hole = narrow(splat(0.0, TILE), hole)
+        low = hole
+        one = splat_i32(np.int32(1), TILE)
+        best = splat_i32(np.int32(0), TILE)
+        greater = best
+        s = splat(0.0, TILE)
+        s_lost = s
+        q = s
+        q_lost = s
+        for first in range(0, classes, SPAN):
+            last = min(first + SPAN, classes)
+            for j in range(first, last):
+                x = load(load_scalar(table + j * 8, "int64") + row * size, kind, TILE)
+                number = np.int32(j)
+                e = widen(select(t == number, hole, x))
+                scale = e
+                if logs:
+                    e, scale = reduced_exp(maximum(EXP_LOW, e))
+                if full:
+                    greater = greater + select(x > select(t > number, before, after), one, one ^ one)
+                    best = select(x > top, splat_i32(number, TILE), best)
+                top = maximum(x, top)
+                if not logs:
+                    low = minimum(x, low)
+                place = TERMS + (j % LANES) * TILE
+                total = splat(0.0, TILE)
+                squares = total
+                if j - first >= LANES:
+                    total = fetch(lanes, place, TILE)
+                    if full:
+                        squares = fetch(lanes, place + SQUARES - TERMS, TILE)
+                if logs:
+                    store(lanes, place, fma(e, scale, total))
+                    e = e * scale
+                else:
+                    store(lanes, place, total + e)
+                if full:
+                    store(lanes, place + SQUARES - TERMS, fma(e, e, squares))
+            s, s_lost = add_exactly(s, s_lost, fold(lanes, TERMS, last - first))
+            if full:
+                q, q_lost = add_exactly(q, q_lost, fold(lanes, SQUARES, last - first))
+        store(real[sc.SCRATCH], i, s + s_lost)
+        store(real[sc.CONFIDENCE], i, widen(top))
+        store(lanes, LOW, widen(low))
+        if full:
+            store(real[sc.BRIER], i, q + q_lost)
+            store(whole[sc.RANK], i, greater)
+            store(whole[sc.PREDICTED], i, best)
+
+    return read_tile
+
+
+@cache
+def gatherer(kind: str) -> Any:
+    """The kernel that copies ``count`` rows of one array a class into consecutive rows at ``place``."""
+    size = SIZE[kind]
+
+    @kernel(variant=kind)
+    def gather(p, row, count, place):
+        for j in range(p.classes):
+            source = load_scalar(p.scores + j * 8, "int64") + row * size
+            for r in range(count):
+                move(place + (r * p.classes + j) * size, source + r * size, size)
+
+    return gather
+
+
+@cache
+def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
+    """The row kernel for ``form`` "probs" or "log_probs"; ``full`` asks for more than the loss and the row sum."""
+    size = SIZE[kind]
+    narrow_kind = kind != "float64"
+    logs = form == "log_probs"
+    lowest = -INF if logs else 0.0
+    highest = (SLACK if narrow_kind else 0.0) if logs else 1.0
+    scan = scanner(form, kind, full)
+    read_tile = tiler(form, kind, full)
+    as_logits = across(kind, label, full, True) if columns else along(kind, label, full)
+
+    @kernel(variant=f"{form}-{kind}", inline="always")
+    def position(row, classes, value):
+        """The first class with this score."""
+        wanted = narrow(value, load_first(row, kind, LANES, 0))
+        for j in range(0, classes, LANES):
+            count = min(LANES, classes - j)
+            x = load_first(row + j * size, kind, LANES, count)
+            found = first_lane(x == wanted)
+            if found < count:
+                return j + found
+        return 0
+
+    @kernel(variant=f"{form}-{kind}")
+    def blame(row, classes):
+        """Why a row holds no probabilities."""
+        for j in range(classes):
+            x = load_scalar(row + j * size, kind)
+            if x != x:
+                return sc.NAN_PREDICTION
+        return sc.PROBABILITY_OUT_OF_RANGE
+
+    @kernel(variant=f"{form}-{kind}-{columns}", inline="always")
+    def at(p, row, j):
+        """The address of one score."""
+        if columns:
+            return load_scalar(p.scores + j * 8, "int64") + row * size
+        return p.scores + row * p.stride + j * size
+
+    @kernel(variant=f"{form}-{kind}-{columns}")
+    def blame(p, row, fine):
+        """Why a row cannot be scored."""
+        for j in range(p.classes):
+            x = load_scalar(at(p, row, j), kind)
+            if x != x:
+                return sc.NAN_PREDICTION
+        return sc.ZERO_MASS if fine else sc.PROBABILITY_OUT_OF_RANGE
+
+    @kernel(variant=f"{form}-{kind}-{columns}")
+    def judge(p, row, card, i, low, top):
+        """Check a row whose smallest and largest scores are known; no row sum for one without probabilities."""
+        real, _, status = card
+        q, x_t = real[sc.SCRATCH, i], real[sc.LOSS, i]
+        fine = q == q and low >= lowest and top <= highest and lowest <= x_t <= highest
+        if not fine:
+            real[sc.SCRATCH, i] = np.nan
+        if (not fine or (p.normalize and top == lowest and x_t == lowest)) and status[i] == sc.SCORED:
+            status[i] = blame(p, row, fine)
+
+    @kernel(variant=f"{form}-{kind}-{label}-{full}")
+    def long_rows(p, lo, n, card):
+        real, whole, status = card
+        for i in range(n):
+            row = p.scores + (lo + i) * p.stride
+            t, fate = read_label(p, lo + i, label)
+            x_t = load_scalar(row + t * size, kind)
+            q, squares, rank, low, top = scan(row, p.classes, t, x_t)
+            status[i] = fate
+            real[sc.LOSS, i] = x_t
+            real[sc.SCRATCH, i] = q
+            whole[sc.TARGET, i] = t
+            if full:
+                real[sc.BRIER, i] = squares
+                real[sc.CONFIDENCE, i] = top
+                whole[sc.RANK, i] = rank
+                whole[sc.PREDICTED, i] = t if rank == 0 else position(row, p.classes, top)
+            judge(p, lo + i, card, i, low, top)
+
+    @kernel(variant=f"{form}-{kind}-{columns}")
+    def transpose(p, row, count, tile):
+        """Copy ``count`` rows class by class; the last one fills up the tile."""
+        for r in range(TILE):
+            source = row + min(r, count - 1)
+            for j in range(p.classes):
+                move(tile + (j * TILE + r) * size, at(p, source, j), size)
+
+    @kernel(variant=f"{form}-{kind}-{label}-{full}-{columns}")
+    def short_rows(p, lo, n, card, work):
+        real, whole, status = card
+        for i in range(0, n, TILE):
+            count = min(TILE, n - i)
+            for r in range(TILE):
+                index = lo + i + min(r, count - 1)
+                t, fate = read_label(p, index, label)
+                x_t = load_scalar(at(p, index, t), kind)
+                work.labels[r] = t
+                work.lanes[Z_T + r] = x_t
+                if full:
+                    work.lanes[BEFORE + r] = below32(x_t) if narrow_kind else below(x_t)
+                real[sc.LOSS, i + r] = x_t
+                whole[sc.TARGET, i + r] = t
+                status[i + r] = fate
+            if columns and count == TILE:
+                read_tile(p.scores, lo + i, p.classes, card, work, i)
+            else:
+                transpose(p, lo + i, count, work.table[0])
+                read_tile(work.table.ctypes.data, 0, p.classes, card, work, i)
+            q = fetch(real[sc.SCRATCH], i, TILE)
+            x_t = fetch(work.lanes, Z_T, TILE)
+            top = fetch(real[sc.CONFIDENCE], i, TILE)
+            bad = (q != q) | (fetch(work.lanes, LOW, TILE) < lowest) | (top > highest) | (x_t != x_t)
+            if p.normalize or any_lane(bad):
+                for r in range(count):
+                    judge(p, lo + i + r, card, i + r, work.lanes[LOW + r], real[sc.CONFIDENCE, i + r])
+
+    @kernel(variant=f"{form}-{kind}-{label}-{full}-{columns}")
+    def rows(p, lo, n, card, work):
+        if columns:
+            short_rows(p, lo, n, card, work)
+        elif p.classes <= FEW:
+            short_rows(p, lo, n, card, work)
+        else:
+            long_rows(p, lo, n, card)
+        finish(p, card, n, logs, full)
+        if logs and p.normalize:
+            # The row sums (NaN where there are none) stay; the scores are those of logits.
+            real, _, status = card
+            as_logits(p, lo, n, card, work)
+            for i in range(n):
+                if status[i] == sc.ALL_MASKED:
+                    status[i] = sc.ZERO_MASS
+                elif status[i] == sc.INFINITE_LOGIT or (
+                    status[i] == sc.SCORED and real[sc.MARGIN, i] != real[sc.MARGIN, i]
+                ):
+                    status[i] = sc.PROBABILITY_OUT_OF_RANGE
+                if p.clip >= 0.0:
+                    real[sc.LOSS, i] = bounded(real[sc.LOSS, i], p.clip)
+
+    return rows

@@ -1,0 +1,248 @@
+"""Cross-entropies of arrays: the losses of single rows, or their exact sum or mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastxent import engine
+from fastxent.batch import Batch
+from fastxent.errors import UsageError
+from fastxent.evaluation import mean_loss, sum_of_losses
+from fastxent.kernels.jobs import Outputs, no_outputs
+from fastxent.sources import open_arrays
+from fastxent.sources.source import Source
+from fastxent.spec import Form, OnInvalid, Spec
+from fastxent.status import Status
+from fastxent.totals import Measures
+
+__all__ = ["binary_cross_entropy", "cross_entropy", "one_form"]
+
+Reduction = Literal["mean", "sum", "none"]
+
+#: The loss and nothing else.
+LOSS_ONLY = Measures(spread=False, scores=False)
+
+
+def one_form(**given: Any) -> tuple[Form, Any]:
+    """The one of logits, probs and log_probs that was given."""
+    named = [(name, value) for name, value in given.items() if value is not None]
+    if len(named) != 1:
+        what = " and ".join(name for name, _ in named) or "none of them"
+        raise UsageError(f"give exactly one of logits=, probs= and log_probs=, got {what}")
+    return named[0]  # type: ignore[return-value]
+
+
+def _units(base: float | None) -> float:
+    if base is None:
+        return 1.0
+    if not (base > 0.0 and base != 1.0 and math.isfinite(base)):
+        raise UsageError(f"base: expected a positive number other than 1 (2 for bits), got {base!r}")
+    return math.log(base)
+
+
+def _reduced(
+    source: Source, spec: Spec, sample_weight: Any, reduction: str, base: float | None, threads: int | None
+) -> Any:
+    if reduction not in ("mean", "sum", "none"):
+        raise UsageError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
+    unit = _units(base)
+    if reduction == "none":
+        losses = _row_losses(source, spec, threads)
+        if sample_weight is not None:
+            losses *= np.asarray(sample_weight, np.float64)
+        return losses if base is None else losses / unit
+    totals = engine.run(source, spec, LOSS_ONLY, threads=threads)
+    value = sum_of_losses(totals) if reduction == "sum" else mean_loss(totals)
+    return value / unit
+
+
+def _row_losses(source: Source, spec: Spec, threads: int | None) -> NDArray[np.float64]:
+    losses = np.empty(source.num_rows)
+    status = np.empty(source.num_rows if spec.on_invalid != "raise" else 0, np.uint8)
+
+    def outputs_of(batch: Batch) -> Outputs:
+        rows = slice(batch.first_id, batch.first_id + batch.num_rows)
+        return no_outputs()._replace(loss=losses[rows], status=status[rows] if status.size else status)
+
+    engine.run(source, spec, LOSS_ONLY, threads=threads, outputs_of=outputs_of)
+    if status.size:
+        losses[status > Status.IGNORED] = np.nan
+    return losses
+
+
+@overload
+def cross_entropy(target: Any, *, reduction: Literal["none"], **options: Any) -> NDArray[np.float64]: ...
+@overload
+def cross_entropy(target: Any, *, reduction: Literal["mean", "sum"] = "mean", **options: Any) -> float: ...
+def cross_entropy(
+    target: Any,
+    *,
+    logits: Any = None,
+    probs: Any = None,
+    log_probs: Any = None,
+    class_weight: Iterable[float] | Mapping[Any, float] | None = None,
+    sample_weight: Any = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+    base: float | None = None,
+    clip: float | str | None = None,
+    normalize: bool = False,
+    on_invalid: OnInvalid = "raise",
+    class_names: Iterable[str] | None = None,
+    threads: int | None = None,
+) -> Any:
+    r"""Cross-entropy between targets and predictions over C exclusive classes.
+
+    For a class index t and logits z, with class weights w and sample weights s:
+
+    .. math:: L = w_t \log\bigl(1 + \sum_{j \ne t} e^{z_j - z_t}\bigr), \qquad
+              \text{mean} = \frac{\sum_i s_i L_i}{\sum_i s_i w_{t_i}}
+
+    It equals the program ``lse = logsumexp(z, axis=1)``; ``L = w[t] * (lse - z[arange(n), t])``;
+    ``mean = (s * L).sum() / (s * w[t]).sum()``, computed in float64 whatever the input's type, and
+    summed exactly. A distribution q as target gives :math:`L = \sum_c w_c q_c (lse - z_c)`, and the mean
+    divides by :math:`\sum_i s_i`. With smoothing a, q becomes (1 - a) q + a / C.
+
+    Args:
+        target: (n,) class indices of any integer type (or names, with ``class_names``), or (n, C) distributions.
+        logits: (n, C) unnormalized scores; float16, bfloat16, float32 or float64. Give exactly one of
+            ``logits``, ``probs`` and ``log_probs``.
+        probs: (n, C) probabilities in [0, 1].
+        log_probs: (n, C) logarithms of probabilities.
+        class_weight: (C,) weights of at least 0, or a dict by class.
+        sample_weight: (n,) weights of at least 0.
+        label_smoothing: in [0, 1].
+        ignore_index: rows with this label count nowhere; their loss is 0.
+        reduction: "mean", "sum", or "none" for the loss of every row.
+        base: unit of the result: None for nats, 2 for bits, 10 for bans.
+        clip: clip probabilities to [clip, 1 - clip]; or "sklearn", "keras", "torch" for their rules.
+        normalize: divide the probabilities of a row by their sum.
+        on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
+        class_names: the classes in the order of the scores, when targets are names.
+        threads: threads to use; all processors by default.
+
+    Returns:
+        A float, or float64 losses of shape (n,) for ``reduction="none"``. The mean of nothing is NaN.
+
+    Raises:
+        UsageError: arguments contradict each other.
+        InvalidRowError: a row cannot be scored: a label outside the classes, a NaN, ...
+
+    Examples:
+        >>> import fastxent as fx
+        >>> round(fx.cross_entropy([1], probs=[[0.3, 0.6, 0.1]]), 7)
+        0.5108256
+        >>> fx.cross_entropy([0, 1], logits=[[2.0, 0.0], [0.0, 2.0]], reduction="none").round(6)
+        array([0.126928, 0.126928])
+
+    References:
+        Blanchard, Higham and Higham (2021), "Accurately computing the log-sum-exp and softmax
+        functions", IMA J. Numer. Anal. 41, section 4.
+    """
+    form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
+    source = open_arrays(predictions, target, weight=sample_weight, class_names=_names(class_names))
+    spec = Spec.make(
+        num_classes=source.num_classes,
+        form=form,
+        soft=source.dense_target,
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        class_weight=class_weight,
+        weighted=sample_weight is not None,
+        on_invalid=on_invalid,
+        clip=clip,
+        normalize=normalize,
+        class_names=class_names,
+    )
+    return _reduced(source, spec, sample_weight, reduction, base, threads)
+
+
+def _names(names: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)
+
+
+@overload
+def binary_cross_entropy(target: Any, *, reduction: Literal["none"], **options: Any) -> NDArray[np.float64]: ...
+@overload
+def binary_cross_entropy(target: Any, *, reduction: Literal["mean", "sum"] = "mean", **options: Any) -> float: ...
+def binary_cross_entropy(
+    target: Any,
+    *,
+    logits: Any = None,
+    probs: Any = None,
+    log_probs: Any = None,
+    pos_weight: float | Iterable[float] | None = None,
+    sample_weight: Any = None,
+    mask: Any = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+    base: float | None = None,
+    clip: float | str | None = None,
+    on_invalid: OnInvalid = "raise",
+    threads: int | None = None,
+) -> Any:
+    r"""Cross-entropy of independent yes-or-no predictions: one a row (binary) or L a row (multilabel).
+
+    For a target y in [0, 1], a logit z and the weight w of the positive term:
+
+    .. math:: L = w\,y \log(1 + e^{-z}) + (1 - y) \log(1 + e^{z})
+
+    It equals the program ``L = w * y * logaddexp(0, -z) + (1 - y) * logaddexp(0, z)``, in float64. The loss
+    of a multilabel row is the mean over its labels (over those that the mask lets count), so that the mean
+    over rows is the mean over all elements, as in torch. With smoothing a, y becomes (1 - a) y + a / 2.
+
+    Args:
+        target: (n,) or (n, L) of 0 and 1 (any integer type or bool), or probabilities (any float type).
+        logits: scores of the target's shape. Give exactly one of ``logits``, ``probs`` and ``log_probs``.
+        probs: probabilities of the positive, in [0, 1].
+        log_probs: their logarithms.
+        pos_weight: weight of the positive term, one number or one a label.
+        sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
+        mask: (n, L) bool, True where a label counts.
+        label_smoothing: in [0, 1].
+        ignore_index: rows (labels of a multilabel row) with this target count nowhere.
+        reduction: "mean", "sum" (of the row losses), or "none" for the loss of every row.
+        base: unit of the result: None for nats, 2 for bits.
+        clip: clip probabilities to [clip, 1 - clip]; or "sklearn", "keras", "torch" for their rules.
+        on_invalid: "raise" an error, "skip" invalid rows, or "propagate" NaN.
+        threads: threads to use; all processors by default.
+
+    Returns:
+        A float, or float64 losses of shape (n,) for ``reduction="none"``.
+
+    Raises:
+        UsageError: arguments contradict each other.
+        InvalidRowError: a row cannot be scored.
+
+    Examples:
+        >>> import fastxent as fx
+        >>> fx.binary_cross_entropy([0, 1, 0], probs=[0.3, 0.6, 0.1], reduction="none").round(7)
+        array([0.3566749, 0.5108256, 0.1053605])
+
+    References:
+        The stable form is that of TensorFlow's ``sigmoid_cross_entropy_with_logits``, with the terms kept
+        apart so that none cancels.
+    """
+    form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
+    task: Literal["binary", "multilabel"] = "multilabel" if np.ndim(predictions) == 2 else "binary"
+    source = open_arrays(predictions, target, weight=sample_weight, mask=mask, task=task)
+    spec = Spec.make(
+        num_classes=source.num_classes,
+        task=task,
+        form=form,
+        soft=task == "multilabel",
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        pos_weight=pos_weight,
+        weighted=sample_weight is not None,
+        on_invalid=on_invalid,
+        clip=clip,
+    )
+    return _reduced(source, spec, sample_weight, reduction, base, threads)

@@ -1,0 +1,158 @@
+"""The main job from Python: `evaluate` opens a source, runs the engine over it, and reads the totals."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from fastxent import engine
+from fastxent.errors import UsageError
+from fastxent.evaluation import Evaluation
+from fastxent.losses import one_form
+from fastxent.sources import Selection, Source, Split, open_arrays, open_source
+from fastxent.spec import OnInvalid, Spec, Task
+from fastxent.totals import Measures
+
+__all__ = ["evaluate", "open_predictions"]
+
+
+def evaluate(
+    data: Any = None,
+    target: Any = None,
+    *,
+    logits: Any = None,
+    probs: Any = None,
+    log_probs: Any = None,
+    task: Task = "multiclass",
+    weight: Any = None,
+    mask: Any = None,
+    class_weight: Iterable[float] | Mapping[Any, float] | None = None,
+    pos_weight: float | Iterable[float] | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    class_names: Iterable[str] | None = None,
+    on_invalid: OnInvalid = "raise",
+    clip: float | str | None = None,
+    normalize: bool = False,
+    dtype: str | None = None,
+    threads: int | None = None,
+    memory: int | None = None,
+    verify_checksums: bool = False,
+    progress: Callable[[Split], None] | None = None,
+) -> Evaluation:
+    """Evaluate predictions where they lie: loss and statistics of all rows in one pass and bounded memory.
+
+    The row loss is that of `fastxent.cross_entropy` (multiclass) or `fastxent.binary_cross_entropy`
+    (binary, multilabel), in nats.
+
+    Args:
+        data: path, list of paths, glob or directory of Parquet files, or an Arrow table or frame. Left out,
+            ``logits`` (``probs``, ``log_probs``) and ``target`` are arrays, or paths of ``.npy`` files.
+        target: name of the column with the targets; without ``data`` an array (or path) of class indices
+            (n,), of distributions (n, C), or of 0 and 1.
+        logits: name of the column with the scores: a list, a packed or a struct column; or a list of names
+            or a glob such as ``"p_*"``, one column a class. Give exactly one of ``logits``, ``probs`` and
+            ``log_probs``. Without ``data`` an array (n, C), or (n,) for a binary task.
+        probs: the same for probabilities.
+        log_probs: the same for log-probabilities.
+        task: "multiclass", "binary" or "multilabel".
+        weight: column (or array) of sample weights of at least 0.
+        mask: column (or array) of bool that says which labels of a multilabel row count.
+        class_weight: weights by class, a sequence in class order or a dict.
+        pos_weight: weight of the positive term of binary and multilabel losses.
+        label_smoothing: in [0, 1].
+        ignore_index: rows with this label are counted as ignored and enter nothing else.
+        class_names: the classes in the order of the scores; needed for labels that are text.
+        on_invalid: "raise" (default), "skip" and count, or "propagate" NaN.
+        clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch".
+        normalize: divide the probabilities of a row by their sum.
+        dtype: kind of number in packed columns ("float16", "bfloat16", "float32", "float64").
+        threads: threads to use; all processors by default.
+        memory: bytes a thread may hold of the data, about; 128 MiB by default.
+        verify_checksums: check page checksums of Parquet files that have them.
+        progress: called after every finished split, from any thread.
+
+    Returns:
+        An `Evaluation`.
+
+    Raises:
+        UsageError: the arguments contradict each other.
+        SourceError: a file or a column is missing, damaged, or not what it should be.
+        InvalidRowError: a row cannot be scored, and ``on_invalid`` is "raise".
+
+    Examples:
+        >>> import fastxent as fx
+        >>> ev = fx.evaluate(logits=[[2.0, 0.0], [0.0, 2.0]], target=[0, 0])
+        >>> round(ev.loss, 6), ev.accuracy
+        (1.126928, 0.5)
+    """
+    form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
+    started = time.perf_counter()
+    names = None if class_names is None else tuple(class_names)
+    source = open_predictions(
+        data,
+        predictions,
+        target,
+        task=task,
+        weight=weight,
+        mask=mask,
+        class_names=names,
+        dtype=dtype,
+        memory=memory,
+        verify_checksums=verify_checksums,
+    )
+    spec = Spec.make(
+        num_classes=source.num_classes,
+        task=task,
+        form=form,
+        soft=source.dense_target,
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        class_weight=class_weight,
+        pos_weight=pos_weight,
+        weighted=weight is not None,
+        on_invalid=on_invalid,
+        clip=clip,
+        normalize=normalize,
+        class_names=names or source.class_names,
+    )
+    threads = engine.default_threads() if threads is None else threads
+    totals = engine.run(source, spec, Measures(), threads=threads, done=progress)
+    return Evaluation(totals, run=_run_facts(source, threads, time.perf_counter() - started))
+
+
+def open_predictions(data: Any, predictions: Any, target: Any, *, extra: tuple[str, ...] = (), **options: Any) -> Source:
+    """The source that ``data`` names, or, without it, the one over arrays or the files that hold them."""
+    if target is None:
+        raise UsageError("target: name the column (or give the array) of the targets")
+    if data is None:
+        for name in ("memory", "verify_checksums"):
+            options.pop(name)
+        if isinstance(predictions, str | os.PathLike):
+            selection = Selection(
+                predictions=(),
+                target=os.fspath(target),
+                extra=extra,
+                **{k: v for k, v in options.items() if v is not None},
+            )
+            return open_source(os.fspath(predictions), selection)
+        return open_arrays(predictions, target, **options)
+    names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
+    memory, verify = options.pop("memory"), options.pop("verify_checksums")
+    selection = Selection(predictions=names, target=target, extra=extra, **options)
+    return open_source(data, selection, memory=memory, verify_checksums=verify)
+
+
+def _run_facts(source: Source, threads: int, seconds: float) -> dict[str, Any]:
+    from fastxent import __version__
+
+    return {
+        "seconds": seconds,
+        "bytes": sum(split.nbytes for split in source.splits()),
+        "rows_per_second": source.num_rows / seconds if seconds else 0.0,
+        "threads": threads,
+        "paths": list(source.paths),
+        "version": __version__,
+    }

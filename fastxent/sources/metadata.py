@@ -1,0 +1,42 @@
+"""What files say about themselves: our own metadata key, and the one of Hugging Face datasets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["class_names_of", "own_metadata"]
+
+
+def own_metadata(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
+    """The JSON under the key ``fastxent``, or an empty dict if there is none that can be understood."""
+    found = _json(metadata, b"fastxent")
+    return found if found.get("version") == 1 else {}
+
+
+def class_names_of(metadata: Mapping[bytes, bytes] | None, target: str | None) -> tuple[str, ...] | None:
+    """Class names that the file itself gives: ours first, else Hugging Face's ClassLabel of the target column."""
+    names = own_metadata(metadata).get("class_names")
+    if names is None:
+        names = _huggingface_names(metadata, target)
+    if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    return None
+
+
+def _huggingface_names(metadata: Mapping[bytes, bytes] | None, target: str | None) -> Any:
+    info = _json(metadata, b"huggingface").get("info")
+    features = info.get("features") if isinstance(info, dict) else None
+    feature = features.get(target) if isinstance(features, dict) else None
+    if not isinstance(feature, dict) or feature.get("_type") != "ClassLabel":
+        return None
+    return feature.get("names")
+
+
+def _json(metadata: Mapping[bytes, bytes] | None, key: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads((metadata or {}).get(key, b"{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,284 @@
+"""What Parquet, Arrow files and Arrow streams have in common: a selection of columns, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fastxent.batch import Batch
+from fastxent.errors import DataError, SourceError, UsageError
+from fastxent.sources import blocks, labels, layout
+from fastxent.sources.primitive import ITEM_BYTES, is_number
+from fastxent.sources.source import Selection
+
+__all__ = [
+    "Reading", "agree", "check_same", "decode_batch", "find_width", "missing_column", "resolve", "row_bytes",
+    "signature", "with_names", "with_width",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A `Selection` matched against a schema: the columns by their real names, and what is known of them."""
+
+    selection: Selection
+    predictions: tuple[str, ...]
+    columns: tuple[str, ...]
+    constants: Mapping[str, Any]
+    signatures: tuple[tuple[str, str], ...]
+    class_names: tuple[str, ...] | None
+    num_classes: int  #: 0 as long as only the rows can tell
+
+
+def resolve(
+    schema: Any, selection: Selection, path: str, constants: Mapping[str, Any] | None = None,
+    class_names: tuple[str, ...] | None = None,
+) -> Reading:  # fmt: skip
+    """Match ``selection`` against the columns of ``schema``.
+
+    ``constants`` are columns that the path holds (hive partitions); ``class_names`` count where the selection has none.
+    """
+    constants = constants or {}
+    predictions = tuple(name for pattern in selection.predictions for name in _matching(schema, pattern, path))
+    if len(set(predictions)) != len(predictions):
+        raise UsageError(f"predictions name a column twice: {', '.join(predictions)}")
+    single = [name for name in (selection.target, selection.weight, selection.mask) if name is not None]
+    extra = [name for name in selection.extra if name not in constants]
+    for name in [*single, *extra]:
+        if name not in schema.names:
+            raise missing_column(schema, name, path, constants)
+    columns = tuple(dict.fromkeys([*predictions, *single, *extra]))
+    for name in columns:
+        if schema.names.count(name) > 1:
+            raise SourceError("occurs more than once in the schema; rename one of them", path=path, column=name)
+    reading = Reading(
+        selection, predictions, columns, constants, _signatures(schema, columns, selection),
+        selection.class_names or class_names, 0,
+    )  # fmt: skip
+    return _known_width(reading, schema, path)
+
+
+def missing_column(schema: Any, name: str, path: str, constants: Iterable[str] = ()) -> SourceError:
+    """The error for a column that is not there: the closest name, and the names that exist."""
+    existing = [*schema.names, *constants]
+    close = get_close_matches(name, existing, n=1, cutoff=0.6)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    shown = ", ".join(existing[:20]) + (f", ... ({len(existing)} in all)" if len(existing) > 20 else "")
+    return SourceError(f"there is no such column.{hint} The columns are: {shown}", path=path, column=name)
+
+
+def signature(kind: Any) -> str:
+    """What must be alike in all files of a data set, leaving out what does not matter (names of elements, nulls)."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return signature(kind.storage_type)
+    if layout.is_list(kind):
+        return f"list of {signature(kind.value_type)}"
+    if labels.is_text(kind):
+        return "text"
+    if pa.types.is_dictionary(kind):
+        return signature(kind.value_type)
+    if pa.types.is_boolean(kind):
+        return "bool"
+    if pa.types.is_integer(kind):
+        return "integer"
+    if layout.is_binary(kind):
+        return "binary"
+    if pa.types.is_struct(kind):
+        return f"struct of {', '.join(f'{f.name} {signature(f.type)}' for f in kind)}"
+    return str(kind)
+
+
+def find_width(reading: Reading, batches: Iterable[Any]) -> int:
+    """The number of classes, from the first batch with a row that has scores: the most frequent length in it.
+
+    1 if no row of any batch has scores (every row is then invalid), 0 if there are no rows at all.
+    """
+    rows = 0
+    for batch in batches:
+        rows += batch.num_rows
+        lengths = layout.row_lengths(batch.column(reading.predictions[0]), reading.selection.dtype)
+        lengths = lengths[lengths > 0]
+        if len(lengths):
+            values, counts = np.unique(lengths, return_counts=True)
+            return int(values[counts.argmax()])
+    return min(rows, 1)
+
+
+def agree(
+    readings: Sequence[Reading], paths: Sequence[str], probe: Callable[[int], Iterable[Any]]
+) -> tuple[int, tuple[str, ...] | None]:
+    """The number of classes and their names that all files share.
+
+    ``probe`` gives the batches of the i-th file, for where the schema does not tell the number. The first file
+    with scores decides.
+    """
+    names = next((reading.class_names for reading in readings if reading.class_names), None)
+    width = 0
+    for number, reading in enumerate(readings):
+        width = max(width, reading.num_classes or find_width(reading, probe(number)))
+        if width > 1 or reading.num_classes:
+            break
+    for reading, path in zip(readings, paths, strict=True):
+        if reading.num_classes not in (0, width):
+            raise SourceError(
+                f"has {reading.num_classes} classes, the files before it {width}", path=path,
+                column=reading.predictions[0],
+            )  # fmt: skip
+    return width, names
+
+
+def decode_batch(
+    reading: Reading, batch: Any, *, path: str, first_row: int, first_id: int, row_group: int | None = None
+) -> Batch:
+    """One Arrow record batch -> a `Batch`, as views where the layout allows it."""
+    selection, width = reading.selection, max(1, reading.num_classes)
+    column = None
+    try:
+        column = reading.predictions[0]
+        decoded = layout.decode_predictions([batch.column(n) for n in reading.predictions], width, selection.dtype)
+        column = selection.target
+        target, doubtful = labels.decode_target(batch.column(column), selection.task, width, reading.class_names)
+        weight = mask = weight_status = mask_status = None
+        if selection.weight is not None:
+            column = selection.weight
+            weight, weight_status = labels.decode_weight(batch.column(column))
+        if selection.mask is not None:
+            column = selection.mask
+            mask, mask_status = labels.decode_mask(batch.column(column), width)
+    except DataError as error:
+        raise SourceError(str(error), path=path, row_group=row_group, column=column) from error
+    return Batch(
+        predictions=decoded.predictions,
+        target=target,
+        weight=weight,
+        status=blocks.merge_status(decoded.status, doubtful, mask_status, weight_status),
+        mask=mask,
+        extra={name: _extra(reading, batch, name) for name in selection.extra} or None,
+        path=path,
+        first_row=first_row,
+        first_id=first_id,
+    )
+
+
+def check_same(first: Reading, other: Reading, path: str, other_path: str) -> None:
+    """Raise `SourceError` naming the column in which two files of one data set differ."""
+    if first.predictions != other.predictions:
+        raise SourceError(
+            f"the prediction columns are {_shown(other.predictions)}, but {_shown(first.predictions)} in {path}",
+            path=other_path,
+        )
+    for (name, kind), (_, found) in zip(first.signatures, other.signatures, strict=True):
+        if kind != found:
+            raise SourceError(f"is {found} here, but {kind} in {path}; write them alike", path=other_path, column=name)
+    if first.class_names != other.class_names and first.class_names is not None and other.class_names is not None:
+        raise SourceError(f"the class names differ from those of {path}; pass class_names", path=other_path)
+
+
+def with_width(reading: Reading, width: int, path: str) -> Reading:
+    """``reading`` with the number of classes, checked against the class names."""
+    names = reading.class_names
+    expected = max(width, 2) if reading.selection.task == "binary" else width
+    if names is not None and width and len(names) != expected:
+        raise SourceError(
+            f"class_names has {len(names)} names, the predictions have {width} classes",
+            path=path, column=reading.predictions[0],
+        )  # fmt: skip
+    if reading.selection.task == "binary" and width > 1:
+        raise UsageError(f"a binary task needs one score a row, the predictions in {path} have {width}")
+    return replace(reading, num_classes=width)
+
+
+def with_names(reading: Reading, names: tuple[str, ...] | None) -> Reading:
+    """``reading`` with the class names that the whole data set agrees on."""
+    return replace(reading, class_names=names)
+
+
+def row_bytes(reading: Reading, schema: Any) -> int:
+    """About how many bytes one decoded row of the columns that are read takes."""
+    if schema is None:
+        return 8 * (len(reading.columns) + max(1, reading.num_classes))
+    total = 0
+    for name in reading.columns:
+        kind = schema.field(name).type
+        leaf = kind.value_type if layout.is_list(kind) else kind
+        item = leaf.bit_width // 8 or 1 if is_number(leaf) and not pa.types.is_null(leaf) else 8
+        if layout.is_binary(kind):
+            item = ITEM_BYTES.get(reading.selection.dtype or "", 4)
+        elements = 1 if is_number(kind) or labels.is_text(kind) else max(1, reading.num_classes)
+        total += item * elements + 1
+    return max(1, total)
+
+
+def _matching(schema: Any, pattern: str, path: str) -> list[str]:
+    if pattern in schema.names:
+        return [pattern]
+    found = [name for name in schema.names if fnmatchcase(name, pattern)] if set(pattern) & set("*?[") else []
+    if not found:
+        raise missing_column(schema, pattern, path)
+    return found
+
+
+def _signatures(schema: Any, columns: tuple[str, ...], selection: Selection) -> tuple[tuple[str, str], ...]:
+    return tuple((name, signature(schema.field(name).type)) for name in columns if name not in selection.extra)
+
+
+def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
+    """The number of classes and their names, as far as the schema tells them."""
+    kinds = [schema.field(name).type for name in reading.predictions]
+    kind = kinds[0].storage_type if isinstance(kinds[0], pa.BaseExtensionType) else kinds[0]
+    names: tuple[str, ...] | None = None
+    if len(kinds) > 1 or is_number(kind):
+        for name, each in zip(reading.predictions, kinds, strict=True):
+            if not is_number(each):
+                raise SourceError(
+                    f"is {each}; of several columns each holds the scores of one class", path=path, column=name
+                )
+        width, names = len(kinds), _names_of_columns(reading) if len(kinds) > 1 else None
+    elif pa.types.is_struct(kind) and not layout.is_vector(kind):
+        width, names = kind.num_fields, tuple(field.name for field in kind)
+    elif pa.types.is_fixed_size_list(kind):
+        width = kind.list_size
+    elif pa.types.is_fixed_size_binary(kind) and reading.selection.dtype in ITEM_BYTES:
+        width = kind.byte_width // ITEM_BYTES[reading.selection.dtype]
+    elif layout.is_binary(kind) and reading.selection.dtype not in ITEM_BYTES:
+        raise UsageError(
+            f"column {reading.predictions[0]!r} holds packed bytes; say what they are: dtype={'|'.join(ITEM_BYTES)}"
+        )
+    else:
+        width = 0 if reading.class_names is None or reading.selection.task == "binary" else len(reading.class_names)
+    reading = replace(reading, class_names=reading.class_names or _class_names(names, schema, reading.selection))
+    return with_width(reading, width, path)
+
+
+def _names_of_columns(reading: Reading) -> tuple[str, ...]:
+    """The columns' names; of one pattern with one star, the part that the star stands for."""
+    patterns = reading.selection.predictions
+    if len(patterns) == 1 and patterns[0].count("*") == 1 and not set(patterns[0]) & set("?["):
+        before, _, after = patterns[0].partition("*")
+        return tuple(name[len(before) : len(name) - len(after)] for name in reading.predictions)
+    return reading.predictions
+
+
+def _class_names(names: tuple[str, ...] | None, schema: Any, selection: Selection) -> tuple[str, ...] | None:
+    from fastxent.sources.metadata import class_names_of
+
+    found = class_names_of(schema.metadata, selection.target)
+    return found or names
+
+
+def _extra(reading: Reading, batch: Any, name: str) -> Any:
+    if name in reading.constants:
+        value = reading.constants[name]
+        kind = pa.int64() if isinstance(value, int) else pa.string()
+        return pa.repeat(pa.scalar(value, kind), batch.num_rows)
+    return batch.column(name)
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:8]) + (f", ... ({len(names)})" if len(names) > 8 else "")
