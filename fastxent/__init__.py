@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastxent.divergences import entropy, focal_loss, kl_divergence
     from fastxent.errors import DataError, FastxentError, InvalidRowError, SourceError, StateError, UsageError
     from fastxent.scoring import evaluate
     from fastxent.evaluation import Evaluation
@@ -25,7 +26,10 @@ __all__ = [
     "__version__",
     "binary_cross_entropy",
     "cross_entropy",
+    "entropy",
     "evaluate",
+    "focal_loss",
+    "kl_divergence",
 ]
 
 # Public name -> the module that defines it. Loaded on first use, so that `fastxent --help` starts no compiler.
@@ -41,6 +45,9 @@ _HOME = {
     "UsageError": "errors",
     "binary_cross_entropy": "losses",
     "cross_entropy": "losses",
+    "entropy": "divergences",
+    "focal_loss": "divergences",
+    "kl_divergence": "divergences",
     "evaluate": "scoring",
 }
 
