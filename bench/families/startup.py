@@ -14,7 +14,8 @@ from bench.settings import Settings
 
 __all__ = ["startup"]
 
-DIGITS = Path(__file__).parents[2] / "data" / "digits.parquet"
+ROOT = Path(__file__).parents[2]
+DIGITS = ROOT / "data" / "digits.parquet"
 COMMAND = [sys.executable, "-m", "fastxent.cli"]
 EVALUATE = [*COMMAND, "evaluate", str(DIGITS), "--logits", "logits", "--target", "label"]
 
@@ -54,6 +55,6 @@ def _contender(name: str, arguments: list[str]) -> Contender:
 
 def _run(command: list[str], **environment: str) -> Call:
     def call() -> None:
-        subprocess.run(command, check=True, capture_output=True, env=os.environ | environment)
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=os.environ | environment)
 
     return call
