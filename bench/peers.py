@@ -63,19 +63,19 @@ def plain_read(data: Data, threads: int) -> Call:
     """Adding up the same bytes as integers: what reading them costs."""
     import numba
 
-    @numba.njit(nogil=True)
     def add(words: Any) -> Any:
         total = np.uint64(0)
         for word in words:
             total += word
         return total
 
+    compiled = numba.njit(nogil=True)(add)
     arrays = [data.predictions] if data.task in ("labels", "probs") else [data.predictions, data.target]
     parts = [part for array in arrays for part in np.array_split(_words(array), threads)]
 
     def call() -> None:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(add, parts))
+            list(pool.map(compiled, parts))
 
     return call
 
@@ -186,7 +186,7 @@ def jax_jit(data: Data, threads: int) -> Call:
     import jax
     import jax.numpy as jnp
 
-    jax.config.update("jax_enable_x64", True)  # or float64 input would be rounded
+    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]  # or float64 input would be rounded
     wide = np.float64 if data.predictions.dtype == np.float64 else np.float32
 
     def loss(z: Any, y: Any) -> Any:

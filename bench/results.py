@@ -70,12 +70,21 @@ def load(text: str) -> Result:
 def committed(name: str) -> Result | None:
     """The result of this name in the last commit; without git, the one on disk."""
     path = FOLDER / f"{name}.json"
-    shown = subprocess.run(
-        ["git", "show", f"HEAD:./{path.name}"], cwd=FOLDER if FOLDER.exists() else None, capture_output=True, text=True
-    )
+    text = _in_last_commit(path)
+    if text is None and path.exists():
+        text = path.read_text()
     try:
-        if shown.returncode == 0:
-            return load(shown.stdout)
-        return load(path.read_text()) if path.exists() else None
+        return None if text is None else load(text)
     except (ValueError, KeyError, TypeError):
         return None  # of another schema: nothing to compare with
+
+
+def _in_last_commit(path: Path) -> str | None:
+    if not path.parent.exists():
+        return None
+    try:
+        command = ["git", "show", f"HEAD:./{path.name}"]
+        shown = subprocess.run(command, cwd=path.parent, capture_output=True, text=True)
+    except FileNotFoundError:  # no git
+        return None
+    return shown.stdout if shown.returncode == 0 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from bench import file_peers
@@ -46,7 +47,7 @@ def _trial(settings: Settings, case: str, rows: int, classes: int, layout: str, 
     try:
         write(path, layout, codec, rows, classes)
         contenders = [
-            Contender(name, lambda setup=setup: setup(path, layout, classes, settings.threads), role)
+            Contender(name, partial(setup, path, layout, classes, settings.threads), role)
             for name, role, setup in everybody
         ]
         yield Trial("parquet", case, rows, rows * classes * 4, contenders)

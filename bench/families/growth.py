@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench import peers
 from bench.cases import CASES, Data, labels, normals, scaled_rows
-from bench.measure import OURS, Call, Contender, Trial
+from bench.measure import OURS, Call, Contender, Role, Trial
 from bench.settings import Settings
+
+if TYPE_CHECKING:
+    from fastxent.spec import Task
 
 __all__ = ["classes", "rows", "statistics", "threads"]
 
@@ -70,8 +75,8 @@ def threads(settings: Settings) -> Iterator[Trial]:
 
             def on(count: int, data: Data = data) -> Contender:
                 name = OURS if count == settings.threads else f"{count} thread{'s' if count > 1 else ''}"
-                role = "ours" if name == OURS else "peer"
-                return Contender(name, lambda: peers.fastxent(data, count), role)
+                role: Role = "ours" if name == OURS else "peer"
+                return Contender(name, partial(peers.fastxent, data, count), role)
 
             yield Trial("threads", case.name, data.rows, data.nbytes, [on(settings.threads), *map(on, fewer)])
 
@@ -87,9 +92,9 @@ def statistics(settings: Settings) -> Iterator[Trial]:
                 data.rows,
                 data.nbytes,
                 [
-                    Contender(OURS, lambda data=data: _evaluate(data, settings.threads), "ours"),
-                    Contender("mean loss alone", lambda data=data: peers.fastxent(data, settings.threads)),
-                    Contender("plain read", lambda data=data: peers.plain_read(data, settings.threads), "read"),
+                    Contender(OURS, partial(_evaluate, data, settings.threads), "ours"),
+                    Contender("mean loss alone", partial(peers.fastxent, data, settings.threads)),
+                    Contender("plain read", partial(peers.plain_read, data, settings.threads), "read"),
                 ],
             )
 
@@ -97,5 +102,5 @@ def statistics(settings: Settings) -> Iterator[Trial]:
 def _evaluate(data: Data, count: int) -> Call:
     import fastxent as fx
 
-    task = "binary" if data.task == "binary" else "multiclass"
+    task: Task = "binary" if data.task == "binary" else "multiclass"
     return lambda: fx.evaluate(logits=data.predictions, target=data.target, task=task, threads=count).loss

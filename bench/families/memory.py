@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from bench.cases import scaled_rows
@@ -34,7 +35,7 @@ def memory(settings: Settings) -> Iterator[Trial]:
                     _job(job, path, settings.threads)()
                 compiled = True
             contenders = [
-                Contender(job, lambda job=job: _job(job, path, settings.threads), "ours" if job == OURS else "peer")
+                Contender(job, partial(_job, job, path, settings.threads), "ours" if job == OURS else "peer")
                 for job in JOBS
             ]
             yield Trial("memory", name, rows, rows * 40, contenders, rounds=1, warm_up=False)
