@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -46,6 +48,7 @@ def main() -> None:
         for line in report.write(name):
             print(line)
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that files made here go too
     threads = machine.restrict(options.threads)
     with _folder(options.data) as folder:
         _run(options, name, threads, folder)
