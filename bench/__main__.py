@@ -64,6 +64,9 @@ def _run(options: argparse.Namespace, name: str, threads: int, folder: Path) -> 
     from bench.show import show_family
 
     def wanted(family: str, case: str) -> bool:
+        if options.list:  # whoever is not wanted makes no data
+            print(f"{family}: {case}")
+            return False
         return options.only is None or any(word in family or word in case for word in options.only)
 
     budget = options.budget or (QUICK_BUDGET_SECONDS if options.quick else FULL_BUDGET_SECONDS)
@@ -76,9 +79,6 @@ def _run(options: argparse.Namespace, name: str, threads: int, folder: Path) -> 
     for family, trials in FAMILIES.items():
         found: list[Measurement] = []
         for trial in trials(settings):
-            if options.list:
-                console.print(f"{family}: {trial.case}", highlight=False)
-                continue
             with console.status(f"{family}: {trial.case}"):
                 found += run_trial(trial, settings.budget_seconds, settings.min_rounds)
         everything += found
