@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastxent.errors import DataError, FastxentError, InvalidRowError, SourceError, StateError, UsageError
-    from fastxent.scoring import evaluate
+    from fastxent.errors import DataError, FastxentError, InvalidRowError, OutputError, SourceError, StateError, UsageError
     from fastxent.evaluation import Evaluation
     from fastxent.losses import binary_cross_entropy, cross_entropy
+    from fastxent.rowwise import score
+    from fastxent.scoring import evaluate
     from fastxent.spec import Spec
     from fastxent.totals import Totals
 
@@ -17,6 +18,7 @@ __all__ = [
     "Evaluation",
     "FastxentError",
     "InvalidRowError",
+    "OutputError",
     "SourceError",
     "Spec",
     "StateError",
@@ -26,6 +28,7 @@ __all__ = [
     "binary_cross_entropy",
     "cross_entropy",
     "evaluate",
+    "score",
 ]
 
 # Public name -> the module that defines it. Loaded on first use, so that `fastxent --help` starts no compiler.
@@ -34,6 +37,7 @@ _HOME = {
     "Evaluation": "evaluation",
     "FastxentError": "errors",
     "InvalidRowError": "errors",
+    "OutputError": "errors",
     "SourceError": "errors",
     "Spec": "spec",
     "StateError": "errors",
@@ -42,6 +46,7 @@ _HOME = {
     "binary_cross_entropy": "losses",
     "cross_entropy": "losses",
     "evaluate": "scoring",
+    "score": "rowwise",
 }
 
 

@@ -15,7 +15,7 @@ from fastxent.sources import Selection, Source, Split, open_arrays, open_source
 from fastxent.spec import OnInvalid, Spec, Task
 from fastxent.totals import Measures
 
-__all__ = ["evaluate", "open_predictions"]
+__all__ = ["evaluate", "open_predictions", "prepare", "run_facts"]
 
 
 def evaluate(
@@ -88,13 +88,58 @@ def evaluate(
         >>> round(ev.loss, 6), ev.accuracy
         (1.126928, 0.5)
     """
-    form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
     started = time.perf_counter()
+    source, spec = prepare(
+        data,
+        target,
+        logits=logits,
+        probs=probs,
+        log_probs=log_probs,
+        task=task,
+        weight=weight,
+        mask=mask,
+        class_weight=class_weight,
+        pos_weight=pos_weight,
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        class_names=class_names,
+        on_invalid=on_invalid,
+        clip=clip,
+        normalize=normalize,
+        dtype=dtype,
+        memory=memory,
+        verify_checksums=verify_checksums,
+    )
+    threads = engine.default_threads() if threads is None else threads
+    totals = engine.run(source, spec, Measures(), threads=threads, done=progress)
+    return Evaluation(totals, run=run_facts(source, threads, time.perf_counter() - started))
+
+
+def prepare(
+    data: Any,
+    target: Any,
+    *,
+    logits: Any,
+    probs: Any,
+    log_probs: Any,
+    task: Task,
+    weight: Any,
+    mask: Any,
+    class_names: Iterable[str] | None,
+    dtype: str | None,
+    memory: int | None,
+    verify_checksums: bool,
+    extra: tuple[str, ...] = (),
+    **options: Any,
+) -> tuple[Source, Spec]:
+    """The opened source and the spec that the keywords of `evaluate` and `score` mean; ``extra`` columns ride along."""
+    form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
     names = None if class_names is None else tuple(class_names)
     source = open_predictions(
         data,
         predictions,
         target,
+        extra=extra,
         task=task,
         weight=weight,
         mask=mask,
@@ -108,19 +153,11 @@ def evaluate(
         task=task,
         form=form,
         soft=source.dense_target,
-        label_smoothing=label_smoothing,
-        ignore_index=ignore_index,
-        class_weight=class_weight,
-        pos_weight=pos_weight,
         weighted=weight is not None,
-        on_invalid=on_invalid,
-        clip=clip,
-        normalize=normalize,
         class_names=names or source.class_names,
+        **options,
     )
-    threads = engine.default_threads() if threads is None else threads
-    totals = engine.run(source, spec, Measures(), threads=threads, done=progress)
-    return Evaluation(totals, run=_run_facts(source, threads, time.perf_counter() - started))
+    return source, spec
 
 
 def open_predictions(data: Any, predictions: Any, target: Any, *, extra: tuple[str, ...] = (), **options: Any) -> Source:
@@ -145,7 +182,8 @@ def open_predictions(data: Any, predictions: Any, target: Any, *, extra: tuple[s
     return open_source(data, selection, memory=memory, verify_checksums=verify)
 
 
-def _run_facts(source: Source, threads: int, seconds: float) -> dict[str, Any]:
+def run_facts(source: Source, threads: int, seconds: float) -> dict[str, Any]:
+    """What `Evaluation.run` says of a run over all splits of a source."""
     from fastxent import __version__
 
     return {
