@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastxent.scoring import evaluate
     from fastxent.spec import Spec
     from fastxent.totals import Totals
+    from fastxent.writer import PredictionWriter
 
 __all__ = [
     "DataError",
@@ -19,6 +20,7 @@ __all__ = [
     "FastxentError",
     "InvalidRowError",
     "OutputError",
+    "PredictionWriter",
     "SourceError",
     "Spec",
     "StateError",
@@ -38,6 +40,7 @@ _HOME = {
     "FastxentError": "errors",
     "InvalidRowError": "errors",
     "OutputError": "errors",
+    "PredictionWriter": "writer",
     "SourceError": "errors",
     "Spec": "spec",
     "StateError": "errors",
