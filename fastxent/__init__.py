@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastxent.errors import DataError, FastxentError, InvalidRowError, OutputError, SourceError, StateError, UsageError
+    from fastxent.convert import convert
     from fastxent.evaluation import Evaluation
+    from fastxent.inspection import inspect
     from fastxent.losses import binary_cross_entropy, cross_entropy
     from fastxent.rowwise import score
     from fastxent.scoring import evaluate
@@ -28,8 +30,10 @@ __all__ = [
     "UsageError",
     "__version__",
     "binary_cross_entropy",
+    "convert",
     "cross_entropy",
     "evaluate",
+    "inspect",
     "score",
 ]
 
@@ -47,8 +51,10 @@ _HOME = {
     "Totals": "totals",
     "UsageError": "errors",
     "binary_cross_entropy": "losses",
+    "convert": "convert",
     "cross_entropy": "losses",
     "evaluate": "scoring",
+    "inspect": "inspection",
     "score": "rowwise",
 }
 

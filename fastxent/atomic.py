@@ -54,7 +54,7 @@ class PendingFile:
         except BaseException:
             self.abort()
             raise
-        os.close(self._lock)
+        self._release()
         with suppress(OSError):  # some file systems cannot sync a folder
             folder = os.open(os.path.dirname(self._target), os.O_RDONLY)
             try:
@@ -63,11 +63,16 @@ class PendingFile:
                 os.close(folder)
 
     def abort(self) -> None:
-        """Remove what has been written."""
+        """Remove what has been written; does nothing after `commit`."""
+        if self._lock >= 0:
+            with suppress(OSError):
+                os.unlink(self.partial)
+            self._release()
+
+    def _release(self) -> None:
+        lock, self._lock = self._lock, -1
         with suppress(OSError):
-            os.unlink(self.partial)
-        with suppress(OSError):
-            os.close(self._lock)
+            os.close(lock)
 
     def _exists(self) -> UsageError:
         return UsageError(f"{self.path}: exists already; name another file, or pass overwrite=True (--overwrite)")

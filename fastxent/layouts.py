@@ -96,7 +96,8 @@ def _as_floats(values: Any, kind: str) -> Any:
 
 def _to_bfloat16(values: Any) -> Any:
     """The nearest bfloat16, ties to even; float64 by way of a float32 rounded to odd, so that it rounds once."""
-    single = np.asarray(values, np.float32)
+    with np.errstate(over="ignore"):
+        single = np.asarray(values, np.float32)
     bits = single.view(np.uint32)
     if values.dtype == np.float64:
         inexact = (single.astype(np.float64) != values) & ~np.isnan(values) & np.isfinite(single)
@@ -119,6 +120,7 @@ class Storage:
         binary: one score a row, in a plain column.
         nullable: rows may have no scores.
         base: name of the column that holds all scores; of several, what stands before the number of the class.
+        given: names of the columns of a class each, if they have names of their own.
     """
 
     form: Form | None
@@ -128,6 +130,7 @@ class Storage:
     binary: bool = False
     nullable: bool = False
     base: str | None = None
+    given: tuple[str, ...] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -137,7 +140,7 @@ class Storage:
             return (self.base or one,)
         if self.layout != "columns":
             return (self.base or whole,)
-        return tuple(f"{self.base or one}_{i}" for i in range(self.num_classes))
+        return self.given or tuple(f"{self.base or one}_{i}" for i in range(self.num_classes))
 
     @property
     def fields(self) -> list[Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from fastxent import engine
 from fastxent.errors import UsageError
 from fastxent.evaluation import Evaluation
 from fastxent.losses import one_form
 from fastxent.sources import Selection, Source, Split, open_arrays, open_source
-from fastxent.spec import OnInvalid, Spec, Task
+from fastxent.spec import Form, OnInvalid, Spec, Task
 from fastxent.totals import Measures
 
 __all__ = ["evaluate", "open_predictions", "prepare", "run_facts"]
@@ -133,7 +133,11 @@ def prepare(
     **options: Any,
 ) -> tuple[Source, Spec]:
     """The opened source and the spec that the keywords of `evaluate` and `score` mean; ``extra`` columns ride along."""
-    form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
+    if is_paths(data):
+        told = _told(data, {"logits": logits, "probs": probs, "log_probs": log_probs}, target, task, dtype)
+        form, predictions, target, task, dtype = told
+    else:
+        form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
     names = None if class_names is None else tuple(class_names)
     source = open_predictions(
         data,
@@ -158,6 +162,41 @@ def prepare(
         **options,
     )
     return source, spec
+
+
+def is_paths(data: Any) -> bool:
+    """Whether ``data`` names files of columns."""
+    given = [data] if isinstance(data, (str, os.PathLike)) else data
+    if not isinstance(given, (list, tuple)) or not given:
+        return False
+    return all(isinstance(p, (str, os.PathLike)) and not os.fspath(p).endswith(_ARRAYS) for p in given)
+
+
+_ARRAYS = (".npy", ".npz", ".safetensors")
+
+
+def _told(
+    data: Any, forms: dict[str, Any], target: Any, task: Task, dtype: str | None
+) -> tuple[Form, Any, Any, Task, str | None]:
+    """Form, predictions, target, task and dtype: what the call says, and for the rest what the first file says.
+
+    A task other than the default counts as said.
+    """
+    from fastxent.sources import describe, infer_selection
+    from fastxent.sources.files import list_files
+
+    found = describe(list_files(data)[0].name)
+    if any(value is not None for value in forms.values()):
+        form, predictions = one_form(**forms)
+        names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
+        selection = infer_selection(found, predictions=names, target=target, task=task, dtype=dtype)
+        return form, names, selection.target, task, selection.dtype
+    selection = infer_selection(found, target=target, task=None if task == "multiclass" else task, dtype=dtype)
+    said = next((each.form for each in found.predictions if each.columns == selection.predictions), None)
+    if said is None:
+        shown = ", ".join(selection.predictions[:4])
+        raise UsageError(f"say what {shown!r} holds: logits=, probs= or log_probs= (--logits, --probs, --log-probs)")
+    return cast(Form, said), selection.predictions, selection.target, selection.task, selection.dtype
 
 
 def open_predictions(data: Any, predictions: Any, target: Any, *, extra: tuple[str, ...] = (), **options: Any) -> Source:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, cast, get_args
@@ -17,6 +17,7 @@ from fastxent.batch import Kind
 from fastxent.errors import UsageError
 from fastxent.layouts import KINDS, Storage, choose_layout, convert_kind, describe_self, is_lossless
 from fastxent.sources.arrays import as_array
+from fastxent.sources.layout import is_list
 from fastxent.spec import Form, Task
 
 __all__ = ["PredictionWriter", "open_parquet"]
@@ -241,19 +242,38 @@ class PredictionWriter:
                 raise
 
 
-def open_parquet(path: str, schema: Any, storage: Storage) -> Any:
-    """A Parquet writer with the settings that make scores fast to read."""
+def open_parquet(path: str, schema: Any, storage: Storage, codecs: Mapping[str, str] | None = None) -> Any:
+    """A Parquet writer with the settings that make scores fast to read; ``codecs`` of the other columns, by name."""
     others = [name for name in schema.names if name not in storage.names]
-    text = [name for name in others if _is_text(schema.field(name).type)]
-    leaves = [name + (".list.element" if storage.layout == "list" and not storage.binary else "") for name in storage.names]
+    codec = {
+        leaf: "NONE" if name in storage.names else (codecs or {}).get(name, "ZSTD")
+        for name in schema.names
+        for leaf in _leaves(name, schema.field(name).type)
+    }
     return pq.ParquetWriter(
         path,
         schema,
-        compression={**dict.fromkeys(leaves, "NONE"), **dict.fromkeys(others, "ZSTD")},
-        use_dictionary=text,
-        write_statistics=others,
+        compression=codec,
+        use_dictionary=[name for name in others if _is_text(schema.field(name).type)],
+        write_statistics=[leaf for name in others for leaf in _leaves(name, schema.field(name).type)],
         write_page_checksum=True,
     )
+
+
+def _leaves(path: str, kind: Any) -> Iterator[str]:
+    """The Parquet columns that a column of an Arrow type becomes."""
+    if isinstance(kind, pa.BaseExtensionType):
+        yield from _leaves(path, kind.storage_type)
+    elif pa.types.is_struct(kind):
+        for child in kind:
+            yield from _leaves(f"{path}.{child.name}", child.type)
+    elif pa.types.is_map(kind):
+        yield from _leaves(f"{path}.key_value.key", kind.key_type)
+        yield from _leaves(f"{path}.key_value.value", kind.item_type)
+    elif is_list(kind):
+        yield from _leaves(f"{path}.list.element", kind.value_type)
+    else:
+        yield path
 
 
 def _is_text(kind: Any) -> bool:
