@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastxent.errors import DataError, FastxentError, InvalidRowError, OutputError, SourceError, StateError, UsageError
     from fastxent.convert import convert
+    from fastxent.errors import (
+        DataError,
+        FastxentError,
+        InvalidRowError,
+        OutputError,
+        SourceError,
+        StateError,
+        UsageError,
+    )
     from fastxent.evaluation import Evaluation
     from fastxent.inspection import inspect
     from fastxent.losses import binary_cross_entropy, cross_entropy

@@ -37,19 +37,20 @@ __all__ = [
 EXIT_GATE, EXIT_USAGE, EXIT_DATA, EXIT_PARTIAL, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 
-class Names(click.ParamType):
+class Names(click.ParamType):  # type: ignore[type-arg]
     """A column, a glob of columns, or several of them with commas between."""
 
     name = "COLUMNS"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """One name, or a list of names."""
         names = tuple(part.strip() for part in value.split(",") if part.strip())
         if not names:
             self.fail("name at least one column", param, ctx)
         return names[0] if len(names) == 1 else list(names)
 
 
-class _Size(click.ParamType):
+class _Size(click.ParamType):  # type: ignore[type-arg]
     """Bytes, with a unit: 512M, 4GiB."""
 
     name = "SIZE"
@@ -66,7 +67,7 @@ class _Size(click.ParamType):
         return size
 
 
-class _Clip(click.ParamType):
+class _Clip(click.ParamType):  # type: ignore[type-arg]
     name = "EPS|NAME"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float | str:
@@ -136,7 +137,9 @@ def cli() -> None:
 def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what the predictions and targets are; the same words as in Python."""
     options = [
-        click.option("--logits", type=Names(), help="Column with the logits; or several columns, or a glob, one a class."),
+        click.option(
+            "--logits", type=Names(), help="Column with the logits; or several columns, or a glob, one a class."
+        ),
         click.option("--probs", type=Names(), help="The same for probabilities."),
         click.option("--log-probs", type=Names(), help="The same for log-probabilities."),
         click.option("--target", metavar="COLUMN", help="Column with the labels or target distributions."),
@@ -148,8 +151,12 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="What a row is: C exclusive classes, one yes-or-no score, or L of them.",
         ),
         click.option("--weight", metavar="COLUMN", help="Column with sample weights."),
-        click.option("--mask", metavar="COLUMN", help="Column of lists of bool: which labels of a multilabel row count."),
-        click.option("--class-names", metavar="A,B,...", help="Classes in the order of the scores, for labels that are text."),
+        click.option(
+            "--mask", metavar="COLUMN", help="Column of lists of bool: which labels of a multilabel row count."
+        ),
+        click.option(
+            "--class-names", metavar="A,B,...", help="Classes in the order of the scores, for labels that are text."
+        ),
         click.option("--class-weight", metavar="W,W,...", help="One weight a class."),
         click.option("--pos-weight", metavar="W[,W...]", help="Weight of the positive term (binary, multilabel)."),
         click.option("--label-smoothing", type=float, default=0.0, help="Smoothing of the targets, in [0, 1]."),
@@ -216,6 +223,7 @@ def evaluate(paths: tuple[str, ...], json_path: str | None, progress: bool | Non
 
 
 def write_text(path: str, text: str) -> None:
+    """Write text to a file, or to standard output for ``-``."""
     if path == "-":
         click.echo(text, nl=False)
         return

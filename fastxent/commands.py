@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import Any
 
@@ -24,7 +23,11 @@ DTYPES = ("float16", "bfloat16", "float32", "float64")
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option(
-    "-o", "--output", required=True, metavar="FILE|DIR/", help="Parquet file to write; or a directory, with one file for each input file."
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE|DIR/",
+    help="Parquet file to write; or a directory, with one file for each input file.",
 )
 @click.option("--keep", type=Names(), help="Columns to copy to the output.")
 @click.option("--prefix", default="", metavar="TEXT", help="Put before the names of the score columns.")
@@ -68,10 +71,16 @@ def score(
 @click.option("--log-probs", type=Names(), help="The same for log-probabilities.")
 @click.option("--target", metavar="COLUMN", help="Column with the targets, for the file's description of itself.")
 @click.option(
-    "--layout", type=click.Choice(LAYOUTS), default="auto", show_default=True, help="How to store scores; auto: columns up to 64 classes, packed beyond."
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    default="auto",
+    show_default=True,
+    help="How to store scores; auto: columns up to 64 classes, packed beyond.",
 )
 @click.option("--dtype", type=click.Choice(DTYPES), help="Kind of number to store; by default the one that is there.")
-@click.option("--source-dtype", type=click.Choice(DTYPES), help="Numbers in packed columns that do not say what they are.")
+@click.option(
+    "--source-dtype", type=click.Choice(DTYPES), help="Numbers in packed columns that do not say what they are."
+)
 @click.option("--lossy", is_flag=True, help="Let --dtype round.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -181,10 +190,34 @@ DATA_EXIT = 3
 
 
 @click.command()
-@click.option("--form", "forms", multiple=True, type=click.Choice(["logits", "probs", "log_probs"]), help="Form of predictions; may be repeated. Default: logits and probs.")
-@click.option("--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES), help="Kind of number; may be repeated. Default: float32.")
-@click.option("--target", "targets", multiple=True, type=click.Choice(["int8", "int16", "int32", "int64", "uint8"]), help="Type of labels; may be repeated. Default: int32 and int64.")
-@click.option("--task", "tasks", multiple=True, type=click.Choice(["multiclass", "binary"]), help="Task; may be repeated. Default: both.")
+@click.option(
+    "--form",
+    "forms",
+    multiple=True,
+    type=click.Choice(["logits", "probs", "log_probs"]),
+    help="Form of predictions; may be repeated. Default: logits and probs.",
+)
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    type=click.Choice(DTYPES),
+    help="Kind of number; may be repeated. Default: float32.",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    type=click.Choice(["int8", "int16", "int32", "int64", "uint8"]),
+    help="Type of labels; may be repeated. Default: int32 and int64.",
+)
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    type=click.Choice(["multiclass", "binary"]),
+    help="Task; may be repeated. Default: both.",
+)
 def warmup(**wanted: tuple[str, ...]) -> None:
     """Compile the usual kernels into the cache, so that the first run does not wait (for images and CI)."""
     from fastxent.checkup import warm_up

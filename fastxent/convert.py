@@ -17,8 +17,10 @@ from fastxent.batch import Columns, Kind
 from fastxent.errors import DataError, SourceError, UsageError
 from fastxent.inspection import Speed, measure_reading
 from fastxent.layouts import KINDS, Storage, choose_layout, convert_kind, describe_self, is_lossless
-from fastxent.sources import Selection, describe, infer_selection, table
+from fastxent.sources import Selection, table
 from fastxent.sources.damage import DAMAGE, first_line
+from fastxent.sources.describe import describe_files
+from fastxent.sources.infer import infer_selection
 from fastxent.sources.layout import decode_predictions
 from fastxent.spec import Form
 from fastxent.status import Status
@@ -147,7 +149,7 @@ def _plan(path: str, forms: dict[str, Any], target: str | None, dtype: str | Non
     given = [(form, value) for form, value in forms.items() if value is not None]
     if len(given) > 1:
         raise UsageError(f"give at most one of logits, probs and log_probs, got {' and '.join(f for f, _ in given)}")
-    found = describe(path)
+    found = describe_files(path)
     if found.format != "parquet" or len(found.paths) != 1:
         raise UsageError(f"{path}: convert takes one Parquet file")
     names = None
@@ -159,7 +161,7 @@ def _plan(path: str, forms: dict[str, Any], target: str | None, dtype: str | Non
     try:
         with pq.ParquetFile(path, pre_buffer=False) as reader:
             schema, metadata = reader.schema_arrow, reader.metadata
-            any_column = known if known in schema.names else schema.names[0]  # resolve() asks for a target
+            any_column = str(known if known in schema.names else schema.names[0])  # resolve() asks for a target
             asked = Selection(selection.predictions, any_column, task=selection.task, dtype=selection.dtype)
             reading = table.resolve(schema, asked, path)
             batches = reader.iter_batches(256, columns=[reading.predictions[0]])
@@ -271,10 +273,19 @@ class _Conversion:
         base = plan.columns[0] if single else plan.form or "scores"
         given = None if single else plan.columns
         storage = Storage(
-            plan.form, self._layout, want, plan.num_classes, plan.binary, self._has_nulls(), base if single or whole else None, given
+            plan.form,
+            self._layout,
+            want,
+            plan.num_classes,
+            plan.binary,
+            self._has_nulls(),
+            base if single or whole else None,
+            given,
         )
         if clash := others & set(storage.names):
-            raise UsageError(f"{plan.path} has a column {clash.pop()!r} already, which the scores would be named; rename it")
+            raise UsageError(
+                f"{plan.path} has a column {clash.pop()!r} already, which the scores would be named; rename it"
+            )
         return storage
 
     def _has_nulls(self) -> bool:
@@ -302,7 +313,7 @@ class _Conversion:
         return found
 
     def _schema(self) -> Any:
-        """The fields in their order, those of the scores where the first of them was; without metadata that has become wrong."""
+        """The fields in their order, those of the scores where the first of them was; no metadata that is now wrong."""
         plan, fields = self._plan, []
         for field in plan.schema:
             if field.name == plan.columns[0]:

@@ -42,7 +42,7 @@ class RowSink(Protocol):
         """Fresh places for the results of a batch. Called by any worker."""
 
     def piece(self, batch: Batch, outputs: Outputs) -> Any:
-        """What is to be written of a scored batch, with its size in ``nbytes``, after which the batch is gone. Called by any worker."""
+        """What is to be written of a scored batch, which is gone afterwards; has ``nbytes``. Called by any worker."""
 
     def write(self, split: Split, piece: Any) -> None:
         """Write a piece. Called in order, by the thread that called `run`."""
@@ -154,7 +154,12 @@ class _IntoSink:
     """A run whose rows are written in order. Totals are kept apart by path until the path is done."""
 
     def __init__(
-        self, sink: RowSink, source: Source, splits: Sequence[Split], new_totals: Callable[[], Totals], done: Done | None
+        self,
+        sink: RowSink,
+        source: Source,
+        splits: Sequence[Split],
+        new_totals: Callable[[], Totals],
+        done: Done | None,
     ) -> None:
         self._sink = sink
         self._source = source
@@ -208,9 +213,7 @@ class _IntoSink:
                     pass
                 self._end(number, split)
 
-    def _score(
-        self, queue: Turns, number: int, split: Split, scorer: Scorer, totals: Totals, alone: bool
-    ) -> None:
+    def _score(self, queue: Turns, number: int, split: Split, scorer: Scorer, totals: Totals, alone: bool) -> None:
         def scored(batch: Batch, outputs: Outputs) -> None:
             piece = self._sink.piece(batch, outputs)
             if alone:

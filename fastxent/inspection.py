@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 
 from fastxent.errors import DataError, SourceError, UsageError
 from fastxent.layouts import KINDS
-from fastxent.sources import describe, infer_selection
 from fastxent.sources.damage import DAMAGE, first_line
+from fastxent.sources.describe import describe_files
+from fastxent.sources.infer import infer_selection
 
 if TYPE_CHECKING:
     from fastxent.sources.describe import Description
@@ -99,9 +100,7 @@ class Inspection:
             else {"predictions": list(selection.predictions), "target": selection.target, "task": selection.task},
             "form": self.form,
             "num_classes": self.num_classes or None,
-            "reading": None
-            if speed is None
-            else {"rows": speed.rows, "bytes": speed.nbytes, "seconds": speed.seconds},
+            "reading": None if speed is None else {"rows": speed.rows, "bytes": speed.nbytes, "seconds": speed.seconds},
             "commands": list(self.commands),
             "open_questions": list(self.open_questions),
         }
@@ -132,7 +131,11 @@ def inspect(data: Any, *, measure: bool = True) -> Inspection:
         >>> fx.inspect("data/breast_cancer.parquet").description.num_rows
         569
     """
-    found = describe(data)
+    if not isinstance(data, (str, os.PathLike, list, tuple)):
+        raise UsageError(
+            "inspect takes paths of Parquet or Arrow files; arrays and tables tell what they are themselves"
+        )
+    found = describe_files(data)
     choices, questions = _choices(found)
     selection = choices[0][0] if len(choices) == 1 else None
     form = choices[0][1] if len(choices) == 1 else None
@@ -156,7 +159,7 @@ def inspect(data: Any, *, measure: bool = True) -> Inspection:
 def measure_reading(
     path: str, columns: list[str], num_classes: int, dtype: str | None, limit: int = ENOUGH_BYTES
 ) -> Speed:
-    """Read and decode columns of scores of a Parquet file with one thread, up to ``limit`` bytes; the better of two goes.
+    """Read and decode columns of scores of a Parquet file with one thread, up to ``limit`` bytes; the best of two.
 
     Raises:
         SourceError: the file cannot be decoded.

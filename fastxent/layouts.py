@@ -9,7 +9,7 @@ is understood by every tool, and has the shape that the kernels like best for fe
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,9 +18,21 @@ import pyarrow as pa
 
 from fastxent.batch import Kind
 from fastxent.errors import UsageError
+from fastxent.sources.layout import is_list
 from fastxent.spec import Form
 
-__all__ = ["FEW_CLASSES", "KINDS", "METADATA_KEY", "Layout", "Storage", "choose_layout", "convert_kind", "describe_self"]
+__all__ = [
+    "FEW_CLASSES",
+    "KINDS",
+    "METADATA_KEY",
+    "Layout",
+    "Storage",
+    "choose_layout",
+    "convert_kind",
+    "describe_self",
+    "is_lossless",
+    "leaves",
+]
 
 Layout = Literal["packed", "columns", "list"]
 
@@ -191,3 +203,19 @@ def describe_self(
         "dtype": storage.kind,
     }
     return {METADATA_KEY: json.dumps({key: value for key, value in said.items() if value is not None}).encode()}
+
+
+def leaves(path: str, kind: Any) -> Iterator[str]:
+    """The Parquet columns that a column of an Arrow type becomes."""
+    if isinstance(kind, pa.BaseExtensionType):
+        yield from leaves(path, kind.storage_type)
+    elif pa.types.is_struct(kind):
+        for child in kind:
+            yield from leaves(f"{path}.{child.name}", child.type)
+    elif pa.types.is_map(kind):
+        yield from leaves(f"{path}.key_value.key", kind.key_type)
+        yield from leaves(f"{path}.key_value.value", kind.item_type)
+    elif is_list(kind):
+        yield from leaves(f"{path}.list.element", kind.value_type)
+    else:
+        yield path

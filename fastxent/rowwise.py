@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
+import posixpath
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -69,8 +70,8 @@ def score(
     Args:
         data: as for `fastxent.evaluate`; None if the predictions are arrays or ``.npy`` files.
         out_path: the Parquet file to write. A directory (one that exists, or a path that ends in a slash) gets
-            one output for every input file, at the input's place below the directory all inputs share; those that an earlier run has
-            finished, of inputs that have not changed since, are not done again.
+            one output for every input file, at the input's place below the directory that all inputs share;
+            those that an earlier run has finished, of inputs that have not changed since, are not done again.
         target: column or array of targets, as for `fastxent.evaluate`.
         logits: the scores, as for `fastxent.evaluate`; give exactly one of ``logits``, ``probs`` and ``log_probs``.
         probs: the same for probabilities.
@@ -248,7 +249,9 @@ def _inputs(data: Any) -> dict[str, Any]:
     """The input files by name."""
     given = [data] if _is_path(data) else data
     if not isinstance(given, (list, tuple)) or not given or not all(map(_is_path, given)):
-        raise UsageError("a directory as output takes one file for every input file, and the inputs are no files; name a file")
+        raise UsageError(
+            "a directory as output gets a file for every input file, and the input is no file; name a file"
+        )
     from fastxent.sources.files import list_files
 
     return {file.name: file for file in list_files(data)}
@@ -259,13 +262,22 @@ def _outputs(paths: Sequence[str], data: Any, out: str) -> dict[str, str]:
     if _is_path(data) and os.path.isdir(os.path.expanduser(os.fspath(data))):
         root = os.path.expanduser(os.fspath(data))
     else:
-        folders = [path.rpartition("/")[0] if "://" in path else os.path.dirname(os.path.abspath(path)) for path in paths]
-        root = os.path.commonprefix([folder + "/" for folder in folders]).rpartition("/")[0]
+        folders = [
+            posixpath.dirname(path) if "://" in path else os.path.dirname(os.path.abspath(path)) for path in paths
+        ]
+        root = os.path.commonpath(folders) if "://" not in paths[0] else _common_folder(folders)
     outputs = {}
     for path in paths:
         relative = path[len(root) :].lstrip("/") if "://" in path else os.path.relpath(path, root)
         outputs[path] = os.path.join(out, os.path.splitext(relative)[0] + ".parquet")
     return outputs
+
+
+def _common_folder(folders: Sequence[str]) -> str:
+    """The longest beginning that all share, in whole parts (`os.path.commonpath` would take a slash out of "://")."""
+    parts = [folder.split("/") for folder in folders]
+    same = [each[0] for each in zip(*parts, strict=False) if len(set(each)) == 1]
+    return "/".join(parts[0][: len(same)])
 
 
 def _identity(file: Any) -> dict[str, Any]:

@@ -182,10 +182,11 @@ def _told(
 
     A task other than the default counts as said.
     """
-    from fastxent.sources import describe, infer_selection
+    from fastxent.sources.describe import describe_files
     from fastxent.sources.files import list_files
+    from fastxent.sources.infer import infer_selection
 
-    found = describe(list_files(data)[0].name)
+    found = describe_files(list_files(data)[0].name)
     if any(value is not None for value in forms.values()):
         form, predictions = one_form(**forms)
         names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
@@ -199,7 +200,9 @@ def _told(
     return cast(Form, said), selection.predictions, selection.target, selection.task, selection.dtype
 
 
-def open_predictions(data: Any, predictions: Any, target: Any, *, extra: tuple[str, ...] = (), **options: Any) -> Source:
+def open_predictions(
+    data: Any, predictions: Any, target: Any, *, extra: tuple[str, ...] = (), **options: Any
+) -> Source:
     """The source that ``data`` names, or, without it, the one over arrays or the files that hold them."""
     if target is None:
         raise UsageError("target: name the column (or give the array) of the targets")

@@ -24,6 +24,7 @@ from fastxent.atomic import PendingFile, writing
 from fastxent.batch import Batch
 from fastxent.errors import SourceError, StateError, UsageError
 from fastxent.kernels.jobs import Outputs, no_outputs
+from fastxent.layouts import leaves
 from fastxent.sources.source import Split
 from fastxent.spec import Spec
 from fastxent.status import Status
@@ -69,12 +70,13 @@ class Results:
         for field in self.fields:
             if field.name in self.keep:
                 raise UsageError(
-                    f"keep: column {field.name!r} has the name of a score column; pass a prefix for these, as in prefix='fx_'"
+                    f"keep: column {field.name!r} has the name of a score column; pass a prefix for these: prefix='fx_'"
                 )
 
     def outputs_of(self, batch: Batch) -> Outputs:
         """Fresh places for the results of a batch."""
-        n, out = batch.num_rows, no_outputs()._replace(loss=np.empty(batch.num_rows), status=np.empty(batch.num_rows, np.uint8))
+        n = batch.num_rows
+        out = no_outputs()._replace(loss=np.empty(n), status=np.empty(n, np.uint8))
         if not self._one_class:
             return out
         return out._replace(
@@ -142,7 +144,10 @@ class _Writer:
                 self._flush()
 
     def finish(self, record: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
-        """Write what waits and the record, and give the file its name. ``kept`` types the kept columns of a file without rows."""
+        """Write what waits and the record, and give the file its name.
+
+        ``kept`` tells the types of kept columns, for a file without rows.
+        """
         try:
             if self._parquet is None:
                 fields = [pa.field(name, kept.get(name, pa.null())) for name in self._results.keep]
@@ -166,10 +171,17 @@ class _Writer:
         kept = [schema.field(name) for name in self._results.keep]
         self._schema = pa.schema([*kept, *self._results.fields])
         text = [field.name for field in kept if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+        # Losses and probabilities hardly compress: trying costs a tenth of the time and saves a hundredth.
+        codec = {
+            leaf: "NONE" if field in self._results.fields and pa.types.is_float64(field.type) else "SNAPPY"
+            for field in self._schema
+            for leaf in leaves(field.name, field.type)
+        }
         with writing(self.path):
             self._parquet = pq.ParquetWriter(
                 self._file.partial,
                 self._schema,
+                compression=codec,
                 use_dictionary=[*text, *self._results.encoded],
                 write_page_checksum=True,
             )

@@ -40,6 +40,7 @@ class Turns:
         self.stopped = False
 
     def take(self) -> tuple[int, Split] | None:
+        """The next split and its number; None if there is no more to do."""
         with self._changed:
             self._changed.wait_for(lambda: self._over() or self._next < self._turn + self._window)
             if self._over():
@@ -53,21 +54,27 @@ class Turns:
         return self.stopped or bool(self._errors) or self._next == len(self._splits)
 
     def fail(self, number: int, error: BaseException) -> None:
+        """Remember what went wrong with a split; no more are handed out."""
         with self._changed:
             self._errors[number] = error
             self._changed.notify_all()
 
     def stop(self) -> None:
+        """Hand out nothing any more, and wake whoever waits."""
         with self._changed:
             self.stopped = True
             self._changed.notify_all()
 
     def raise_earliest(self) -> None:
+        """Raise the error of the earliest split that has one."""
         if self._errors:
             raise self._errors[min(self._errors)]
 
     def put(self, number: int, piece: Any) -> None:
-        """Leave a piece of a split to be written; waits while too much is held, but the split in turn may always go on."""
+        """Leave a piece of a split to be written.
+
+        Waits while too much is held; the split whose turn it is may always go on, so somebody always can.
+        """
         mine = self._pieces[number]
         with self._changed:
             self._changed.wait_for(
@@ -80,6 +87,7 @@ class Turns:
             self._changed.notify_all()
 
     def finish(self, number: int) -> None:
+        """All pieces of the split have been put."""
         with self._changed:
             self._finished.add(number)
             self._changed.notify_all()

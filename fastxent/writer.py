@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, cast, get_args
@@ -15,15 +15,14 @@ import pyarrow.parquet as pq
 from fastxent.atomic import PendingFile, writing
 from fastxent.batch import Kind
 from fastxent.errors import UsageError
-from fastxent.layouts import KINDS, Storage, choose_layout, convert_kind, describe_self, is_lossless
+from fastxent.layouts import KINDS, Storage, choose_layout, convert_kind, describe_self, is_lossless, leaves
 from fastxent.sources.arrays import as_array
-from fastxent.sources.layout import is_list
 from fastxent.spec import Form, Task
 
 __all__ = ["PredictionWriter", "open_parquet"]
 
 #: Decoded bytes of a row group. Measured at 16 and 64 MB: the same for packed bytes, 64 is faster where each of
-#: many columns has a chunk of its own; and it is the size of a split, so a file is read by as many threads as it has groups.
+#: many columns has a chunk of its own; and it is the size of a split.
 GROUP_BYTES = 64 << 20
 TARGET = "target"
 
@@ -218,7 +217,7 @@ class PredictionWriter:
         for name, array in rest.items():
             if name in self._storage.names:
                 raise UsageError(f"column {name!r} has the name of a column of scores; rename it")
-            plain = name == TARGET or array.null_count == 0 and pa.types.is_primitive(array.type)
+            plain = name == TARGET or (array.null_count == 0 and pa.types.is_primitive(array.type))
             fields.append(pa.field(name, array.type, nullable=not plain))
         target = TARGET if TARGET in rest else None
         said = describe_self(self._storage, target=target, class_names=self._class_names, task=self._task)
@@ -248,36 +247,20 @@ def open_parquet(path: str, schema: Any, storage: Storage, codecs: Mapping[str, 
     codec = {
         leaf: "NONE" if name in storage.names else (codecs or {}).get(name, "ZSTD")
         for name in schema.names
-        for leaf in _leaves(name, schema.field(name).type)
+        for leaf in leaves(name, schema.field(name).type)
     }
     return pq.ParquetWriter(
         path,
         schema,
         compression=codec,
         use_dictionary=[name for name in others if _is_text(schema.field(name).type)],
-        write_statistics=[leaf for name in others for leaf in _leaves(name, schema.field(name).type)],
+        write_statistics=[leaf for name in others for leaf in leaves(name, schema.field(name).type)],
         write_page_checksum=True,
     )
 
 
-def _leaves(path: str, kind: Any) -> Iterator[str]:
-    """The Parquet columns that a column of an Arrow type becomes."""
-    if isinstance(kind, pa.BaseExtensionType):
-        yield from _leaves(path, kind.storage_type)
-    elif pa.types.is_struct(kind):
-        for child in kind:
-            yield from _leaves(f"{path}.{child.name}", child.type)
-    elif pa.types.is_map(kind):
-        yield from _leaves(f"{path}.key_value.key", kind.key_type)
-        yield from _leaves(f"{path}.key_value.value", kind.item_type)
-    elif is_list(kind):
-        yield from _leaves(f"{path}.list.element", kind.value_type)
-    else:
-        yield path
-
-
 def _is_text(kind: Any) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))
 
 
 def _column(name: str, value: Any, rows: int) -> Any:
@@ -309,10 +292,14 @@ def _from_numpy(value: Any, name: str) -> Any:
 
 def _as(array: Any, field: Any) -> Any:
     if not field.nullable and array.null_count:
-        raise UsageError(f"column {field.name!r} has nulls, and had none in the first batch; make them values of your own")
+        raise UsageError(
+            f"column {field.name!r} has nulls, and had none in the first batch; make them values of your own"
+        )
     if array.type.equals(field.type):
         return array
     try:
         return array.cast(field.type)
     except pa.ArrowException as error:
-        raise UsageError(f"column {field.name!r} is {array.type}, and {field.type} in the first batch: {error}") from error
+        raise UsageError(
+            f"column {field.name!r} is {array.type}, and {field.type} in the first batch: {error}"
+        ) from error
