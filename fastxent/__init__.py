@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastxent.convert import convert
+    from fastxent.conversion import convert
     from fastxent.errors import (
         DataError,
         FastxentError,
@@ -59,7 +59,7 @@ _HOME = {
     "Totals": "totals",
     "UsageError": "errors",
     "binary_cross_entropy": "losses",
-    "convert": "convert",
+    "convert": "conversion",
     "cross_entropy": "losses",
     "evaluate": "scoring",
     "inspect": "inspection",

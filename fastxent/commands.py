@@ -86,7 +86,7 @@ def score(
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def convert(path: str, output: str, as_json: bool, **options: Any) -> None:
     """Rewrite the predictions of a Parquet file in a layout that is read fast; no value changes."""
-    from fastxent.convert import convert as run
+    from fastxent.conversion import convert as run
 
     done = run(path, output, **options)
     before, after = done.before, done.after
