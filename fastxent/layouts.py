@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from fastxent.batch import Kind
 from fastxent.errors import UsageError
-from fastxent.sources.layout import is_list
+from fastxent.sources.runs import is_list
 from fastxent.spec import Form
 
 __all__ = [
