@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from fastxent import engine
 from fastxent.errors import UsageError
 from fastxent.evaluation import Evaluation
 from fastxent.losses import one_form
 from fastxent.sources import Selection, Source, Split, open_arrays, open_source
-from fastxent.spec import OnInvalid, Spec, Task
+from fastxent.spec import Form, OnInvalid, Spec, Task
 from fastxent.totals import Measures
 
-__all__ = ["evaluate", "open_predictions"]
+__all__ = ["evaluate", "open_predictions", "prepare", "run_facts"]
 
 
 def evaluate(
@@ -88,13 +88,62 @@ def evaluate(
         >>> round(ev.loss, 6), ev.accuracy
         (1.126928, 0.5)
     """
-    form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
     started = time.perf_counter()
+    source, spec = prepare(
+        data,
+        target,
+        logits=logits,
+        probs=probs,
+        log_probs=log_probs,
+        task=task,
+        weight=weight,
+        mask=mask,
+        class_weight=class_weight,
+        pos_weight=pos_weight,
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        class_names=class_names,
+        on_invalid=on_invalid,
+        clip=clip,
+        normalize=normalize,
+        dtype=dtype,
+        memory=memory,
+        verify_checksums=verify_checksums,
+    )
+    threads = engine.default_threads() if threads is None else threads
+    totals = engine.run(source, spec, Measures(), threads=threads, done=progress)
+    return Evaluation(totals, run=run_facts(source, threads, time.perf_counter() - started))
+
+
+def prepare(
+    data: Any,
+    target: Any,
+    *,
+    logits: Any,
+    probs: Any,
+    log_probs: Any,
+    task: Task,
+    weight: Any,
+    mask: Any,
+    class_names: Iterable[str] | None,
+    dtype: str | None,
+    memory: int | None,
+    verify_checksums: bool,
+    extra: tuple[str, ...] = (),
+    **options: Any,
+) -> tuple[Source, Spec]:
+    """The opened source and the spec that the keywords of `evaluate` and `score` mean; ``extra`` columns ride along."""
+    if is_paths(data):
+        told = _told(data, {"logits": logits, "probs": probs, "log_probs": log_probs}, target, task, dtype)
+        form, predictions, target, task, dtype = told
+    else:
+        form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
     names = None if class_names is None else tuple(class_names)
     source = open_predictions(
         data,
         predictions,
         target,
+        extra=extra,
         task=task,
         weight=weight,
         mask=mask,
@@ -108,22 +157,52 @@ def evaluate(
         task=task,
         form=form,
         soft=source.dense_target,
-        label_smoothing=label_smoothing,
-        ignore_index=ignore_index,
-        class_weight=class_weight,
-        pos_weight=pos_weight,
         weighted=weight is not None,
-        on_invalid=on_invalid,
-        clip=clip,
-        normalize=normalize,
         class_names=names or source.class_names,
+        **options,
     )
-    threads = engine.default_threads() if threads is None else threads
-    totals = engine.run(source, spec, Measures(), threads=threads, done=progress)
-    return Evaluation(totals, run=_run_facts(source, threads, time.perf_counter() - started))
+    return source, spec
 
 
-def open_predictions(data: Any, predictions: Any, target: Any, *, extra: tuple[str, ...] = (), **options: Any) -> Source:
+def is_paths(data: Any) -> bool:
+    """Whether ``data`` names files of columns."""
+    given = [data] if isinstance(data, (str, os.PathLike)) else data
+    if not isinstance(given, (list, tuple)) or not given:
+        return False
+    return all(isinstance(p, (str, os.PathLike)) and not os.fspath(p).endswith(_ARRAYS) for p in given)
+
+
+_ARRAYS = (".npy", ".npz", ".safetensors")
+
+
+def _told(
+    data: Any, forms: dict[str, Any], target: Any, task: Task, dtype: str | None
+) -> tuple[Form, Any, Any, Task, str | None]:
+    """Form, predictions, target, task and dtype: what the call says, and for the rest what the first file says.
+
+    A task other than the default counts as said.
+    """
+    from fastxent.sources.describe import describe_files
+    from fastxent.sources.files import list_files
+    from fastxent.sources.infer import infer_selection
+
+    found = describe_files(list_files(data)[0].name)
+    if any(value is not None for value in forms.values()):
+        form, predictions = one_form(**forms)
+        names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
+        selection = infer_selection(found, predictions=names, target=target, task=task, dtype=dtype)
+        return form, names, selection.target, task, selection.dtype
+    selection = infer_selection(found, target=target, task=None if task == "multiclass" else task, dtype=dtype)
+    said = next((each.form for each in found.predictions if each.columns == selection.predictions), None)
+    if said is None:
+        shown = ", ".join(selection.predictions[:4])
+        raise UsageError(f"say what {shown!r} holds: logits=, probs= or log_probs= (--logits, --probs, --log-probs)")
+    return cast(Form, said), selection.predictions, selection.target, selection.task, selection.dtype
+
+
+def open_predictions(
+    data: Any, predictions: Any, target: Any, *, extra: tuple[str, ...] = (), **options: Any
+) -> Source:
     """The source that ``data`` names, or, without it, the one over arrays or the files that hold them."""
     if target is None:
         raise UsageError("target: name the column (or give the array) of the targets")
@@ -145,7 +224,8 @@ def open_predictions(data: Any, predictions: Any, target: Any, *, extra: tuple[s
     return open_source(data, selection, memory=memory, verify_checksums=verify)
 
 
-def _run_facts(source: Source, threads: int, seconds: float) -> dict[str, Any]:
+def run_facts(source: Source, threads: int, seconds: float) -> dict[str, Any]:
+    """What `Evaluation.run` says of a run over all splits of a source."""
     from fastxent import __version__
 
     return {
