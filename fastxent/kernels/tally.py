@@ -48,7 +48,7 @@ COUNT, HITS, CONF_HIGH, CONF_LOW = range(4)
 class Tallies(NamedTuple):
     """Totals of any number of rows, all int64; an array without cells is not wanted.
 
-    ``rows``: rows by status. ``first``: smallest row id by status. ``sums``: exact sums, see the row
+    ``rows``: rows by status. ``first``: smallest row id by status of what is not scored. ``sums``: exact sums, see the row
     numbers above. ``histogram``: losses. ``extremes``: bits of the smallest and the largest loss.
     ``ranks``: rows by rank of the target, the last cell holds all greater ranks. ``calibration``:
     by confidence. ``classes``: by target class. ``confusion``: target by predicted class.
@@ -112,8 +112,10 @@ def _count_rows(card, n, first_id, all_scored, t):
     for i in range(n):
         s = card.status[i]
         t.rows[s] += 1
-        t.first[s] = min(t.first[s], first_id + i)
-        scored += s == sc.SCORED
+        if s == sc.SCORED:
+            scored += 1
+        else:
+            t.first[s] = min(t.first[s], first_id + i)
     return scored
 
 
