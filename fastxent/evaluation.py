@@ -368,7 +368,7 @@ class Evaluation:
 
     @property
     def worst(self) -> Any:
-        """A table of the rows of highest loss: path, row (from 0 in it), id, loss, target, predicted, kept columns."""
+        """A table of the rows of highest loss: path, row (from 0 in it), loss, target, predicted, kept columns."""
         statistic: Any = self.totals.statistics.get("worst")
         return None if statistic is None else statistic.table(self._names_of_targets)
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastxent import engine
+from fastxent.asked import asked
 from fastxent.errors import UsageError
 from fastxent.evaluation import Evaluation
 from fastxent.losses import one_form
 from fastxent.sources import Selection, Source, Split, open_arrays, open_source
 from fastxent.spec import OnInvalid, Spec, Task
-from fastxent.totals import Measures
-
+from fastxent.statistics.calibration import Binning
 __all__ = ["evaluate", "open_predictions"]
 
 
@@ -41,6 +41,16 @@ def evaluate(
     memory: int | None = None,
     verify_checksums: bool = False,
     progress: Callable[[Split], None] | None = None,
+    group_by: Any = None,
+    cluster_by: Any = None,
+    units: Any = None,
+    worst: int = 0,
+    keep: Any = None,
+    label_errors: int = 0,
+    statistics: str | Iterable[str] = (),
+    top_k: Iterable[int] | None = None,
+    bins: int | None = None,
+    binning: Binning = "equal_width",
 ) -> Evaluation:
     """Evaluate predictions where they lie: loss and statistics of all rows in one pass and bounded memory.
 
@@ -73,6 +83,18 @@ def evaluate(
         memory: bytes a thread may hold of the data, about; 128 MiB by default.
         verify_checksums: check page checksums of Parquet files that have them.
         progress: called after every finished split, from any thread.
+        group_by: column, or several that are crossed, by whose values statistics are gathered as well
+            (``ev.groups``; up to 100,000 groups). With arrays: an array, or a dict of arrays by name.
+        cluster_by: column of ids of rows that belong together (documents, users): the standard error respects them.
+        units: column with the number of units (bytes, words) of a row, for the loss per unit (``ev.units``).
+        worst: so many rows of the highest loss are kept (``ev.worst``).
+        keep: columns whose values are kept with those rows.
+        label_errors: so many rows that are likeliest to be labeled wrong are kept (``ev.label_errors``).
+        statistics: "ranking" (ROC AUC, average precision, thresholds; binary and multilabel), "temperature" (the
+            loss of the logits divided by a grid of temperatures).
+        top_k: the k of top-k accuracies; by default 1, 3, 5 and 10 below the number of classes.
+        bins: bins of the calibration; by default 15, or what the library that ``binning`` names takes.
+        binning: "equal_width", "equal_mass", "torchmetrics", "sklearn" or "netcal"; see `Evaluation.calibrate`.
 
     Returns:
         An `Evaluation`.
@@ -90,6 +112,16 @@ def evaluate(
     """
     form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
     started = time.perf_counter()
+    measures, extra = asked(
+        by_name=data is not None or isinstance(predictions, str | os.PathLike),
+        group_by=group_by,
+        cluster_by=cluster_by,
+        units=units,
+        worst=worst,
+        keep=keep,
+        label_errors=label_errors,
+        statistics=statistics,
+    )
     names = None if class_names is None else tuple(class_names)
     source = open_predictions(
         data,
@@ -102,6 +134,7 @@ def evaluate(
         dtype=dtype,
         memory=memory,
         verify_checksums=verify_checksums,
+        extra=extra,
     )
     spec = Spec.make(
         num_classes=source.num_classes,
@@ -119,11 +152,19 @@ def evaluate(
         class_names=names or source.class_names,
     )
     threads = engine.default_threads() if threads is None else threads
-    totals = engine.run(source, spec, Measures(), threads=threads, done=progress)
-    return Evaluation(totals, run=_run_facts(source, threads, time.perf_counter() - started))
+    totals = engine.run(source, spec, measures, threads=threads, done=progress)
+    return Evaluation(
+        totals,
+        run=_run_facts(source, threads, time.perf_counter() - started),
+        bins=bins,
+        binning=binning,
+        top_ks=None if top_k is None else tuple(top_k),
+    )
 
 
-def open_predictions(data: Any, predictions: Any, target: Any, *, extra: tuple[str, ...] = (), **options: Any) -> Source:
+def open_predictions(
+    data: Any, predictions: Any, target: Any, *, extra: tuple[str, ...] | dict[str, Any] = (), **options: Any
+) -> Source:
     """The source that ``data`` names, or, without it, the one over arrays or the files that hold them."""
     if target is None:
         raise UsageError("target: name the column (or give the array) of the targets")
@@ -134,14 +175,14 @@ def open_predictions(data: Any, predictions: Any, target: Any, *, extra: tuple[s
             selection = Selection(
                 predictions=(),
                 target=os.fspath(target),
-                extra=extra,
+                extra=tuple(extra),
                 **{k: v for k, v in options.items() if v is not None},
             )
             return open_source(os.fspath(predictions), selection)
-        return open_arrays(predictions, target, **options)
+        return open_arrays(predictions, target, extra=dict(extra), **options)
     names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
     memory, verify = options.pop("memory"), options.pop("verify_checksums")
-    selection = Selection(predictions=names, target=target, extra=extra, **options)
+    selection = Selection(predictions=names, target=target, extra=tuple(extra), **options)
     return open_source(data, selection, memory=memory, verify_checksums=verify)
 
 

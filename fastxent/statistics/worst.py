@@ -97,7 +97,6 @@ class Worst(Statistic):
 
         columns: dict[str, Any] = {"path": pa.array([e[2][0] for e in self.entries], pa.string())}
         columns["row"] = pa.array([e[2][1] for e in self.entries], pa.int64())
-        columns["id"] = pa.array([e[1] for e in self.entries], pa.int64())
         if self.by == "normalized_margin":
             margins = [(e[2][5] - e[2][6] + 1.0) * 0.5 for e in self.entries]
             columns[self.by] = pa.array(margins, pa.float64())
