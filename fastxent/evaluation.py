@@ -101,7 +101,7 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean loss."""
+        """Exp of the mean loss."""
         return safe_exp(self.loss)
 
     @property
@@ -342,7 +342,10 @@ class Evaluation:
             [names[t] for t, _, _ in pairs], [names[p] for _, p, _ in pairs], [count for _, _, count in pairs],
         )  # fmt: skip
         return pa.table(
-            [pa.array(values, kind) for values, kind in zip(columns, (pa.string(), pa.string(), pa.int64()), strict=True)],
+            [
+                pa.array(values, kind)
+                for values, kind in zip(columns, (pa.string(), pa.string(), pa.int64()), strict=True)
+            ],
             names=["target", "predicted", "count"],
         )
 

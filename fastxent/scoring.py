@@ -15,6 +15,7 @@ from fastxent.losses import one_form
 from fastxent.sources import Selection, Source, Split, open_arrays, open_source
 from fastxent.spec import OnInvalid, Spec, Task
 from fastxent.statistics.calibration import Binning
+
 __all__ = ["evaluate", "open_predictions"]
 
 

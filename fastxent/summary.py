@@ -49,7 +49,11 @@ def _loss_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
     else:
         yield "loss", f"{result.loss:.6g} ± {stats.stderr:.2g} nats  ({result.bits:.6g} bits)"
     if stats is not None and (clusters := stats.clusters) is not None:
-        what = f"clusters of {printable(clusters.column)}" if clusters.exact else f"buckets of clusters of {printable(clusters.column)}"
+        what = (
+            f"clusters of {printable(clusters.column)}"
+            if clusters.exact
+            else f"buckets of clusters of {printable(clusters.column)}"
+        )
         yield "error from", f"{clusters.count:,} {what}"
     yield "perplexity", f"{result.perplexity:.6g}"
     if (units := result.units) is not None:
@@ -70,7 +74,9 @@ def _prediction_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
         yield "accuracy", f"{result.accuracy:.4%}  ({'; '.join(found)})"
         yield "Brier score", f"{result.brier:.6g}"
     if (calibration := result.calibration) is not None:
-        bins = f"{calibration.table.num_rows} bins" + (f", {calibration.binning}" if calibration.binning != "equal_width" else "")
+        bins = f"{calibration.table.num_rows} bins" + (
+            f", {calibration.binning}" if calibration.binning != "equal_width" else ""
+        )
         yield "calibration", f"ECE {calibration.ece:.4g}, MCE {calibration.mce:.4g}  ({bins})"
     for name, area in (("ROC AUC", result.auc), ("avg. precision", result.average_precision)):
         if area is not None:

@@ -24,6 +24,7 @@ from fastxent.kernels.tally import Tallies
 from fastxent.spec import NUMERICS_VERSION, Spec
 from fastxent.statistics import Record, Statistic, new_statistics
 from fastxent.statistics.confused import FULL_CLASSES
+from fastxent.status import Status
 
 __all__ = ["Measures", "Totals"]
 
@@ -99,7 +100,10 @@ def _shapes(spec: Spec, measures: Measures) -> dict[str, tuple[int, ...]]:
     return {
         "rows": (tally.STATUSES,),
         "first": (tally.STATUSES,),
-        "sums": (tally.SUMS if spec.reads_weight else 3 if measures.scores else 2 if measures.spread else 1, exact.SIZE),
+        "sums": (
+            tally.SUMS if spec.reads_weight else 3 if measures.scores else 2 if measures.spread else 1,
+            exact.SIZE,
+        ),
         "histogram": (tally.HISTOGRAM if measures.spread else 0,),
         "extremes": (2,),
         "ranks": (_ranks(spec) if measures.scores and spec.task != "binary" else 0,),
@@ -143,6 +147,7 @@ class Totals:
     def settle(self) -> None:
         """Carry what was not carried yet."""
         _carry(self.tallies)
+        self.tallies.first[Status.SCORED] = _NEVER  # blocks in which all rows are scored do not look
         self._uncarried = 0
 
     def absorb(self, record: Record) -> None:

@@ -107,7 +107,9 @@ def plain_cells(cells: NDArray[np.int64]) -> Cells:
 
 def weighed_cells(cells: NDArray[np.int64], counts: NDArray[np.int64]) -> Cells:
     """Cells with the sums of `fastxent.kernels.tables.weigh_cells`, beside the counts of `plain_cells`."""
-    w, hits, confidence = ((cells[:, i].astype(object) << UNIT) + (cells[:, i + 1].astype(object) << 2) for i in (0, 2, 4))
+    w, hits, confidence = (
+        (cells[:, i].astype(object) << UNIT) + (cells[:, i + 1].astype(object) << 2) for i in (0, 2, 4)
+    )
     return Cells(counts[:, tally.MISSES] + counts[:, tally.HITS], w, hits, confidence)
 
 
@@ -125,7 +127,9 @@ def _bin_numbers(cells: Cells, binning: Binning, bins: int) -> NDArray[np.int64]
     return np.clip(numbers, 0, bins if binning == "torchmetrics" else bins - 1)
 
 
-def calibrate(cells: Cells, bins: int | None = None, binning: Binning = "equal_width", *, weighted: bool) -> Calibration:
+def calibrate(
+    cells: Cells, bins: int | None = None, binning: Binning = "equal_width", *, weighted: bool
+) -> Calibration:
     """Group cells into bins; see `fastxent.evaluation.Evaluation.calibrate`."""
     import pyarrow as pa
 

@@ -25,7 +25,8 @@ Number = int | Fraction
 @dataclass(frozen=True, slots=True)
 class ByClass:
     """Sums by class: weights of rows with it as target, of those that are right, of rows that predict it; losses by target
-    and confidences by prediction. None for a loss that is too large to be summed."""
+    and confidences by prediction. None for a loss that is too large to be summed.
+    """
 
     support: list[Number]
     correct: list[Number]
@@ -43,13 +44,20 @@ def read_classes(tallies: Tallies) -> ByClass:
         support, correct, predicted = (classes[:, i] for i in (tally.SUPPORT, tally.CORRECT, tally.PREDICTED))
     shift = tally.MIDDLE_BITS + tally.LOW_BITS
     words = classes.astype(object)
-    loss = (words[:, tally.LOSS_WHOLE] << shift) + (words[:, tally.LOSS_MIDDLE] << tally.LOW_BITS) + words[:, tally.LOSS_LOW]
+    loss = (
+        (words[:, tally.LOSS_WHOLE] << shift)
+        + (words[:, tally.LOSS_MIDDLE] << tally.LOW_BITS)
+        + words[:, tally.LOSS_LOW]
+    )
     confidence = (words[:, tally.CONF_WHOLE] << tally.CONF_BITS) + words[:, tally.CONF_LOW]
     return ByClass(
         support=support.tolist(),
         correct=correct.tolist(),
         predicted=predicted.tolist(),
-        loss=[None if beyond else Fraction(v, 1 << shift) for v, beyond in zip(loss, classes[:, tally.INFINITE], strict=True)],
+        loss=[
+            None if beyond else Fraction(v, 1 << shift)
+            for v, beyond in zip(loss, classes[:, tally.INFINITE], strict=True)
+        ],
         confidence=[Fraction(v, 1 << tally.CONF_BITS) for v in confidence],
     )
 

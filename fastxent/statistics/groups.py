@@ -115,7 +115,9 @@ class Groups(Statistic):
         self._index = {}
         for key in value:
             found = tuple((rank, float.fromhex(v) if rank == _FLOAT else v) for rank, v in key)
-            if len(found) != len(self.columns) or any(_TYPES.get(type(v)) != r for r, v in found if r != _TYPES[type(None)]):
+            if len(found) != len(self.columns) or any(
+                _TYPES.get(type(v)) != r for r, v in found if r != _TYPES[type(None)]
+            ):
                 raise StateError("a group has another number of values than there are columns, or one of another type")
             self._index[found] = len(self._index)
         self._check(len(self._index))
@@ -151,16 +153,12 @@ def _factorize(column: Any, name: str) -> tuple[list[Value], NDArray[np.int64]]:
 
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
-    kind = column.type
-    if not pa.types.is_dictionary(kind):
-        kind, column = kind, column.dictionary_encode(null_encoding="encode")
-    else:
-        kind = kind.value_type
-    values = column.dictionary
-    if not _is_plain(kind):
-        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-            raise UsageError(f"group_by: column {name!r} is {kind}; group by text, whole numbers, bool, numbers or dates")
-        values = pc.cast(values, pa.string())
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        raise UsageError(f"group_by: column {name!r} is {kind}; group by text, whole numbers, bool, numbers or dates")
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode(null_encoding="encode")
+    values = column.dictionary if _is_plain(kind) else pc.cast(column.dictionary, pa.string())
     found = [_plain(value) for value in values.to_pylist()]
     indices = column.indices
     if indices.null_count:

@@ -56,7 +56,9 @@ class Histograms(Statistic):
         self.bits = max(2, 10 - max(0, math.ceil(math.log2(self._labels / 8))))
         self._half = (OCTAVES << self.bits) + 2
         self.cells: NDArray[np.int64] = np.zeros((self._labels, 2 * self._half, 4), np.int64)
-        self.counts: NDArray[np.int64] = np.zeros((self._labels, 2), np.int64)  # scores that share a cell; weights too large
+        self.counts: NDArray[np.int64] = np.zeros(
+            (self._labels, 2), np.int64
+        )  # scores that share a cell; weights too large
 
     def absorb(self, record: Record) -> None:
         """See `Statistic.absorb`."""
@@ -163,9 +165,12 @@ class Histograms(Statistic):
         """The least score of every cell."""
         half, top = self._half, 1023 + (-1 if self._fold else 16)
         lowest = (top - OCTAVES) << self.bits
-        sizes = ((np.arange(half - 1, dtype=np.int64) + lowest) << (52 - self.bits)).view(np.float64)  # of places 1, ...
+        sizes = ((np.arange(half - 1, dtype=np.int64) + lowest) << (52 - self.bits)).view(
+            np.float64
+        )  # of places 1, ...
         if self._fold:
-            return np.concatenate(([0.0], sizes, np.nextafter(1.0 - sizes[::-1], 1.0), [1.0]))
+            above = np.nextafter(1.0 - sizes[::-1], 1.0)
+            return np.concatenate(([0.0], sizes, above[:1], above))  # nothing falls between 1/2 and what follows it
         return np.concatenate(([-math.inf], np.nextafter(-sizes[::-1], math.inf), [5e-324], sizes))
 
 
