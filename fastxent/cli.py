@@ -50,7 +50,7 @@ class Names(click.ParamType):  # type: ignore[type-arg]
         return names[0] if len(names) == 1 else list(names)
 
 
-class _Columns(click.ParamType):
+class _Columns(click.ParamType):  # type: ignore[type-arg]
     """Names with commas between."""
 
     def __init__(self, name: str = "COLUMN,...") -> None:
