@@ -120,7 +120,7 @@ def settle(card: Any, n: int, fate: Any, weight: Any) -> bool:
 
 
 @kernel()
-def odd_cell(c: float) -> int:
+def odd_cell(c: float) -> Any:
     """The calibration cell of any number in [0, 1]: the long way, for the outer widths and close to edges."""
     if c <= 0.0:
         return 0
@@ -154,7 +154,7 @@ def quick_cell(c: float) -> Any:
 
 
 @kernel()
-def calibration_cell(c: float) -> int:
+def calibration_cell(c: float) -> Any:
     """The calibration cell of a number in [0, 1]."""
     cell = np.int64(quick_cell(c))
     return cell if cell >= 0 else odd_cell(c)

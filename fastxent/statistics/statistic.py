@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RECORD_ROWS", "FixedSum", "Record", "Statistic", "fixed", "read_fixed"]
 
-#: Rows of a record: long enough that Python's part in absorbing one is small beside the rows.
-RECORD_ROWS = 1 << 15
+#: Rows of a record: few enough to stay in the second-level cache, many enough that Python's part is small beside them.
+RECORD_ROWS = 1 << 13
 FIXED_BITS = 62
 
 
