@@ -72,7 +72,7 @@ _LARGEST_WHOLE = 2.0**40
 class Tallies(NamedTuple):
     """Totals of any number of rows, all int64; an array without cells is not wanted.
 
-    ``rows``: rows by status. ``first``: smallest row id by status. ``sums``: exact sums, see the row
+    ``rows``: rows by status. ``first``: smallest row id by status of what is not scored. ``sums``: exact sums, see the row
     numbers above. ``histogram``: losses. ``extremes``: bits of the smallest and the largest loss.
     ``ranks``: rows by rank of the target, the last cell holds all greater ranks. ``calibration``:
     by confidence and whether it was right; with ``positive`` by the probability of class 1 and whether that is the
@@ -179,8 +179,10 @@ def _count_rows(card: Any, n: int, first_id: int, all_scored: bool, t: Any) -> i
     for i in range(n):
         s = card.status[i]
         t.rows[s] += 1
-        t.first[s] = min(t.first[s], first_id + i)
-        scored += s == sc.SCORED
+        if s == sc.SCORED:
+            scored += 1
+        else:
+            t.first[s] = min(t.first[s], first_id + i)
     return scored
 
 
