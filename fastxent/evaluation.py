@@ -37,8 +37,8 @@ from fastxent.status import EXPLANATION, Status
 from fastxent.totals import Totals
 
 __all__ = [
-    "QUANTILES", "SCHEMA", "TOP_K", "Z95", "Area", "BrierParts", "Calibration", "ClusterStats", "Evaluation", "LossStats",
-    "Quantile", "TemperatureStats", "UnitStats", "mean_loss", "sum_of_losses", "wilson",
+    "QUANTILES", "SCHEMA", "TOP_K", "Z95", "Area", "BrierParts", "Calibration", "ClusterStats", "Evaluation",
+    "LossStats", "Quantile", "TemperatureStats", "UnitStats", "mean_loss", "sum_of_losses", "wilson",
 ]  # fmt: skip
 
 SCHEMA = "fastxent.evaluation/1"
@@ -60,7 +60,7 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class TemperatureStats:
-    """Losses of the logits divided by temperatures: ``table`` (temperature, loss), the best of them, and what it gains."""
+    """Losses of logits divided by temperatures: ``table`` (temperature, loss), the best of them, and what it gains."""
 
     best: float
     loss: float
@@ -73,7 +73,7 @@ class Evaluation:
     """The result of an evaluation.
 
     Means and sums are those of the exact numbers, rounded once. ``loss`` is in nats. Statistics that were not gathered
-    are None here and absent from `to_dict`. Tables (``per_class``, ``groups``, ``worst``, ``calibration.table``, ...) are
+    are None here and absent from `to_dict`. Tables (``per_class``, ``groups``, ``worst``, ``calibration.table``) are
     `pyarrow.Table` objects: ``.to_pandas()``, or ``polars.from_arrow``.
 
     Attributes:
@@ -319,7 +319,7 @@ class Evaluation:
 
     @property
     def per_class(self) -> Any:
-        """A table with a row a class: support, loss, precision, recall, f1, mean confidence when predicted, and its gap."""
+        """A table with a row a class: support, loss, precision, recall, f1, confidence when predicted, and its gap."""
         if not self._by_class:
             return None
         return by_class.class_table(self.class_names, self._counts, self._sums, weighted=self._weighed is not None)

@@ -268,7 +268,7 @@ def open_predictions(
                 **{k: v for k, v in options.items() if v is not None},
             )
             return open_source(os.fspath(predictions), selection)
-        return open_arrays(predictions, target, extra=extra if isinstance(extra, dict) else {}, **options)
+        return open_arrays(predictions, target, extra=extra if isinstance(extra, dict) else None, **options)
     names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
     memory, verify = options.pop("memory"), options.pop("verify_checksums")
     selection = Selection(predictions=names, target=target, extra=tuple(extra), **options)

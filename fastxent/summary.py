@@ -59,7 +59,8 @@ def _loss_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
     if (units := result.units) is not None:
         yield (
             f"per {printable(units.column)}",
-            f"{units.loss:.6g} nats, {units.bits:.6g} bits, perplexity {units.perplexity:.6g}  ({units.sum:,.15g} units)",
+            f"{units.loss:.6g} nats, {units.bits:.6g} bits, perplexity {units.perplexity:.6g}"
+            f"  ({units.sum:,.15g} units)",
         )
     if (d2 := result.d2) is not None and not math.isnan(d2):
         yield "D2", f"{d2:.4f}  (normalized entropy {1.0 - d2:.4f})"
@@ -106,8 +107,9 @@ def cell_text(value: Any) -> str:
 
 def html_table(result: Evaluation) -> str:
     """The headline numbers as HTML; everything is escaped."""
+    left = "style='text-align:left'"
     rows = "".join(
-        f"<tr><th style='text-align:left'>{html.escape(name)}</th><td style='text-align:left'>{html.escape(value)}</td></tr>"
+        f"<tr><th {left}>{html.escape(name)}</th><td {left}>{html.escape(value)}</td></tr>"
         for name, value in headlines(result)
     )
     parts = [f"<table>{rows}</table>"]

@@ -233,7 +233,8 @@ class Totals:
 def _load(header: dict[str, Any], body: memoryview) -> Totals:
     """Totals from a header and the arrays after it, whose sizes are checked before anything is allocated."""
     spec = Spec.from_dict(header["spec"])
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["measures"].items()}
+    given = header["measures"].items()
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given}
     measures = Measures(**values)
     shapes = {name: [tuple(map(int, shape)) for shape in found] for name, found in header["shapes"].items()}
     own = list(_shapes(spec, measures).values())

@@ -121,9 +121,9 @@ def test_names_from_data_are_harmless(evil):
 
 def test_the_shell_has_the_same_words():
     told = CliRunner().invoke(
-        cli, ["evaluate", DIGITS, "--logits", "logits", "--target", "label", "--group-by", "ink,fold", "--cluster-by", "id",
-              "--units", "fold", "--worst", "4", "--keep", "id,ink", "--label-errors", "2", "--top-k", "2", "--bins", "10",
-              "--binning", "equal_mass", "--json", "-"],
+        cli, ["evaluate", DIGITS, "--logits", "logits", "--target", "label", "--group-by", "ink,fold", "--worst", "4",
+              "--cluster-by", "id", "--units", "fold", "--keep", "id,ink", "--label-errors", "2", "--top-k", "2",
+              "--bins", "10", "--binning", "equal_mass", "--json", "-"],
     )  # fmt: skip
     assert told.exit_code == 0, told.output
     found = json.loads(told.output)

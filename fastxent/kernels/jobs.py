@@ -49,7 +49,7 @@ def no_outputs() -> Outputs:
 
 
 @kernel()
-def _write(card, n, at, out):
+def _write(card: Any, n: int, at: int, out: Any) -> None:
     for i in range(n):
         fine = card.status[i] == sc.SCORED
         if out.loss.size > 0:
@@ -64,7 +64,7 @@ def _write(card, n, at, out):
 
 
 @kernel()
-def _keep(card, n, at, record):
+def _keep(card: Any, n: int, at: int, record: Any) -> None:
     for k in range(card.real.shape[0]):
         record.real[k, at : at + n] = card.real[k, :n]
     for k in range(card.whole.shape[0]):
@@ -73,7 +73,7 @@ def _keep(card, n, at, record):
 
 
 @kernel()
-def _weigh(card, n, weight):
+def _weigh(card: Any, n: int, weight: Any) -> None:
     """Multiply in the sample weights: WEIGHT becomes the row's weight, SCRATCH its weighted loss."""
     real = card.real
     for i in range(n):
@@ -105,7 +105,18 @@ def job(rows: Any, name: str) -> Any:
     """
 
     @kernel(variant=name)
-    def run(p, lo, hi, first_id, card, work, along, out, weighted, tallies):
+    def run(
+        p: Any,
+        lo: int,
+        hi: int,
+        first_id: int,
+        card: Any,
+        work: Any,
+        along: Any,
+        out: Any,
+        weighted: bool,
+        tallies: Any,
+    ) -> None:
         for start in range(lo, hi, BLOCK):
             n = min(BLOCK, hi - start)
             stop = start + n

@@ -6,7 +6,7 @@ Rows that are not scored are counted by their status and enter nothing else.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ __all__ = ["CELLS", "HISTOGRAM", "LATE", "STATUSES", "SUMS", "WIDTHS", "Tallies"
 #: Room for status codes.
 STATUSES = 16
 #: Rows of ``sums``.
-LOSS, SQUARE, BRIER, WEIGHT, WEIGHTED_LOSS, WEIGHT_SQUARE, CROSS, WEIGHTED_SQUARE, WEIGHTED_CORRECT, WEIGHTED_BRIER = range(10)
+LOSS, SQUARE, BRIER, WEIGHT, WEIGHTED_LOSS, WEIGHT_SQUARE, CROSS, WEIGHTED_SQUARE, WEIGHTED_CORRECT = range(9)
+WEIGHTED_BRIER = 9
 SUMS = 10
 
 #: The loss histogram is log-linear: 2^7 bins an octave over [2^-64, 2^20), so a bin is at most 2^-7 of
@@ -32,8 +33,8 @@ BINS = 84 << 7
 HISTOGRAM = BINS + 3
 
 #: Calibration cells have these edges k / WIDTHS: a multiple of 10, 12, 15, 16, 20, 25, 30, 50 and 100, the usual
-#: numbers of bins. A number that is an edge has a cell of its own, so that bins can be closed on either side, and the
-#: first and the last width are cut by octaves of c and 1 - c (8 cells each), so that equal-mass bins can tell them apart:
+#: numbers of bins. A number that is an edge has a cell of its own, so that bins can be closed on either side. The first
+#: and the last width are cut by octaves of c and 1 - c (8 cells each), so that equal-mass bins can tell them apart:
 #: 0 | TAIL cells of (0, e_1) | e_1 | (e_1, e_2) | e_2 | ... | e_3599 | TAIL cells of (e_3599, 1) | 1.
 WIDTHS = 3600
 TAIL = 42 * 8
@@ -50,10 +51,15 @@ LATE = 1 << 20
 SUPPORT, CORRECT, PREDICTED, INFINITE, LOSS_WHOLE, LOSS_MIDDLE, LOSS_LOW, CONF_WHOLE, CONF_LOW = range(9)
 CLASS_COLUMNS = 9
 MIDDLE_BITS, LOW_BITS, CONF_BITS = 20, 42, 42
-# columns of ``calibration``; a sum of offsets from the cell's lower edge is WHOLE + LOW * 2^-54
+# columns of ``calibration``; a sum of offsets from the cell's base is WHOLE + LOW * 2^-54
 MISSES, HITS, OFFSET_WHOLE, OFFSET_LOW = range(4)
 CALIBRATION_COLUMNS = 4
 OFFSET_BITS = 54
+
+#: Bases of offsets are multiples of this: k * WIDTH, without a division.
+WIDTH = 1.0 / WIDTHS
+_NEAR = 1e-9
+_INF_BITS = 0x7FF << 52
 
 _MIDDLE = 2.0**MIDDLE_BITS
 _LOW = 2.0 ** (MIDDLE_BITS + LOW_BITS)
@@ -87,13 +93,13 @@ class Tallies(NamedTuple):
 
 
 @kernel()
-def settle(card, n, fate, weight):
+def settle(card: Any, n: int, fate: Any, weight: Any) -> bool:
     """Merge in what the source knew (``fate``, statuses or empty) and check the weights (or empty).
 
     Rows that are not scored get neutral scores, so that sums need not look at the status. Returns
     True if all rows are scored.
     """
-    real, whole, status = card
+    real, _, status = card
     for i in range(fate.size):
         if fate[i] != sc.SCORED:
             status[i] = fate[i]
@@ -114,17 +120,22 @@ def settle(card, n, fate, weight):
 
 
 @kernel()
-def _odd_cell(c, k):
-    """The cell of a number near an edge, or in the first or the last width."""
+def odd_cell(c: float) -> Any:
+    """The calibration cell of any number in [0, 1]: the long way, for the outer widths and close to edges."""
     if c <= 0.0:
         return 0
     if c >= 1.0:
         return CELLS - 1
-    near = np.int64(c * WIDTHS + 0.5)
-    edge = near / WIDTHS
-    if c == edge:
-        return FIRST_EDGE + 2 * (near - 1)
-    k = near - 1 if c < edge else near
+    scaled = c * WIDTHS
+    k = np.int64(scaled)
+    if k > WIDTHS - 1:
+        k = np.int64(WIDTHS - 1)
+    if abs(scaled - np.int64(scaled + 0.5)) < _NEAR:
+        near = np.int64(scaled + 0.5)
+        edge = near / WIDTHS
+        if c == edge:
+            return FIRST_EDGE + 2 * (near - 1)
+        k = near - 1 if c < edge else near
     if k == 0:
         return 1 + max((as_bits(c) >> _TAIL_SHIFT) - _TAIL_LOWEST, 0)
     if k == WIDTHS - 1:
@@ -133,30 +144,34 @@ def _odd_cell(c, k):
 
 
 @kernel(inline="always")
-def calibration_cell(c):
-    """The calibration cell of a number in [0, 1]."""
+def quick_cell(c: float) -> Any:
+    """The cell, or -1 where `odd_cell` has to say: multiplication may round across an edge."""
     scaled = c * WIDTHS
-    k = np.int64(scaled)
+    k = np.int32(scaled)
     fraction = scaled - k
-    cell = FIRST_EDGE + 2 * k - 1
-    # Multiplication may round across an edge; within 1e-9 of one, and in the outer widths, look closely.
-    if k == 0 or k >= WIDTHS - 1 or fraction < 1e-9 or fraction > 1.0 - 1e-9:
-        cell = _odd_cell(c, k)
-    return cell
-
-
-@kernel(inline="always")
-def lower_edge(cell):
-    """The edge at or below all of a cell."""
-    if cell < FIRST_EDGE:
-        return 0.0
-    if cell >= LAST_EDGE:
-        return (WIDTHS - 1.0) / WIDTHS if cell < CELLS - 1 else 1.0
-    return (1 + ((cell - FIRST_EDGE) >> 1)) / WIDTHS
+    odd = (k < 1) | (k > WIDTHS - 2) | (fraction < _NEAR) | (fraction > 1.0 - _NEAR)
+    return np.int32(-1) if odd else np.int32(FIRST_EDGE - 1) + np.int32(2) * k
 
 
 @kernel()
-def _count_rows(card, n, first_id, all_scored, t):
+def calibration_cell(c: float) -> Any:
+    """The calibration cell of a number in [0, 1]."""
+    cell = np.int64(quick_cell(c))
+    return cell if cell >= 0 else odd_cell(c)
+
+
+@kernel(inline="always")
+def base_of(cell: int) -> float:
+    """What offsets of a cell count from: near its lower edge, and exact as a float64."""
+    if cell < FIRST_EDGE:
+        return 0.0
+    if cell >= LAST_EDGE:
+        return (WIDTHS - 1) * WIDTH if cell < CELLS - 1 else 1.0
+    return (1 + ((cell - FIRST_EDGE) >> 1)) * WIDTH
+
+
+@kernel()
+def _count_rows(card: Any, n: int, first_id: int, all_scored: bool, t: Any) -> int:
     if all_scored:
         t.rows[sc.SCORED] += n
         return n
@@ -172,63 +187,121 @@ def _count_rows(card, n, first_id, all_scored, t):
 
 
 @kernel()
-def _spread_losses(card, n, all_scored, t):
+def _spread_losses(card: Any, n: int, all_scored: bool, t: Any) -> None:
+    # Loops without a scatter first: those are vectorised. One loop for all took 5.0 ns a row instead of 1.9 (AVX-512).
     loss = card.real[sc.LOSS]
+    cells = card.whole[sc.CELL]
     low = t.extremes[0]
     high = t.extremes[1]
     for i in range(n):
+        bits = as_bits(loss[i])
+        cell = min(max((bits >> SHIFT) - (LOWEST - 1), 0), BINS + 1)
+        cells[i] = np.int32(cell) + np.int32(bits >= _INF_BITS)
+    for i in range(n):
         if all_scored or card.status[i] == sc.SCORED:
-            bits = as_bits(loss[i])
-            low = min(low, bits)
-            high = max(high, bits)
-            cell = (bits >> SHIFT) - LOWEST + 1
-            cell = max(cell, 0)
-            if cell > BINS:
-                cell = BINS + 1 + (loss[i] == np.inf)
-            t.histogram[cell] += 1
+            low = min(low, as_bits(loss[i]))
+            high = max(high, as_bits(loss[i]))
+    for i in range(n):
+        if all_scored or card.status[i] == sc.SCORED:
+            t.histogram[np.uint64(cells[i])] += 1
     t.extremes[0] = low
     t.extremes[1] = high
 
 
 @kernel()
-def _rank(card, n, all_scored, t):
-    last = t.ranks.size - 1
+def _rank(card: Any, n: int, all_scored: bool, t: Any) -> None:
+    last = np.int32(t.ranks.size - 1)
     for i in range(n):
         if all_scored or card.status[i] == sc.SCORED:
-            t.ranks[min(np.int64(card.whole[sc.RANK, i]), last)] += 1
+            t.ranks[np.uint64(min(card.whole[sc.RANK, i], last))] += 1
 
 
 @kernel(inline="always")
-def probability_of_one(card, i):
+def probability_of_one(card: Any, i: int) -> Any:
     """P(class 1) of a binary row, from the probability of the target or of the predicted class, whichever it is."""
-    if card.whole[sc.TARGET, i] == 1:
-        return card.real[sc.P_TARGET, i]
-    c = card.real[sc.CONFIDENCE, i]
-    return c if card.whole[sc.PREDICTED, i] == 1 else 1.0 - c
+    of_target = card.real[sc.P_TARGET, i]
+    largest = card.real[sc.CONFIDENCE, i]
+    known = largest if card.whole[sc.PREDICTED, i] == 1 else 1.0 - largest
+    return of_target if card.whole[sc.TARGET, i] == 1 else known
 
 
 @kernel()
-def _calibrate(card, n, all_scored, t):
+def _calibrate(card: Any, n: int, all_scored: bool, t: Any) -> None:
+    c = card.real[sc.CONFIDENCE]
+    cells = card.whole[sc.CELL]
+    if t.positive:
+        c = card.real[sc.SCRATCH]
+        for i in range(n):
+            c[i] = probability_of_one(card, i)
+    for i in range(n):
+        cells[i] = quick_cell(c[i])
     for i in range(n):
         if all_scored or card.status[i] == sc.SCORED:
-            if t.positive:
-                c = probability_of_one(card, i)
-                hit = card.whole[sc.TARGET, i]
-            else:
-                c = card.real[sc.CONFIDENCE, i]
-                hit = np.int32(card.whole[sc.RANK, i] == 0)
-            cell = calibration_cell(c)
-            t.calibration[cell, hit] += 1
-            t.calibration[cell, OFFSET_LOW] += np.int64((c - lower_edge(cell)) * _OFFSET)
+            cell = np.int64(cells[i])
+            if cell < 0:
+                cell = odd_cell(c[i])
+            hit = np.int64(card.whole[sc.TARGET, i] if t.positive else card.whole[sc.RANK, i] == 0)
+            t.calibration[np.uint64(cell), np.uint64(hit)] += 1
+            t.calibration[np.uint64(cell), OFFSET_LOW] += np.int64((c[i] - base_of(cell)) * _OFFSET)
 
 
 @kernel()
-def _by_class(card, n, all_scored, t):
+def _two_classes(card: Any, n: int, t: Any) -> bool:
+    """`_by_class` for a binary block that is scored throughout; False, and nothing done, if a loss is large."""
+    real, whole, _ = card
+    middle = np.int64(0)
+    middle_1 = np.int64(0)
+    low = np.int64(0)
+    low_1 = np.int64(0)
+    conf = np.int64(0)
+    conf_1 = np.int64(0)
+    truths = 0
+    claims = 0
+    both = 0
+    largest = 0.0
+    for i in range(n):
+        largest = max(largest, real[sc.LOSS, i])
+    if not largest < _EARLY:
+        return False
+    for i in range(n):
+        truths += whole[sc.TARGET, i]
+        claims += whole[sc.PREDICTED, i]
+        both += whole[sc.TARGET, i] & whole[sc.PREDICTED, i]
+    for i in range(n):
+        loss = real[sc.LOSS, i]
+        m = np.int64(loss * _MIDDLE)
+        r = np.int64((loss - m * (1.0 / _MIDDLE)) * _LOW)
+        c = np.int64(real[sc.CONFIDENCE, i] * _CONF)
+        true = -np.int64(whole[sc.TARGET, i])
+        claimed = -np.int64(whole[sc.PREDICTED, i])
+        middle += m
+        middle_1 += m & true
+        low += r
+        low_1 += r & true
+        conf += c
+        conf_1 += c & claimed
+    t.classes[0, LOSS_MIDDLE] += middle - middle_1
+    t.classes[1, LOSS_MIDDLE] += middle_1
+    t.classes[0, LOSS_LOW] += low - low_1
+    t.classes[1, LOSS_LOW] += low_1
+    t.classes[0, CONF_LOW] += conf - conf_1
+    t.classes[1, CONF_LOW] += conf_1
+    t.confusion[0, 0] += n - truths - claims + both
+    t.confusion[0, 1] += claims - both
+    t.confusion[1, 0] += truths - both
+    t.confusion[1, 1] += both
+    return True
+
+
+@kernel()
+def _by_class(card: Any, n: int, all_scored: bool, t: Any) -> None:
+    if t.positive and all_scored and _two_classes(card, n, t):
+        return
     confused = t.confusion.size > 0
     for i in range(n):
         if all_scored or card.status[i] == sc.SCORED:
-            k = card.whole[sc.TARGET, i]
-            predicted = card.whole[sc.PREDICTED, i]
+            k = np.uint64(card.whole[sc.TARGET, i])
+            predicted = np.uint64(card.whole[sc.PREDICTED, i])
             if confused:
                 t.confusion[k, predicted] += 1
             else:
@@ -250,7 +323,7 @@ def _by_class(card, n, all_scored, t):
 
 
 @kernel()
-def _weighted(card, n, t):
+def _weighted(card: Any, n: int, t: Any) -> None:
     """Sums with the row weights in WEIGHT; the weighted loss is in SCRATCH."""
     real = card.real
     weight = real[sc.WEIGHT]
@@ -267,10 +340,12 @@ def _weighted(card, n, t):
 
 
 @kernel()
-def absorb(card, n, first_id, all_scored, weighted, t):
+def absorb(card: Any, n: int, first_id: int, all_scored: bool, weighted: bool, t: Any) -> None:
     """Fold n settled rows, whose ids start at ``first_id``, into the tallies."""
     scored = _count_rows(card, n, first_id, all_scored, t)
     real = card.real
+    if weighted:
+        _weighted(card, n, t)  # before what uses SCRATCH
     if t.sums.shape[0] > LOSS:
         deposit(real[sc.LOSS], n, t.sums[LOSS])
         t.sums[LOSS, 42] += scored - n
@@ -288,5 +363,3 @@ def absorb(card, n, first_id, all_scored, weighted, t):
         _calibrate(card, n, all_scored, t)
     if t.classes.size > 0:
         _by_class(card, n, all_scored, t)
-    if weighted:
-        _weighted(card, n, t)

@@ -19,7 +19,7 @@ Binning = Literal["equal_width", "equal_mass", "torchmetrics", "sklearn", "netca
 #: How many bins each library takes by default.
 DEFAULT_BINS: dict[str, int] = {"torchmetrics": 15, "sklearn": 5, "netcal": 10}
 
-#: Sums are integers in units of 2^-UNIT: every edge k / 3600 as a float64 is a multiple of it.
+#: Sums are integers in units of 2^-UNIT: the base of every cell (`tally.base_of`) is a multiple of it.
 UNIT = 64
 
 
@@ -97,7 +97,9 @@ def _places() -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 def plain_cells(cells: NDArray[np.int64]) -> Cells:
     """Cells of rows without weights."""
     count = cells[:, tally.MISSES] + cells[:, tally.HITS]
-    edges = np.array([int(Fraction(edge) * 2**UNIT) for edge in _lower_edges().tolist()], object)
+    k, _ = _places()
+    bases = np.where(k == tally.WIDTHS, 1.0, k * tally.WIDTH)
+    edges = np.array([int(Fraction(base) * 2**UNIT) for base in bases.tolist()], object)
     offsets = (cells[:, tally.OFFSET_WHOLE].astype(object) << UNIT) + (
         cells[:, tally.OFFSET_LOW].astype(object) << (UNIT - tally.OFFSET_BITS)
     )
@@ -106,7 +108,7 @@ def plain_cells(cells: NDArray[np.int64]) -> Cells:
 
 
 def weighed_cells(cells: NDArray[np.int64], counts: NDArray[np.int64]) -> Cells:
-    """Cells with the sums of `fastxent.kernels.tables.weigh_cells`, beside the counts of `plain_cells`."""
+    """Cells with the sums of `fastxent.kernels.records.weigh_cells`, beside the counts of `plain_cells`."""
     w, hits, confidence = (
         (cells[:, i].astype(object) << UNIT) + (cells[:, i + 1].astype(object) << 2) for i in (0, 2, 4)
     )

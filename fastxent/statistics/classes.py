@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.kernels import tables, tally
+from fastxent.kernels import records, tally
 from fastxent.statistics.statistic import fixed, read_fixed
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ Number = int | Fraction
 
 @dataclass(frozen=True, slots=True)
 class ByClass:
-    """Sums by class: weights of rows with it as target, of those that are right, of rows that predict it; losses by target
-    and confidences by prediction. None for a loss that is too large to be summed.
+    """Sums by class: weights of rows with it as target, of the right ones, of rows predicting it; losses, confidences.
+
+    Losses are by target class, None where one is too large to be summed; confidences are by predicted class.
     """
 
     support: list[Number]
@@ -65,13 +66,10 @@ def read_classes(tallies: Tallies) -> ByClass:
 def weigh_classes(weighed: Weighed) -> ByClass:
     """The same with weights."""
     cells = weighed.classes
-    support, correct, predicted, loss, confidence = (
-        read_fixed(cells, column)
-        for column in (
-            tables.CLASS_SUPPORT, tables.CLASS_CORRECT, tables.CLASS_PREDICTED, tables.CLASS_LOSS, tables.CLASS_CONF,
-        )
-    )  # fmt: skip
-    large = cells[:, tables.CLASS_LARGE]
+    columns = (records.CLASS_SUPPORT, records.CLASS_CORRECT, records.CLASS_PREDICTED)
+    support, correct, predicted = (read_fixed(cells, column) for column in columns)
+    loss, confidence = read_fixed(cells, records.CLASS_LOSS), read_fixed(cells, records.CLASS_CONF)
+    large = cells[:, records.CLASS_LARGE]
     return ByClass(
         list(support), list(correct), list(predicted),
         [None if beyond else value for value, beyond in zip(loss, large, strict=True)], confidence,

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.errors import UsageError
+from fastxent.kernels import records
 from fastxent.kernels import scorecard as sc
-from fastxent.kernels import tables
 from fastxent.spec import Spec
 from fastxent.statistics.statistic import FixedSum, KeyedSums, Record, Statistic
 
@@ -150,5 +150,5 @@ def _hash_text(column: Any) -> NDArray[np.int64]:
     places = np.frombuffer(offsets, np.int64, len(column) + 1, 8 * column.offset)
     text = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
     out = np.empty(len(column), np.uint64)
-    tables.hash_bytes(places, text, out)
+    records.hash_bytes(places, text, out)
     return out.view(np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.errors import StateError, UsageError
-from fastxent.kernels import tables
+from fastxent.kernels import records
 from fastxent.spec import Spec
 from fastxent.statistics.statistic import Record, Statistic, carry, check_shape, fixed
 
@@ -31,14 +31,14 @@ def _ranked(value: Value) -> tuple[int, Any]:
 
 
 class Groups(Statistic):
-    """Counts and sums of every combination of values of ``columns``; see `fastxent.kernels.tables.by_group`."""
+    """Counts and sums of every combination of values of ``columns``; see `fastxent.kernels.records.by_group`."""
 
     def __init__(self, spec: Spec, columns: tuple[str, ...]) -> None:
         self.columns = columns
         self.weighted = spec.reads_weight
         self.multilabel = spec.task == "multilabel"
         self._positive = spec.task == "binary"
-        self._width = tables.WEIGHTED_COLUMNS if self.weighted else tables.PLAIN_COLUMNS
+        self._width = records.WEIGHTED_COLUMNS if self.weighted else records.PLAIN_COLUMNS
         self._index: dict[Key, int] = {}
         self._cells: NDArray[np.int64] = np.zeros((16, self._width), np.int64)
         self._batch: Any = None
@@ -50,7 +50,7 @@ class Groups(Statistic):
             self._codes = self._encode(record.batch.extra or {})
             self._batch = record.batch
         codes = self._codes[record.lo : record.lo + record.n]
-        tables.by_group(record.card, record.n, codes, self._cells, self.weighted, self._positive)
+        records.by_group(record.card, record.n, codes, self._cells, self.weighted, self._positive)
         if record.lo + record.n >= record.batch.num_rows:
             self._batch = None
 
@@ -94,17 +94,17 @@ class Groups(Statistic):
         numbers = np.array([self._number(key) for key in other._index], np.int64)
         if numbers.size:
             self._cells[numbers] += other._cells[: len(numbers)]
-            carry(self._cells, range(tables.LOSS, self._width, 2))
+            carry(self._cells, range(records.LOSS, self._width, 2))
 
     @property
     def items(self) -> list[tuple[Key, NDArray[np.int64]]]:
         """The groups that have a scored row, in canonical order, with their cells."""
         rows = ((key, self._cells[self._index[key]]) for key in sorted(self._index))
-        return [(key, cells) for key, cells in rows if cells[tables.COUNT]]
+        return [(key, cells) for key, cells in rows if cells[records.COUNT]]
 
     def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
         """See `Statistic.state`."""
-        carry(self._cells, range(tables.LOSS, self._width, 2))
+        carry(self._cells, range(records.LOSS, self._width, 2))
         items = self.items
         keys = [[[rank, value.hex() if rank == _FLOAT else value] for rank, value in key] for key, _ in items]
         cells = np.array([cells for _, cells in items], np.int64).reshape(len(items), self._width)
@@ -196,23 +196,23 @@ def _column(values: list[Value]) -> Any:
 
 def _statistics(cells: Any, weighted: bool) -> dict[str, float]:
     """One group's statistics, each rounded once from its sums."""
-    n = int(cells[tables.COUNT])
-    total = fixed(cells, tables.WEIGHT) if weighted else Fraction(n)
+    n = int(cells[records.COUNT])
+    total = fixed(cells, records.WEIGHT) if weighted else Fraction(n)
     result: dict[str, float] = {"count": n, "weight": float(total)}
-    if not total or cells[tables.LARGE]:
-        loss = math.inf if cells[tables.LARGE] else math.nan
+    if not total or cells[records.LARGE]:
+        loss = math.inf if cells[records.LARGE] else math.nan
         return result | {"loss": loss} | dict.fromkeys(("stderr", "accuracy", "brier", "ece"), math.nan)
-    y, yy = fixed(cells, tables.LOSS), fixed(cells, tables.SQUARE)
+    y, yy = fixed(cells, records.LOSS), fixed(cells, records.SQUARE)
     squares = n * yy - y * y if not weighted else Fraction(0)
     if weighted:
-        ww, wy = fixed(cells, tables.WEIGHT_SQUARE), fixed(cells, tables.CROSS)
+        ww, wy = fixed(cells, records.WEIGHT_SQUARE), fixed(cells, records.CROSS)
         squares = n * (total * total * yy - 2 * y * total * wy + y * y * ww) / (total * total)
-    gaps = sum(abs(fixed(cells, tables.GAPS + 2 * b)) for b in range(tables.GROUP_BINS))
+    gaps = sum(abs(fixed(cells, records.GAPS + 2 * b)) for b in range(records.GROUP_BINS))
     spread = max(squares, Fraction(0)) / (total * total)
     return result | {
         "loss": float(y / total),
         "stderr": math.sqrt(spread / (n - 1)) if n > 1 else math.nan,
-        "accuracy": float(fixed(cells, tables.HITS) / total),
-        "brier": float(fixed(cells, tables.BRIER) / total),
+        "accuracy": float(fixed(cells, records.HITS) / total),
+        "brier": float(fixed(cells, records.BRIER) / total),
         "ece": float(gaps / total),
     }

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from fastxent.totals import Totals
 
 __all__ = [
-    "QUANTILES", "Z95", "ClusterStats", "LossStats", "Quantile", "UnitStats", "histogram_table", "loss_stats", "mean_loss",
-    "sum_of_losses", "unit_stats",
+    "QUANTILES", "Z95", "ClusterStats", "LossStats", "Quantile", "UnitStats", "histogram_table", "loss_stats",
+    "mean_loss", "sum_of_losses", "unit_stats",
 ]  # fmt: skip
 
 #: Half-width of a central 95 % interval of the normal distribution, in standard errors.

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.batch import Columns
+from fastxent.kernels import records
 from fastxent.kernels import scorecard as sc
-from fastxent.kernels import tables
 from fastxent.spec import Spec
 from fastxent.statistics.statistic import Record, Statistic, carry, check_shape
 
@@ -72,7 +72,7 @@ class Histograms(Statistic):
                 self.counts[label, 1] += int((large & (truth < 2)).sum())
                 truth[large] = 2
             scores = _scores(record.batch.predictions, rows, label)
-            self.counts[label, 0] += tables.by_score(
+            self.counts[label, 0] += records.by_score(
                 scores, truth, weight, self._fold, self.bits, OCTAVES, self.cells[label]
             )
 

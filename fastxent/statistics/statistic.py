@@ -1,4 +1,4 @@
-"""What a statistic beside the tallies is: integers that absorb records of scored rows, merge, and have one file form."""
+"""What a statistic beside the tallies is: integers that absorb records of rows, merge, and have one file form."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RECORD_ROWS", "FixedSum", "Record", "Statistic", "fixed", "read_fixed"]
 
-#: Rows of a record: long enough that Python's part in absorbing one is small beside the rows.
-RECORD_ROWS = 1 << 15
+#: Rows of a record: few enough to stay in the second-level cache, many enough that Python's part is small beside them.
+RECORD_ROWS = 1 << 13
 FIXED_BITS = 62
 
 
@@ -35,7 +35,8 @@ class Record:
     @property
     def scored(self) -> NDArray[np.bool_]:
         """Which of the rows were scored."""
-        return self.card.status[: self.n] == 0
+        result: NDArray[np.bool_] = self.card.status[: self.n] == 0
+        return result
 
     @property
     def first_id(self) -> int:
@@ -106,7 +107,7 @@ class FixedSum:
 
 
 class KeyedSums:
-    """Sums of integer columns by 64-bit key, for up to ``limit`` keys; with more, ``crowded`` says what becomes of them.
+    """Sums of integer columns by 64-bit key, for up to ``limit`` keys; with more, `crowd` says what becomes of them.
 
     Which keys there are depends on the rows alone, so the outcome does not depend on the order in which they came.
     """

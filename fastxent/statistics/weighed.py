@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.kernels import tables, tally
+from fastxent.kernels import records, tally
 from fastxent.spec import Spec
 from fastxent.statistics.statistic import Record, Statistic, carry, check_shape
 
@@ -15,18 +15,18 @@ __all__ = ["Weighed"]
 
 
 class Weighed(Statistic):
-    """``classes``, ``ranks`` and ``cells`` hold what `fastxent.kernels.tables` writes there."""
+    """``classes``, ``ranks`` and ``cells`` hold what `fastxent.kernels.records` writes there."""
 
     def __init__(self, spec: Spec, classes: int, ranks: int) -> None:
         self._positive = spec.task == "binary"
-        self.classes: NDArray[np.int64] = np.zeros((classes, tables.WEIGHED_CLASS_COLUMNS), np.int64)
+        self.classes: NDArray[np.int64] = np.zeros((classes, records.WEIGHED_CLASS_COLUMNS), np.int64)
         self.ranks: NDArray[np.int64] = np.zeros((ranks, 2), np.int64)
         self.cells: NDArray[np.int64] = np.zeros((tally.CELLS, 6), np.int64)
 
     def absorb(self, record: Record) -> None:
         """See `Statistic.absorb`."""
-        tables.weigh_classes(record.card, record.n, self.classes, self.ranks)
-        tables.weigh_cells(record.card, record.n, self.cells, self._positive)
+        records.weigh_classes(record.card, record.n, self.classes, self.ranks)
+        records.weigh_cells(record.card, record.n, self.cells, self._positive)
 
     def merge(self, other: Weighed) -> None:
         """See `Statistic.merge`."""
@@ -36,7 +36,7 @@ class Weighed(Statistic):
         self._carry()
 
     def _carry(self) -> None:
-        carry(self.classes, range(0, tables.CLASS_LARGE, 2))
+        carry(self.classes, range(0, records.CLASS_LARGE, 2))
         carry(self.ranks, (0,))
         carry(self.cells, (0, 2, 4))
 

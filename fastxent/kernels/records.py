@@ -76,7 +76,8 @@ def by_group(card: Any, n: int, codes: Any, cells: Any, weighted: bool, positive
             add_fixed(cells, g, SQUARE, loss * loss)
             add_fixed(cells, g, HITS, w if card.whole[sc.RANK, i] == 0 else 0.0)
             add_fixed(cells, g, BRIER, w * real[sc.BRIER, i])
-            add_fixed(cells, g, GAPS + 2 * min(np.int64(c * GROUP_BINS), GROUP_BINS - 1), w * (hit - c))
+            bin_number = min(int(c * GROUP_BINS), GROUP_BINS - 1)
+            add_fixed(cells, g, GAPS + 2 * bin_number, w * (hit - c))
             if weighted:
                 add_fixed(cells, g, WEIGHT, w)
                 add_fixed(cells, g, WEIGHT_SQUARE, w * w)
@@ -92,7 +93,7 @@ WEIGHED_CLASS_COLUMNS = 11
 
 @kernel()
 def weigh_classes(card: Any, n: int, classes: Any, ranks: Any) -> None:
-    """Weighted support, hits and losses by target class, predictions and confidences by predicted class; weight by rank."""
+    """Weights and losses by target class, weights and confidences by predicted class, weights by rank."""
     real = card.real
     last = ranks.shape[0] - 1
     for i in range(n):
