@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastxent.conversion import convert
+    from fastxent.divergences import entropy, focal_loss, kl_divergence
     from fastxent.errors import (
         DataError,
         FastxentError,
@@ -40,8 +41,11 @@ __all__ = [
     "binary_cross_entropy",
     "convert",
     "cross_entropy",
+    "entropy",
     "evaluate",
+    "focal_loss",
     "inspect",
+    "kl_divergence",
     "score",
 ]
 
@@ -61,6 +65,9 @@ _HOME = {
     "binary_cross_entropy": "losses",
     "convert": "conversion",
     "cross_entropy": "losses",
+    "entropy": "divergences",
+    "focal_loss": "divergences",
+    "kl_divergence": "divergences",
     "evaluate": "scoring",
     "inspect": "inspection",
     "score": "rowwise",

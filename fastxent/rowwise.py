@@ -31,7 +31,7 @@ def score(
     logits: Any = None,
     probs: Any = None,
     log_probs: Any = None,
-    keep: str | Iterable[str] = (),
+    keep: str | Iterable[str] | Mapping[str, Any] = (),
     prefix: str = "",
     task: Task = "multiclass",
     weight: Any = None,
@@ -76,7 +76,7 @@ def score(
         logits: the scores, as for `fastxent.evaluate`; give exactly one of ``logits``, ``probs`` and ``log_probs``.
         probs: the same for probabilities.
         log_probs: the same for log-probabilities.
-        keep: names of the columns to copy to the output.
+        keep: names of the columns to copy to the output; without ``data``, arrays by name.
         prefix: put before the names of the score columns.
         task: as for `fastxent.evaluate`, like all that follow up to ``verify_checksums``.
         weight: column (or array) of sample weights.
@@ -123,7 +123,7 @@ def score(
         logits=logits,
         probs=probs,
         log_probs=log_probs,
-        extra=kept,
+        extra=dict(keep) if isinstance(keep, Mapping) else kept,
         task=task,
         weight=weight,
         mask=mask,

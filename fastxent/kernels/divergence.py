@@ -38,7 +38,7 @@ from fastxent.kernels.soft import close, gatherer, reader
 from fastxent.kernels.softmax import SPAN, add_exactly
 from fastxent.kernels.vecmath import exp, log, log1p
 
-__all__ = ["entropy", "focal", "kl"]
+__all__ = ["as_loss", "clear", "entropy", "focal", "kl"]
 
 INF = np.inf
 #: Below this |x| (or |d|) a term of the divergence is summed from its series.
@@ -355,3 +355,20 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
                 card.real[sc.WEIGHT, i + r] = 1.0
 
     return rows
+
+
+@kernel()
+def clear(p, lo, n, card, work):
+    """A clean scorecard, for row kernels that look at the status before they score."""
+    for i in range(n):
+        card.status[i] = sc.SCORED
+        card.whole[sc.TARGET, i] = 0
+        card.whole[sc.RANK, i] = 0
+        card.real[sc.LOSS, i] = 0.0
+
+
+@kernel()
+def as_loss(p, lo, n, card, work):
+    """The entropy of the rows as their loss."""
+    for i in range(n):
+        card.real[sc.LOSS, i] = card.real[sc.ENTROPY, i]

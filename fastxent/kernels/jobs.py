@@ -17,7 +17,7 @@ from fastxent.kernels.compile import kernel
 from fastxent.kernels.scorecard import BLOCK
 from fastxent.kernels.tally import absorb, settle
 
-__all__ = ["Outputs", "Rows", "job", "no_outputs"]
+__all__ = ["Outputs", "Rows", "job", "no_outputs", "then"]
 
 
 class Rows(NamedTuple):
@@ -69,6 +69,18 @@ def _weigh(card, n, weight):
         # 0 times an infinite loss is 0: a row of weight 0 is a row that is not there.
         real[sc.SCRATCH, i] = w * real[sc.LOSS, i] if scored and w > 0.0 else 0.0
         real[sc.WEIGHT, i] = w * real[sc.WEIGHT, i] if scored else 0.0
+
+
+@cache
+def then(rows: Any, step: Any, name: str) -> Any:
+    """The row kernel that runs ``rows``, then ``step`` on the scorecard it left; both have the signature of a row kernel."""
+
+    @kernel(variant=name)
+    def both(p, lo, n, card, work):
+        rows(p, lo, n, card, work)
+        step(p, lo, n, card, work)
+
+    return both
 
 
 @cache

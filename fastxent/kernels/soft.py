@@ -61,6 +61,12 @@ def weigh(card, class_weight, n):
         real[sc.LOSS, i] = 0.0 if w == 0.0 else w * real[sc.LOSS, i]
 
 
+@kernel()
+def weigh_rows(p, lo, n, card, work):
+    """`weigh` with the problem's own class weights, as a step after a row kernel."""
+    weigh(card, p.class_weight, n)
+
+
 @kernel(inline="always")
 def relabel(p, target, stride):
     """The problem with int32 labels at ``target``, all of them valid."""
