@@ -14,9 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 import fastxent as fx
 from fastxent import engine, turns
+from fastxent.cli import cli
 from fastxent.sink import read_record
 from fastxent.sources import Split
 from fastxent.turns import Stopped, Turns
@@ -357,12 +359,6 @@ def start(*words, code=SLOW, **options):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, **options)
 
 
-def shell(*words, **options):
-    process = start(*words, code="from fastxent.cli import main; main()", **options)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
-
-
 @pytest.fixture(scope="module")
 def many_batches(tmp_path_factory):
     return big_file(tmp_path_factory.mktemp("big") / "in.parquet", 60)
@@ -387,6 +383,23 @@ def test_an_interrupted_run_says_how_far_it_got_and_leaves_nothing(tmp_path, man
     assert "107,820 rows" in last[0]
     assert "was not written" in last[0]
     assert os.listdir(tmp_path) == []
+
+
+def test_an_interrupted_run_into_a_directory_keeps_the_files_that_are_whole(folder):
+    out = folder.parent / "out"
+    words = ("score", folder, "-o", f"{out}/", "--logits", "logits", "--target", "label", "--keep", "id")
+    process = start(*words, "--threads", "1")
+    while not list(out.rglob("a.parquet")):
+        process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    whole = sorted(str(p.relative_to(out)) for p in out.rglob("*.*"))
+    assert all(read_record(str(out / name)) for name in whole)
+    assert f"{len(whole)} of 3 files" in err
+    _, done = run_folder(folder)
+    assert len(done) == 3 - len(whole)
+    assert not set(whole) & done
 
 
 def test_a_killed_run_leaves_nothing_that_looks_whole_and_is_cleaned_up_by_the_next(tmp_path, many_batches):
@@ -435,37 +448,39 @@ def test_a_full_file_system(tiny_disk, many_batches):
     assert os.listdir(tiny_disk) == []
 
 
+def command(*words):
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
 def test_the_shell_command(tmp_path):
     out = tmp_path / "o.parquet"
     words = ["score", DIGITS, "-o", out, "--logits", "logits", "--target", "label", "--keep", "id,ink"]
-    code, stdout, err = shell(*words, "--json", "-")
-    assert code == 0, err
-    assert json.loads(stdout)["rows"]["scored"] == 1797
+    done = command(*words, "--json", "-")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["rows"]["scored"] == 1797
     assert pq.read_schema(out).names[:3] == ["id", "ink", "loss"]
-    code, _, err = shell(*words)
-    assert code == 2
-    assert "--overwrite" in err
+    done = command(*words)
+    assert done.exit_code == 2
+    assert "--overwrite" in done.stderr
 
 
 def test_names_from_data_cannot_steer_the_terminal(tmp_path):
     evil = "a\x1b[2Jb\nc"
     pq.write_table(pa.table({evil: [[0.5, 0.5]], "label": [0]}), tmp_path / "x.parquet")
-    code, out, err = shell("inspect", tmp_path / "x.parquet")
-    assert code == 0, err
-    assert "\x1b" not in out + err
-    code, out, err = shell(
-        "score", tmp_path / "x.parquet", "-o", tmp_path / "o.parquet", "--probs", "nothing", "--target", "label"
-    )
-    assert code == 3
-    assert "\x1b" not in out + err
-    assert err.count("\n") == 1
+    done = command("inspect", tmp_path / "x.parquet")
+    assert done.exit_code == 0, done.output
+    assert "\x1b" not in done.output
+    words = ("score", tmp_path / "x.parquet", "-o", tmp_path / "o.parquet", "--probs", "nothing", "--target", "label")
+    done = command(*words)
+    assert done.exit_code == 3
+    assert "\x1b" not in done.output
+    assert done.stderr.count("\n") == 1
 
 
 def test_help_is_fast():
     started = time.perf_counter()
-    code, out, _ = shell("--help")
-    assert code == 0
-    assert "score" in out
+    helping = start("--help", code="from fastxent.cli import main; main()")
+    assert "score" in helping.communicate(timeout=30)[0]
     assert time.perf_counter() - started < 5
     code = (
         "import sys, fastxent.cli; fastxent.cli.cli(['score', '--help'], standalone_mode=False); "
