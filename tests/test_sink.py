@@ -105,8 +105,8 @@ def test_rows_that_are_not_scored_have_nulls_and_say_why(tmp_path):
 
 
 def test_class_names_are_written_beside_the_index(tmp_path):
-    table = pa.table({"p_cat": [0.9, 0.2], "p_dog": [0.1, 0.8], "label": ["cat", "cat"]})
-    fx.score(table, tmp_path / "o.parquet", "label", probs="p_*")
+    table = pa.table({"p_cat": np.float32([0.9, 0.2]), "p_dog": np.float32([0.1, 0.8]), "label": ["cat", "cat"]})
+    fx.score(table, tmp_path / "o.parquet", "label", logits="p_*")
     rows = pq.read_table(tmp_path / "o.parquet")
     assert rows["predicted_name"].to_pylist() == ["cat", "dog"]
 
