@@ -31,7 +31,7 @@ def score(
     logits: Any = None,
     probs: Any = None,
     log_probs: Any = None,
-    keep: str | Iterable[str] = (),
+    keep: str | Iterable[str] | Mapping[str, Any] = (),
     prefix: str = "",
     task: Task = "multiclass",
     weight: Any = None,
@@ -76,7 +76,7 @@ def score(
         logits: the scores, as for `fastxent.evaluate`; give exactly one of ``logits``, ``probs`` and ``log_probs``.
         probs: the same for probabilities.
         log_probs: the same for log-probabilities.
-        keep: names of the columns to copy to the output.
+        keep: names of the columns to copy to the output; without ``data``, arrays by name.
         prefix: put before the names of the score columns.
         task: as for `fastxent.evaluate`, like all that follow up to ``verify_checksums``.
         weight: column (or array) of sample weights.
@@ -123,7 +123,7 @@ def score(
         logits=logits,
         probs=probs,
         log_probs=log_probs,
-        extra=kept,
+        extra=dict(keep) if isinstance(keep, Mapping) else kept,
         task=task,
         weight=weight,
         mask=mask,
@@ -184,8 +184,9 @@ class _Run:
     def into_folder(self, data: Any, out: str, results: Results, job: str, overwrite: bool, resume: bool) -> Totals:
         inputs = _inputs(data)
         outputs = _outputs(self._source.paths, data, out)
-        done = _finished(outputs, inputs, job, overwrite, resume)
-        sink = FolderSink(outputs, results, job, lambda path: _identity(inputs[path]))
+        identities = {path: _identity(inputs[path]) for path in outputs}  # before anything is read
+        done = _finished(outputs, identities, job, overwrite, resume)
+        sink = FolderSink(outputs, results, job, identities)
         splits = [split for split in self._source.splits() if split.path not in done]
         try:
             totals = self._engine(sink, splits)
@@ -290,7 +291,7 @@ def _identity(file: Any) -> dict[str, Any]:
 
 
 def _finished(
-    outputs: Mapping[str, str], inputs: Mapping[str, Any], job: str, overwrite: bool, resume: bool
+    outputs: Mapping[str, str], identities: Mapping[str, Any], job: str, overwrite: bool, resume: bool
 ) -> dict[str, Totals]:
     """Totals of the inputs whose outputs are there and right; refuses to replace what is not of this job."""
     found = {}
@@ -304,7 +305,7 @@ def _finished(
             raise UsageError(
                 f"{output}: exists and {what}; write elsewhere, or pass overwrite=True (--overwrite) to replace it"
             )
-        if record is not None and same and resume and record.get("input") == _identity(inputs[path]):
+        if record is not None and same and resume and record.get("input") == identities[path]:
             found[path] = totals_of(record, output)
     return found
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -248,17 +248,17 @@ class FolderSink:
         outputs: input path -> path of its output.
         results: the columns.
         job: digest of what is done (`job_digest`).
-        identity: tells size and time of change of an input.
+        identities: size and time of change of every input.
     """
 
     def __init__(
-        self, outputs: Mapping[str, str], results: Results, job: str, identity: Callable[[str], dict[str, Any]]
+        self, outputs: Mapping[str, str], results: Results, job: str, identities: Mapping[str, Mapping[str, Any]]
     ) -> None:
         self.outputs_of, self.piece = results.outputs_of, results.piece
         self._outputs = outputs
         self._results = results
         self._job = job
-        self._identity = identity
+        self._identities = identities
         self._writer: _Writer | None = None
         self.finished = 0
 
@@ -274,7 +274,7 @@ class FolderSink:
         if self._writer is None:
             self._open(path)
         assert self._writer is not None
-        self._writer.finish(make_record(self._job, totals, self._identity(path)), kept or {})
+        self._writer.finish(make_record(self._job, totals, self._identities[path]), kept or {})
         self._writer = None
         self.finished += 1
 
