@@ -165,11 +165,17 @@ def kernel(variant: str = "", **options: Any) -> Callable[[Callable[..., Any]], 
     """
 
     def wrap(function: Callable[..., Any]) -> Any:
+        module = function.__module__.removeprefix("fastxent.kernels.")
+        name = f"{module}.{function.__qualname__}".replace("<locals>.", "")
+        if variant:
+            name = f"{name}-{variant}"
+            # Numba names symbols by this and by a count of what the process has compiled. Without the variant, two
+            # kernels of one factory that were compiled in two processes share a name, and a process that loads both
+            # from the cache runs one in place of the other: the linker keeps the first of two weak symbols.
+            function.__qualname__ = f"{function.__qualname__}-{variant}"
         dispatcher = njit(nogil=True, error_model="numpy", **options)(function)
         if cache_folder() is not None:
-            module = function.__module__.removeprefix("fastxent.kernels.")
-            name = f"{module}.{function.__qualname__}".replace("<locals>.", "")
-            dispatcher._cache = _kernel_cache(f"{name}-{variant}" if variant else name)(function)
+            dispatcher._cache = _kernel_cache(name)(function)
             dispatcher._can_cache = True
         return dispatcher
 
