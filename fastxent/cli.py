@@ -78,17 +78,22 @@ def _one_line_errors() -> Iterator[None]:
     except (UsageError, DataError, StateError) as error:
         click.echo(f"fastxent: {' '.join(str(error).split())}", err=True)
         sys.exit(_exit_code(error))
-    except KeyboardInterrupt:
+    except _Interrupted:
         click.echo("fastxent: interrupted; nothing was written", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        sys.stderr.flush()
+        os._exit(EXIT_INTERRUPTED)  # taking the interpreter apart takes longer than stopping
     except BrokenPipeError:
         # The reader of our output has gone: end quietly, as other commands do.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
 
-def _terminate(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt
+class _Interrupted(BaseException):
+    """Ctrl-C or SIGTERM. Not a KeyboardInterrupt, of which click would make "Aborted!" and exit code 1."""
+
+
+def _interrupt(signum: int, frame: Any) -> None:
+    raise _Interrupted
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -217,7 +222,8 @@ def _progress_bar(wanted: bool | None) -> Iterator[Callable[[Split], None] | Non
 
 def main() -> None:
     """Entry point of the ``fastxent`` command."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
     with _one_line_errors():
         cli()
 
