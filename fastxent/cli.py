@@ -101,14 +101,16 @@ def _one_line_errors() -> Iterator[None]:
         sys.exit(_exit_code(error))
     except KeyboardInterrupt as error:
         click.echo(f"fastxent: {printable(str(error) or 'interrupted; nothing was written')}", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_INTERRUPTED)  # taking the interpreter apart takes longer than stopping
     except BrokenPipeError:
         # The reader of our output has gone: end quietly, as other commands do.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
 
-def _terminate(signum: int, frame: Any) -> None:
+def _interrupt(signum: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
@@ -307,7 +309,8 @@ def progress_bar(wanted: bool | None) -> Iterator[Callable[[Split], None] | None
 
 def main() -> None:
     """Entry point of the ``fastxent`` command."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
     with _one_line_errors():
         cli()
 
