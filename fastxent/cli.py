@@ -50,6 +50,16 @@ class Names(click.ParamType):  # type: ignore[type-arg]
         return names[0] if len(names) == 1 else list(names)
 
 
+class _Columns(click.ParamType):  # type: ignore[type-arg]
+    """Names with commas between."""
+
+    def __init__(self, name: str = "COLUMN,...") -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
 class _Size(click.ParamType):  # type: ignore[type-arg]
     """Bytes, with a unit: 512M, 4GiB."""
 
@@ -150,6 +160,14 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="What a row is: C exclusive classes, one yes-or-no score, or L of them.",
         ),
+        click.option(
+            "--loss",
+            type=click.Choice(["cross_entropy", "focal", "kl_divergence", "entropy"]),
+            default="cross_entropy",
+            show_default=True,
+            help="The loss of a row.",
+        ),
+        click.option("--gamma", type=float, default=2.0, show_default=True, help="Exponent of the focal loss."),
         click.option("--weight", metavar="COLUMN", help="Column with sample weights."),
         click.option(
             "--mask", metavar="COLUMN", help="Column of lists of bool: which labels of a multilabel row count."
@@ -178,6 +196,32 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
 
 
+def statistics_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Statistics beyond the usual ones; the same words as in Python."""
+    options = [
+        click.option("--group-by", type=_Columns(), help="Statistics by the values of a column, or of several, crossed."),
+        click.option("--cluster-by", metavar="COLUMN", help="Ids of rows that belong together, for the standard error."),
+        click.option("--units", metavar="COLUMN", help="Units (bytes, words) of a row, for the loss per unit."),
+        click.option("--worst", type=click.IntRange(0), default=0, metavar="K", help="Keep the K rows of highest loss."),
+        click.option("--keep", type=_Columns(), help="Columns that are kept with those rows."),
+        click.option(
+            "--label-errors", type=click.IntRange(0), default=0, metavar="K",
+            help="Keep the K rows that are likeliest to be labeled wrong.",
+        ),
+        click.option("--statistics", type=_Columns("NAMES"), help="More statistics: ranking, temperature."),
+        click.option("--top-k", metavar="K,K,...", help="Which top-k accuracies."),
+        click.option("--bins", type=click.IntRange(1), help="Bins of the calibration; 15 by default."),
+        click.option(
+            "--binning",
+            type=click.Choice(["equal_width", "equal_mass", "torchmetrics", "sklearn", "netcal"]),
+            default="equal_width",
+            show_default=True,
+            help="How confidence is cut into bins.",
+        ),
+    ]  # fmt: skip
+    return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+
+
 def arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Shell options as the keywords of `fastxent.evaluate`."""
     names = options.pop("class_names")
@@ -185,6 +229,10 @@ def arguments(options: dict[str, Any]) -> dict[str, Any]:
     for key in ("class_weight", "pos_weight"):
         if options[key] is not None:
             options[key] = _numbers(key, options[key])
+    if options.get("top_k") is not None:
+        options["top_k"] = [int(k) for k in _numbers("top_k", options["top_k"])]
+    if "statistics" in options:
+        options["statistics"] = options["statistics"] or ()
     if options["pos_weight"] is not None and len(options["pos_weight"]) == 1:
         options["pos_weight"] = options["pos_weight"][0]
     return options
@@ -200,6 +248,7 @@ def _numbers(key: str, text: str) -> list[float]:
 @cli.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @prediction_options
+@statistics_options
 @click.option("--json", "json_path", metavar="FILE", help="Write the result as JSON; - for standard output.")
 @click.option("--progress/--no-progress", default=None, help="Progress bar; by default on a terminal.")
 def evaluate(paths: tuple[str, ...], json_path: str | None, progress: bool | None, **options: Any) -> None:

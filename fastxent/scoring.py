@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from fastxent import engine
+from fastxent.asked import asked
 from fastxent.errors import UsageError
 from fastxent.evaluation import Evaluation
 from fastxent.losses import one_form
 from fastxent.sources import Selection, Source, Split, open_arrays, open_source
 from fastxent.sources.protocols import is_paths
-from fastxent.spec import Form, OnInvalid, Spec, Task
-from fastxent.totals import Measures
+from fastxent.spec import Form, Loss, OnInvalid, Spec, Task
+from fastxent.statistics.calibration import Binning
 
 __all__ = ["evaluate", "open_predictions", "prepare", "run_facts"]
 
@@ -29,6 +31,8 @@ def evaluate(
     task: Task = "multiclass",
     weight: Any = None,
     mask: Any = None,
+    loss: Loss = "cross_entropy",
+    gamma: float = 2.0,
     class_weight: Iterable[float] | Mapping[Any, float] | None = None,
     pos_weight: float | Iterable[float] | None = None,
     label_smoothing: float = 0.0,
@@ -42,6 +46,16 @@ def evaluate(
     memory: int | None = None,
     verify_checksums: bool = False,
     progress: Callable[[Split], None] | None = None,
+    group_by: Any = None,
+    cluster_by: Any = None,
+    units: Any = None,
+    worst: int = 0,
+    keep: Any = None,
+    label_errors: int = 0,
+    statistics: str | Iterable[str] = (),
+    top_k: Iterable[int] | None = None,
+    bins: int | None = None,
+    binning: Binning = "equal_width",
 ) -> Evaluation:
     """Evaluate predictions where they lie: loss and statistics of all rows in one pass and bounded memory.
 
@@ -61,6 +75,9 @@ def evaluate(
         task: "multiclass", "binary" or "multilabel".
         weight: column (or array) of sample weights of at least 0.
         mask: column (or array) of bool that says which labels of a multilabel row count.
+        loss: "cross_entropy", "focal", "kl_divergence" (of the predictions from distributions as targets) or
+            "entropy" (of the predictions; the target is read and not used).
+        gamma: exponent of the focal loss.
         class_weight: weights by class, a sequence in class order or a dict.
         pos_weight: weight of the positive term of binary and multilabel losses.
         label_smoothing: in [0, 1].
@@ -74,6 +91,18 @@ def evaluate(
         memory: bytes a thread may hold of the data, about; 128 MiB by default.
         verify_checksums: check page checksums of Parquet files that have them.
         progress: called after every finished split, from any thread.
+        group_by: column, or several that are crossed, by whose values statistics are gathered as well
+            (``ev.groups``; up to 100,000 groups). With arrays: an array, or a dict of arrays by name.
+        cluster_by: column of ids of rows that belong together (documents, users): the standard error respects them.
+        units: column with the number of units (bytes, words) of a row, for the loss per unit (``ev.units``).
+        worst: so many rows of the highest loss are kept (``ev.worst``).
+        keep: columns whose values are kept with those rows.
+        label_errors: so many rows that are likeliest to be labeled wrong are kept (``ev.label_errors``).
+        statistics: "ranking" (ROC AUC, average precision, thresholds; binary and multilabel), "temperature" (the
+            loss of the logits divided by a grid of temperatures).
+        top_k: the k of top-k accuracies; by default 1, 3, 5 and 10 below the number of classes.
+        bins: bins of the calibration; by default 15, or what the library that ``binning`` names takes.
+        binning: "equal_width", "equal_mass", "torchmetrics", "sklearn" or "netcal"; see `Evaluation.calibrate`.
 
     Returns:
         An `Evaluation`.
@@ -90,6 +119,19 @@ def evaluate(
         (1.126928, 0.5)
     """
     started = time.perf_counter()
+    given = next((value for value in (logits, probs, log_probs) if value is not None), None)
+    measures, extra = asked(
+        by_name=data is not None or isinstance(given, str | os.PathLike),
+        group_by=group_by,
+        cluster_by=cluster_by,
+        units=units,
+        worst=worst,
+        keep=keep,
+        label_errors=label_errors,
+        statistics=statistics,
+    )
+    if loss in ("kl_divergence", "entropy"):
+        measures = dataclasses.replace(measures, scores=False)
     source, spec = prepare(
         data,
         target,
@@ -110,10 +152,19 @@ def evaluate(
         dtype=dtype,
         memory=memory,
         verify_checksums=verify_checksums,
+        extra=extra,
+        loss=loss,
+        gamma=gamma,
     )
     threads = engine.default_threads() if threads is None else threads
-    totals = engine.run(source, spec, Measures(), threads=threads, done=progress)
-    return Evaluation(totals, run=run_facts(source, threads, time.perf_counter() - started))
+    totals = engine.run(source, spec, measures, threads=threads, done=progress)
+    return Evaluation(
+        totals,
+        run=run_facts(source, threads, time.perf_counter() - started),
+        bins=bins,
+        binning=binning,
+        top_ks=None if top_k is None else tuple(top_k),
+    )
 
 
 def prepare(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.scorecard import BLOCK
+from fastxent.kernels.scorecard import BLOCK, Scorecard, new_scorecard
 from fastxent.kernels.tally import absorb, settle
 
 __all__ = ["Outputs", "Rows", "job", "no_outputs", "then"]
@@ -28,7 +28,10 @@ class Rows(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """Where per-row results go, from the row number of the batch; an array without cells is not wanted."""
+    """Where per-row results go, from the row number of the batch; an array without cells is not wanted.
+
+    ``record`` takes the scorecards of all rows of one call, from its first row on.
+    """
 
     loss: NDArray[np.float64]
     p_target: NDArray[np.float64]
@@ -36,12 +39,13 @@ class Outputs(NamedTuple):
     predicted: NDArray[np.int32]
     rank: NDArray[np.int32]
     status: NDArray[np.uint8]
+    record: Scorecard
 
 
 def no_outputs() -> Outputs:
     """Outputs that want nothing."""
     real, whole = np.zeros(0), np.zeros(0, np.int32)
-    return Outputs(real, real, real, whole, whole, np.zeros(0, np.uint8))
+    return Outputs(real, real, real, whole, whole, np.zeros(0, np.uint8), new_scorecard(0))
 
 
 @kernel()
@@ -57,6 +61,15 @@ def _write(card, n, at, out):
             out.rank[at + i] = card.whole[sc.RANK, i]
         if out.status.size > 0:
             out.status[at + i] = card.status[i]
+
+
+@kernel()
+def _keep(card, n, at, record):
+    for k in range(card.real.shape[0]):
+        record.real[k, at : at + n] = card.real[k, :n]
+    for k in range(card.whole.shape[0]):
+        record.whole[k, at : at + n] = card.whole[k, :n]
+    record.status[at : at + n] = card.status[:n]
 
 
 @kernel()
@@ -108,6 +121,8 @@ def job(rows: Any, name: str) -> Any:
                 _write(card, n, start, out)
             if weighted:
                 _weigh(card, n, along.weight[start:stop] if along.weight.size > 0 else along.weight)
+            if out.record.status.size > 0:
+                _keep(card, n, start - lo, out.record)
             absorb(card, n, first_id + start, all_scored, weighted, tallies)
 
     return run
