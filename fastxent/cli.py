@@ -20,7 +20,10 @@ import click
 from fastxent.errors import DataError, FastxentError, StateError, UsageError
 
 if TYPE_CHECKING:
+    from fastxent.evaluation import Evaluation
+    from fastxent.gates import Gate
     from fastxent.sources import Split
+    from fastxent.totals import Totals
 
 __all__ = ["main"]
 
@@ -54,6 +57,17 @@ class _Size(click.ParamType):
         if size < 1 << 20:
             self.fail(f"{value!r} is below 1M", param, ctx)
         return size
+
+
+class _Gate(click.ParamType):
+    """A condition such as ``loss > 0.35``."""
+
+    name = "CONDITION"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Gate:
+        from fastxent.gates import parse_gate
+
+        return parse_gate(value)
 
 
 class _Clip(click.ParamType):
@@ -157,12 +171,43 @@ def _numbers(key: str, text: str) -> list[float]:
         raise UsageError(f"--{key.replace('_', '-')}: expected numbers with commas between, got {text!r}") from None
 
 
+def result_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where a result goes, and when it counts as a failure."""
+    options = [
+        click.option("--json", "json_path", metavar="FILE", help="Write the result as JSON; - for standard output."),
+        click.option("--html", "html_path", metavar="FILE", help="Write a report: one HTML file that needs no network."),
+        click.option(
+            "--fail-if",
+            "gates",
+            type=_Gate(),
+            multiple=True,
+            help="Exit with code 1 if this holds, such as 'loss > 0.35'; may be repeated.",
+        ),
+    ]
+    return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+
+
+state_option = click.option("--state", "state_path", metavar="FILE", help="Write the totals, for `fastxent merge`.")
+progress_option = click.option(
+    "--progress/--no-progress", default=None, help="Progress bar; by default on a terminal."
+)
+
+
 @cli.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @prediction_options
-@click.option("--json", "json_path", metavar="FILE", help="Write the result as JSON; - for standard output.")
-@click.option("--progress/--no-progress", default=None, help="Progress bar; by default on a terminal.")
-def evaluate(paths: tuple[str, ...], json_path: str | None, progress: bool | None, **options: Any) -> None:
+@result_options
+@state_option
+@progress_option
+def evaluate(
+    paths: tuple[str, ...],
+    json_path: str | None,
+    html_path: str | None,
+    gates: tuple[Gate, ...],
+    state_path: str | None,
+    progress: bool | None,
+    **options: Any,
+) -> None:
     """Loss and statistics of the predictions in PATH: Parquet files, directories, globs.
 
     Without PATH, --logits (--probs, --log-probs) and --target are .npy files.
@@ -172,25 +217,65 @@ def evaluate(paths: tuple[str, ...], json_path: str | None, progress: bool | Non
     data = None if not paths else paths[0] if len(paths) == 1 else list(paths)
     with _compiling_notice(), _progress_bar(progress) as step:
         result = run(data, **_arguments(options), progress=step)
+    _deliver(result, json_path, html_path, gates, state_path)
+
+
+@cli.command()
+@click.argument("states", nargs=-1, required=True, metavar="STATE...")
+@result_options
+@state_option
+def merge(
+    states: tuple[str, ...], json_path: str | None, html_path: str | None, gates: tuple[Gate, ...], state_path: str | None
+) -> None:
+    """Put together the totals that `evaluate --state` wrote: the result one run over all the data would have.
+
+    Name the files in the order of the data, so that rows are numbered as in one run.
+    """
+    from fastxent.evaluation import Evaluation
+    from fastxent.states import merge_states
+
+    totals: Totals = merge_states(states)
+    _deliver(Evaluation(totals, run={"states": list(states)}), json_path, html_path, gates, state_path)
+
+
+def _deliver(
+    result: Evaluation, json_path: str | None, html_path: str | None, gates: tuple[Gate, ...], state_path: str | None
+) -> None:
+    """Write an evaluation to where it was asked for, then judge it."""
+    if state_path is not None:
+        from fastxent.files import write_atomically
+
+        write_atomically(state_path, result.totals.to_bytes())
     if json_path is not None:
         _write(json_path, result.to_json() + "\n")
-    if json_path != "-":
+    if html_path is not None:
+        _write(html_path, result.to_html())
+    if json_path != "-" and html_path != "-":
         from fastxent.tables import show_evaluation
 
         show_evaluation(result)
     if result.num_rows == 0:
         raise DataError(f"no row was scored ({result.rows['read']} read); every statistic is NaN")
+    _judge(gates, result.to_dict())
+
+
+def _judge(gates: tuple[Gate, ...], values: dict[str, Any]) -> None:
+    """Exit with code 1 if a gate fails, naming each that does."""
+    from fastxent.gates import failures
+
+    if failed := failures(gates, values):
+        for line in failed:
+            click.echo(f"fastxent: {line}", err=True)
+        sys.exit(EXIT_GATE)
 
 
 def _write(path: str, text: str) -> None:
     if path == "-":
         click.echo(text, nl=False)
         return
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+    from fastxent.files import write_atomically
+
+    write_atomically(path, text.encode())
 
 
 @contextmanager
