@@ -112,10 +112,14 @@ def kernel(variant: str = "", **options: Any) -> Callable[[Callable[..., Any]], 
     """
 
     def wrap(function: Callable[..., Any]) -> Any:
+        if variant:
+            # Symbols are named by this and by a number that starts anew in each process. Without the variant, machine
+            # code from the cache can meet a symbol of the same name and other content, and runs that instead.
+            function.__qualname__ += f"-{variant}"
         dispatcher = njit(nogil=True, error_model="numpy", **options)(function)
         if cache_folder() is not None:
             name = f"{function.__module__}.{function.__qualname__}".replace("<locals>.", "").replace("fastxent.kernels.", "")
-            dispatcher._cache = _kernel_cache(f"{name}-{variant}" if variant else name)(function)
+            dispatcher._cache = _kernel_cache(name)(function)
             dispatcher._can_cache = True
         return dispatcher
 
