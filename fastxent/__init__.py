@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastxent.comparison import Comparison, compare
     from fastxent.errors import DataError, FastxentError, InvalidRowError, SourceError, StateError, UsageError
     from fastxent.scoring import evaluate
     from fastxent.evaluation import Evaluation
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from fastxent.totals import Totals
 
 __all__ = [
+    "Comparison",
     "DataError",
     "Evaluation",
     "FastxentError",
@@ -24,12 +26,14 @@ __all__ = [
     "UsageError",
     "__version__",
     "binary_cross_entropy",
+    "compare",
     "cross_entropy",
     "evaluate",
 ]
 
 # Public name -> the module that defines it. Loaded on first use, so that `fastxent --help` starts no compiler.
 _HOME = {
+    "Comparison": "comparison",
     "DataError": "errors",
     "Evaluation": "evaluation",
     "FastxentError": "errors",
@@ -40,6 +44,7 @@ _HOME = {
     "Totals": "totals",
     "UsageError": "errors",
     "binary_cross_entropy": "losses",
+    "compare": "comparison",
     "cross_entropy": "losses",
     "evaluate": "scoring",
 }

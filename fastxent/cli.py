@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastxent.errors import DataError, FastxentError, StateError, UsageError
+from fastxent.text import printable
 
 if TYPE_CHECKING:
     from fastxent.evaluation import Evaluation
@@ -90,7 +91,7 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except (UsageError, DataError, StateError) as error:
-        click.echo(f"fastxent: {' '.join(str(error).split())}", err=True)
+        click.echo(f"fastxent: {printable(' '.join(str(error).split()))}", err=True)
         sys.exit(_exit_code(error))
     except KeyboardInterrupt:
         click.echo("fastxent: interrupted; nothing was written", err=True)
@@ -238,6 +239,69 @@ def merge(
     _deliver(Evaluation(totals, run={"states": list(states)}), json_path, html_path, gates, state_path)
 
 
+def pairing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How the rows of two sides are paired, and what is asked of the pairs."""
+    options = [
+    click.option("--on", metavar="COLUMN,...", help="Column of ids by which rows are paired; or several columns."),
+    click.option("--by-order", is_flag=True, help="Pair the first row with the first, and so on."),
+    click.option("--b-logits", type=_Names(), help="Logits of B, where they are not named as those of A."),
+    click.option("--b-probs", type=_Names(), help="The same for probabilities."),
+    click.option("--b-log-probs", type=_Names(), help="The same for log-probabilities."),
+    click.option("--b-target", metavar="COLUMN", help="Targets of B, where they have another name."),
+    click.option("--group-by", metavar="COLUMN,...", help="Columns of A: compare for each of their values as well."),
+    click.option("--cluster-by", metavar="COLUMN", help="Column of A: rows that belong together, for standard errors."),
+    click.option("--changed", "k", type=click.IntRange(0), default=10, help="How many rows that changed most are named."),
+    ]
+    return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+
+
+@cli.command()
+@click.argument("a")
+@click.argument("b", required=False)
+@pairing_options
+@prediction_options
+@result_options
+@progress_option
+def compare(
+    a: str,
+    b: str | None,
+    json_path: str | None,
+    html_path: str | None,
+    gates: tuple[Gate, ...],
+    progress: bool | None,
+    **options: Any,
+) -> None:
+    """Is B better than A? The mean difference of their row losses, with its interval.
+
+    A and B are predictions of the same rows, as PATH is in evaluate; without B another column of A, named
+    with --b-logits, --b-probs or --b-log-probs. Differences are A - B: a positive loss difference means that
+    B is better. Needs DuckDB: pip install 'fastxent[compare]'.
+    """
+    from fastxent.comparison import compare as run
+
+    options = _arguments(options)
+    for key in ("weight", "class_weight"):
+        if options.pop(key) is not None:
+            raise UsageError(f"compare has no --{key.replace('_', '-')}: every row counts the same")
+    if options["on"] is None and not options["by_order"]:
+        raise UsageError("say how rows are paired: --on COLUMN names the column of ids, --by-order goes by order")
+    options["on"] = None if options["on"] is None else [name.strip() for name in options["on"].split(",")]
+    options["group_by"] = [name.strip() for name in (options["group_by"] or "").split(",") if name.strip()]
+    with _compiling_notice(), _progress_bar(progress) as step:
+        result = run(a, b, **options, progress=step)
+    if json_path is not None:
+        _write(json_path, result.to_json() + "\n")
+    if html_path is not None:
+        _write(html_path, result.to_html())
+    if json_path != "-" and html_path != "-":
+        from fastxent.tables import show_comparison
+
+        show_comparison(result)
+    if result.num_rows == 0:
+        raise DataError("no row was compared; every difference is NaN")
+    _judge(gates, result.to_dict())
+
+
 def _deliver(
     result: Evaluation, json_path: str | None, html_path: str | None, gates: tuple[Gate, ...], state_path: str | None
 ) -> None:
@@ -265,7 +329,7 @@ def _judge(gates: tuple[Gate, ...], values: dict[str, Any]) -> None:
 
     if failed := failures(gates, values):
         for line in failed:
-            click.echo(f"fastxent: {line}", err=True)
+            click.echo(f"fastxent: {printable(line)}", err=True)
         sys.exit(EXIT_GATE)
 
 
