@@ -354,8 +354,6 @@ def _keys(on: str | Sequence[str] | None, by_order: bool, *, arrays: bool) -> tu
 
 def _check_alike(a: _Side, b: _Side, *, by_order: bool) -> None:
     """What can be known to be wrong before anything is scored."""
-    if a.spec.soft != b.spec.soft:
-        raise UsageError("target: one side has distributions, the other class indices; they cannot be checked to agree")
     if a.spec.num_classes != b.spec.num_classes:
         raise UsageError(f"the sides have {a.spec.num_classes} and {b.spec.num_classes} classes; they must agree")
     if a.spec.class_names is not None and b.spec.class_names not in (None, a.spec.class_names):
@@ -375,6 +373,8 @@ def _check_keys(keys: tuple[str, ...], cluster_by: str | None, a: Spool, b: Spoo
     if cluster_by is not None and pa.types.is_floating(a.types[cluster_by]):
         raise UsageError(f"cluster_by: column {cluster_by!r} holds floats; clusters are named by integers, text or the like")
 
+    if a.dense != b.dense:
+        raise UsageError("target: one side has distributions, the other class indices; they cannot be checked to agree")
     if not keys:
         _check_counts(a.num_rows, b.num_rows)
     for key in keys:

@@ -8,8 +8,9 @@ The grammar, read by hand and never evaluated as code::
     comparator = "<" | "<=" | ">" | ">=" | "==" | "!="
     number     = what float() reads, but not NaN
 
-A path walks through the names of `Evaluation.to_dict` or `Comparison.to_dict`. Of a list, a part names the entry
-with that ``name`` (a class), or its position. A path that ends at a table of numbers means its headline:
+A path walks through the names of `Evaluation.to_dict` or `Comparison.to_dict`. Of a list of classes, a part names the
+class; of a list of groups two parts choose the column and its value (``groups.country.DE.loss``), again and again until
+one group is left; of a plain list a part is a position. A path that ends at a table of numbers means its headline:
 ``loss`` is ``loss.mean``, ``accuracy`` is ``accuracy.top1``. A value that is NaN fails every gate: what could not
 be measured has not passed.
 """
@@ -71,11 +72,16 @@ class Gate:
             if part in here:
                 return here[part]
         elif isinstance(here, list | tuple):
-            for entry in here:
-                if isinstance(entry, Mapping) and str(entry.get("name")) == part:
-                    return entry
+            if len(found := [entry for entry in here if _named(entry) == part]) == 1:
+                return found[0]
+            if any(isinstance(entry, Mapping) and part in entry for entry in here):
+                return _Column(part, here)
             if not _names(here) and part.isdecimal() and int(part) < len(here):
                 return here[int(part)]
+        elif isinstance(here, _Column):
+            left = [entry for entry in here.entries if _label(entry.get(here.name)) == part]
+            if left:
+                return left[0] if len(left) == 1 else left
         where = f"in {_joined(self.path[:depth])}" if depth else "in the result"
         raise UsageError(f"--fail-if {self.text!r}: there is no {part!r} {where}{_choices(here, part)}")
 
@@ -137,12 +143,34 @@ def _joined(parts: Iterable[str]) -> str:
     return ".".join(_quoted(part) for part in parts)
 
 
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A list of groups on the way to one of them: the column is named, its value comes next."""
+
+    name: str
+    entries: list[Any]
+
+
+def _label(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _named(entry: Any) -> str | None:
+    """The name of an entry of a list of classes."""
+    if not isinstance(entry, Mapping) or "count" in entry:
+        return None
+    return next((str(entry[key]) for key in ("name", "class") if key in entry), None)
+
+
 def _names(here: Any) -> list[str]:
     """The names that a path may go on with."""
     if isinstance(here, Mapping):
         return [str(name) for name in here]
+    if isinstance(here, _Column):
+        return list(dict.fromkeys(_label(entry.get(here.name)) for entry in here.entries))
     if isinstance(here, list | tuple):
-        return [str(entry["name"]) for entry in here if isinstance(entry, Mapping) and "name" in entry]
+        names = [name for entry in here if (name := _named(entry)) is not None]
+        return names or [str(key) for entry in here[:1] if isinstance(entry, Mapping) for key in entry]
     return []
 
 

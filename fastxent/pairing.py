@@ -57,6 +57,7 @@ class Spool:
         self._schema: Any = None
         self._writer: Any = None
         self.num_rows = 0
+        self.dense = False  #: whether targets are distributions, or labels of a multilabel task
 
     @property
     def types(self) -> dict[str, Any]:
@@ -73,6 +74,7 @@ class Spool:
         real, whole = np.empty((3, n)), np.empty((2, n), np.int32)
         outputs = Outputs(real[0], real[1], real[2], whole[0], whole[1], np.empty(n, np.uint8))
         extra = batch.extra or {}
+        self.dense |= batch.target.ndim == 2
         columns = [_plain(extra[name], name, name in self._keys) for name in self._names.values()]
         mine.open = (outputs, np.arange(batch.first_id, batch.first_id + n), _comparable(batch.target), columns)
         return outputs

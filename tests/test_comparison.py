@@ -298,7 +298,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert code == 1
     assert json.loads(output)["delta"] == result["delta"]
     assert error.startswith("fastxent: gate failed: delta.ci_high > 0.01 (it is 0.0")
-    assert run("compare", A, B, *common, "--on", "id", "--fail-if", "groups.ink.light.delta < 0")[0] == 0
+    assert run("compare", A, B, *common, "--on", "id", "--group-by", "ink", "--fail-if", "groups.ink.light.delta.mean < 0")[0] == 0
     code, output, _ = run("compare", A, *common, "--b-probs", "probs", "--by-order")
     assert code == 0
     code, _, error = run("compare", A, B, *common)
