@@ -118,7 +118,9 @@ def cli() -> None:
 def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what the predictions and targets are; the same words as in Python."""
     options = [
-        click.option("--logits", type=_Names(), help="Column with the logits; or several columns, or a glob, one a class."),
+        click.option(
+            "--logits", type=_Names(), help="Column with the logits; or several columns, or a glob, one a class."
+        ),
         click.option("--probs", type=_Names(), help="The same for probabilities."),
         click.option("--log-probs", type=_Names(), help="The same for log-probabilities."),
         click.option("--target", metavar="COLUMN", help="Column with the labels or target distributions."),
@@ -130,8 +132,12 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="What a row is: C exclusive classes, one yes-or-no score, or L of them.",
         ),
         click.option("--weight", metavar="COLUMN", help="Column with sample weights."),
-        click.option("--mask", metavar="COLUMN", help="Column of lists of bool: which labels of a multilabel row count."),
-        click.option("--class-names", metavar="A,B,...", help="Classes in the order of the scores, for labels that are text."),
+        click.option(
+            "--mask", metavar="COLUMN", help="Column of lists of bool: which labels of a multilabel row count."
+        ),
+        click.option(
+            "--class-names", metavar="A,B,...", help="Classes in the order of the scores, for labels that are text."
+        ),
         click.option("--class-weight", metavar="W,W,...", help="One weight a class."),
         click.option("--pos-weight", metavar="W[,W...]", help="Weight of the positive term (binary, multilabel)."),
         click.option("--label-smoothing", type=float, default=0.0, help="Smoothing of the targets, in [0, 1]."),
@@ -176,7 +182,9 @@ def result_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Where a result goes, and when it counts as a failure."""
     options = [
         click.option("--json", "json_path", metavar="FILE", help="Write the result as JSON; - for standard output."),
-        click.option("--html", "html_path", metavar="FILE", help="Write a report: one HTML file that needs no network."),
+        click.option(
+            "--html", "html_path", metavar="FILE", help="Write a report: one HTML file that needs no network."
+        ),
         click.option(
             "--fail-if",
             "gates",
@@ -189,9 +197,7 @@ def result_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 state_option = click.option("--state", "state_path", metavar="FILE", help="Write the totals, for `fastxent merge`.")
-progress_option = click.option(
-    "--progress/--no-progress", default=None, help="Progress bar; by default on a terminal."
-)
+progress_option = click.option("--progress/--no-progress", default=None, help="Progress bar; by default on a terminal.")
 
 
 @cli.command()
@@ -226,7 +232,11 @@ def evaluate(
 @result_options
 @state_option
 def merge(
-    states: tuple[str, ...], json_path: str | None, html_path: str | None, gates: tuple[Gate, ...], state_path: str | None
+    states: tuple[str, ...],
+    json_path: str | None,
+    html_path: str | None,
+    gates: tuple[Gate, ...],
+    state_path: str | None,
 ) -> None:
     """Put together the totals that `evaluate --state` wrote: the result one run over all the data would have.
 
@@ -242,15 +252,21 @@ def merge(
 def pairing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """How the rows of two sides are paired, and what is asked of the pairs."""
     options = [
-    click.option("--on", metavar="COLUMN,...", help="Column of ids by which rows are paired; or several columns."),
-    click.option("--by-order", is_flag=True, help="Pair the first row with the first, and so on."),
-    click.option("--b-logits", type=_Names(), help="Logits of B, where they are not named as those of A."),
-    click.option("--b-probs", type=_Names(), help="The same for probabilities."),
-    click.option("--b-log-probs", type=_Names(), help="The same for log-probabilities."),
-    click.option("--b-target", metavar="COLUMN", help="Targets of B, where they have another name."),
-    click.option("--group-by", metavar="COLUMN,...", help="Columns of A: compare for each of their values as well."),
-    click.option("--cluster-by", metavar="COLUMN", help="Column of A: rows that belong together, for standard errors."),
-    click.option("--changed", "k", type=click.IntRange(0), default=10, help="How many rows that changed most are named."),
+        click.option("--on", metavar="COLUMN,...", help="Column of ids by which rows are paired; or several columns."),
+        click.option("--by-order", is_flag=True, help="Pair the first row with the first, and so on."),
+        click.option("--b-logits", type=_Names(), help="Logits of B, where they are not named as those of A."),
+        click.option("--b-probs", type=_Names(), help="The same for probabilities."),
+        click.option("--b-log-probs", type=_Names(), help="The same for log-probabilities."),
+        click.option("--b-target", metavar="COLUMN", help="Targets of B, where they have another name."),
+        click.option(
+            "--group-by", metavar="COLUMN,...", help="Columns of A: compare for each of their values as well."
+        ),
+        click.option(
+            "--cluster-by", metavar="COLUMN", help="Column of A: rows that belong together, for standard errors."
+        ),
+        click.option(
+            "--changed", "k", type=click.IntRange(0), default=10, help="How many rows that changed most are named."
+        ),
     ]
     return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
 

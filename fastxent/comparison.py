@@ -300,9 +300,7 @@ def compare(
             side.score(file, keys, threads, progress) for side, file in zip((side_a, side_b), files, strict=True)
         ]
         _check_keys(keys, cluster_by, *(spool for _, spool in results))
-        pairs = Pairs(
-            folder, *files, keys=len(keys), memory=JOIN_MEMORY if memory is None else memory, threads=threads
-        )
+        pairs = Pairs(folder, *files, keys=len(keys), memory=JOIN_MEMORY if memory is None else memory, threads=threads)
         try:
             result = _compared(pairs, [e for e, _ in results], keys, groups, cluster_by, k)
         finally:
@@ -334,9 +332,7 @@ class _Side:
             if progress is not None:
                 progress(split)
 
-        totals = engine.run(
-            self.source, self.spec, Measures(), threads=threads, outputs_of=spool.outputs_of, done=done
-        )
+        totals = engine.run(self.source, self.spec, Measures(), threads=threads, outputs_of=spool.outputs_of, done=done)
         spool.close()
         return Evaluation(totals, run={"paths": list(self.source.paths)}), spool
 
@@ -371,7 +367,9 @@ def _check_keys(keys: tuple[str, ...], cluster_by: str | None, a: Spool, b: Spoo
     import pyarrow as pa
 
     if cluster_by is not None and pa.types.is_floating(a.types[cluster_by]):
-        raise UsageError(f"cluster_by: column {cluster_by!r} holds floats; clusters are named by integers, text or the like")
+        raise UsageError(
+            f"cluster_by: column {cluster_by!r} holds floats; clusters are named by integers, text or the like"
+        )
 
     if a.dense != b.dense:
         raise UsageError("target: one side has distributions, the other class indices; they cannot be checked to agree")
@@ -384,7 +382,12 @@ def _check_keys(keys: tuple[str, ...], cluster_by: str | None, a: Spool, b: Spoo
 
 
 def _compared(
-    pairs: Pairs, sides: list[Evaluation], keys: tuple[str, ...], groups: tuple[str, ...], cluster_by: str | None, k: int
+    pairs: Pairs,
+    sides: list[Evaluation],
+    keys: tuple[str, ...],
+    groups: tuple[str, ...],
+    cluster_by: str | None,
+    k: int,
 ) -> Comparison:
     what = " and ".join(keys) or "row"
     if keys:

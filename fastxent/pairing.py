@@ -275,7 +275,9 @@ class Pairs:
         )
         return [(_one(row[3:]), row[0], row[1], row[2]) for row in self._run(query)]
 
-    def _count_and_first(self, query: str, values: dict[str, Any] | None = None, first: int = 5) -> tuple[int, list[Any]]:
+    def _count_and_first(
+        self, query: str, values: dict[str, Any] | None = None, first: int = 5
+    ) -> tuple[int, list[Any]]:
         count = int(self._run(f"SELECT count(*) FROM ({query})", values)[0][0])
         if not count:
             return 0, []
@@ -291,7 +293,9 @@ class Pairs:
 
     def _failed(self, error: Exception) -> DataError:
         line = str(error).strip().splitlines()[0]
-        return DataError(f"the two sides cannot be joined: {line}; a larger memory= or a TMPDIR with more room may help")
+        return DataError(
+            f"the two sides cannot be joined: {line}; a larger memory= or a TMPDIR with more room may help"
+        )
 
 
 #: Both sides have the row and have scored it.

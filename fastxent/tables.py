@@ -67,7 +67,9 @@ def show_comparison(result: Comparison) -> None:
         f"  (McNemar p = {test.p_value:.3g}, {test.method})"
     )
     if outcome.clusters is not None:
-        console.print(f"[bold]clusters[/bold]    {outcome.clusters:,}, by {escape(printable(result.settings['cluster_by']))}")
+        console.print(
+            f"[bold]clusters[/bold]    {outcome.clusters:,}, by {escape(printable(result.settings['cluster_by']))}"
+        )
     for column, groups in result.groups.items():
         console.print(_group_table(column, groups))
         if len(groups) > GROUPS:

@@ -53,7 +53,9 @@ def check(outcome: Any, d: np.ndarray, hit_a: np.ndarray, hit_b: np.ndarray) -> 
     test = stats.ttest_rel(hits, np.zeros_like(hits))
     assert outcome.accuracy_delta.mean == pytest.approx(hits.mean(), rel=1e-15)
     assert outcome.accuracy_delta.p_value == pytest.approx(test.pvalue, rel=1e-11)
-    table = np.array([[(hit_a & hit_b).sum(), (hit_a & ~hit_b).sum()], [(~hit_a & hit_b).sum(), (~hit_a & ~hit_b).sum()]])
+    table = np.array(
+        [[(hit_a & hit_b).sum(), (hit_a & ~hit_b).sum()], [(~hit_a & hit_b).sum(), (~hit_a & ~hit_b).sum()]]
+    )
     m = outcome.mcnemar
     assert [m.both, m.only_a, m.only_b, m.neither] == table.reshape(4).tolist()
     assert m.p_value == pytest.approx(mcnemar(table, exact=True).pvalue, rel=1e-12)
@@ -208,7 +210,9 @@ def test_sides_of_other_forms_and_columns() -> None:
 def test_arrays_and_binary() -> None:
     y = [0, 1, 1, 0]
     c = fx.compare(logits=[0.5, 1.0, -2.0, 0.0], b_logits=[0.5, 2.0, -1.0, -1.0], target=y, task="binary")
-    d = np.diff([fx.binary_cross_entropy(y, logits=z, reduction="none") for z in ([0.5, 2, -1, -1], [0.5, 1, -2, 0])], axis=0)
+    d = np.diff(
+        [fx.binary_cross_entropy(y, logits=z, reduction="none") for z in ([0.5, 2, -1, -1], [0.5, 1, -2, 0])], axis=0
+    )
     assert c.delta.mean == pytest.approx(d.mean(), rel=1e-15)
     assert c.outcome.wins == {"a": 0, "b": 3, "ties": 1}
     with pytest.raises(fx.UsageError, match="arrays have none"):
@@ -241,10 +245,14 @@ def test_infinite_losses() -> None:
 
 def test_groups_of_null_and_text_null_stay_apart() -> None:
     g = ["null", None, "x", "x"]
-    c = fx.compare(table([1, 2, 3, 4], [0] * 4, g=g), table([1, 2, 3, 4], [0] * 4, 1), "y", logits="z", on="id", group_by="g")
+    c = fx.compare(
+        table([1, 2, 3, 4], [0] * 4, g=g), table([1, 2, 3, 4], [0] * 4, 1), "y", logits="z", on="id", group_by="g"
+    )
     assert {value: outcome.rows for value, outcome in c.groups["g"].items()} == {"'null'": 1, "null": 1, "x": 2}
     with pytest.raises(fx.DataError, match="'g' has nulls"):
-        fx.compare(table([1, 2, 3, 4], [0] * 4, g=g), table([1, 2, 3, 4], [0] * 4), "y", logits="z", on="id", cluster_by="g")
+        fx.compare(
+            table([1, 2, 3, 4], [0] * 4, g=g), table([1, 2, 3, 4], [0] * 4), "y", logits="z", on="id", cluster_by="g"
+        )
 
 
 @settings(max_examples=60)
@@ -294,11 +302,18 @@ def test_the_command(tmp_path: Path) -> None:
     assert result["schema"] == "fastxent.comparison/1"
     assert result["rows"]["compared"] == 1797
     assert "0.107876" in output and "McNemar" in output and "ink" in output
-    code, output, error = run("compare", A, B, *common, "--by-order", "--json", "-", "--fail-if", "delta.ci_high > 0.01")
+    code, output, error = run(
+        "compare", A, B, *common, "--by-order", "--json", "-", "--fail-if", "delta.ci_high > 0.01"
+    )
     assert code == 1
     assert json.loads(output)["delta"] == result["delta"]
     assert error.startswith("fastxent: gate failed: delta.ci_high > 0.01 (it is 0.0")
-    assert run("compare", A, B, *common, "--on", "id", "--group-by", "ink", "--fail-if", "groups.ink.light.delta.mean < 0")[0] == 0
+    assert (
+        run(
+            "compare", A, B, *common, "--on", "id", "--group-by", "ink", "--fail-if", "groups.ink.light.delta.mean < 0"
+        )[0]
+        == 0
+    )
     code, output, _ = run("compare", A, *common, "--b-probs", "probs", "--by-order")
     assert code == 0
     code, _, error = run("compare", A, B, *common)

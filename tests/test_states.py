@@ -50,7 +50,10 @@ OPTIONS = ("--logits", "z", "--target", "y", "--on-invalid", "skip", "--no-progr
 def test_merged_parts_are_the_bytes_of_one_run(parts: list[Path], tmp_path: Path) -> None:
     states = [path.with_suffix(".fxt") for path in parts]
     for path, state in zip(parts, states, strict=True):
-        assert run("evaluate", path, *OPTIONS, "--state", state)[0] in (0, 3)  # the file of one row has nothing to score
+        assert run("evaluate", path, *OPTIONS, "--state", state)[0] in (
+            0,
+            3,
+        )  # the file of one row has nothing to score
     whole, merged = tmp_path / "whole.fxt", tmp_path / "merged.fxt"
     assert run("evaluate", *parts, *OPTIONS, "--state", whole)[0] == 0
     code, output, _ = run("merge", *states, "--state", merged, "--json", "-")
