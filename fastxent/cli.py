@@ -310,7 +310,7 @@ def compare(
     if html_path is not None:
         _write(html_path, result.to_html())
     if json_path != "-" and html_path != "-":
-        from fastxent.tables import show_comparison
+        from fastxent.comparison_table import show_comparison
 
         show_comparison(result)
     if result.num_rows == 0:

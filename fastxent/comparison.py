@@ -6,6 +6,7 @@ Sums of d and d^2 are exact, so the result does not depend on the order of rows,
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -72,7 +73,8 @@ class Outcome:
     """What the pairs of rows say, of all of them or of one group.
 
     ``delta`` is the difference of the losses, A - B: positive where B is better. ``accuracy_delta`` is the difference
-    of the accuracies, also A - B: negative where B is better. ``wins`` counts the rows on which a side has the lower loss.
+    of the accuracies, also A - B: negative where B is better. ``wins`` counts the rows on which a side has the lower
+    loss.
     """
 
     rows: int
@@ -211,7 +213,8 @@ def compare(
         target: the column with the targets, or the array of them.
         on: column, or columns, whose values name a row.
         by_order: pair the first row with the first, and so on; arrays always are.
-        logits: column (or array) with the scores, as in `evaluate`. Exactly one of ``logits``, ``probs``, ``log_probs``.
+        logits: column (or array) with the scores, as in `evaluate`; give exactly one of ``logits``, ``probs`` and
+            ``log_probs``.
         probs: the same for probabilities.
         log_probs: the same for log-probabilities.
         b_logits: column of the second set, where it has another name or form; likewise ``b_probs``, ``b_log_probs``.
@@ -266,12 +269,12 @@ def compare(
         raise UsageError("there is nothing to compare with: name a second set, or b_logits (b_probs, b_log_probs)")
     threads = engine.default_threads() if threads is None else threads
     names = None if class_names is None else tuple(class_names)
-    reading = {
+    reading: dict[str, Any] = {
         "task": task, "weight": None, "mask": mask, "class_names": names, "dtype": dtype, "memory": None,
         "verify_checksums": verify_checksums,
     }  # fmt: skip
     columns = (*groups, *([] if cluster_by is None else [cluster_by]))
-    measuring = {
+    measuring: dict[str, Any] = {
         "task": task, "pos_weight": pos_weight, "label_smoothing": label_smoothing, "ignore_index": ignore_index,
         "on_invalid": on_invalid,
     }  # fmt: skip
@@ -457,7 +460,7 @@ def _codes(column: Any) -> tuple[NDArray[np.int64], list[Any]]:
 def _runs(codes: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Ranges of equal neighbours."""
     edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
-    return ((lo, hi) for lo, hi in zip(edges[:-1], edges[1:], strict=True) if hi > lo)
+    return ((lo, hi) for lo, hi in itertools.pairwise(edges) if hi > lo)
 
 
 class _Tally:

@@ -75,7 +75,7 @@ class Gate:
             if len(found := [entry for entry in here if _named(entry) == part]) == 1:
                 return found[0]
             if any(isinstance(entry, Mapping) and part in entry for entry in here):
-                return _Column(part, here)
+                return _Column(part, list(here))
             if not _names(here) and part.isdecimal() and int(part) < len(here):
                 return here[int(part)]
         elif isinstance(here, _Column):

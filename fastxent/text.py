@@ -1,18 +1,14 @@
-"""Text from the data on its way to people."""
+"""Text from data made safe for a terminal."""
 
 from __future__ import annotations
 
 __all__ = ["printable"]
 
 
-def printable(value: object) -> str:
-    """A value as text without control characters: those are written as escapes, so that they act on no terminal.
+def printable(text: object) -> str:
+    r"""``text`` on one line, with everything that could steer a terminal written out as an escape.
 
-    Examples:
-        >>> printable("a\\x1b[31mb\\n")
-        'a\\\\x1b[31mb\\\\n'
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
     """
-    text = str(value)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from fractions import Fraction
@@ -156,11 +157,14 @@ def test_ids_of_several_columns_and_other_types() -> None:
 @pytest.mark.parametrize(
     ("left", "right", "options", "message"),
     [
-        (table([1, 1, 2, 2, 3], [0] * 5), table([1, 2, 3], [0] * 3), {"on": "id"}, r"2 ids occur more than once in a \(id 1, 2\)"),
+        (table([1, 1, 2, 2, 3], [0] * 5), table([1, 2, 3], [0] * 3), {"on": "id"},
+         r"2 ids occur more than once in a \(id 1, 2\)"),
         (table([1, 2], [0, 0]), table([2, 2], [0, 0]), {"on": "id"}, r"1 ids occur more than once in b \(id 2\)"),
-        (table([1, 2, 3], [0, 1, 2]), table([1, 2, 3], [0, 2, 1]), {"on": "id"}, r"2 rows have another target .*\(id 2, 3\)"),
+        (table([1, 2, 3], [0, 1, 2]), table([1, 2, 3], [0, 2, 1]), {"on": "id"},
+         r"2 rows have another target .*\(id 2, 3\)"),
         (table([1, 2], [0, 1]), table([1, 2], [0, 2]), {"by_order": True}, r"1 rows have another target .*\(row 1\)"),
-        (table([1], [0]), table([1, 2], [0, 0]), {"by_order": True}, "the sides must have the same rows, and have 1 and 2"),
+        (table([1], [0]), table([1, 2], [0, 0]), {"by_order": True},
+         "the sides must have the same rows, and have 1 and 2"),
         (table([1, None], [0, 0]), table([1, 2], [0, 0]), {"on": "id"}, "1 ids are null"),
     ],
 )  # fmt: skip
@@ -271,7 +275,7 @@ def test_pieces_of_clusters_add_up(rows: list[tuple[int, float, bool, bool]], cu
     def outcome(cuts: list[int]) -> Any:
         tally = _Tally(True)
         edges = [0, *sorted(cut for cut in cuts if 0 < cut < len(rows)), len(rows)]
-        for lo, hi in zip(edges[:-1], edges[1:], strict=True):
+        for lo, hi in itertools.pairwise(edges):
             if hi > lo:
                 tally.add(la[lo:hi], lb[lo:hi], ca[lo:hi], cb[lo:hi], (clusters[lo:hi], list(range(5))))
         return tally.outcome()
@@ -301,7 +305,9 @@ def test_the_command(tmp_path: Path) -> None:
     result = json.loads(path.read_text())
     assert result["schema"] == "fastxent.comparison/1"
     assert result["rows"]["compared"] == 1797
-    assert "0.107876" in output and "McNemar" in output and "ink" in output
+    assert "0.107876" in output
+    assert "McNemar" in output
+    assert "ink" in output
     code, output, error = run(
         "compare", A, B, *common, "--by-order", "--json", "-", "--fail-if", "delta.ci_high > 0.01"
     )

@@ -21,7 +21,13 @@ pytest.importorskip("matplotlib")
 
 DATA = Path(__file__).parent.parent / "data"
 A, B = str(DATA / "digits.parquet"), str(DATA / "digits_kernel.parquet")
-EVIL = ["<script>alert(1)</script>", "\x1b[31mred\x1b[0m", '"><img src=x onerror=alert(2)>', "$\\frac{1}{0}$", "{{ 7 * 7 }}"]
+EVIL = [
+    "<script>alert(1)</script>",
+    "\x1b[31mred\x1b[0m",
+    '"><img src=x onerror=alert(2)>',
+    "$\\frac{1}{0}$",
+    "{{ 7 * 7 }}",
+]
 
 
 class Page(HTMLParser):
@@ -100,7 +106,15 @@ def test_an_evaluation(evaluation: Any, tmp_path: Path) -> None:
 
 def test_a_comparison(comparison: Any) -> None:
     page = Page(comparison.to_html())
-    for part in ("+0.01234", "No difference beyond chance", "785 : 1,012", "A right", "ink", "heavy", "Higher loss in B"):
+    for part in (
+        "+0.01234",
+        "No difference beyond chance",
+        "785 : 1,012",
+        "A right",
+        "ink",
+        "heavy",
+        "Higher loss in B",
+    ):
         assert part in page.text
     assert "ink: light" in str(page.all("svg")[0]["aria-label"])
 
@@ -152,16 +166,21 @@ def test_a_comparison_of_evil_names(tmp_path: Path) -> None:
     assert len(page.all("script")) == 1
     assert page.all("img") == []
     assert "\x1b" not in text
-    from fastxent.tables import show_comparison
+    from fastxent.comparison_table import show_comparison
 
     show_comparison(c)
 
 
 def test_no_escape_reaches_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("duckdb")
-    columns = {"i": ["\x1b[31mx", "y"], "z": [[0.0, 1.0], [1.0, 0.0]], "y": [0, 1], "g": ["[red]\x1b]0;t\x07", "\x9b2J"]}
+    columns = {
+        "i": ["\x1b[31mx", "y"],
+        "z": [[0.0, 1.0], [1.0, 0.0]],
+        "y": [0, 1],
+        "g": ["[red]\x1b]0;t\x07", "\x9b2J"],
+    }
     c = fx.compare(pa.table(columns), pa.table(columns)[1:], "y", logits="z", on="i", group_by="g")
-    from fastxent.tables import show_comparison
+    from fastxent.comparison_table import show_comparison
 
     show_comparison(c)
     printed = capsys.readouterr().out
@@ -221,7 +240,9 @@ def opened(browser: Any, path: Path, **options: Any) -> tuple[Any, list[str]]:
     return page, noise
 
 
-def test_nothing_happens_in_the_browser(browser: Any, evil: Any, evaluation: Any, comparison: Any, tmp_path: Path) -> None:
+def test_nothing_happens_in_the_browser(
+    browser: Any, evil: Any, evaluation: Any, comparison: Any, tmp_path: Path
+) -> None:
     from fastxent.report import write_report
 
     ev, values = evil
@@ -264,7 +285,9 @@ def test_tables_are_sorted_by_keyboard(browser: Any, evaluation: Any, tmp_path: 
 def test_dark_light_and_paper(browser: Any, evaluation: Any, tmp_path: Path) -> None:
     path = tmp_path / "r.html"
     evaluation.to_html(path)
-    color = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('svg text')).fill]"
+    color = (
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('svg text')).fill]"
+    )
     page, _ = opened(browser, path, color_scheme="light")
     light = page.evaluate(color)
     page.emulate_media(color_scheme="dark")

@@ -86,9 +86,13 @@ def render(values: Mapping[str, Any], *, confusion: Any = None, histogram: Any =
         title, subtitle, cards, lead, sections = _evaluation(values, confusion, histogram)
     sections += [_skipped(values, comparing), _how(values, comparing)]
     environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
         finalize=_finalize,
-    )  # fmt: skip
+    )
     script = (_HERE / "sort.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html.j2").render(
@@ -220,7 +224,7 @@ def _shape(values: Mapping[str, Any], histogram: Any) -> Section:
     if quantiles:
         names = {"0.5": "median"}
         section.facts = [
-            (names.get(q, f"{float(q):.0%} of rows below"), f"{_number(v, 4)} nats") for q, v in quantiles.items()
+            (names.get(q, f"{100 * float(q):g} % of rows below"), f"{_number(v, 4)} nats") for q, v in quantiles.items()
         ]
         section.facts.append(
             ("range", f"{_number(values['loss']['min'], 4)} to {_number(values['loss']['max'], 4)} nats")
@@ -274,7 +278,7 @@ def _classes(values: Mapping[str, Any], confusion: Any) -> Section:
         section.figures.append(
             (
                 Markup(plots.confusion_map(names, confusion)),
-                "Rows by target and predicted class; the darker, the larger the share of its target.",
+                "Rows by target and predicted class: the stronger the color, the larger the share of its target.",
             )
         )
     if values.get("confused"):

@@ -1,7 +1,7 @@
 """The plots of a report, as SVG that takes its colors from the page.
 
-Matplotlib draws with marker colors that are replaced by CSS variables afterwards, so one drawing serves a light page, a dark
-one and paper. Text stays text: it is found by search, and drawn in the page's font.
+Matplotlib draws with marker colors that are replaced by CSS variables afterwards, so one drawing serves a light page, a
+dark one and paper. Text stays text: it is found by search, and drawn in the page's font.
 """
 
 from __future__ import annotations
@@ -123,46 +123,64 @@ def reliability(bins: Sequence[Sequence[Any]]) -> str:
 
 def loss_histogram(cells: Any, mean: float) -> str | None:
     """Rows by loss, on a logarithmic scale: the totals' histogram, with 2 or (from many rows) 4 bars an octave."""
-    from fastxent.kernels import tally
-
     cells = np.asarray(cells)
-    bars = 4 if cells.sum() >= MANY else 2
-    inner = cells[1 : tally.BINS + 1].reshape(84 * bars, -1).sum(axis=1)
-    used = np.flatnonzero(inner)
-    if not used.size:
-        return None
-    # Losses below a millionth of a nat are drawn together: what is there tells nobody anything.
-    low, high = max(int(used[0]), bars * (64 - 20)), int(used[-1]) + 1
-    heights = inner[low:high].copy()
+    edges, heights = _bars(cells, 4 if cells.sum() >= MANY else 2)
     if not heights.size:
         return None
-    heights[0] += inner[:low].sum() + cells[0]
-    places = (divmod(i, bars) for i in range(low - 64 * bars, high - 64 * bars + 1))
-    edges = [math.log10(2.0**octave * (1 + step / bars)) for octave, step in places]
-    share = heights / max(int(cells.sum()), 1)
     figure, axes = _figure(4.5, 3.5)
-    axes.bar(edges[:-1], share, np.diff(edges), align="edge", color=_MAIN, linewidth=0, alpha=0.85)
-    lowest, highest = math.floor(edges[0]), math.ceil(edges[-1])
-    axes.set_xticks(range(lowest, highest + 1), [_power(e) for e in range(lowest, highest + 1)])
+    axes.bar(edges[:-1], heights / cells.sum(), np.diff(edges), align="edge", color=_MAIN, linewidth=0, alpha=0.85)
+    factors = (1.0,) if edges[-1] - edges[0] > 2.0 else (1.0, 2.0, 5.0)
+    ticks = [(e, f) for e in range(math.floor(edges[0]), math.ceil(edges[-1]) + 1) for f in factors]
+    axes.set_xticks([e + math.log10(f) for e, f in ticks], [_power(e, f) for e, f in ticks])
     axes.set_xlim(edges[0] - 0.05, edges[-1] + 0.05)
     if math.isfinite(mean) and mean > 0:
-        axes.axvline(math.log10(mean), color=_SECOND, linewidth=1.8)
-        left = math.log10(mean) > 0.5 * (edges[0] + edges[-1])
+        at = math.log10(mean)
+        left = at > 0.5 * (edges[0] + edges[-1])
+        axes.axvline(at, color=_SECOND, linewidth=1.8)
         axes.annotate(
-            f"mean {mean:.3g}", (math.log10(mean), 1.0), xycoords=("data", "axes fraction"), color=_SECOND, fontsize=9,
-            xytext=(-5 if left else 5, 2), textcoords="offset points", ha="right" if left else "left", va="top",
-        )  # fmt: skip
+            f"mean {mean:.3g}",
+            (at, 1.0),
+            xycoords=("data", "axes fraction"),
+            color=_SECOND,
+            fontsize=9,
+            xytext=(-5 if left else 5, 2),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            va="top",
+        )
     _percent(axes.yaxis)
     axes.set_xlabel("loss of a row (nats, logarithmic)")
     axes.set_ylabel("share of rows")
-    top = int(heights.argmax())
+    top = 10.0 ** edges[int(heights.argmax())]
     infinite = f" {int(cells[-1]):,} rows have an infinite loss." if cells[-1] else ""
-    alt = f"Histogram of the row losses. Most lie around {10 ** edges[top]:.2g} nats; the mean is {mean:.4g}.{infinite}"
+    alt = f"Histogram of the row losses. Most lie around {top:.2g} nats; the mean is {mean:.4g}.{infinite}"
     return _svg(figure, "losses", alt)
 
 
-def _power(exponent: int) -> str:
-    return f"{10.0**exponent:g}" if -4 < exponent < 4 else f"1e{exponent}"
+def _bars(cells: Any, per_octave: int) -> tuple[list[float], Any]:
+    """Decimal logarithms of the edges, and counts.
+
+    Bars are cut where a cell ends nearest to equal steps of the logarithm. Losses below a millionth of a nat are one bar: what is there tells nobody anything.
+    """
+    from fastxent.kernels import tally
+
+    octaves = tally.BINS // 128
+    steps = [round(128 * (2.0 ** (step / per_octave) - 1.0)) for step in range(per_octave)]
+    starts = np.add.outer(128 * np.arange(octaves), steps).ravel()
+    counts = np.add.reduceat(cells[1 : tally.BINS + 1], starts)
+    used = np.flatnonzero(counts)
+    if not used.size:
+        return [], counts[:0]
+    high = int(used[-1]) + 1
+    low = min(max(int(used[0]), per_octave * (64 - 20)), high - 1)
+    heights = counts[low:high].copy()
+    heights[0] += counts[:low].sum() + cells[0]
+    places = [divmod(i, per_octave) for i in range(low, high + 1)]
+    return [math.log10(2.0 ** (octave - 64) * (1.0 + steps[step] / 128)) for octave, step in places], heights
+
+
+def _power(exponent: int, factor: float) -> str:
+    return f"{factor * 10.0**exponent:g}" if -4 < exponent < 4 else f"{factor:g}e{exponent}"
 
 
 def class_bars(names: Sequence[str], losses: Sequence[float], recalls: Sequence[float]) -> str:
@@ -177,7 +195,7 @@ def class_bars(names: Sequence[str], losses: Sequence[float], recalls: Sequence[
     widths = [losses[i] if math.isfinite(losses[i]) else (0.0 if math.isnan(losses[i]) else most) for i in order]
     axes.barh(range(len(order)), widths, 0.62, color=_MAIN, linewidth=0, alpha=0.85)
     for at, i in enumerate(order):
-        recall = "" if math.isnan(recalls[i]) else f"   recall {recalls[i]:.1%}"
+        recall = "" if math.isnan(recalls[i]) else f" · recall {recalls[i]:.1%}"
         axes.text(widths[at] + 0.015 * most, at, f"{losses[i]:.3g}{recall}", va="center", fontsize=9, color=_MUTED)
     axes.set_yticks(range(len(order)), [_plain(names[i]) for i in order])
     axes.tick_params(axis="y", labelcolor=_INK)
@@ -189,7 +207,7 @@ def class_bars(names: Sequence[str], losses: Sequence[float], recalls: Sequence[
 
 
 def confusion_map(names: Sequence[str], counts: Any) -> str:
-    """Shares of each target class by predicted class; darker is more, hits on the diagonal."""
+    """Shares of each target class by predicted class; stronger is more, hits on the diagonal."""
     counts = np.asarray(counts, float)
     n = len(names)
     totals = counts.sum(axis=1, keepdims=True)
