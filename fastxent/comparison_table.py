@@ -38,10 +38,8 @@ def show_comparison(result: Comparison) -> None:
     wins, test = outcome.wins, outcome.mcnemar
     ties = f", {wins['ties']:,} alike" if wins["ties"] else ""
     console.print(f"[bold]lower loss[/bold]  A on {wins['a']:,} rows, B on {wins['b']:,}{ties}")
-    console.print(
-        f"[bold]right[/bold]       both {test.both:,}, only A {test.only_a:,}, only B {test.only_b:,}, neither {test.neither:,}"
-        f"  (McNemar p = {test.p_value:.3g}, {test.method})"
-    )
+    split = f"both {test.both:,}, only A {test.only_a:,}, only B {test.only_b:,}, neither {test.neither:,}"
+    console.print(f"[bold]right[/bold]       {split}  (McNemar p = {test.p_value:.3g}, {test.method})")
     if outcome.clusters is not None:
         by = escape(printable(result.settings["cluster_by"]))
         console.print(f"[bold]clusters[/bold]    {outcome.clusters:,}, by {by}")

@@ -107,7 +107,7 @@ class Spool:
         with self._lock:
             if self._writer is None:
                 self._schema = pa.schema([pa.field(n, c.type) for n, c in zip(names, columns, strict=True)])
-                self._writer = pq.ParquetWriter(self._path, self._schema, compression="lz4")
+                self._writer = pq.ParquetWriter(self._path, self._schema, compression="lz4", use_dictionary=False)
             try:
                 columns = [c.cast(t) for c, t in zip(columns, self._schema.types, strict=True)]
                 table = pa.Table.from_arrays(columns, schema=self._schema)

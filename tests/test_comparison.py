@@ -287,7 +287,17 @@ def test_pieces_of_clusters_add_up(rows: list[tuple[int, float, bool, bool]], cu
         m = sum(map(Fraction, la)) / len(la)
         sums = [sum(map(Fraction, la[clusters == c])) - m * int((clusters == c).sum()) for c in set(clusters.tolist())]
         want = math.sqrt(Fraction(g, g - 1) * sum(s * s for s in sums)) / len(la)
-        assert whole.delta.stderr == pytest.approx(want, rel=1e-9, abs=1e-12 * np.abs(la).max())
+        assert whole.delta.stderr == pytest.approx(want, rel=1e-14, abs=1e-150)
+
+
+def test_the_same_difference_in_every_row_has_no_spread() -> None:
+    for clustered in (False, True):
+        tally = _Tally(clustered)
+        d = np.full(9, 0.1)
+        right = np.full(9, True)
+        tally.add(d, np.zeros(9), right, right, (np.arange(9) // 2, list(range(5))) if clustered else None)
+        assert tally.outcome().delta.stderr == 0.0
+        assert tally.outcome().delta.mean == 0.1
 
 
 def test_many_clusters_are_flushed() -> None:

@@ -160,7 +160,8 @@ def loss_histogram(cells: Any, mean: float) -> str | None:
 def _bars(cells: Any, per_octave: int) -> tuple[list[float], Any]:
     """Decimal logarithms of the edges, and counts.
 
-    Bars are cut where a cell ends nearest to equal steps of the logarithm. Losses below a millionth of a nat are one bar: what is there tells nobody anything.
+    Bars are cut where a cell ends nearest to equal steps of the logarithm. Losses
+    below a millionth of a nat are one bar: what is there tells nobody anything.
     """
     from fastxent.kernels import tally
 
