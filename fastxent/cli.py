@@ -17,33 +17,57 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastxent.errors import DataError, FastxentError, StateError, UsageError
+from fastxent.errors import DataError, FastxentError, UsageError
 from fastxent.text import printable
 
 if TYPE_CHECKING:
     from fastxent.evaluation import Evaluation
     from fastxent.gates import Gate
     from fastxent.sources import Split
-    from fastxent.totals import Totals
 
-__all__ = ["main"]
+__all__ = [
+    "Names",
+    "arguments",
+    "cli",
+    "compiling_notice",
+    "deliver",
+    "judge",
+    "main",
+    "prediction_options",
+    "progress_bar",
+    "progress_option",
+    "result_options",
+    "state_option",
+    "write_text",
+]
 
 EXIT_GATE, EXIT_USAGE, EXIT_DATA, EXIT_PARTIAL, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 
-class _Names(click.ParamType):
+class Names(click.ParamType):  # type: ignore[type-arg]
     """A column, a glob of columns, or several of them with commas between."""
 
     name = "COLUMNS"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """One name, or a list of names."""
         names = tuple(part.strip() for part in value.split(",") if part.strip())
         if not names:
             self.fail("name at least one column", param, ctx)
         return names[0] if len(names) == 1 else list(names)
 
 
-class _Size(click.ParamType):
+class _Columns(click.ParamType):
+    """Names with commas between."""
+
+    def __init__(self, name: str = "COLUMN,...") -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+class _Size(click.ParamType):  # type: ignore[type-arg]
     """Bytes, with a unit: 512M, 4GiB."""
 
     name = "SIZE"
@@ -60,7 +84,7 @@ class _Size(click.ParamType):
         return size
 
 
-class _Gate(click.ParamType):
+class _Gate(click.ParamType):  # type: ignore[type-arg]
     """A condition such as ``loss > 0.35``."""
 
     name = "CONDITION"
@@ -71,7 +95,7 @@ class _Gate(click.ParamType):
         return parse_gate(value)
 
 
-class _Clip(click.ParamType):
+class _Clip(click.ParamType):  # type: ignore[type-arg]
     name = "EPS|NAME"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float | str:
@@ -90,11 +114,11 @@ def _one_line_errors() -> Iterator[None]:
     """Errors of ours become one line and an exit code; anything else is a bug and keeps its traceback."""
     try:
         yield
-    except (UsageError, DataError, StateError) as error:
+    except FastxentError as error:
         click.echo(f"fastxent: {printable(' '.join(str(error).split()))}", err=True)
         sys.exit(_exit_code(error))
-    except KeyboardInterrupt:
-        click.echo("fastxent: interrupted; nothing was written", err=True)
+    except KeyboardInterrupt as error:
+        click.echo(f"fastxent: {printable(str(error) or 'interrupted; nothing was written')}", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output has gone: end quietly, as other commands do.
@@ -106,7 +130,32 @@ def _terminate(signum: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+#: Commands that live in files of their own, loaded when they are called.
+_ELSEWHERE = dict.fromkeys(("convert", "doctor", "inspect", "score", "warmup"), "fastxent.commands") | dict.fromkeys(
+    ("compare", "merge"), "fastxent.combining"
+)
+
+
+class _Commands(click.Group):
+    """A group that imports commands on first use, and leaves Ctrl-C to us (click would exit with 1)."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in _ELSEWHERE:
+            from importlib import import_module
+
+            found: click.Command = getattr(import_module(_ELSEWHERE[name]), name)
+            return found
+        return super().get_command(ctx, name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _one_line_errors():
+            return super().invoke(ctx)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="fastxent")
 def cli() -> None:
     """Exact, reproducible and fast cross-entropy of predictions that already exist.
@@ -119,10 +168,10 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what the predictions and targets are; the same words as in Python."""
     options = [
         click.option(
-            "--logits", type=_Names(), help="Column with the logits; or several columns, or a glob, one a class."
+            "--logits", type=Names(), help="Column with the logits; or several columns, or a glob, one a class."
         ),
-        click.option("--probs", type=_Names(), help="The same for probabilities."),
-        click.option("--log-probs", type=_Names(), help="The same for log-probabilities."),
+        click.option("--probs", type=Names(), help="The same for probabilities."),
+        click.option("--log-probs", type=Names(), help="The same for log-probabilities."),
         click.option("--target", metavar="COLUMN", help="Column with the labels or target distributions."),
         click.option(
             "--task",
@@ -131,6 +180,14 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="What a row is: C exclusive classes, one yes-or-no score, or L of them.",
         ),
+        click.option(
+            "--loss",
+            type=click.Choice(["cross_entropy", "focal", "kl_divergence", "entropy"]),
+            default="cross_entropy",
+            show_default=True,
+            help="The loss of a row.",
+        ),
+        click.option("--gamma", type=float, default=2.0, show_default=True, help="Exponent of the focal loss."),
         click.option("--weight", metavar="COLUMN", help="Column with sample weights."),
         click.option(
             "--mask", metavar="COLUMN", help="Column of lists of bool: which labels of a multilabel row count."
@@ -159,13 +216,43 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
 
 
-def _arguments(options: dict[str, Any]) -> dict[str, Any]:
+def statistics_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Statistics beyond the usual ones; the same words as in Python."""
+    options = [
+        click.option("--group-by", type=_Columns(), help="Statistics by the values of a column, or of several, crossed."),
+        click.option("--cluster-by", metavar="COLUMN", help="Ids of rows that belong together, for the standard error."),
+        click.option("--units", metavar="COLUMN", help="Units (bytes, words) of a row, for the loss per unit."),
+        click.option("--worst", type=click.IntRange(0), default=0, metavar="K", help="Keep the K rows of highest loss."),
+        click.option("--keep", type=_Columns(), help="Columns that are kept with those rows."),
+        click.option(
+            "--label-errors", type=click.IntRange(0), default=0, metavar="K",
+            help="Keep the K rows that are likeliest to be labeled wrong.",
+        ),
+        click.option("--statistics", type=_Columns("NAMES"), help="More statistics: ranking, temperature."),
+        click.option("--top-k", metavar="K,K,...", help="Which top-k accuracies."),
+        click.option("--bins", type=click.IntRange(1), help="Bins of the calibration; 15 by default."),
+        click.option(
+            "--binning",
+            type=click.Choice(["equal_width", "equal_mass", "torchmetrics", "sklearn", "netcal"]),
+            default="equal_width",
+            show_default=True,
+            help="How confidence is cut into bins.",
+        ),
+    ]  # fmt: skip
+    return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+
+
+def arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Shell options as the keywords of `fastxent.evaluate`."""
     names = options.pop("class_names")
     options["class_names"] = None if names is None else [name.strip() for name in names.split(",")]
     for key in ("class_weight", "pos_weight"):
         if options[key] is not None:
             options[key] = _numbers(key, options[key])
+    if options.get("top_k") is not None:
+        options["top_k"] = [int(k) for k in _numbers("top_k", options["top_k"])]
+    if "statistics" in options:
+        options["statistics"] = options["statistics"] or ()
     if options["pos_weight"] is not None and len(options["pos_weight"]) == 1:
         options["pos_weight"] = options["pos_weight"][0]
     return options
@@ -203,6 +290,7 @@ progress_option = click.option("--progress/--no-progress", default=None, help="P
 @cli.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @prediction_options
+@statistics_options
 @result_options
 @state_option
 @progress_option
@@ -222,103 +310,12 @@ def evaluate(
     from fastxent.scoring import evaluate as run
 
     data = None if not paths else paths[0] if len(paths) == 1 else list(paths)
-    with _compiling_notice(), _progress_bar(progress) as step:
-        result = run(data, **_arguments(options), progress=step)
-    _deliver(result, json_path, html_path, gates, state_path)
+    with compiling_notice(), progress_bar(progress) as step:
+        result = run(data, **arguments(options), progress=step)
+    deliver(result, json_path, html_path, gates, state_path)
 
 
-@cli.command()
-@click.argument("states", nargs=-1, required=True, metavar="STATE...")
-@result_options
-@state_option
-def merge(
-    states: tuple[str, ...],
-    json_path: str | None,
-    html_path: str | None,
-    gates: tuple[Gate, ...],
-    state_path: str | None,
-) -> None:
-    """Put together the totals that `evaluate --state` wrote: the result one run over all the data would have.
-
-    Name the files in the order of the data, so that rows are numbered as in one run.
-    """
-    from fastxent.evaluation import Evaluation
-    from fastxent.states import merge_states
-
-    totals: Totals = merge_states(states)
-    _deliver(Evaluation(totals, run={"states": list(states)}), json_path, html_path, gates, state_path)
-
-
-def pairing_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How the rows of two sides are paired, and what is asked of the pairs."""
-    options = [
-        click.option("--on", metavar="COLUMN,...", help="Column of ids by which rows are paired; or several columns."),
-        click.option("--by-order", is_flag=True, help="Pair the first row with the first, and so on."),
-        click.option("--b-logits", type=_Names(), help="Logits of B, where they are not named as those of A."),
-        click.option("--b-probs", type=_Names(), help="The same for probabilities."),
-        click.option("--b-log-probs", type=_Names(), help="The same for log-probabilities."),
-        click.option("--b-target", metavar="COLUMN", help="Targets of B, where they have another name."),
-        click.option(
-            "--group-by", metavar="COLUMN,...", help="Columns of A: compare for each of their values as well."
-        ),
-        click.option(
-            "--cluster-by", metavar="COLUMN", help="Column of A: rows that belong together, for standard errors."
-        ),
-        click.option(
-            "--changed", "k", type=click.IntRange(0), default=10, help="How many rows that changed most are named."
-        ),
-    ]
-    return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
-
-
-@cli.command()
-@click.argument("a")
-@click.argument("b", required=False)
-@pairing_options
-@prediction_options
-@result_options
-@progress_option
-def compare(
-    a: str,
-    b: str | None,
-    json_path: str | None,
-    html_path: str | None,
-    gates: tuple[Gate, ...],
-    progress: bool | None,
-    **options: Any,
-) -> None:
-    """Is B better than A? The mean difference of their row losses, with its interval.
-
-    A and B are predictions of the same rows, as PATH is in evaluate; without B another column of A, named
-    with --b-logits, --b-probs or --b-log-probs. Differences are A - B: a positive loss difference means that
-    B is better. Needs DuckDB: pip install 'fastxent[compare]'.
-    """
-    from fastxent.comparison import compare as run
-
-    options = _arguments(options)
-    for key in ("weight", "class_weight"):
-        if options.pop(key) is not None:
-            raise UsageError(f"compare has no --{key.replace('_', '-')}: every row counts the same")
-    if options["on"] is None and not options["by_order"]:
-        raise UsageError("say how rows are paired: --on COLUMN names the column of ids, --by-order goes by order")
-    options["on"] = None if options["on"] is None else [name.strip() for name in options["on"].split(",")]
-    options["group_by"] = [name.strip() for name in (options["group_by"] or "").split(",") if name.strip()]
-    with _compiling_notice(), _progress_bar(progress) as step:
-        result = run(a, b, **options, progress=step)
-    if json_path is not None:
-        _write(json_path, result.to_json() + "\n")
-    if html_path is not None:
-        _write(html_path, result.to_html())
-    if json_path != "-" and html_path != "-":
-        from fastxent.comparison_table import show_comparison
-
-        show_comparison(result)
-    if result.num_rows == 0:
-        raise DataError("no row was compared; every difference is NaN")
-    _judge(gates, result.to_dict())
-
-
-def _deliver(
+def deliver(
     result: Evaluation, json_path: str | None, html_path: str | None, gates: tuple[Gate, ...], state_path: str | None
 ) -> None:
     """Write an evaluation to where it was asked for, then judge it."""
@@ -327,19 +324,20 @@ def _deliver(
 
         write_atomically(state_path, result.totals.to_bytes())
     if json_path is not None:
-        _write(json_path, result.to_json() + "\n")
+        write_text(json_path, result.to_json() + "\n")
     if html_path is not None:
-        _write(html_path, result.to_html())
-    if json_path != "-" and html_path != "-":
+        write_text(html_path, result.to_html())
+    if "-" not in (json_path, html_path):
         from fastxent.tables import show_evaluation
 
         show_evaluation(result)
     if result.num_rows == 0:
         raise DataError(f"no row was scored ({result.rows['read']} read); every statistic is NaN")
-    _judge(gates, result.to_dict())
+    if gates:
+        judge(gates, result.to_dict())
 
 
-def _judge(gates: tuple[Gate, ...], values: dict[str, Any]) -> None:
+def judge(gates: tuple[Gate, ...], values: dict[str, Any]) -> None:
     """Exit with code 1 if a gate fails, naming each that does."""
     from fastxent.gates import failures
 
@@ -349,7 +347,8 @@ def _judge(gates: tuple[Gate, ...], values: dict[str, Any]) -> None:
         sys.exit(EXIT_GATE)
 
 
-def _write(path: str, text: str) -> None:
+def write_text(path: str, text: str) -> None:
+    """Write text to a file, whole or not at all, or to standard output for ``-``."""
     if path == "-":
         click.echo(text, nl=False)
         return
@@ -359,7 +358,7 @@ def _write(path: str, text: str) -> None:
 
 
 @contextmanager
-def _compiling_notice() -> Iterator[None]:
+def compiling_notice() -> Iterator[None]:
     """Say so when the first use is about to compile."""
     from fastxent.kernels.compile import is_cold
 
@@ -369,14 +368,14 @@ def _compiling_notice() -> Iterator[None]:
 
 
 @contextmanager
-def _progress_bar(wanted: bool | None) -> Iterator[Callable[[Split], None] | None]:
+def progress_bar(wanted: bool | None) -> Iterator[Callable[[Split], None] | None]:
     """A bar with rate and time left on standard error."""
     if wanted is False or (wanted is None and not sys.stderr.isatty()):
         yield None
         return
-    from fastxent.tables import progress_bar
+    from fastxent.tables import progress_bar as bar
 
-    with progress_bar() as step:
+    with bar() as step:
         yield step
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 
-from fastxent.errors import DataError
+from fastxent.errors import OutputError
 
 __all__ = ["write_atomically"]
 
@@ -15,7 +15,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` beside ``path`` and rename it over: ``path`` holds the old bytes or the new ones, never a part.
 
     Raises:
-        DataError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     path = os.path.realpath(path)  # through a symbolic link, which stays
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe or /dev/null is written to, not replaced
@@ -32,7 +32,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         os.chmod(temporary, mode)
         os.replace(temporary, path)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+        raise OutputError(f"cannot be written: {error.strerror}", path=path) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):
@@ -44,7 +44,7 @@ def _write_through(path: str, data: bytes) -> None:
         with open(path, "wb") as file:
             file.write(data)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+        raise OutputError(f"cannot be written: {error.strerror}", path=path) from error
 
 
 def _umask() -> int:

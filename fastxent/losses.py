@@ -20,7 +20,7 @@ from fastxent.spec import Form, OnInvalid, Spec
 from fastxent.status import Status
 from fastxent.totals import Measures
 
-__all__ = ["binary_cross_entropy", "cross_entropy", "one_form"]
+__all__ = ["Reduction", "binary_cross_entropy", "cross_entropy", "one_form", "reduced"]
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -45,9 +45,10 @@ def _units(base: float | None) -> float:
     return math.log(base)
 
 
-def _reduced(
+def reduced(
     source: Source, spec: Spec, sample_weight: Any, reduction: str, base: float | None, threads: int | None
 ) -> Any:
+    """The losses of a source, or their exact sum or mean, in units of log(base)."""
     if reduction not in ("mean", "sum", "none"):
         raise UsageError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
     unit = _units(base)
@@ -95,6 +96,7 @@ def cross_entropy(
     normalize: bool = False,
     on_invalid: OnInvalid = "raise",
     class_names: Iterable[str] | None = None,
+    dtype: str | None = None,
     threads: int | None = None,
 ) -> Any:
     r"""Cross-entropy between targets and predictions over C exclusive classes.
@@ -125,6 +127,7 @@ def cross_entropy(
         normalize: divide the probabilities of a row by their sum.
         on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
         class_names: the classes in the order of the scores, when targets are names.
+        dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
         threads: threads to use; all processors by default.
 
     Returns:
@@ -146,7 +149,7 @@ def cross_entropy(
         functions", IMA J. Numer. Anal. 41, section 4.
     """
     form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
-    source = open_arrays(predictions, target, weight=sample_weight, class_names=_names(class_names))
+    source = open_arrays(predictions, target, weight=sample_weight, class_names=_names(class_names), dtype=dtype)
     spec = Spec.make(
         num_classes=source.num_classes,
         form=form,
@@ -160,7 +163,7 @@ def cross_entropy(
         normalize=normalize,
         class_names=class_names,
     )
-    return _reduced(source, spec, sample_weight, reduction, base, threads)
+    return reduced(source, spec, sample_weight, reduction, base, threads)
 
 
 def _names(names: Iterable[str] | None) -> tuple[str, ...] | None:
@@ -186,6 +189,7 @@ def binary_cross_entropy(
     base: float | None = None,
     clip: float | str | None = None,
     on_invalid: OnInvalid = "raise",
+    dtype: str | None = None,
     threads: int | None = None,
 ) -> Any:
     r"""Cross-entropy of independent yes-or-no predictions: one a row (binary) or L a row (multilabel).
@@ -212,6 +216,7 @@ def binary_cross_entropy(
         base: unit of the result: None for nats, 2 for bits.
         clip: clip probabilities to [clip, 1 - clip]; or "sklearn", "keras", "torch" for their rules.
         on_invalid: "raise" an error, "skip" invalid rows, or "propagate" NaN.
+        dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
         threads: threads to use; all processors by default.
 
     Returns:
@@ -232,7 +237,7 @@ def binary_cross_entropy(
     """
     form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
     task: Literal["binary", "multilabel"] = "multilabel" if np.ndim(predictions) == 2 else "binary"
-    source = open_arrays(predictions, target, weight=sample_weight, mask=mask, task=task)
+    source = open_arrays(predictions, target, weight=sample_weight, mask=mask, task=task, dtype=dtype)
     spec = Spec.make(
         num_classes=source.num_classes,
         task=task,
@@ -245,4 +250,4 @@ def binary_cross_entropy(
         on_invalid=on_invalid,
         clip=clip,
     )
-    return _reduced(source, spec, sample_weight, reduction, base, threads)
+    return reduced(source, spec, sample_weight, reduction, base, threads)

@@ -10,9 +10,11 @@ import numpy as np
 from fastxent.batch import Batch, Columns
 from fastxent.errors import UsageError
 from fastxent.kernels import scorecard
-from fastxent.kernels.jobs import Outputs, Rows, job, no_outputs
+from fastxent.kernels.jobs import Outputs, Rows, job, no_outputs, then
 from fastxent.kernels.problem import SIZE, Problem, Work, new_work
+from fastxent.kernels.tally import LATE
 from fastxent.spec import Spec
+from fastxent.statistics import RECORD_ROWS, Record
 
 if TYPE_CHECKING:
     from fastxent.totals import Totals
@@ -36,58 +38,78 @@ class Kernel:
 
 
 def choose_kernel(spec: Spec, batch: Batch, full: bool) -> Kernel:
-    """The row kernel for this task, form, layout and type of numbers."""
-    predictions = batch.predictions
-    columns = isinstance(predictions, Columns)
-    kind = predictions.kind
-    target = target_kind(batch.target)
-    if spec.task == "binary":
-        from fastxent.kernels import sigmoid
+    """The row kernel for this loss, task, form, layout and type of numbers."""
+    if spec.loss == "entropy":
+        return _entropy(spec, batch)
+    if spec.loss == "kl_divergence":
+        return _divergence(spec, batch)
+    kernel = _cross_entropy(spec, batch, full)
+    if spec.loss == "focal":
+        from fastxent.kernels.divergence import focal
 
-        return Kernel(
-            sigmoid.binary(spec.form, kind, target, full), f"binary-{spec.form}-{kind}-{target}-{full}"
-        )
+        kernel = _then(kernel, focal, "focal")
+    if spec.class_weight is not None and not spec.soft and spec.label_smoothing == 0.0:
+        from fastxent.kernels.soft import weigh_rows
+
+        kernel = _then(kernel, weigh_rows, "weighed")
+    return kernel
+
+
+def _then(kernel: Kernel, step: Any, name: str) -> Kernel:
+    name = f"{kernel.name}-{name}"
+    return Kernel(then(kernel.rows, step, name), name)
+
+
+def _kinds(batch: Batch) -> tuple[str, str, bool]:
+    """Kinds of the predictions' and the target's numbers, and whether classes are columns."""
+    return batch.predictions.kind, target_kind(batch.target), isinstance(batch.predictions, Columns)
+
+
+def _entropy(spec: Spec, batch: Batch) -> Kernel:
+    from fastxent.kernels import divergence
+
+    kind, _, columns = _kinds(batch)
+    name = f"entropy-{spec.form}-{kind}-{columns}"
+    rows = then(divergence.clear, divergence.entropy(spec.form, kind, columns), name)
+    return _then(Kernel(rows, name), divergence.as_loss, "loss")
+
+
+def _divergence(spec: Spec, batch: Batch) -> Kernel:
+    from fastxent.kernels import divergence
+
+    kind, target, columns = _kinds(batch)
+    return Kernel(divergence.kl(spec.form, kind, target, columns), f"kl-{spec.form}-{kind}-{target}-{columns}")
+
+
+def _cross_entropy(spec: Spec, batch: Batch, full: bool) -> Kernel:
+    kind, target, columns = _kinds(batch)
+    form = spec.form
+    if spec.task == "binary":
+        from fastxent.kernels.sigmoid import binary
+
+        return Kernel(binary(form, kind, target, full), f"binary-{form}-{kind}-{target}-{full}")
     if spec.task == "multilabel":
-        from fastxent.kernels import sigmoid
+        from fastxent.kernels.sigmoid import multilabel
 
         masked = batch.mask is not None
         return Kernel(
-            sigmoid.multilabel(spec.form, kind, target, full, masked, columns),
-            f"multilabel-{spec.form}-{kind}-{target}-{full}-{masked}-{columns}",
+            multilabel(form, kind, target, full, masked, columns),
+            f"multilabel-{form}-{kind}-{target}-{full}-{masked}-{columns}",
         )
-    if spec.soft:
+    if spec.soft or spec.label_smoothing > 0.0:
         from fastxent.kernels import soft
 
-        return Kernel(
-            soft.soft(spec.form, kind, target, full, columns), f"soft-{spec.form}-{kind}-{target}-{full}-{columns}"
-        )
-    if spec.label_smoothing > 0.0:
-        from fastxent.kernels import soft
-
-        return Kernel(
-            soft.smoothed(spec.form, kind, target, full, columns),
-            f"smoothed-{spec.form}-{kind}-{target}-{full}-{columns}",
-        )
-    kernel = _hard_kernel(spec, kind, target, full, columns, predictions.num_classes)
-    if spec.class_weight is None:
-        return kernel
-    from fastxent.kernels import soft
-
-    return Kernel(soft.weighed(kernel.rows, kernel.name), f"weighed-{kernel.name}")
-
-
-def _hard_kernel(spec: Spec, kind: str, target: str, full: bool, columns: bool, classes: int) -> Kernel:
-    if spec.form != "logits":
+        make, name = (soft.soft, "soft") if spec.soft else (soft.smoothed, "smoothed")
+        return Kernel(make(form, kind, target, full, columns), f"{name}-{form}-{kind}-{target}-{full}-{columns}")
+    if form != "logits":
         from fastxent.kernels import simplex
 
-        rows = simplex.hard(spec.form, kind, target, full, columns)
-        return Kernel(rows, f"simplex-{spec.form}-{kind}-{target}-{full}-{columns}")
+        rows = simplex.hard(form, kind, target, full, columns)
+        return Kernel(rows, f"simplex-{form}-{kind}-{target}-{full}-{columns}")
     from fastxent.kernels import softmax
 
-    if columns or classes <= FEW_CLASSES:
-        return Kernel(
-            softmax.across(kind, target, full, columns), f"across-{kind}-{target}-{full}-{columns}"
-        )
+    if columns or batch.predictions.num_classes <= FEW_CLASSES:
+        return Kernel(softmax.across(kind, target, full, columns), f"across-{kind}-{target}-{full}-{columns}")
     return Kernel(softmax.along(kind, target, full), f"along-{kind}-{target}-{full}")
 
 
@@ -123,7 +145,7 @@ def make_problem(spec: Spec, batch: Batch) -> tuple[Problem, list[Any]]:
         smoothing=float(spec.label_smoothing),
         clip=spec.epsilon(predictions.kind),
         normalize=spec.normalize,
-        gamma=0.0,
+        gamma=spec.gamma,
         class_weight=_NOTHING if spec.class_weight is None else np.array(spec.class_weight),
         pos_weight=_NOTHING if spec.pos_weight is None else np.array(spec.pos_weight),
     )
@@ -138,6 +160,7 @@ class Scorer:
         self._full = full
         self._card = scorecard.new_scorecard()
         self._work: Work | None = None
+        self._record: scorecard.Scorecard | None = None
 
     def score(self, batch: Batch, totals: Totals, outputs: Outputs | None = None) -> None:
         """Score all rows of the batch; outputs are indexed by the row's number in the batch."""
@@ -150,16 +173,29 @@ class Scorer:
             _NOTHING if batch.weight is None else batch.weight,
             _NO_FATE if batch.status is None else batch.status,
         )
-        job(kernel.rows, kernel.name)(
-            problem,
-            0,
-            batch.num_rows,
-            batch.first_id,
-            self._card,
-            self._work,
-            along,
-            outputs if outputs is not None else no_outputs(),
-            self._spec.reads_weight,
-            totals.tallies,
-        )
+        outputs = no_outputs() if outputs is None else outputs
+        step = LATE
+        if totals.statistics:
+            step = RECORD_ROWS
+            if self._record is None:
+                self._record = scorecard.new_scorecard(RECORD_ROWS)
+            outputs = outputs._replace(record=self._record)
+        run = job(kernel.rows, kernel.name)
+        for lo in range(0, batch.num_rows, step):
+            hi = min(lo + step, batch.num_rows)
+            totals.prepare(hi - lo)
+            run(
+                problem,
+                lo,
+                hi,
+                batch.first_id,
+                self._card,
+                self._work,
+                along,
+                outputs,
+                self._spec.reads_weight,
+                totals.tallies,
+            )
+            if self._record is not None and totals.statistics:
+                totals.absorb(Record(self._record, hi - lo, lo, batch))
         del keep

@@ -12,11 +12,12 @@ from typing import Any, Literal, get_args
 
 from fastxent.errors import StateError, UsageError
 
-__all__ = ["CLIP_NAMES", "NUMERICS_VERSION", "Form", "OnInvalid", "Spec", "Task"]
+__all__ = ["CLIP_NAMES", "NUMERICS_VERSION", "Form", "Loss", "OnInvalid", "Spec", "Task"]
 
 Task = Literal["multiclass", "binary", "multilabel"]
 Form = Literal["logits", "probs", "log_probs"]
 OnInvalid = Literal["raise", "skip", "propagate"]
+Loss = Literal["cross_entropy", "focal", "kl_divergence", "entropy"]
 
 #: Changes with every change that can move a bit of a row loss or of a total: coefficients, orders of summation, cells.
 NUMERICS_VERSION = 1
@@ -55,6 +56,9 @@ class Spec:
         num_classes: scores a row (1 for binary, labels a row for multilabel).
         task: "multiclass" (softmax), "binary" (one score a row) or "multilabel" (independent binary scores).
         form: what the scores are.
+        loss: the loss of a row: "cross_entropy"; "focal", (1 - p_t)^gamma times it; "kl_divergence" of the
+            predictions from the target; or "entropy" of the predictions, which looks at no target.
+        gamma: exponent of the focal loss, at least 0.
         soft: targets are distributions or 0/1 matrices of the scores' shape rather than class indices.
         label_smoothing: in [0, 1]; the target becomes (1 - a) t + a / C, for binary and multilabel (1 - a) t + a / 2.
         ignore_index: rows with this label are ignored.
@@ -71,6 +75,8 @@ class Spec:
     num_classes: int
     task: Task = "multiclass"
     form: Form = "logits"
+    loss: Loss = "cross_entropy"
+    gamma: float = 2.0
     soft: bool = False
     label_smoothing: float = 0.0
     ignore_index: int | None = None
@@ -86,6 +92,8 @@ class Spec:
         _choice("task", self.task, Task)
         _choice("form", self.form, Form)
         _choice("on_invalid", self.on_invalid, OnInvalid)
+        _choice("loss", self.loss, Loss)
+        self._check_loss()
         if self.num_classes < 1:
             raise UsageError(f"num_classes: expected at least 1, got {self.num_classes}")
         if self.task == "binary" and self.num_classes != 1:
@@ -111,6 +119,19 @@ class Spec:
             raise UsageError(f"class_names: expected {self.num_classes} names, got {len(self.class_names)}")
         if self.ignore_index is not None and self.soft and self.task == "multiclass":
             raise UsageError("ignore_index needs integer labels, and these targets are distributions")
+
+    def _check_loss(self) -> None:
+        if not (0.0 <= self.gamma < math.inf):
+            raise UsageError(f"gamma: expected a finite number of at least 0, got {self.gamma!r}")
+        if self.loss == "focal" and (self.soft or self.label_smoothing or self.task == "multilabel"):
+            raise UsageError("loss 'focal' takes hard labels, one a row, without label_smoothing")
+        if self.loss in ("kl_divergence", "entropy"):
+            if self.task != "multiclass":
+                raise UsageError(f"loss {self.loss!r} applies to task 'multiclass'")
+            if self.label_smoothing or self.class_weight is not None or self.ignore_index is not None:
+                raise UsageError(f"loss {self.loss!r} takes no label_smoothing, class_weight or ignore_index")
+        if self.loss == "kl_divergence" and (not self.soft or self.form == "log_probs"):
+            raise UsageError("loss 'kl_divergence' needs a distribution a row as target, and probs or logits")
 
     @classmethod
     def make(

@@ -60,6 +60,8 @@ def shift_rows(totals: Totals, offset: int) -> None:
     """Count the rows from ``offset`` on, as if so many others had come before."""
     first = totals.tallies.first
     first[first != _NEVER] += offset
+    for statistic in totals.statistics.values():
+        statistic.shift(offset)
 
 
 def _check_distinct(paths: list[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -22,7 +24,8 @@ def scores_of(predictions):
     values = predictions.values if isinstance(predictions, Matrix) else np.stack(predictions.columns, axis=1)
     if predictions.kind == "bfloat16":
         return (values.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-    return (values.view(np.float16) if predictions.kind == "float16" else values).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaNs, in damaged files
+        return (values.view(np.float16) if predictions.kind == "float16" else values).astype(np.float64)
 
 
 def drain(source):
@@ -245,3 +248,78 @@ def test_damaged_npy_files(tmp_path):
             drain(open_source(path, selection))
         except (SourceError, UsageError):
             pass
+
+
+def test_npz_files(tmp_path):
+    np.savez(tmp_path / "a.npz", logits=SCORES, y=LABELS)
+    scores, targets, _ = drain(open_source(tmp_path / "a.npz", Selection(("logits",), "y")))
+    np.testing.assert_array_equal(scores, SCORES)
+    np.testing.assert_array_equal(targets, LABELS)
+    with pytest.raises(SourceError, match="arrays are: logits, y"):
+        open_source(tmp_path / "a.npz", Selection(("z",), "y"))
+    np.savez_compressed(tmp_path / "b.npz", logits=SCORES, y=LABELS)
+    with pytest.raises(SourceError, match="is compressed"):
+        open_source(tmp_path / "b.npz", Selection(("logits",), "y"))
+
+
+def write_safetensors(path, header, data):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("F32", "f4"), ("F64", "f8"), ("F16", "f2"), ("BF16", ml_dtypes.bfloat16)])
+def test_safetensors_files(tmp_path, kind, dtype):
+    array = SCORES.astype(dtype)
+    size = array.nbytes
+    header = {
+        "__metadata__": {"made": "here"},
+        "z": {"dtype": kind, "shape": list(array.shape), "data_offsets": [0, size]},
+        "y": {"dtype": "I64", "shape": [257], "data_offsets": [size, size + LABELS.nbytes]},
+    }
+    write_safetensors(tmp_path / "a.safetensors", header, array.tobytes() + LABELS.tobytes())
+    source = open_source(tmp_path / "a.safetensors", Selection(("z",), "y"))
+    scores, targets, _ = drain(source)
+    np.testing.assert_array_equal(scores, array.astype(np.float64))
+    np.testing.assert_array_equal(targets, LABELS)
+    with pytest.raises(SourceError, match="tensors are: z, y"):
+        open_source(tmp_path / "a.safetensors", Selection(("q",), "y"))
+
+
+def entry(dtype, shape, offsets):
+    return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+
+
+WRONG_ENTRIES = {
+    "empty": {},
+    "list": [],
+    "number": 7,
+    "no offsets": {"dtype": "F32", "shape": [2, 2]},
+    "unknown dtype": entry("X9", [2], [0, 8]),
+    "dtype no text": entry(["F32"], [2], [0, 8]),
+    "size differs": entry("F32", [2, 2], [0, 15]),
+    "negative shape": entry("F32", [-2, -2], [0, 16]),
+    "float shape": entry("F32", [2.0, 2], [0, 16]),
+    "beyond the end": entry("F32", [2, 2], [16, 32]),
+    "enormous": entry("F32", [1 << 62], [0, 1 << 64]),
+    "negative offset": entry("F32", [2, 2], [-8, 8]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ENTRIES)
+def test_safetensors_headers_are_not_believed(tmp_path, name):
+    path = tmp_path / "a.safetensors"
+    write_safetensors(path, {"z": WRONG_ENTRIES[name]}, bytes(16))
+    with pytest.raises(SourceError, match=r"a\.safetensors"):
+        open_source(path, Selection(("z",), "z"))
+
+
+def test_damaged_safetensors_files(tmp_path):
+    path = tmp_path / "a.safetensors"
+    for data in (b"", b"abc", bytes(8), b"\xff" * 30, (1 << 40).to_bytes(8, "little") + b"{}"):
+        path.write_bytes(data)
+        with pytest.raises(SourceError, match=r"a\.safetensors"):
+            open_source(path, Selection(("z",), "z"))
+    for header in (b"[" * 100_000, b"[]", b"\xff", b"{"):
+        write_safetensors(path, header, b"")
+        with pytest.raises(SourceError, match=r"a\.safetensors"):
+            open_source(path, Selection(("z",), "z"))

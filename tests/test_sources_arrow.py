@@ -11,7 +11,7 @@ from test_sources_arrays import drain, scores_of
 from test_sources_parquet import FLAT, LABELS, LAYOUTS, NAMES, OFFSETS, SCORES, C, N
 
 from fastxent.errors import SourceError, UsageError
-from fastxent.sources import Selection, open_source
+from fastxent.sources import Selection, open_arrays, open_source
 from fastxent.sources.arrow import ArrowSource, open_ipc, open_table
 from fastxent.sources.files import list_files
 
@@ -205,3 +205,36 @@ def test_dense_targets_and_masks():
     batch = next(source.read(source.splits()[0]))
     np.testing.assert_array_equal(batch.target, SCORES > 0)
     np.testing.assert_array_equal(batch.mask, SCORES > 0)
+
+
+def test_arrow_columns_beside_arrays():
+    pl = pytest.importorskip("polars")
+    series = pl.Series("z", SCORES.tolist(), dtype=pl.List(pl.Float32))
+    frame = pl.DataFrame(SCORES, schema=list(NAMES))
+    for predictions in (LAYOUTS["list"], pa.chunked_array([LAYOUTS["tensor"]]), series, frame, pa.table(frame)):
+        for target in (LABELS, pa.array(LABELS), pl.Series(LABELS), LABELS.tolist()):
+            source = open_arrays(predictions, target, weight=LABELS + 1, extra={"g": LABELS})
+            scores, targets, _ = drain(source)
+            np.testing.assert_array_equal(scores, SCORES)
+            np.testing.assert_array_equal(targets, LABELS)
+    assert open_arrays(frame, LABELS).class_names == NAMES
+    batch = next(source.read(source.splits()[0]))
+    assert batch.extra["g"].to_pylist() == LABELS.tolist()
+    np.testing.assert_array_equal(batch.weight, LABELS + 1)
+    np.testing.assert_array_equal(drain(open_arrays(SCORES, pa.array(LABELS)))[0], SCORES)
+    np.testing.assert_array_equal(drain(open_arrays(LAYOUTS["list"], np.abs(SCORES)))[1], np.abs(SCORES))
+    np.testing.assert_array_equal(drain(open_arrays(pd.DataFrame(SCORES), pd.Series(LABELS)))[0], SCORES)
+    with pytest.raises(UsageError, match="target has 3 rows"):
+        open_arrays(series, LABELS[:3])
+
+
+def test_pandas_columns():
+    labels = pd.Series(pd.array([None, *LABELS[1:].tolist()], dtype="Int64"))
+    _, targets, status = drain(open_arrays(SCORES, labels))
+    np.testing.assert_array_equal(targets[1:], LABELS[1:])
+    assert (status[0], status.sum()) == (3, 3)
+    names = ("a", "b", "c", "d")
+    text = np.array(names)[LABELS]
+    for target in (pd.Series(text), pd.Series(text, dtype=object), pd.Series(pd.Categorical(text))):
+        np.testing.assert_array_equal(drain(open_arrays(SCORES, target, class_names=names))[1], LABELS)
+    np.testing.assert_array_equal(drain(open_arrays(pd.Series(list(SCORES)), LABELS))[0], SCORES)

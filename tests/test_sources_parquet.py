@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
 from test_sources_arrays import drain
@@ -11,7 +15,7 @@ from test_sources_arrays import drain
 from fastxent.batch import Columns
 from fastxent.errors import SourceError, UsageError
 from fastxent.sources import Selection, open_source
-from fastxent.sources.files import list_files
+from fastxent.sources.files import DataFile, list_files
 from fastxent.sources.parquet import ParquetSource
 from fastxent.status import Status
 
@@ -163,7 +167,73 @@ def test_no_rows(tmp_path):
     table = pa.table({"z": LAYOUTS["list"], "y": LABELS})
     pq.write_table(table.slice(0, 0), tmp_path / "a.parquet")
     source = open_source(tmp_path, Selection(("z",), "y"))
-    assert (source.num_rows, source.num_classes, len(source.splits())) == (0, 0, 0)
+    assert (source.num_rows, source.num_classes, len(source.splits())) == (0, 1, 0)
+    assert open_source(tmp_path, Selection(("z",), "y", class_names=("a", "b"))).num_classes == 2
     pq.write_table(table, tmp_path / "b.parquet")
     source = open_source(tmp_path, Selection(("z",), "y"))
     assert (source.num_rows, source.num_classes) == (N, C)
+
+
+def test_one_giant_row_group_is_read_in_bounded_memory(tmp_path):
+    rows = 200_000
+    values = np.random.default_rng(0).normal(size=rows * 10).astype(np.float32)
+    lists = pa.ListArray.from_arrays(pa.array(np.arange(rows + 1) * 10, pa.int32()), pa.array(values))
+    pq.write_table(pa.table({"z": lists, "y": np.zeros(rows, np.int8)}), tmp_path / "a.parquet", row_group_size=rows)
+    del lists
+    source = open_source(tmp_path / "a.parquet", Selection(("z",), "y"), memory=4 << 20)
+    before, peak, count = pa.total_allocated_bytes(), 0, 0
+    for split in source.splits():
+        for batch in source.read(split):
+            peak = max(peak, pa.total_allocated_bytes() - before)
+            count += batch.num_rows
+    assert count == rows
+    assert peak < 6 << 20 < values.nbytes
+
+
+def test_threads_read_side_by_side(tmp_path):
+    for name in "abc":
+        pq.write_table(pa.table({"z": LAYOUTS["list"], "y": LABELS}), tmp_path / f"{name}.parquet", row_group_size=20)
+    source = ParquetSource(list_files(tmp_path), Selection(("z",), "y"), split_bytes=1)
+
+    def total(split):
+        return sum(float(batch.predictions.values.sum(dtype=np.float64)) for batch in source.read(split))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(total, source.splits())) == [total(split) for split in source.splits()]
+
+
+def test_other_filesystems(tmp_path):
+    pq.write_table(pa.table({"z": LAYOUTS["list"], "y": LABELS}), tmp_path / "a.parquet", row_group_size=150)
+    source = open_source(f"file://{tmp_path}", Selection(("z",), "y"))
+    np.testing.assert_array_equal(drain(source)[0], SCORES)
+    remote = DataFile("mine://a.parquet", "a.parquet", pa.fs.SubTreeFileSystem(str(tmp_path), pa.fs.LocalFileSystem()))
+    np.testing.assert_array_equal(drain(ParquetSource([remote], Selection(("z",), "y")))[0], SCORES)
+    with pytest.raises(SourceError, match="cannot be reached"):
+        open_source("nowhere://bucket/a.parquet", Selection(("z",), "y"))
+
+
+def test_two_plans_are_the_same(wide):
+    first, second = (open_source(wide, Selection(("p_*",), "y")) for _ in range(2))
+    assert first.splits() == second.splits()
+
+
+def test_class_names_have_to_fit(tmp_path):
+    pq.write_table(pa.table({"z": LAYOUTS["list"], "y": LABELS}), tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match="class_names has 3 names, the predictions have 4 classes"):
+        open_source(tmp_path, Selection(("z",), "y", class_names=("a", "b", "c")))
+
+
+def test_no_row_with_scores(tmp_path):
+    pq.write_table(pa.table({"z": pa.nulls(9, pa.list_(pa.float32())), "y": LABELS[:9]}), tmp_path / "a.parquet")
+    source = open_source(tmp_path, Selection(("z",), "y"))
+    scores, _, status = drain(source)
+    assert scores.shape == (9, source.num_classes)
+    assert set(status) == {Status.NULL_PREDICTION}
+
+
+def test_sources_can_be_sent_to_workers(wide):
+    source = open_source(wide, Selection(("p_*",), "y"))
+    drain(source)
+    copy = pickle.loads(pickle.dumps(source))
+    assert copy.splits() == source.splits()
+    np.testing.assert_array_equal(drain(copy)[0], SCORES)

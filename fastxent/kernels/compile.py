@@ -5,17 +5,21 @@ Flags, written here once: ``nogil`` (kernels run side by side in threads), ``err
 and the bits of a loss are part of the contract).
 
 The cache. Numba's own notices a change in the file of a function but not in the files of the
-functions it calls, and refuses to import where nothing is writable. Here every entry is stamped
-with a digest of all kernel sources and of the compiler's versions, so machine code is never stale; where no
-folder can be written, kernels compile in memory.
+functions it calls, refuses to import where nothing is writable, breaks on a file that was cut short,
+and may file one signature's code under another when two processes save at once. Here the folder is
+named by a digest of all kernel sources and of the compiler's versions, so machine code is never stale;
+every entry is a file of its own with a checksum; and where nothing can be written, kernels compile in memory.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import sys
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,24 +28,30 @@ import llvmlite
 import numba
 from numba import njit
 from numba.core.caching import FunctionCache
+from numba.core.serialize import dumps
 
 __all__ = ["cache_folder", "is_cold", "kernel", "source_digest"]
 
 _HERE = Path(__file__).parent
+#: What kernels are made of that lies outside their folder: the shape of exact sums.
+_OUTSIDE = _HERE.parent / "exact.py"
 
 
 @cache
 def source_digest() -> str:
     """SHA-256 over every kernel source and the versions of Numba, llvmlite and Python."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
-    for path in sorted(_HERE.glob("*.py")):
+    for path in [*sorted(_HERE.glob("*.py")), _OUTSIDE]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
 @cache
 def cache_folder() -> str | None:
-    """The folder for compiled code: ``NUMBA_CACHE_DIR``, beside the sources, or the user's cache; None if none can be written."""
+    """The folder for compiled code: ``NUMBA_CACHE_DIR``, beside the sources, or the user's cache.
+
+    None if none of them can be written.
+    """
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     named = os.environ.get("NUMBA_CACHE_DIR")
     candidates = [named] if named else [str(_HERE / "__pycache__"), os.path.join(home, "fastxent")]
@@ -49,7 +59,7 @@ def cache_folder() -> str | None:
         path = os.path.join(folder, f"kernels-{source_digest()[:16]}")
         try:
             os.makedirs(path, exist_ok=True)
-            probe = os.path.join(path, f".probe-{os.getpid()}")
+            probe = os.path.join(path, f".probe-{uuid.uuid4().hex[:16]}")
             with open(probe, "wb"):
                 pass
             os.unlink(probe)
@@ -86,6 +96,41 @@ class _Locator:
         return self._name
 
 
+class _Entries:
+    """The entries of one kernel, a file each: a SHA-256, then the pickled key and machine code it covers."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        self._base = os.path.join(folder, name)
+
+    def _path(self, key: Any) -> str:
+        return f"{self._base}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
+
+    def load(self, key: Any) -> Any:
+        """The machine code for this key; None if there is none, or its file is damaged."""
+        try:
+            data = Path(self._path(key)).read_bytes()
+        except OSError:
+            return None
+        if hashlib.sha256(data[32:]).digest() != data[:32]:
+            return None
+        found, code = pickle.loads(data[32:])
+        return code if found == key else None
+
+    def save(self, key: Any, code: Any) -> None:
+        """Keep the machine code. A full disk or a folder that has gone costs the next start, not this one."""
+        body = dumps((key, code))
+        unfinished = f"{self._path(key)}.{uuid.uuid4().hex[:16]}"
+        try:
+            Path(unfinished).write_bytes(hashlib.sha256(body).digest() + body)
+            os.replace(unfinished, self._path(key))
+        except OSError:
+            with suppress(OSError):
+                os.unlink(unfinished)
+
+    def flush(self) -> None:
+        """Nothing to forget: an entry is only ever replaced by its equal."""
+
+
 def _kernel_cache(name: str) -> type[FunctionCache]:
     """A cache class whose entries are named by the kernel's own name, variant included."""
 
@@ -97,6 +142,14 @@ def _kernel_cache(name: str) -> type[FunctionCache]:
 
     class KernelCache(FunctionCache):
         _impl_class = Impl
+
+        def __init__(self, py_func: Callable[..., Any]) -> None:
+            super().__init__(py_func)
+            self._cache_file = _Entries(self._cache_path, name)
+
+        def save_overload(self, sig: Any, data: Any) -> None:
+            with suppress(OSError):  # the folder may have gone, or the disk be full
+                super().save_overload(sig, data)
 
         def _index_key(self, sig: Any, codegen: Any) -> Any:
             return (sig, codegen.magic_tuple(), name)
@@ -118,7 +171,8 @@ def kernel(variant: str = "", **options: Any) -> Callable[[Callable[..., Any]], 
             function.__qualname__ += f"-{variant}"
         dispatcher = njit(nogil=True, error_model="numpy", **options)(function)
         if cache_folder() is not None:
-            name = f"{function.__module__}.{function.__qualname__}".replace("<locals>.", "").replace("fastxent.kernels.", "")
+            module = function.__module__.removeprefix("fastxent.kernels.")
+            name = f"{module}.{function.__qualname__}".replace("<locals>.", "")
             dispatcher._cache = _kernel_cache(name)(function)
             dispatcher._can_cache = True
         return dispatcher

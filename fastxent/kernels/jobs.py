@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.scorecard import BLOCK
+from fastxent.kernels.scorecard import BLOCK, Scorecard, new_scorecard
 from fastxent.kernels.tally import absorb, settle
 
-__all__ = ["Outputs", "Rows", "job", "no_outputs"]
+__all__ = ["Outputs", "Rows", "job", "no_outputs", "then"]
 
 
 class Rows(NamedTuple):
@@ -28,7 +28,10 @@ class Rows(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """Where per-row results go, from the row number of the batch; an array without cells is not wanted."""
+    """Where per-row results go, from the row number of the batch; an array without cells is not wanted.
+
+    ``record`` takes the scorecards of all rows of one call, from its first row on.
+    """
 
     loss: NDArray[np.float64]
     p_target: NDArray[np.float64]
@@ -36,12 +39,13 @@ class Outputs(NamedTuple):
     predicted: NDArray[np.int32]
     rank: NDArray[np.int32]
     status: NDArray[np.uint8]
+    record: Scorecard
 
 
 def no_outputs() -> Outputs:
     """Outputs that want nothing."""
     real, whole = np.zeros(0), np.zeros(0, np.int32)
-    return Outputs(real, real, real, whole, whole, np.zeros(0, np.uint8))
+    return Outputs(real, real, real, whole, whole, np.zeros(0, np.uint8), new_scorecard(0))
 
 
 @kernel()
@@ -60,6 +64,15 @@ def _write(card, n, at, out):
 
 
 @kernel()
+def _keep(card, n, at, record):
+    for k in range(card.real.shape[0]):
+        record.real[k, at : at + n] = card.real[k, :n]
+    for k in range(card.whole.shape[0]):
+        record.whole[k, at : at + n] = card.whole[k, :n]
+    record.status[at : at + n] = card.status[:n]
+
+
+@kernel()
 def _weigh(card, n, weight):
     """Multiply in the sample weights: WEIGHT becomes the row's weight, SCRATCH its weighted loss."""
     real = card.real
@@ -69,6 +82,18 @@ def _weigh(card, n, weight):
         # 0 times an infinite loss is 0: a row of weight 0 is a row that is not there.
         real[sc.SCRATCH, i] = w * real[sc.LOSS, i] if scored and w > 0.0 else 0.0
         real[sc.WEIGHT, i] = w * real[sc.WEIGHT, i] if scored else 0.0
+
+
+@cache
+def then(rows: Any, step: Any, name: str) -> Any:
+    """The row kernel that runs ``rows``, then ``step`` on the scorecard it left; both have the signature of a row kernel."""
+
+    @kernel(variant=name)
+    def both(p, lo, n, card, work):
+        rows(p, lo, n, card, work)
+        step(p, lo, n, card, work)
+
+    return both
 
 
 @cache
@@ -96,6 +121,8 @@ def job(rows: Any, name: str) -> Any:
                 _write(card, n, start, out)
             if weighted:
                 _weigh(card, n, along.weight[start:stop] if along.weight.size > 0 else along.weight)
+            if out.record.status.size > 0:
+                _keep(card, n, start - lo, out.record)
             absorb(card, n, first_id + start, all_scored, weighted, tallies)
 
     return run

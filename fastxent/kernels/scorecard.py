@@ -39,13 +39,13 @@ ZERO_MASS = 13
 
 
 class Scorecard(NamedTuple):
-    """The scores of up to `BLOCK` rows."""
+    """The scores of up to `BLOCK` rows (more for a record of several blocks)."""
 
     real: NDArray[np.float64]
     whole: NDArray[np.int32]
     status: NDArray[np.uint8]
 
 
-def new_scorecard() -> Scorecard:
+def new_scorecard(rows: int = BLOCK) -> Scorecard:
     """An empty scorecard."""
-    return Scorecard(np.zeros((8, BLOCK)), np.zeros((3, BLOCK), np.int32), np.zeros(BLOCK, np.uint8))
+    return Scorecard(np.zeros((8, rows)), np.zeros((3, rows), np.int32), np.zeros(rows, np.uint8))

@@ -10,6 +10,9 @@
 4. Everything is elementwise: one event a lane, so the bits of a row depend on its own numbers only. Hard
    labels take a shorter way, which is the same arithmetic with c0 and c1 in {0, 1}, to the bit.
 
+5. The loss of a row of labels is the mean over those that count. Its sum is defined as in `softmax`: label j belongs
+   to lane j mod 32 of block j div 256, lanes are folded by halves, blocks added by TwoSum.
+
 A tie, p = 1/2, predicts class 0, the first maximum.
 """
 
@@ -24,6 +27,7 @@ from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
 from fastxent.kernels.problem import SIZE, TILE
 from fastxent.kernels.simd import (
+    LANES,
     any_lane,
     as_bits,
     as_float,
@@ -31,19 +35,25 @@ from fastxent.kernels.simd import (
     fetch,
     fill,
     fma,
+    halving_sum,
+    lane_numbers,
     load,
     load_scalar,
     load_whole,
     maximum,
     minimum,
+    move,
     select,
     shift_left,
+    shift_right,
+    splat,
     splat_i32,
     splat_i64,
     store,
     store_bytes,
     widen,
 )
+from fastxent.kernels.softmax import SPAN, add_exactly
 from fastxent.kernels.vecmath import (
     C2,
     C3,
@@ -63,7 +73,7 @@ from fastxent.kernels.vecmath import (
     _log_of,
 )
 
-__all__ = ["Form", "binary"]
+__all__ = ["Form", "binary", "multilabel"]
 
 Form = Literal["logits", "probs", "log_probs"]
 
@@ -72,10 +82,11 @@ SIGN = -(2**63)
 LN2 = float.fromhex("0x1.62e42fefa39efp-1")
 TINY = 2.0**-1022
 
-# Places in `Work.lanes`: a tile of scores, a tile of targets, and the sums of weights of a block.
+# Places in `Work.lanes`: scores and targets that were not dense, this many at a time, and the weights of a block.
+GATHERED = 4 * TILE
 SCORES = 0
-TARGETS = TILE
-SUMS = 2 * TILE
+TARGETS = GATHERED
+SUMS = 2 * GATHERED
 
 # log(1 + x) = h + h^3 (Q0 + Q1 h^2 + ...), h = x / (1 + x / 2), on 0 <= x <= 1; relative error 2.4e-18.
 Q0 = float.fromhex("0x1.5555555555535p-4")
@@ -183,13 +194,13 @@ def complement_of_log(lp):
 
 @kernel(inline="always")
 def silent(coefficient, loss):
-    """coefficient * loss, and 0 where the coefficient is 0, however large the loss."""
+    """Their product, and 0 where the coefficient is 0, however large the loss."""
     return select(coefficient == 0.0, coefficient, coefficient * loss)
 
 
 @kernel(inline="always")
 def coefficients(y, half, rest, w):
-    """Weights of -log p and of -log(1 - p), from a target, half the smoothing, 1 - smoothing and the positive weight."""
+    """Weights of -log p and of -log(1 - p): y' w and 1 - y', where y' = y rest + half."""
     return fma(y, rest, fill(half, y)) * w, fma(y * -1.0 + 1.0, rest, fill(half, y))
 
 
@@ -296,42 +307,29 @@ def clipped(p, eps):
 
 
 @cache
-def _targets(kind: str) -> tuple[Any, Any, Any, Any, Any]:
-    """How targets of a kind are read: lanes, one from its address, one from scratch, faults, lanes as float64."""
+def _targets(kind: str, lanes: int) -> tuple[Any, Any, Any]:
+    """How targets of a kind are read: lanes from an address, their faults, and the lanes as float64."""
     hard = "float" not in kind
 
-    @kernel(variant=kind, inline="always")
+    @kernel(variant=f"{kind}-{lanes}", inline="always")
     def take(address):
         if hard:
-            return load_whole(address, kind, TILE)
-        return widen(load(address, kind, TILE))
+            return load_whole(address, kind, lanes)
+        return widen(load(address, kind, lanes))
 
-    @kernel(variant=kind, inline="always")
-    def keep(lanes, place, address):
-        if hard:
-            lanes[place] = as_float(load_scalar(address, kind))
-        else:
-            lanes[place] = load_scalar(address, kind)
-
-    @kernel(variant=kind, inline="always")
-    def again(lanes, place):
-        if hard:
-            return as_bits(fetch(lanes, place, TILE))
-        return fetch(lanes, place, TILE)
-
-    @kernel(variant=kind, inline="always")
+    @kernel(variant=f"{kind}-{lanes}", inline="always")
     def faults(y):
         if hard:
             return y & -2
         return as_ones((y >= 0.0) & (y <= 1.0), y) + 1
 
-    @kernel(variant=kind, inline="always")
+    @kernel(variant=f"{kind}-{lanes}", inline="always")
     def as_real(y, like):
         if hard:
             return select(y == 1, fill(1.0, like), fill(0.0, like))
         return y
 
-    return take, keep, again, faults, as_real
+    return take, faults, as_real
 
 
 # --- rows --------------------------------------------------------------------------------------------------
@@ -346,7 +344,7 @@ def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
     is the logit, TARGET is y >= 1/2 and P_TARGET the probability of that class.
     """
     hard_loss, soft_loss, chances, score_faults, middle = FORMS[form]
-    take, keep, again, target_faults, as_real = _targets(target_kind)
+    take, target_faults, as_real = _targets(target_kind, TILE)
     hard = "float" not in target_kind
     bad_target = sc.INVALID_TARGET if not hard else sc.LABEL_OUT_OF_RANGE
     size = SIZE[kind]
@@ -355,91 +353,278 @@ def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
     split = form == "logits"
     name = f"{form}-{kind}-{target_kind}-{full}"
 
-    @kernel(variant=name, inline="always")
-    def describe(z, y, card, i):
+    @kernel(variant=name)
+    def screen(p, score, target, status, i, m):
+        """Status bytes; a word on the target comes before one on the score."""
+        odd = splat_i64(0, TILE)
+        for k in range(0, m, TILE):
+            odd = odd | score_faults(widen(load(score + k * size, kind, TILE)))
+            odd = odd | target_faults(take(target + k * target_size))
+        if not (p.has_ignore or any_lane(odd != 0)):
+            for k in range(i, i + m):
+                status[k] = sc.SCORED
+            return
+        for k in range(0, m, TILE):
+            z = widen(load(score + k * size, kind, TILE))
+            y = take(target + k * target_size)
+            fate = select(z != z, splat_i64(sc.NAN_PREDICTION, TILE), splat_i64(sc.PROBABILITY_OUT_OF_RANGE, TILE))
+            fate = select(score_faults(z) == 0, splat_i64(sc.SCORED, TILE), fate)
+            fate = select(target_faults(y) == 0, fate, splat_i64(bad_target, TILE))
+            if p.has_ignore:
+                fate = select(y == p.ignore, splat_i64(sc.IGNORED, TILE), fate)
+            store_bytes(status, i + k, fate)
+
+    @kernel(variant=name)
+    def lose_hard(p, score, target, real, i, m):
+        """Losses of hard labels without weight and smoothing."""
+        for k in range(0, m, TILE):
+            z = widen(load(score + k * size, kind, TILE))
+            y = take(target + k * target_size)
+            if split:
+                store(real[sc.SCRATCH], i + k, exp_of_minus(z))
+                store(real[sc.LOSS], i + k, cost_of_side(z, y))
+            elif clips and p.clip >= 0.0:
+                store(real[sc.LOSS], i + k, hard_loss(clipped(z, p.clip), y))
+            else:
+                store(real[sc.LOSS], i + k, hard_loss(z, y))
+        if split:
+            for k in range(i, i + m, TILE):
+                near = log1p_unit(fetch(real[sc.SCRATCH], k, TILE))
+                store(real[sc.LOSS], k, fetch(real[sc.LOSS], k, TILE) + near)
+
+    @kernel(variant=name)
+    def lose_soft(p, score, target, real, sums, i, m):
+        """Losses in general."""
+        weighted = p.pos_weight.size > 0
+        w = p.pos_weight[0] if weighted else 1.0
+        half = 0.5 * p.smoothing
+        rest = 1.0 - p.smoothing
+        for k in range(0, m, TILE):
+            z = widen(load(score + k * size, kind, TILE))
+            c1, c0 = coefficients(as_real(take(target + k * target_size), z), half, rest, w)
+            if split:
+                store(real[sc.SCRATCH], i + k, exp_of_minus(z))
+                store(real[sc.LOSS], i + k, cost_of_away(z, c1, c0))
+                if weighted:
+                    store(sums, SUMS + k, c0 + c1)
+            elif clips and p.clip >= 0.0:
+                store(real[sc.LOSS], i + k, soft_loss(clipped(z, p.clip), c1, c0))
+            else:
+                store(real[sc.LOSS], i + k, soft_loss(z, c1, c0))
+        if split:
+            for k in range(0, m, TILE):
+                near = log1p_unit(fetch(real[sc.SCRATCH], i + k, TILE))
+                if weighted:
+                    near = near * fetch(sums, SUMS + k, TILE)
+                store(real[sc.LOSS], i + k, fetch(real[sc.LOSS], i + k, TILE) + near)
+
+    @kernel(variant=name)
+    def describe(score, target, card, i, m):
         real, whole, _ = card
-        e, u, margin = chances(z)
-        t = as_real(y, z)
-        true = t >= 0.5
-        one = splat_i32(np.int32(1), TILE)
-        none = splat_i32(np.int32(0), TILE)
-        store(real[sc.P_TARGET], i, select(true, e, u))
-        store(real[sc.CONFIDENCE], i, maximum(e, u))
-        # p - y without cancellation: 1 - p is known as well as p.
-        miss = select(e > 0.5, (t * -1.0 + 1.0) - u, t - e)
-        store(real[sc.BRIER], i, miss * miss)
-        store(real[sc.MARGIN], i, margin)
-        target = select(true, one, none)
-        predicted = select(z > middle, one, none)
-        store(whole[sc.TARGET], i, target)
-        store(whole[sc.PREDICTED], i, predicted)
-        store(whole[sc.RANK], i, target ^ predicted)
+        for k in range(0, m, TILE):
+            z = widen(load(score + k * size, kind, TILE))
+            t = as_real(take(target + k * target_size), z)
+            e, u, margin = chances(z)
+            true = t >= 0.5
+            # p - y without cancellation: 1 - p is known as well as p.
+            miss = select(e > 0.5, (t * -1.0 + 1.0) - u, t - e)
+            store(real[sc.P_TARGET], i + k, select(true, e, u))
+            store(real[sc.CONFIDENCE], i + k, maximum(e, u))
+            store(real[sc.BRIER], i + k, miss * miss)
+            store(real[sc.MARGIN], i + k, margin)
+            one = splat_i32(np.int32(1), TILE)
+            none = splat_i32(np.int32(0), TILE)
+            label = select(true, one, none)
+            predicted = select(z > middle, one, none)
+            store(whole[sc.TARGET], i + k, label)
+            store(whole[sc.PREDICTED], i + k, predicted)
+            store(whole[sc.RANK], i + k, label ^ predicted)
+
+    @kernel(variant=name)
+    def gather(p, row, count, lanes):
+        """Copy ``count`` rows into scratch, the last one until the tile is full."""
+        at = lanes.ctypes.data
+        for r in range((count + TILE - 1) // TILE * TILE):
+            source = row + min(r, count - 1)
+            move(at + SCORES * 8 + r * size, p.scores + source * p.stride, size)
+            move(at + TARGETS * 8 + r * target_size, p.target + source * p.target_stride, target_size)
+
+    @kernel(variant=name)
+    def rows(p, lo, n, card, work):
+        plain = hard and p.pos_weight.size == 0 and p.smoothing == 0.0
+        dense = p.stride == size and p.target_stride == target_size
+        i = 0
+        while i < n:
+            if dense and n - i >= TILE:
+                m = (n - i) // TILE * TILE
+                score = p.scores + (lo + i) * size
+                target = p.target + (lo + i) * target_size
+            else:
+                m = min(GATHERED, n - i)
+                gather(p, lo + i, m, work.lanes)
+                m = (m + TILE - 1) // TILE * TILE
+                score = work.lanes.ctypes.data + SCORES * 8
+                target = work.lanes.ctypes.data + TARGETS * 8
+            screen(p, score, target, card.status, i, m)
+            if plain:
+                lose_hard(p, score, target, card.real, i, m)
+            else:
+                lose_soft(p, score, target, card.real, work.lanes, i, m)
+            if full:
+                describe(score, target, card, i, m)
+            i += m
+
+    return rows
+
+
+# Places in `Work.lanes` of the last labels of a row, of their weights and of their mask.
+LAST_SCORES = 0
+LAST_TARGETS = LANES
+LAST_WEIGHTS = 2 * LANES
+LAST_MASK = 3 * LANES
+# Counters in one int64 lane, folded once a block of SPAN labels.
+COUNTED = 1
+WRONG = 1 << 16
+CLAIMED = 1 << 32
+TRUE = 1 << 48
+
+
+@cache
+def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool = False, columns: bool = False) -> Any:
+    """The row kernel for rows of independent labels: the mean of their binary losses; see `binary`.
+
+    Targets are dense, of unit stride. A label counts if its mask holds (``masked``) and its target is not
+    ``ignore``; a row in which none counts is ignored. ``pos_weight`` has one element a label, or none. When full,
+    P_TARGET, CONFIDENCE and BRIER are means, RANK is the number of wrong labels, PREDICTED that of
+    labels predicted, TARGET that of true ones, and MARGIN is 0.
+    """
+    hard_loss, soft_loss, chances, score_faults, middle = FORMS[form]
+    take, target_faults, as_real = _targets(target_kind, LANES)
+    hard = "float" not in target_kind
+    bad_target = sc.INVALID_TARGET if not hard else sc.LABEL_OUT_OF_RANGE
+    size = SIZE[kind]
+    target_size = SIZE[target_kind]
+    clips = form == "probs"
+    name = f"{form}-{kind}-{target_kind}-{full}-{masked}-{columns}"
+
+    @kernel(variant=name)
+    def gather(p, row, first, count, lanes):
+        """Copy ``count`` labels of a row into scratch, the last one until the lanes are full."""
+        at = lanes.ctypes.data
+        for lane in range(LANES):
+            j = first + min(lane, count - 1)
+            if columns:
+                source = load_scalar(p.scores + j * 8, "int64") + row * size
+            else:
+                source = p.scores + row * p.stride + j * size
+            move(at + LAST_SCORES * 8 + lane * size, source, size)
+            target = p.target + row * p.target_stride + j * target_size
+            move(at + LAST_TARGETS * 8 + lane * target_size, target, target_size)
+            if p.pos_weight.size > 0:
+                lanes[LAST_WEIGHTS + lane] = p.pos_weight[j]
+            if masked:
+                move(at + LAST_MASK * 8 + lane, p.mask + row * p.mask_stride + j, 1)
 
     @kernel(variant=name, inline="always")
-    def fates(p, z, y):
-        """Status bytes of lanes in which something may be wrong; a word on the target comes before one on the score."""
-        fate = select(z != z, splat_i64(sc.NAN_PREDICTION, TILE), splat_i64(sc.PROBABILITY_OUT_OF_RANGE, TILE))
-        fate = select(score_faults(z) == 0, splat_i64(sc.SCORED, TILE), fate)
-        fate = select(target_faults(y) == 0, fate, splat_i64(bad_target, TILE))
-        if p.has_ignore:
-            fate = select(y == p.ignore, splat_i64(sc.IGNORED, TILE), fate)
+    def places(p, row, first, count, lanes):
+        """Addresses of the next labels' scores, targets, weights and mask."""
+        if columns or count < LANES:
+            gather(p, row, first, count, lanes)
+            at = lanes.ctypes.data
+            return at + LAST_SCORES * 8, at + LAST_TARGETS * 8, at + LAST_WEIGHTS * 8, at + LAST_MASK * 8
+        return (
+            p.scores + row * p.stride + first * size,
+            p.target + row * p.target_stride + first * target_size,
+            p.pos_weight.ctypes.data + first * 8,
+            p.mask + row * p.mask_stride + first,
+        )
+
+    @kernel(variant=name, inline="always")
+    def losses(p, z, y, weights):
+        if clips and p.clip >= 0.0:
+            z = clipped(z, p.clip)
+        if hard and p.pos_weight.size == 0 and p.smoothing == 0.0:
+            return hard_loss(z, y)
+        w = fill(1.0, z)
+        if p.pos_weight.size > 0:
+            w = load(weights, "float64", LANES)
+        c1, c0 = coefficients(as_real(y, z), 0.5 * p.smoothing, 1.0 - p.smoothing, w)
+        return soft_loss(z, c1, c0)
+
+    @kernel(variant=name, inline="always")
+    def fate_of(z, y, counts, fate):
+        """What is wrong with these labels, if it outranks what was wrong before: first targets, then NaN."""
+        if any_lane(counts & (target_faults(y) != 0)) or fate == bad_target:
+            return bad_target
+        if any_lane(counts & (z != z)) or fate == sc.NAN_PREDICTION:
+            return sc.NAN_PREDICTION
+        if any_lane(counts & (score_faults(z) != 0)):
+            return sc.PROBABILITY_OUT_OF_RANGE
         return fate
 
     @kernel(variant=name)
     def rows(p, lo, n, card, work):
         real, whole, status = card
-        dense = p.stride == size and p.target_stride == target_size
-        weighted = p.pos_weight.size > 0
-        w = p.pos_weight[0] if weighted else 1.0
-        half = 0.5 * p.smoothing
-        rest = 1.0 - p.smoothing
-        plain = hard and not weighted and p.smoothing == 0.0
-        for i in range(0, n, TILE):
-            score = p.scores + (lo + i) * p.stride
-            target = p.target + (lo + i) * p.target_stride
-            if dense and i + TILE <= n:
-                z = widen(load(score, kind, TILE))
-                y = take(target)
-            else:
-                for r in range(TILE):
-                    row = min(r, n - i - 1)
-                    work.lanes[SCORES + r] = load_scalar(score + row * p.stride, kind)
-                    keep(work.lanes, TARGETS + r, target + row * p.target_stride)
-                z = fetch(work.lanes, SCORES, TILE)
-                y = again(work.lanes, TARGETS)
-            odd = score_faults(z) | target_faults(y)
-            if p.has_ignore:
-                odd = odd | as_ones(y == p.ignore, z)
-            if split:
-                # Every target's loss is its weights' sum times log1p(x), plus what the side away from it costs.
-                store(real[sc.SCRATCH], i, exp_of_minus(z))
-                if plain:
-                    store(real[sc.LOSS], i, cost_of_side(z, y))
-                else:
-                    c1, c0 = coefficients(as_real(y, z), half, rest, w)
-                    store(real[sc.LOSS], i, cost_of_away(z, c1, c0))
-                    if weighted:
-                        store(work.lanes, SUMS + i, c0 + c1)
-            else:
-                s = z
-                if clips and p.clip >= 0.0:
-                    s = clipped(z, p.clip)
-                if plain:
-                    store(real[sc.LOSS], i, hard_loss(s, y))
-                else:
-                    c1, c0 = coefficients(as_real(y, z), half, rest, w)
-                    store(real[sc.LOSS], i, soft_loss(s, c1, c0))
+        for i in range(n):
+            fate = sc.SCORED
+            counted = wrong = claimed = true = 0
+            loss = brier = sure = right = 0.0
+            loss_lost = brier_lost = sure_lost = right_lost = 0.0
+            for block in range(0, p.classes, SPAN):
+                total = splat(0.0, LANES)
+                squares = total
+                tops = total
+                owns = total
+                tally = splat_i64(0, LANES)
+                for first in range(block, min(block + SPAN, p.classes), LANES):
+                    count = min(LANES, p.classes - first)
+                    score, target, weights, mask = places(p, lo + i, first, count, work.lanes)
+                    z = widen(load(score, kind, LANES))
+                    y = take(target)
+                    counts = lane_numbers(LANES) < np.int32(count)
+                    if masked:
+                        counts = counts & (load_whole(mask, "uint8", LANES) != 0)
+                    if p.has_ignore:
+                        counts = counts & (y != p.ignore)
+                    fate = fate_of(z, y, counts, fate)
+                    zero = fill(0.0, z)
+                    total = total + select(counts, losses(p, z, y, weights), zero)
+                    step = splat_i64(COUNTED, LANES)
+                    if full:
+                        e, u, _ = chances(z)
+                        t = as_real(y, z)
+                        miss = select(e > 0.5, (t * -1.0 + 1.0) - u, t - e)
+                        squares = fma(select(counts, miss, zero), miss, squares)
+                        tops = tops + select(counts, maximum(e, u), zero)
+                        owns = owns + select(counts, select(t >= 0.5, e, u), zero)
+                        nothing = splat_i64(0, LANES)
+                        said = select(z > middle, splat_i64(CLAIMED + WRONG, LANES), nothing)
+                        told = select(t >= 0.5, splat_i64(TRUE + WRONG, LANES), nothing)
+                        # Both: the two marks of WRONG cancel.
+                        step = step + (said ^ told)
+                    tally = tally + select(counts, step, splat_i64(0, LANES))
+                loss, loss_lost = add_exactly(loss, loss_lost, halving_sum(total))
+                seen = halving_sum(tally)
+                counted += seen & 0xFFFF
+                if full:
+                    wrong += shift_right(seen, 16) & 0xFFFF
+                    claimed += shift_right(seen, 32) & 0xFFFF
+                    true += shift_right(seen, 48)
+                    brier, brier_lost = add_exactly(brier, brier_lost, halving_sum(squares))
+                    sure, sure_lost = add_exactly(sure, sure_lost, halving_sum(tops))
+                    right, right_lost = add_exactly(right, right_lost, halving_sum(owns))
+            if counted == 0 and fate == sc.SCORED:
+                fate = sc.IGNORED
+            status[i] = fate
+            # An infinite loss stays one: what TwoSum says was lost is then NaN.
+            real[sc.LOSS, i] = (loss if loss == INF else loss + loss_lost) / counted
             if full:
-                describe(z, y, card, i)
-            if any_lane(odd != 0):
-                store_bytes(status, i, fates(p, z, y))
-            else:
-                store_bytes(status, i, splat_i64(sc.SCORED, TILE))
-        if split:
-            for i in range(0, n, TILE):
-                near = log1p_unit(fetch(real[sc.SCRATCH], i, TILE))
-                if weighted:
-                    near = near * fetch(work.lanes, SUMS + i, TILE)
-                store(real[sc.LOSS], i, fetch(real[sc.LOSS], i, TILE) + near)
+                real[sc.P_TARGET, i] = (right + right_lost) / counted
+                real[sc.CONFIDENCE, i] = (sure + sure_lost) / counted
+                real[sc.BRIER, i] = (brier + brier_lost) / counted
+                real[sc.MARGIN, i] = 0.0
+                whole[sc.TARGET, i] = true
+                whole[sc.PREDICTED, i] = claimed
+                whole[sc.RANK, i] = wrong
 
     return rows

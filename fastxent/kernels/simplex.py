@@ -66,7 +66,7 @@ from fastxent.kernels.softmax import (
 )
 from fastxent.kernels.vecmath import EXP_LOW, exp, log, log1p, reduced_exp
 
-__all__ = ["SLACK", "complement", "gatherer", "hard"]
+__all__ = ["SLACK", "bounded", "complement", "hard", "limits"]
 
 #: What a log-probability of a narrow type may exceed 0 by: log-softmax in float32 rounds to a few 1e-7.
 SLACK = 1e-6
@@ -87,46 +87,60 @@ def complement(loss):
 
 
 @kernel(inline="always")
-def bounded(loss, clip):
-    """The loss of a probability that is clipped to [clip, 1 - clip]; as it is if clip < 0."""
-    if clip >= 0.0:
-        loss = minimum(0.0 - log(clip), maximum(0.0 - log(1.0 - clip), loss))
-    return loss
+def limits(clip):
+    """The least and the greatest loss of a probability that is clipped to [clip, 1 - clip]; none if clip < 0."""
+    return (-log(1.0 - clip), -log(clip)) if clip >= 0.0 else (0.0, INF)
 
 
-@kernel()
-def finish(p, card, n, logs, full):
-    """p_t or log p_t (in LOSS), q (SCRATCH), sum of p_j^2, j != t (BRIER), max of the others (CONFIDENCE) -> scores."""
-    real, whole, _ = card
-    for i in range(0, n, TILE):
-        stored = fetch(real[sc.LOSS], i, TILE)
-        q = fetch(real[sc.SCRATCH], i, TILE)
-        if logs:
-            loss = maximum(0.0, stored * -1.0 + 0.0)
-            p_t = exp(stored)
-            wrong = complement(loss)
-        else:
-            loss = log(stored) * -1.0 + 0.0
-            p_t = stored
-            wrong = stored * -1.0 + 1.0
-        mass = q + p_t
-        store(real[sc.MARGIN], i, mass)
-        share = splat(1.0, TILE)
-        if p.normalize:
-            ratio = q / p_t
-            loss = select(ratio < 1e300, log1p(ratio), log(q) - log(p_t))
-            share = mass
-            wrong = q / mass
-            p_t = p_t / mass
-        store(real[sc.LOSS], i, bounded(loss, p.clip))
-        if full:
-            top = fetch(real[sc.CONFIDENCE], i, TILE)
+@kernel(inline="always")
+def bounded(loss, least, most):
+    """The loss, not below ``least`` nor above ``most``; NaN stays."""
+    return minimum(most, maximum(least, loss))
+
+
+@cache
+def finisher(form: str, full: bool) -> Any:
+    """The kernel that makes scores of what `hard` reads from its rows."""
+    logs = form == "log_probs"
+
+    @kernel(variant=f"{form}-{full}")
+    def finish(p, card, n):
+        """p_t or its log (LOSS), q (SCRATCH), sum p_j^2, j != t (BRIER), greatest p or log (CONFIDENCE) -> scores."""
+        real, whole, _ = card
+        least, most = limits(p.clip)
+        for i in range(0, n, TILE):
+            p_t = fetch(real[sc.LOSS], i, TILE)
+            q = fetch(real[sc.SCRATCH], i, TILE)
+            share = splat(1.0, TILE)
             if logs:
-                top = exp(top)
-            store(real[sc.P_TARGET], i, p_t)
-            first = fetch(whole[sc.RANK], i, TILE) == np.int32(0)
-            store(real[sc.CONFIDENCE], i, select(first, p_t, top / share))
-            store(real[sc.BRIER], i, fma(wrong, wrong, fetch(real[sc.BRIER], i, TILE) / share / share))
+                loss = maximum(0.0, p_t * -1.0)
+                p_t = exp(p_t)
+                mass = q + p_t
+                if full:
+                    wrong = complement(loss)
+            else:
+                loss = log(p_t) * -1.0
+                mass = q + p_t
+                wrong = p_t * -1.0 + 1.0
+                if p.normalize:
+                    ratio = q / p_t
+                    # Beyond, p_t is next to nothing and log(1 + q / p_t) = log(q) - log(p_t).
+                    loss = select(ratio < 1e300, log1p(ratio), loss + log(q))
+                    share = mass
+                    wrong = q / mass
+                    p_t = p_t / mass
+            store(real[sc.MARGIN], i, mass)
+            store(real[sc.LOSS], i, bounded(loss, least, most) + 0.0)
+            if full:
+                top = fetch(real[sc.CONFIDENCE], i, TILE)
+                if logs:
+                    top = exp(top)
+                store(real[sc.P_TARGET], i, p_t)
+                first = fetch(whole[sc.RANK], i, TILE) == np.int32(0)
+                store(real[sc.CONFIDENCE], i, select(first, p_t, top / share))
+                store(real[sc.BRIER], i, fma(wrong, wrong, fetch(real[sc.BRIER], i, TILE) / share / share))
+
+    return finish
 
 
 @cache
@@ -273,21 +287,6 @@ def tiler(form: str, kind: str, full: bool) -> Any:
 
 
 @cache
-def gatherer(kind: str) -> Any:
-    """The kernel that copies ``count`` rows of one array a class into consecutive rows at ``place``."""
-    size = SIZE[kind]
-
-    @kernel(variant=kind)
-    def gather(p, row, count, place):
-        for j in range(p.classes):
-            source = load_scalar(p.scores + j * 8, "int64") + row * size
-            for r in range(count):
-                move(place + (r * p.classes + j) * size, source + r * size, size)
-
-    return gather
-
-
-@cache
 def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
     """The row kernel for ``form`` "probs" or "log_probs"; ``full`` asks for more than the loss and the row sum."""
     size = SIZE[kind]
@@ -297,6 +296,7 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
     highest = (SLACK if narrow_kind else 0.0) if logs else 1.0
     scan = scanner(form, kind, full)
     read_tile = tiler(form, kind, full)
+    finish = finisher(form, full)
     as_logits = across(kind, label, full, True) if columns else along(kind, label, full)
 
     @kernel(variant=f"{form}-{kind}", inline="always")
@@ -310,15 +310,6 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
             if found < count:
                 return j + found
         return 0
-
-    @kernel(variant=f"{form}-{kind}")
-    def blame(row, classes):
-        """Why a row holds no probabilities."""
-        for j in range(classes):
-            x = load_scalar(row + j * size, kind)
-            if x != x:
-                return sc.NAN_PREDICTION
-        return sc.PROBABILITY_OUT_OF_RANGE
 
     @kernel(variant=f"{form}-{kind}-{columns}", inline="always")
     def at(p, row, j):
@@ -335,6 +326,14 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
             if x != x:
                 return sc.NAN_PREDICTION
         return sc.ZERO_MASS if fine else sc.PROBABILITY_OUT_OF_RANGE
+
+    @kernel(variant=f"{form}-{kind}-{columns}")
+    def rank_of_zero(p, row, t):
+        """The rank of a target with log 0: no threshold lies below that."""
+        rank = 0
+        for j in range(p.classes):
+            rank += load_scalar(at(p, row, j), kind) > -INF or j < t
+        return rank
 
     @kernel(variant=f"{form}-{kind}-{columns}")
     def judge(p, row, card, i, low, top):
@@ -360,6 +359,8 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
             real[sc.SCRATCH, i] = q
             whole[sc.TARGET, i] = t
             if full:
+                if logs and x_t == -INF:
+                    rank = rank_of_zero(p, lo + i, t)
                 real[sc.BRIER, i] = squares
                 real[sc.CONFIDENCE, i] = top
                 whole[sc.RANK, i] = rank
@@ -395,6 +396,10 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
             else:
                 transpose(p, lo + i, count, work.table[0])
                 read_tile(work.table.ctypes.data, 0, p.classes, card, work, i)
+            if full and logs:
+                for r in range(count):
+                    if work.lanes[Z_T + r] == -INF:
+                        whole[sc.RANK, i + r] = rank_of_zero(p, lo + i + r, work.labels[r])
             q = fetch(real[sc.SCRATCH], i, TILE)
             x_t = fetch(work.lanes, Z_T, TILE)
             top = fetch(real[sc.CONFIDENCE], i, TILE)
@@ -411,11 +416,12 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
             short_rows(p, lo, n, card, work)
         else:
             long_rows(p, lo, n, card)
-        finish(p, card, n, logs, full)
+        finish(p, card, n)
         if logs and p.normalize:
             # The row sums (NaN where there are none) stay; the scores are those of logits.
             real, _, status = card
             as_logits(p, lo, n, card, work)
+            least, most = limits(p.clip)
             for i in range(n):
                 if status[i] == sc.ALL_MASKED:
                     status[i] = sc.ZERO_MASS
@@ -423,7 +429,6 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
                     status[i] == sc.SCORED and real[sc.MARGIN, i] != real[sc.MARGIN, i]
                 ):
                     status[i] = sc.PROBABILITY_OUT_OF_RANGE
-                if p.clip >= 0.0:
-                    real[sc.LOSS, i] = bounded(real[sc.LOSS, i], p.clip)
+                real[sc.LOSS, i] = bounded(real[sc.LOSS, i], least, most)
 
     return rows

@@ -7,7 +7,7 @@
    block sums are added in order by TwoSum. A lane without a class adds 0.
 3. Two loops follow that definition: `along` has the lanes within a row (many classes), `across` has
    them over rows (few classes, or one array a class). They give the same bits for the same row.
-4. A row in which something is not finite, or where some z_j - z_t > 340, goes to `careful_row`,
+4. A row in which something is not finite, or where S or z_t is huge, goes to `careful_row`,
    which shifts by the maximum, and says what is wrong with rows that cannot be scored. Which way a
    row takes depends on its own numbers only.
 
@@ -41,6 +41,7 @@ from fastxent.kernels.simd import (
     load_first,
     load_scalar,
     maximum,
+    minimum,
     move,
     narrow,
     select,
@@ -49,14 +50,17 @@ from fastxent.kernels.simd import (
     store,
     widen,
 )
-from fastxent.kernels.vecmath import exp, log, log1p, reduced_exp, EXP_LOW
+from fastxent.kernels.vecmath import EXP_HIGH, EXP_LOW, exp, log, log1p, reduced_exp
 
 __all__ = ["across", "along"]
 
 #: Classes of one partial sum: 8 terms a lane, so that no term meets more than a few roundings.
 SPAN = 256
-#: Beyond this difference of logits a row takes the careful way (the square of e^340 is still finite).
-STEEP = 340.0
+#: A row whose S exceeds this (e^339.6, its square is finite) takes the careful way.
+STEEP = 2.0**490
+#: So does a row whose target's logit is larger than this: z_t + EXP_LOW, rounded to float32, must stay
+#: where the scale of e^x is exactly 0.
+MODERATE = 2.0**19
 INF = np.inf
 
 
@@ -211,58 +215,82 @@ def along(kind: str, label: str, full: bool) -> Any:
     narrow_kind = kind != "float64"
 
     @kernel(variant=f"{kind}-{full}", inline="always")
-    def absorb(z, z_t, threshold, total, squares, greater, top):
-        p, scale = reduced_exp(maximum(EXP_LOW, widen(z) - z_t))
-        total = fma(p, scale, total)
-        top = maximum(z, top)
+    def add_terms(z, z_t, low, high, lanes, start, count):
+        """Add exp(z - z_t), and its square, to ``count`` lanes; below ``low`` a term is exactly 0."""
+        p, scale = reduced_exp(widen(minimum(high, maximum(low, z))) - z_t)
+        store(lanes, start, fma(p, scale, fetch(lanes, start, count)))
         if full:
             e = p * scale
-            squares = fma(e, e, squares)
-            greater = greater - as_ones(z > threshold, z)
-        return total, squares, greater, top
+            store(lanes, LANES + start, fma(e, e, fetch(lanes, LANES + start, count)))
 
     @kernel(variant=f"{kind}-{full}", inline="always")
-    def sums(row, classes, t, z_t):
-        """S, Q, rank and max over j != t of z_j."""
+    def sums(row, classes, t, z_t, lanes):
+        """S and Q: the terms of the classes other than t, and their squares."""
         home = t // LANES
         groups = (classes + LANES - 1) // LANES
         whole_groups = classes // LANES
-        zero = load_first(row, kind, LANES, 0)
-        top = zero  # -inf in every lane
-        greater = as_ones(zero > zero, zero)
-        after = narrow(z_t, zero)
-        before = narrow(below32(z_t) if narrow_kind else below(z_t), zero)
+        none = load_first(row, kind, 1, 0)
+        low = narrow(z_t + EXP_LOW, none)
+        high = narrow(z_t + EXP_HIGH, none)
         s = 0.0
         s_lost = 0.0
         q = 0.0
         q_lost = 0.0
         for first in range(0, groups, SPAN // LANES):
             last = min(first + SPAN // LANES, groups)
-            total = splat(0.0, LANES)
-            squares = splat(0.0, LANES)
-            for part in range(2):
-                if part == 0:
-                    lo, hi, threshold, edge = first, min(last, home, whole_groups), before, home
+            store(lanes, 0, splat(0.0, LANES))
+            store(lanes, LANES, splat(0.0, LANES))
+            for half in range(2):
+                if half == 0:
+                    lo, hi, edge = first, min(last, home, whole_groups), home
                 else:
-                    lo, hi, threshold, edge = max(first, home + 1), min(last, whole_groups), after, groups - 1
+                    lo, hi, edge = max(first, home + 1), min(last, whole_groups), groups - 1
                     if edge == home or whole_groups == groups:
                         edge = -1
-                for g in range(lo, hi):
-                    z = load(row + g * (LANES * size), kind, LANES)
-                    total, squares, greater, top = absorb(z, z_t, threshold, total, squares, greater, top)
+                # 16 lanes at a time and running sums in memory: with 32, or with sums in registers, AVX2 has
+                # too few registers and spills (3.3 GB/s against 4.6).
+                for g in range(2 * lo, 2 * hi):
+                    z = load(row + g * (16 * size), kind, 16)
+                    add_terms(z, z_t, low, high, lanes, (g & 1) * 16, 16)
                 if first <= edge < last:
-                    z = load_first(row + edge * (LANES * size), kind, LANES, min(LANES, classes - edge * LANES))
-                    number = lane_numbers(LANES)
-                    here = np.int32(t - edge * LANES)
-                    if full:
-                        # Equal scores to the left of the target stand before it.
-                        greater = greater - as_ones((z == after) & (number < here), z)
-                    z = select(number == here, zero, z)
-                    total, squares, greater, top = absorb(z, z_t, after, total, squares, greater, top)
-            s, s_lost = add_exactly(s, s_lost, halving_sum(total))
+                    # The group of the target, or the end of the row: no more lanes than there are classes.
+                    count = min(LANES, classes - edge * LANES)
+                    for start in range(0, count, 8):
+                        z = load_first(row + (edge * LANES + start) * size, kind, 8, min(8, count - start))
+                        here = lane_numbers(8) == np.int32(t - edge * LANES - start)
+                        z = select(here, load_first(row, kind, 8, 0), z)
+                        add_terms(z, z_t, low, high, lanes, start, 8)
+            s, s_lost = add_exactly(s, s_lost, halving_sum(fetch(lanes, 0, LANES)))
             if full:
-                q, q_lost = add_exactly(q, q_lost, halving_sum(squares))
-        return s + s_lost, q + q_lost, halving_sum(greater), np.float64(lane_max(top))
+                q, q_lost = add_exactly(q, q_lost, halving_sum(fetch(lanes, LANES, LANES)))
+        return s + s_lost, q + q_lost
+
+    @kernel(variant=f"{kind}", inline="always")
+    def order(row, classes, t, z_t):
+        """The target's rank, and the largest score."""
+        home = t // LANES
+        whole_groups = classes // LANES
+        none = load_first(row, kind, LANES, 0)
+        top = none
+        greater = as_ones(none > none, none)
+        after = narrow(z_t, none)
+        # Equal scores to the left of the target stand before it.
+        before = narrow(below32(z_t) if narrow_kind else below(z_t), none)
+        for g in range(min(home, whole_groups)):
+            z = load(row + g * (LANES * size), kind, LANES)
+            greater = greater - as_ones(z > before, z)
+            top = maximum(z, top)
+        for g in range(home, whole_groups):
+            z = load(row + g * (LANES * size), kind, LANES)
+            greater = greater - as_ones(z > after, z)
+            top = maximum(z, top)
+        if classes > whole_groups * LANES:
+            z = load_first(row + whole_groups * (LANES * size), kind, LANES, classes - whole_groups * LANES)
+            greater = greater - as_ones(z > after, z)
+            top = maximum(z, top)
+        z = load_first(row + home * (LANES * size), kind, LANES, t - home * LANES)
+        greater = greater - as_ones(z == after, z)
+        return halving_sum(greater), np.float64(lane_max(top))
 
     @kernel(variant=f"{kind}", inline="always")
     def position(row, classes, value):
@@ -288,15 +316,16 @@ def along(kind: str, label: str, full: bool) -> Any:
             row = p.scores + (lo + i) * p.stride
             t, fate = read_label(p, lo + i, label)
             z_t = load_scalar(row + t * size, kind)
-            s, q, rank, top = sums(row, p.classes, t, z_t)
-            # z_t = +inf gives S = 0 and z_t = -inf a steep row; NaN fails every comparison.
-            fine = s < INF and top - z_t <= STEEP and abs(z_t) < INF
+            s, q = sums(row, p.classes, t, z_t, work.lanes)
+            # NaN fails every comparison; z_t = +inf or -inf is not moderate.
+            fine = s <= STEEP and abs(z_t) <= MODERATE
             rough += not fine
             real[sc.SCRATCH, i] = 0.0 if fine else 1.0
             real[sc.LOSS, i] = s
             whole[sc.TARGET, i] = t
             status[i] = fate
             if full:
+                rank, top = order(row, p.classes, t, z_t)
                 real[sc.BRIER, i] = q
                 whole[sc.RANK, i] = rank
                 whole[sc.PREDICTED, i] = t if rank == 0 else position(row, p.classes, top)
@@ -327,6 +356,8 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
         none = load_first(table, kind, TILE, 0)
         after = narrow(z_t, none)
         before = narrow(fetch(lanes, BEFORE, TILE), none)
+        low = narrow(z_t + EXP_LOW, none)
+        high = narrow(z_t + EXP_HIGH, none)
         top = none
         best = splat_i32(np.int32(0), TILE)
         greater = best
@@ -339,14 +370,14 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
             for j in range(first, last):
                 z = load(load_scalar(table + j * 8, "int64") + row * size, kind, TILE)
                 number = np.int32(j)
-                p, scale = reduced_exp(maximum(EXP_LOW, widen(select(t == number, none, z)) - z_t))
+                p, scale = reduced_exp(widen(minimum(high, maximum(low, select(t == number, none, z)))) - z_t)
                 place = (j % LANES) * TILE
                 if full:
                     e = p * scale
                     # Lanes of 32 bits stay so: a mask of float64 lanes is not mixed with one of int32 lanes.
                     greater = greater + select(z > select(t > number, before, after), splat_i32(np.int32(1), TILE), splat_i32(np.int32(0), TILE))
                     best = select(z > top, splat_i32(number, TILE), best)
-                top = maximum(z, top)
+                    top = maximum(z, top)
                 if j - first < LANES:
                     store(lanes, TERMS + place, p * scale)
                     if full:
@@ -359,8 +390,8 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
             if full:
                 q, q_lost = add_exactly(q, q_lost, fold(lanes, SQUARES, last - first))
         store(real[sc.LOSS], i, s + s_lost)
-        store(real[sc.CONFIDENCE], i, widen(top) - z_t)
         if full:
+            store(real[sc.CONFIDENCE], i, widen(top) - z_t)
             store(real[sc.BRIER], i, q + q_lost)
             store(whole[sc.RANK], i, greater)
             store(whole[sc.PREDICTED], i, best)
@@ -406,7 +437,7 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
                 transpose(p, lo + i, count, work.table[0])
                 score_tile(work.table.ctypes.data, 0, p.classes, card, work, i)
             for r in range(i, i + count):
-                fine = real[sc.LOSS, r] < INF and real[sc.CONFIDENCE, r] <= STEEP and abs(work.lanes[Z_T + r - i]) < INF
+                fine = real[sc.LOSS, r] <= STEEP and abs(work.lanes[Z_T + r - i]) <= MODERATE
                 real[sc.SCRATCH, r] = 0.0 if fine else 1.0
                 rough += not fine
         finish(real, whole, n, full)

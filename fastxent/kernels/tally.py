@@ -16,7 +16,7 @@ from fastxent.kernels.compile import kernel
 from fastxent.kernels.exactsum import deposit, deposit_square, deposit_weighted
 from fastxent.kernels.simd import as_bits
 
-__all__ = ["CELLS", "FIXED_ONE", "HISTOGRAM", "STATUSES", "SUMS", "Tallies", "absorb", "settle"]
+__all__ = ["CELLS", "HISTOGRAM", "LATE", "STATUSES", "SUMS", "WIDTHS", "Tallies", "absorb", "settle"]
 
 #: Room for status codes.
 STATUSES = 16
@@ -31,27 +31,47 @@ LOWEST = (1023 - 64) << 7
 BINS = 84 << 7
 HISTOGRAM = BINS + 3
 
-#: Calibration cells on [0, 1]: a multiple of 10, 12, 15, 16, 20, 25, 30, 50 and 100, the usual numbers of bins.
-CELLS = 3600
+#: Calibration cells have these edges k / WIDTHS: a multiple of 10, 12, 15, 16, 20, 25, 30, 50 and 100, the usual
+#: numbers of bins. A number that is an edge has a cell of its own, so that bins can be closed on either side, and the
+#: first and the last width are cut by octaves of c and 1 - c (8 cells each), so that equal-mass bins can tell them apart:
+#: 0 | TAIL cells of (0, e_1) | e_1 | (e_1, e_2) | e_2 | ... | e_3599 | TAIL cells of (e_3599, 1) | 1.
+WIDTHS = 3600
+TAIL = 42 * 8
+_TAIL_SHIFT = 52 - 3
+_TAIL_LOWEST = (1023 - 53) << 3
+FIRST_EDGE = 1 + TAIL
+LAST_EDGE = FIRST_EDGE + 2 * (WIDTHS - 2)
+CELLS = LAST_EDGE + 1 + TAIL + 1
 
-#: Fixed point of per-cell sums: value = high + low / FIXED_ONE, 0 <= low < FIXED_ONE.
-FIXED_ONE = 1 << 62
-_FIXED_SCALE = float(1 << 62)
-_LARGEST_FIXED = 2.0**52
+#: Rows after which words that are carried late must be carried (`fastxent.totals` does it).
+LATE = 1 << 20
 
-# columns of ``classes``
-SUPPORT, CORRECT, PREDICTED, LOSS_HIGH, LOSS_LOW, INFINITE = range(6)
-# columns of ``calibration``
-COUNT, HITS, CONF_HIGH, CONF_LOW = range(4)
+# columns of ``classes``; a sum of losses is WHOLE + MIDDLE * 2^-20 + LOW * 2^-62, one of confidences HIGH + LOW * 2^-42
+SUPPORT, CORRECT, PREDICTED, INFINITE, LOSS_WHOLE, LOSS_MIDDLE, LOSS_LOW, CONF_WHOLE, CONF_LOW = range(9)
+CLASS_COLUMNS = 9
+MIDDLE_BITS, LOW_BITS, CONF_BITS = 20, 42, 42
+# columns of ``calibration``; a sum of offsets from the cell's lower edge is WHOLE + LOW * 2^-54
+MISSES, HITS, OFFSET_WHOLE, OFFSET_LOW = range(4)
+CALIBRATION_COLUMNS = 4
+OFFSET_BITS = 54
+
+_MIDDLE = 2.0**MIDDLE_BITS
+_LOW = 2.0 ** (MIDDLE_BITS + LOW_BITS)
+_CONF = 2.0**CONF_BITS
+_OFFSET = 2.0**OFFSET_BITS
+_EARLY = 2.0**22  # losses below it need no column of their own for whole numbers
+_LARGEST_WHOLE = 2.0**40
 
 
 class Tallies(NamedTuple):
     """Totals of any number of rows, all int64; an array without cells is not wanted.
 
-    ``rows``: rows by status. ``first``: smallest row id by status. ``sums``: exact sums, see the row
+    ``rows``: rows by status. ``first``: smallest row id by status of what is not scored. ``sums``: exact sums, see the row
     numbers above. ``histogram``: losses. ``extremes``: bits of the smallest and the largest loss.
     ``ranks``: rows by rank of the target, the last cell holds all greater ranks. ``calibration``:
-    by confidence. ``classes``: by target class. ``confusion``: target by predicted class.
+    by confidence and whether it was right; with ``positive`` by the probability of class 1 and whether that is the
+    target. ``classes``: losses by target class, confidences by predicted class, and the counts that the confusion
+    does not say. ``confusion``: target by predicted class.
     """
 
     rows: NDArray[np.int64]
@@ -63,6 +83,7 @@ class Tallies(NamedTuple):
     calibration: NDArray[np.int64]
     classes: NDArray[np.int64]
     confusion: NDArray[np.int64]
+    positive: bool
 
 
 @kernel()
@@ -92,15 +113,46 @@ def settle(card, n, fate, weight):
     return False
 
 
+@kernel()
+def _odd_cell(c, k):
+    """The cell of a number near an edge, or in the first or the last width."""
+    if c <= 0.0:
+        return 0
+    if c >= 1.0:
+        return CELLS - 1
+    near = np.int64(c * WIDTHS + 0.5)
+    edge = near / WIDTHS
+    if c == edge:
+        return FIRST_EDGE + 2 * (near - 1)
+    k = near - 1 if c < edge else near
+    if k == 0:
+        return 1 + max((as_bits(c) >> _TAIL_SHIFT) - _TAIL_LOWEST, 0)
+    if k == WIDTHS - 1:
+        return LAST_EDGE + TAIL - max((as_bits(1.0 - c) >> _TAIL_SHIFT) - _TAIL_LOWEST, 0)
+    return FIRST_EDGE + 2 * k - 1
+
+
 @kernel(inline="always")
-def _add_fixed(cells, row, high, low, value):
-    """Add a non-negative value below 2^52 to a pair of fixed-point words."""
-    whole = np.int64(value)
-    cells[row, high] += whole
-    cells[row, low] += np.int64((value - whole) * _FIXED_SCALE)
-    if cells[row, low] >= FIXED_ONE:
-        cells[row, low] -= FIXED_ONE
-        cells[row, high] += 1
+def calibration_cell(c):
+    """The calibration cell of a number in [0, 1]."""
+    scaled = c * WIDTHS
+    k = np.int64(scaled)
+    fraction = scaled - k
+    cell = FIRST_EDGE + 2 * k - 1
+    # Multiplication may round across an edge; within 1e-9 of one, and in the outer widths, look closely.
+    if k == 0 or k >= WIDTHS - 1 or fraction < 1e-9 or fraction > 1.0 - 1e-9:
+        cell = _odd_cell(c, k)
+    return cell
+
+
+@kernel(inline="always")
+def lower_edge(cell):
+    """The edge at or below all of a cell."""
+    if cell < FIRST_EDGE:
+        return 0.0
+    if cell >= LAST_EDGE:
+        return (WIDTHS - 1.0) / WIDTHS if cell < CELLS - 1 else 1.0
+    return (1 + ((cell - FIRST_EDGE) >> 1)) / WIDTHS
 
 
 @kernel()
@@ -112,8 +164,10 @@ def _count_rows(card, n, first_id, all_scored, t):
     for i in range(n):
         s = card.status[i]
         t.rows[s] += 1
-        t.first[s] = min(t.first[s], first_id + i)
-        scored += s == sc.SCORED
+        if s == sc.SCORED:
+            scored += 1
+        else:
+            t.first[s] = min(t.first[s], first_id + i)
     return scored
 
 
@@ -144,15 +198,28 @@ def _rank(card, n, all_scored, t):
             t.ranks[min(np.int64(card.whole[sc.RANK, i]), last)] += 1
 
 
+@kernel(inline="always")
+def probability_of_one(card, i):
+    """P(class 1) of a binary row, from the probability of the target or of the predicted class, whichever it is."""
+    if card.whole[sc.TARGET, i] == 1:
+        return card.real[sc.P_TARGET, i]
+    c = card.real[sc.CONFIDENCE, i]
+    return c if card.whole[sc.PREDICTED, i] == 1 else 1.0 - c
+
+
 @kernel()
 def _calibrate(card, n, all_scored, t):
     for i in range(n):
         if all_scored or card.status[i] == sc.SCORED:
-            c = card.real[sc.CONFIDENCE, i]
-            cell = min(np.int64(c * CELLS), CELLS - 1)
-            t.calibration[cell, COUNT] += 1
-            t.calibration[cell, HITS] += card.whole[sc.RANK, i] == 0
-            _add_fixed(t.calibration, cell, CONF_HIGH, CONF_LOW, c)
+            if t.positive:
+                c = probability_of_one(card, i)
+                hit = card.whole[sc.TARGET, i]
+            else:
+                c = card.real[sc.CONFIDENCE, i]
+                hit = np.int32(card.whole[sc.RANK, i] == 0)
+            cell = calibration_cell(c)
+            t.calibration[cell, hit] += 1
+            t.calibration[cell, OFFSET_LOW] += np.int64((c - lower_edge(cell)) * _OFFSET)
 
 
 @kernel()
@@ -162,16 +229,24 @@ def _by_class(card, n, all_scored, t):
         if all_scored or card.status[i] == sc.SCORED:
             k = card.whole[sc.TARGET, i]
             predicted = card.whole[sc.PREDICTED, i]
-            t.classes[k, SUPPORT] += 1
-            t.classes[k, CORRECT] += card.whole[sc.RANK, i] == 0
-            t.classes[predicted, PREDICTED] += 1
-            loss = card.real[sc.LOSS, i]
-            if loss < _LARGEST_FIXED:
-                _add_fixed(t.classes, k, LOSS_HIGH, LOSS_LOW, loss)
-            else:
-                t.classes[k, INFINITE] += 1
             if confused:
                 t.confusion[k, predicted] += 1
+            else:
+                t.classes[k, SUPPORT] += 1
+                t.classes[k, CORRECT] += card.whole[sc.RANK, i] == 0
+                t.classes[predicted, PREDICTED] += 1
+            t.classes[predicted, CONF_LOW] += np.int64(card.real[sc.CONFIDENCE, i] * _CONF)
+            loss = card.real[sc.LOSS, i]
+            if loss < _EARLY:
+                middle = np.int64(loss * _MIDDLE)
+                t.classes[k, LOSS_MIDDLE] += middle
+                t.classes[k, LOSS_LOW] += np.int64((loss - middle * (1.0 / _MIDDLE)) * _LOW)
+            elif loss < _LARGEST_WHOLE:
+                whole = np.int64(loss)
+                t.classes[k, LOSS_WHOLE] += whole
+                t.classes[k, LOSS_LOW] += np.int64((loss - whole) * (1 << LOW_BITS)) << MIDDLE_BITS
+            else:
+                t.classes[k, INFINITE] += 1
 
 
 @kernel()

@@ -33,6 +33,8 @@ def write_report(
         UsageError: Jinja2 or Matplotlib is not installed.
     """
     try:
+        import matplotlib  # noqa: F401  (plots import it when they draw)
+
         from fastxent.report.page import render
     except ImportError as error:
         raise UsageError(f"a report needs {error.name}: pip install 'fastxent[report]'") from error

@@ -13,9 +13,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from fastxent.text import printable
 
@@ -31,7 +28,10 @@ CELLS = 40
 MANY = 20_000
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Any]:
+def _figure(width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
@@ -48,7 +48,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _svg(figure: Figure, name: str, alt: str) -> str:
+def _svg(figure: Any, name: str, alt: str) -> str:
     """The figure as an ``<svg>`` element with a text alternative; ids are made unique by ``name``."""
     from matplotlib import rc_context
 
@@ -84,6 +84,8 @@ def _plain(name: object, length: int = 22) -> str:
 
 
 def _percent(axis: Any) -> None:
+    from matplotlib.ticker import FuncFormatter
+
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
 
 

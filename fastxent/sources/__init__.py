@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastxent.errors import UsageError
+from fastxent.sources.infer import infer_selection
+from fastxent.sources.protocols import is_arrow, is_paths, library
 from fastxent.sources.source import Selection, Source, Split, Task
 
-__all__ = ["Selection", "Source", "Split", "Task", "open_arrays", "open_source"]
+if TYPE_CHECKING:
+    from fastxent.sources.describe import Description
+
+__all__ = ["Selection", "Source", "Split", "Task", "describe", "infer_selection", "open_arrays", "open_source"]
 
 
 def open_arrays(
@@ -31,7 +36,8 @@ def open_arrays(
     """A source over arrays in memory: NumPy, memory maps, torch, JAX, or objects that slice like arrays.
 
     Args:
-        predictions: (n, C) scores of any float or integer type; (n,) for a binary task.
+        predictions: (n, C) scores of any float or integer type; (n,) for a binary task. Also an Arrow column of
+            lists or packed bytes, or a frame with a column a class (pyarrow, polars, pandas).
         target: (n,) class indices, binary targets or labels (with ``class_names``), or dense (n, C) targets.
         weight: (n,) sample weights.
         mask: (n, C) bool, which elements of a multilabel task count.
@@ -44,6 +50,13 @@ def open_arrays(
     Raises:
         UsageError: shapes or types do not fit together.
     """
+    if is_arrow(predictions) or is_arrow(target):
+        from fastxent.sources.columns import open_columns
+
+        return open_columns(
+            predictions, target, weight=weight, mask=mask, task=task, class_names=class_names, dtype=dtype, extra=extra,
+            path=path,
+        )  # fmt: skip
     from fastxent.sources.arrays import ArraySource
 
     return ArraySource(
@@ -55,10 +68,13 @@ def open_arrays(
 def open_source(
     data: Any, selection: Selection, *, memory: int | None = None, verify_checksums: bool = False
 ) -> Source:
-    """A source over tables: Parquet files by path, list of paths, glob, directory or URI; ``.npy`` pairs.
+    """A source over files or tables.
 
     Args:
-        data: where the rows are. For ``.npy`` predictions, ``selection.target`` is the path of the targets.
+        data: Parquet or Arrow files by path, list of paths, glob, directory or URI; a ``.npy`` file of predictions
+            (``selection.target`` is then the path of the targets); a ``.npz`` or ``.safetensors`` file (names of
+            arrays stand for columns); or a table, frame or stream with the Arrow C interface (pyarrow, polars,
+            pandas, DuckDB).
         selection: which columns are read, and as what.
         memory: bytes that one reader (thread) may hold, about. None: 128 MiB.
         verify_checksums: check page checksums of Parquet files that have them.
@@ -67,15 +83,51 @@ def open_source(
         SourceError: a file or column is missing or cannot be understood.
         UsageError: ``data`` is nothing that can be opened.
     """
-    if isinstance(data, (str, os.PathLike)) and os.fspath(data).endswith(".npy"):
-        return _open_npy(os.fspath(data), selection)
-    if isinstance(data, (str, os.PathLike)) or _is_paths(data):
+    if isinstance(data, (str, os.PathLike)) and os.fspath(data).endswith((".npy", ".npz", ".safetensors")):
+        from fastxent.sources.arrayfiles import open_array_file
+
+        return open_array_file(os.path.expanduser(os.fspath(data)), selection)
+    if is_paths(data):
         return _open_files(data, selection, memory, verify_checksums)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
         from fastxent.sources.arrow import open_table
 
         return open_table(data, selection)
     raise UsageError(f"data must be a path, a list of paths, or a table, got {type(data).__name__}")
+
+
+def describe(data: Any) -> Description:
+    """What ``data`` holds, from footers alone: columns, rows, candidates for predictions and target, advice.
+
+    Args:
+        data: paths as for `open_source`, or a table or frame in memory.
+
+    Raises:
+        SourceError: a file is missing or damaged.
+        UsageError: ``data`` has no columns to describe.
+    """
+    if is_paths(data):
+        if isinstance(data, (str, os.PathLike)) and os.fspath(data).endswith((".npy", ".npz", ".safetensors")):
+            raise UsageError(f"{os.fspath(data)} holds arrays, not columns; name its files in place of columns")
+        from fastxent.sources.describe import describe_files
+
+        return describe_files(data)
+    import pyarrow as pa
+
+    from fastxent.sources.describe import describe_schema
+
+    rows = next((int(getattr(data, name)) for name in ("num_rows", "height") if hasattr(data, name)), -1)
+    if hasattr(data, "__arrow_c_schema__"):
+        schema = pa.schema(data)
+    elif library(data) == "pandas":
+        schema, rows = pa.Schema.from_pandas(data, preserve_index=False), len(data)
+    elif hasattr(data, "schema") and isinstance(data.schema, pa.Schema):
+        schema = data.schema
+    elif hasattr(data, "head") and hasattr(data, "__arrow_c_stream__"):
+        schema = pa.table(data.head(0)).schema
+    else:
+        raise UsageError(f"data must be a path, a list of paths, or a table, got {type(data).__name__}")
+    return describe_schema(schema, ("<table>",), "table", rows, 1)
 
 
 def _open_files(data: Any, selection: Selection, memory: int | None, verify_checksums: bool) -> Source:
@@ -92,20 +144,3 @@ def _open_files(data: Any, selection: Selection, memory: int | None, verify_chec
     from fastxent.sources.parquet import ParquetSource
 
     return ParquetSource(files, selection, memory=memory, verify_checksums=verify_checksums)
-
-
-def _is_paths(data: Any) -> bool:
-    return isinstance(data, (list, tuple)) and bool(data) and all(isinstance(p, (str, os.PathLike)) for p in data)
-
-
-def _open_npy(path: str, selection: Selection) -> Source:
-    from fastxent.sources.npy import open_npy
-
-    def column(name: str | None) -> Any:
-        return None if name is None else open_npy(name)
-
-    return open_arrays(
-        open_npy(path), column(selection.target), weight=column(selection.weight), mask=column(selection.mask),
-        task=selection.task, class_names=selection.class_names, dtype=selection.dtype, path=path,
-        extra={name: open_npy(name) for name in selection.extra},
-    )  # fmt: skip

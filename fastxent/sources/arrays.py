@@ -14,6 +14,7 @@ import numpy as np
 from fastxent.batch import Batch
 from fastxent.errors import UsageError
 from fastxent.sources import blocks
+from fastxent.sources.protocols import library
 from fastxent.sources.source import Source, Split, Task
 
 if TYPE_CHECKING:
@@ -32,10 +33,9 @@ def as_array(value: Any, name: str) -> tuple[Any, str | None]:
     """
     if isinstance(value, np.ndarray):
         return value, None
-    module = type(value).__module__.partition(".")[0]
-    if module == "torch":
+    if library(value) == "torch":
         return _from_torch(value, name)
-    if module in ("zarr", "h5py"):
+    if library(value) in ("zarr", "h5py"):
         return value, None
     try:
         if not hasattr(value, "__array__"):

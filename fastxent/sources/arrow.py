@@ -21,9 +21,10 @@ from fastxent.errors import DataError, SourceError, UsageError
 from fastxent.sources import table
 from fastxent.sources.damage import DAMAGE, first_line
 from fastxent.sources.files import DataFile, partition_values
+from fastxent.sources.protocols import library
 from fastxent.sources.source import Selection, Source, Split
 
-__all__ = ["ArrowSource", "StreamSource", "open_ipc", "open_table"]
+__all__ = ["ArrowSource", "StreamSource", "open_ipc", "open_table", "read_ipc"]
 
 SPLIT_BYTES = 8 << 20
 
@@ -70,6 +71,7 @@ class ArrowSource(Source):
         self.num_classes, self.class_names = table.agree(
             readings, self.paths, lambda i: _batches(parts[i], readings[i])
         )
+        self.dense_target = readings[0].dense_target
         self._parts: dict[str, tuple[Part, table.Reading, int]] = {}
         self._splits: list[Split] = []
         self.num_rows = 0
@@ -130,9 +132,9 @@ class StreamSource(Source):
         reading = table.resolve(reader.schema, selection, self.paths[0])
         self._seen: list[Any] = []
         self._rest: Iterator[Any] | None = iter(reader)
-        width = reading.num_classes or table.find_width(reading, self._peek())
-        self._reading = table.with_width(reading, width, self.paths[0])
-        self.num_classes, self.class_names = width, reading.class_names
+        self.num_classes, self.class_names = table.agree([reading], self.paths, lambda _: self._peek())
+        self.dense_target = reading.dense_target
+        self._reading = table.with_width(reading, self.num_classes, self.paths[0])
 
     def splits(self) -> Sequence[Split]:
         """The one split there is."""
@@ -160,12 +162,12 @@ class StreamSource(Source):
 
 def open_ipc(files: Sequence[DataFile], selection: Selection) -> Source:
     """A source over Arrow IPC or Feather files; local ones are memory-mapped."""
-    return ArrowSource([_ipc_part(file) for file in files], selection, partition_values(files))
+    return ArrowSource([read_ipc(file) for file in files], selection, partition_values(files))
 
 
-def open_table(data: Any, selection: Selection) -> Source:
+def open_table(data: Any, selection: Selection, path: str = "<table>") -> Source:
     """A source over anything with the Arrow C interface: tables and frames as they lie in memory, or a stream."""
-    if type(data).__module__.partition(".")[0] == "pandas":
+    if library(data) == "pandas":
         data = _from_pandas(data, selection)
     elif hasattr(data, "__arrow_c_array__") and not isinstance(data, pa.RecordBatch):
         data = pa.record_batch(data)
@@ -180,13 +182,13 @@ def open_table(data: Any, selection: Selection) -> Source:
     except DAMAGE as error:
         if isinstance(error, (DataError, UsageError)):
             raise
-        raise SourceError(f"cannot be read as Arrow data: {first_line(error)}", path="<table>") from error
+        raise SourceError(f"cannot be read as Arrow data: {first_line(error)}", path=path) from error
     return ArrowSource(
-        [Part("<table>", reader.schema, _ends(b.num_rows for b in batches), lambda i, _: batches[i])], selection
+        [Part(path, reader.schema, _ends(b.num_rows for b in batches), lambda i, _: batches[i])], selection
     )
 
 
-def _ipc_part(file: DataFile) -> Part:
+def read_ipc(file: DataFile) -> Part:
     """An IPC file as a `Part`; each thread opens it for itself."""
     local = threading.local()
     try:

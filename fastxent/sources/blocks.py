@@ -93,7 +93,8 @@ def as_dense_target(block: NDArray[Any]) -> NDArray[Any]:
 
 def as_weight(block: NDArray[Any]) -> NDArray[np.float64]:
     """Weights as contiguous float64; a view if they already are."""
-    return frozen(np.ascontiguousarray(block, dtype=np.float64))
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        return frozen(np.ascontiguousarray(block, dtype=np.float64))
 
 
 def as_mask(block: NDArray[Any]) -> NDArray[np.bool_]:
@@ -103,10 +104,10 @@ def as_mask(block: NDArray[Any]) -> NDArray[np.bool_]:
 
 def whole_numbers(block: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.uint8] | None]:
     """Class indices that were stored as floats -> int64, and `Status.INVALID_TARGET` where they are none."""
-    values = np.asarray(block, dtype=np.float64)
+    values = as_weight(block)
     bad = ~((np.trunc(values) == values) & (np.abs(values) < 2.0**63))
     labels = np.where(bad, 0.0, values).astype(np.int64)
-    return labels, np.where(bad, np.uint8(Status.INVALID_TARGET), np.uint8(0)) if bad.any() else None
+    return frozen(labels), np.where(bad, np.uint8(Status.INVALID_TARGET), np.uint8(0)) if bad.any() else None
 
 
 def lookup_labels(block: NDArray[Any], index: dict[str, int]) -> tuple[NDArray[np.int64], NDArray[np.uint8] | None]:
@@ -146,4 +147,5 @@ def _bits16(block: NDArray[Any]) -> NDArray[np.uint16]:
 
 
 def _widened(block: NDArray[Any]) -> NDArray[Any]:
-    return block.astype(np.float32) if block.dtype.name in ("float16", "bfloat16") else block
+    with np.errstate(invalid="ignore"):
+        return block.astype(np.float32) if block.dtype.name in ("float16", "bfloat16") else block

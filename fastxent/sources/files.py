@@ -33,6 +33,16 @@ class DataFile:
         """Something that pyarrow reads: a path, or an open remote file."""
         return self.location if self.filesystem is None else self.filesystem.open_input_file(self.location)
 
+    def stamp(self) -> tuple[int, int] | None:
+        """Size and time of the last change of a local file, to notice that it changes; None if it is gone or remote."""
+        if self.filesystem is not None:
+            return None
+        try:
+            found = os.stat(self.location)
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns
+
 
 def list_files(paths: Any) -> list[DataFile]:
     """The files that ``paths`` means, sorted by path: a file, directory, glob, URI, or a list of these.

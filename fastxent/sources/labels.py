@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 from fastxent.batch import Matrix
 from fastxent.errors import SourceError, UsageError
 from fastxent.sources import blocks
-from fastxent.sources.layout import decode_matrix, is_list
+from fastxent.sources.layout import decode_matrix
 from fastxent.sources.primitive import is_number, numbers, plain, validity
+from fastxent.sources.runs import is_binary, is_list
 from fastxent.sources.source import Task
 from fastxent.status import Status
 
@@ -33,7 +34,7 @@ def is_text(kind: Any) -> bool:
 
 def decode_target(array: Any, task: Task, num_classes: int, class_names: tuple[str, ...] | None) -> _Decoded:
     """A target column -> targets as `Batch` wants them, and the status of rows that have none."""
-    if is_text(array.type):
+    if is_text(array.type) or is_binary(array.type):
         return _named(array, class_names)
     array = plain(array)
     if is_list(array.type):
@@ -46,9 +47,9 @@ def decode_target(array: Any, task: Task, num_classes: int, class_names: tuple[s
 def decode_weight(array: Any) -> _Decoded:
     """A weight column -> float64; a null becomes NaN and `Status.INVALID_WEIGHT`."""
     part = numbers(plain(array))
-    values = _floats(part.values, part.kind).astype(np.float64, copy=False)
+    values = blocks.as_weight(_floats(part.values, part.kind))
     if part.valid is None:
-        return blocks.as_weight(values), None
+        return values, None
     status = np.where(part.valid, 0, Status.INVALID_WEIGHT).astype(np.uint8)
     return blocks.as_weight(np.where(part.valid, values, np.nan)), status
 
@@ -103,7 +104,8 @@ def _as_target_status(status: NDArray[np.uint8] | None) -> NDArray[np.uint8] | N
 
 
 def _floats(values: NDArray[Any], kind: str) -> NDArray[Any]:
-    return values.view(np.float16).astype(np.float32) if kind == "float16" else values
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        return values.view(np.float16).astype(np.float32) if kind == "float16" else values
 
 
 def _named(array: Any, class_names: tuple[str, ...] | None) -> _Decoded:
@@ -113,12 +115,10 @@ def _named(array: Any, class_names: tuple[str, ...] | None) -> _Decoded:
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     if not pa.types.is_dictionary(array.type):
-        if pa.types.is_string_view(array.type):
-            array = array.cast(pa.large_string())
-        array = pc.dictionary_encode(array)
+        array = pc.dictionary_encode(array.cast(pa.large_binary()))
     index = {name: i for i, name in enumerate(class_names)}
-    words = [*array.dictionary.to_pylist(), None]
-    known = np.array([-2 if word is None else index.get(word, -1) for word in words])
+    words = [*array.dictionary.cast(pa.large_binary()).to_pylist(), None]  # bytes: not all that is stored is UTF-8
+    known = np.array([-2 if word is None else index.get(word.decode("utf-8", "replace"), -1) for word in words])
     codes = array.indices.fill_null(len(known) - 1) if array.indices.null_count else array.indices
     labels = known[codes.to_numpy(zero_copy_only=False).astype(np.int64)]
     status = np.where(labels >= 0, 0, np.where(labels == -1, Status.UNKNOWN_LABEL, Status.NULL_TARGET)).astype(np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -13,7 +14,8 @@ import pyarrow as pa
 
 from fastxent.batch import Batch
 from fastxent.errors import DataError, SourceError, UsageError
-from fastxent.sources import blocks, labels, layout
+from fastxent.sources import blocks, labels, layout, runs
+from fastxent.sources.damage import DAMAGE, first_line
 from fastxent.sources.primitive import ITEM_BYTES, is_number
 from fastxent.sources.source import Selection
 
@@ -35,6 +37,11 @@ class Reading:
     class_names: tuple[str, ...] | None
     num_classes: int  #: 0 as long as only the rows can tell
 
+    @property
+    def dense_target(self) -> bool:
+        """Whether targets are matrices rather than one label a row."""
+        return dict(self.signatures)[self.selection.target].startswith("list of")
+
 
 def resolve(
     schema: Any, selection: Selection, path: str, constants: Mapping[str, Any] | None = None,
@@ -50,12 +57,14 @@ def resolve(
         raise UsageError(f"predictions name a column twice: {', '.join(predictions)}")
     single = [name for name in (selection.target, selection.weight, selection.mask) if name is not None]
     extra = [name for name in selection.extra if name not in constants]
+    existing = set(schema.names)
     for name in [*single, *extra]:
-        if name not in schema.names:
+        if name not in existing:
             raise missing_column(schema, name, path, constants)
     columns = tuple(dict.fromkeys([*predictions, *single, *extra]))
+    counts = Counter(schema.names)
     for name in columns:
-        if schema.names.count(name) > 1:
+        if counts[name] > 1:
             raise SourceError("occurs more than once in the schema; rename one of them", path=path, column=name)
     reading = Reading(
         selection, predictions, columns, constants, _signatures(schema, columns, selection),
@@ -77,7 +86,7 @@ def signature(kind: Any) -> str:
     """What must be alike in all files of a data set, leaving out what does not matter (names of elements, nulls)."""
     if isinstance(kind, pa.BaseExtensionType):
         return signature(kind.storage_type)
-    if layout.is_list(kind):
+    if runs.is_list(kind):
         return f"list of {signature(kind.value_type)}"
     if labels.is_text(kind):
         return "text"
@@ -87,7 +96,7 @@ def signature(kind: Any) -> str:
         return "bool"
     if pa.types.is_integer(kind):
         return "integer"
-    if layout.is_binary(kind):
+    if runs.is_binary(kind):
         return "binary"
     if pa.types.is_struct(kind):
         return f"struct of {', '.join(f'{f.name} {signature(f.type)}' for f in kind)}"
@@ -95,19 +104,14 @@ def signature(kind: Any) -> str:
 
 
 def find_width(reading: Reading, batches: Iterable[Any]) -> int:
-    """The number of classes, from the first batch with a row that has scores: the most frequent length in it.
-
-    1 if no row of any batch has scores (every row is then invalid), 0 if there are no rows at all.
-    """
-    rows = 0
+    """The number of classes: the most frequent length in the first batch that has scores; 0 if none has."""
     for batch in batches:
-        rows += batch.num_rows
-        lengths = layout.row_lengths(batch.column(reading.predictions[0]), reading.selection.dtype)
+        lengths = runs.row_lengths(batch.column(reading.predictions[0]), reading.selection.dtype)
         lengths = lengths[lengths > 0]
         if len(lengths):
             values, counts = np.unique(lengths, return_counts=True)
             return int(values[counts.argmax()])
-    return min(rows, 1)
+    return 0
 
 
 def agree(
@@ -116,14 +120,16 @@ def agree(
     """The number of classes and their names that all files share.
 
     ``probe`` gives the batches of the i-th file, for where the schema does not tell the number. The first file
-    with scores decides.
+    with scores decides. Where no row has any, it is that of the class names, or 1.
     """
     names = next((reading.class_names for reading in readings if reading.class_names), None)
     width = 0
     for number, reading in enumerate(readings):
-        width = max(width, reading.num_classes or find_width(reading, probe(number)))
-        if width > 1 or reading.num_classes:
+        width = reading.num_classes or find_width(reading, probe(number))
+        if width:
             break
+    else:
+        width = len(names) if names and readings[0].selection.task != "binary" else 1
     for reading, path in zip(readings, paths, strict=True):
         if reading.num_classes not in (0, width):
             raise SourceError(
@@ -138,21 +144,28 @@ def decode_batch(
 ) -> Batch:
     """One Arrow record batch -> a `Batch`, as views where the layout allows it."""
     selection, width = reading.selection, max(1, reading.num_classes)
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     column = None
     try:
         column = reading.predictions[0]
-        decoded = layout.decode_predictions([batch.column(n) for n in reading.predictions], width, selection.dtype)
+        decoded = layout.decode_predictions([columns[n] for n in reading.predictions], width, selection.dtype)
         column = selection.target
-        target, doubtful = labels.decode_target(batch.column(column), selection.task, width, reading.class_names)
+        target, doubtful = labels.decode_target(columns[column], selection.task, width, reading.class_names)
         weight = mask = weight_status = mask_status = None
         if selection.weight is not None:
             column = selection.weight
-            weight, weight_status = labels.decode_weight(batch.column(column))
+            weight, weight_status = labels.decode_weight(columns[column])
         if selection.mask is not None:
             column = selection.mask
-            mask, mask_status = labels.decode_mask(batch.column(column), width)
+            mask, mask_status = labels.decode_mask(columns[column], width)
     except DataError as error:
         raise SourceError(str(error), path=path, row_group=row_group, column=column) from error
+    except DAMAGE as error:
+        if isinstance(error, UsageError):
+            raise
+        raise SourceError(
+            f"cannot be decoded: {first_line(error)}", path=path, row_group=row_group, column=column
+        ) from error
     return Batch(
         predictions=decoded.predictions,
         target=target,
@@ -206,9 +219,9 @@ def row_bytes(reading: Reading, schema: Any) -> int:
     total = 0
     for name in reading.columns:
         kind = schema.field(name).type
-        leaf = kind.value_type if layout.is_list(kind) else kind
+        leaf = kind.value_type if runs.is_list(kind) else kind
         item = leaf.bit_width // 8 or 1 if is_number(leaf) and not pa.types.is_null(leaf) else 8
-        if layout.is_binary(kind):
+        if runs.is_binary(kind):
             item = ITEM_BYTES.get(reading.selection.dtype or "", 4)
         elements = 1 if is_number(kind) or labels.is_text(kind) else max(1, reading.num_classes)
         total += item * elements + 1
@@ -216,7 +229,7 @@ def row_bytes(reading: Reading, schema: Any) -> int:
 
 
 def _matching(schema: Any, pattern: str, path: str) -> list[str]:
-    if pattern in schema.names:
+    if schema.get_field_index(pattern) >= 0:
         return [pattern]
     found = [name for name in schema.names if fnmatchcase(name, pattern)] if set(pattern) & set("*?[") else []
     if not found:
@@ -240,18 +253,18 @@ def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
                     f"is {each}; of several columns each holds the scores of one class", path=path, column=name
                 )
         width, names = len(kinds), _names_of_columns(reading) if len(kinds) > 1 else None
-    elif pa.types.is_struct(kind) and not layout.is_vector(kind):
+    elif pa.types.is_struct(kind) and not runs.is_vector(kind):
         width, names = kind.num_fields, tuple(field.name for field in kind)
     elif pa.types.is_fixed_size_list(kind):
         width = kind.list_size
     elif pa.types.is_fixed_size_binary(kind) and reading.selection.dtype in ITEM_BYTES:
         width = kind.byte_width // ITEM_BYTES[reading.selection.dtype]
-    elif layout.is_binary(kind) and reading.selection.dtype not in ITEM_BYTES:
+    elif runs.is_binary(kind) and reading.selection.dtype not in ITEM_BYTES:
         raise UsageError(
             f"column {reading.predictions[0]!r} holds packed bytes; say what they are: dtype={'|'.join(ITEM_BYTES)}"
         )
     else:
-        width = 0 if reading.class_names is None or reading.selection.task == "binary" else len(reading.class_names)
+        width = 0
     reading = replace(reading, class_names=reading.class_names or _class_names(names, schema, reading.selection))
     return with_width(reading, width, path)
 

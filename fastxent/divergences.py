@@ -1,0 +1,221 @@
+"""Entropy of predictions, Kullback-Leibler divergence and focal loss of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fastxent.errors import UsageError
+from fastxent.losses import Reduction, one_form, reduced
+from fastxent.sources import open_arrays
+from fastxent.sources.arrays import as_array
+from fastxent.spec import OnInvalid, Spec
+
+__all__ = ["entropy", "focal_loss", "kl_divergence"]
+
+
+def entropy(
+    *,
+    logits: Any = None,
+    probs: Any = None,
+    log_probs: Any = None,
+    sample_weight: Any = None,
+    reduction: Reduction = "mean",
+    base: float | None = None,
+    normalize: bool = False,
+    on_invalid: OnInvalid = "raise",
+    dtype: str | None = None,
+    threads: int | None = None,
+) -> Any:
+    r"""Shannon entropy of every predicted distribution, or its mean or sum.
+
+    .. math:: H = -\sum_j p_j \log p_j
+
+    It equals the program ``H = scipy.special.entr(p).sum(axis=1)``, but stays accurate for entropies
+    near 0. From logits it is :math:`\log s + \sum_j e_j (m - z_j) / s` with :math:`e_j = e^{z_j - m}`,
+    :math:`s = \sum_j e_j` and m the largest logit; no term is negative.
+
+    Args:
+        logits: (n, C) unnormalized scores. Give exactly one of ``logits``, ``probs`` and ``log_probs``.
+        probs: (n, C) probabilities in [0, 1].
+        log_probs: (n, C) logarithms of probabilities.
+        sample_weight: (n,) weights of at least 0.
+        reduction: "mean", "sum", or "none" for the entropy of every row.
+        base: unit of the result: None for nats, 2 for bits.
+        normalize: divide the probabilities of a row by their sum.
+        on_invalid: "raise" an error, "skip" invalid rows, or "propagate" NaN.
+        dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
+        threads: threads to use; all processors by default.
+
+    Returns:
+        A float, or float64 entropies of shape (n,) for ``reduction="none"``.
+
+    Raises:
+        UsageError: arguments contradict each other.
+        InvalidRowError: a row is no distribution.
+
+    Examples:
+        >>> import fastxent as fx
+        >>> round(fx.entropy(probs=[[26 / 30, 4 / 30]], base=2), 4)
+        0.5665
+        >>> fx.entropy(probs=[[1.0, 0.0]])
+        0.0
+
+    References:
+        Shannon (1948), "A mathematical theory of communication", section 6.
+    """
+    form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
+    count = len(as_array(predictions, form)[0])
+    nobody = np.broadcast_to(np.uint8(0), (count,))
+    source = open_arrays(predictions, nobody, weight=sample_weight, dtype=dtype)
+    spec = Spec.make(
+        num_classes=source.num_classes,
+        form=form,
+        loss="entropy",
+        weighted=sample_weight is not None,
+        on_invalid=on_invalid,
+        normalize=normalize,
+    )
+    return reduced(source, spec, sample_weight, reduction, base, threads)
+
+
+def kl_divergence(
+    target: Any,
+    *,
+    logits: Any = None,
+    probs: Any = None,
+    sample_weight: Any = None,
+    reduction: Reduction = "mean",
+    base: float | None = None,
+    normalize: bool = False,
+    on_invalid: OnInvalid = "raise",
+    dtype: str | None = None,
+    threads: int | None = None,
+) -> Any:
+    r"""Kullback-Leibler divergence of predicted distributions from target distributions.
+
+    .. math:: D(t \| p) = \sum_j t_j \log(t_j / p_j) - t_j + p_j
+
+    Each term is at least 0; for rows that sum to 1 it is the familiar :math:`\sum_j t_j \log(t_j / p_j)`
+    without its cancellation. It equals the program ``scipy.special.kl_div(t, p).sum(axis=1)``.
+
+    Args:
+        target: (n, C) distributions: probabilities beside ``probs``, logits beside ``logits``.
+        logits: (n, C) unnormalized scores. Give exactly one of ``logits`` and ``probs``.
+        probs: (n, C) probabilities in [0, 1].
+        sample_weight: (n,) weights of at least 0.
+        reduction: "mean", "sum", or "none" for the divergence of every row.
+        base: unit of the result: None for nats, 2 for bits.
+        normalize: divide the probabilities of a row by their sum.
+        on_invalid: "raise" an error, "skip" invalid rows, or "propagate" NaN.
+        dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
+        threads: threads to use; all processors by default.
+
+    Returns:
+        A float, or float64 divergences of shape (n,) for ``reduction="none"``.
+
+    Raises:
+        UsageError: arguments contradict each other.
+        InvalidRowError: a row is no distribution.
+
+    Examples:
+        >>> import fastxent as fx
+        >>> fx.kl_divergence([[0.5, 0.5]], probs=[[0.5, 0.5]])
+        0.0
+        >>> round(fx.kl_divergence([[1.0, 0.0]], probs=[[0.25, 0.75]], base=2), 12)
+        2.0
+
+    References:
+        Kullback and Leibler (1951), "On information and sufficiency", Ann. Math. Statist. 22.
+    """
+    form, predictions = one_form(logits=logits, probs=probs)
+    source = open_arrays(predictions, target, weight=sample_weight, dtype=dtype)
+    if not source.dense_target:
+        raise UsageError("target: kl_divergence needs a distribution a row, of the predictions' shape")
+    spec = Spec.make(
+        num_classes=source.num_classes,
+        form=form,
+        loss="kl_divergence",
+        soft=True,
+        weighted=sample_weight is not None,
+        on_invalid=on_invalid,
+        normalize=normalize,
+    )
+    return reduced(source, spec, sample_weight, reduction, base, threads)
+
+
+def focal_loss(
+    target: Any,
+    *,
+    logits: Any = None,
+    probs: Any = None,
+    log_probs: Any = None,
+    gamma: float = 2.0,
+    class_weight: Iterable[float] | Mapping[Any, float] | None = None,
+    sample_weight: Any = None,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+    base: float | None = None,
+    on_invalid: OnInvalid = "raise",
+    dtype: str | None = None,
+    threads: int | None = None,
+) -> Any:
+    r"""Focal loss: cross-entropy that counts confident rows less.
+
+    With p the probability of the target and L = -log p:
+
+    .. math:: FL = w_t (1 - p)^\gamma L
+
+    It equals the program ``(1 - p) ** gamma * -log(p)``, with 1 - p taken as :math:`-\mathrm{expm1}(-L)`,
+    so that confident rows keep their digits. Scores of shape (n,) are a binary task.
+
+    Args:
+        target: (n,) class indices, or 0 and 1 for a binary task.
+        logits: (n, C) or (n,) scores. Give exactly one of ``logits``, ``probs`` and ``log_probs``.
+        probs: probabilities in [0, 1].
+        log_probs: logarithms of probabilities.
+        gamma: the exponent, at least 0; 0 gives the cross-entropy.
+        class_weight: (C,) weights, the alpha of the literature; multiclass only.
+        sample_weight: (n,) weights of at least 0.
+        ignore_index: rows with this label count nowhere.
+        reduction: "mean", "sum", or "none" for the loss of every row.
+        base: unit of the result: None for nats, 2 for bits.
+        on_invalid: "raise" an error, "skip" invalid rows, or "propagate" NaN.
+        dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
+        threads: threads to use; all processors by default.
+
+    Returns:
+        A float, or float64 losses of shape (n,) for ``reduction="none"``.
+
+    Raises:
+        UsageError: arguments contradict each other.
+        InvalidRowError: a row cannot be scored.
+
+    Examples:
+        >>> import fastxent as fx
+        >>> round(fx.focal_loss([1], probs=[[0.1, 0.9]], gamma=2.0), 9)
+        0.001053605
+
+    References:
+        Lin, Goyal, Girshick, He and Dollar (2017), "Focal loss for dense object detection", section 3.
+    """
+    form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
+    binary = np.ndim(predictions) == 1
+    source = open_arrays(
+        predictions, target, weight=sample_weight, task="binary" if binary else "multiclass", dtype=dtype
+    )
+    spec = Spec.make(
+        num_classes=source.num_classes,
+        task="binary" if binary else "multiclass",
+        form=form,
+        loss="focal",
+        gamma=gamma,
+        soft=source.dense_target,
+        ignore_index=ignore_index,
+        class_weight=class_weight,
+        weighted=sample_weight is not None,
+        on_invalid=on_invalid,
+    )
+    return reduced(source, spec, sample_weight, reduction, base, threads)

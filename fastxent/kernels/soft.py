@@ -1,0 +1,410 @@
+"""Targets that are a distribution over the classes: soft labels, label smoothing, class weights inside the sum.
+
+1. The loss of a row is - sum a_c log p_c, a_c = w_c (t_c (1 - e) + e / C), with class weights w and
+   smoothing e. torch.nn.CrossEntropyLoss defines it so, for class probabilities and for indices.
+2. From logits, with m = max z, A = sum a_c and l = log1p(sum over j != argmax of exp(z_j - m)):
+   L = A l + sum a_c (m - z_c). All terms are at least 0, so none cancels. A class with a_c = 0 adds 0,
+   also where z_c is -inf or p_c is 0 (which otherwise make the loss +inf).
+3. A one-hot target without smoothing is an integer label, to the last bit: such rows get the loss of
+   `softmax` or `simplex`, times w_c. So are rank, confidence and what else is asked of every row,
+   for the class with the greatest target; only the Brier score looks at all targets, unsmoothed.
+4. The row's own weight for the denominator of a mean goes to WEIGHT: w_y for a label y, 1 for a
+   distribution, as in torch.
+
+Sums have the association of `softmax`: lanes of 32, blocks of 256, TwoSum.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fastxent.kernels import scorecard as sc
+from fastxent.kernels.compile import kernel
+from fastxent.kernels.problem import SIZE, TILE, Problem
+from fastxent.kernels.simd import (
+    LANES,
+    as_ones,
+    first_lane,
+    fma,
+    halving_sum,
+    lane_max,
+    lane_numbers,
+    load,
+    load_first,
+    load_scalar,
+    maximum,
+    move,
+    narrow,
+    select,
+    splat,
+    widen,
+)
+from fastxent.kernels.simplex import bounded, hard, limits
+from fastxent.kernels.softmax import SPAN, across, add_exactly, along, read_label
+from fastxent.kernels.vecmath import EXP_LOW, exp, log, log1p, reduced_exp
+
+__all__ = ["gatherer", "reader", "smoothed", "soft", "weigh"]
+
+INF = np.inf
+
+
+@kernel()
+def weigh(card, class_weight, n):
+    """Losses of integer labels -> w_y L, and w_y to WEIGHT; a weight of 0 makes any loss 0."""
+    real, whole, _ = card
+    for i in range(n):
+        w = class_weight[whole[sc.TARGET, i]]
+        real[sc.WEIGHT, i] = w
+        real[sc.LOSS, i] = 0.0 if w == 0.0 else w * real[sc.LOSS, i]
+
+
+@kernel()
+def weigh_rows(p, lo, n, card, work):
+    """`weigh` with the problem's own class weights, as a step after a row kernel."""
+    weigh(card, p.class_weight, n)
+
+
+@kernel(inline="always")
+def relabel(p, target, stride):
+    """The problem with int32 labels at ``target``, all of them valid."""
+    return Problem(
+        p.scores, p.stride, p.classes, target, stride, p.mask, p.mask_stride, False, p.ignore,
+        p.smoothing, p.clip, p.normalize, p.gamma, p.class_weight, p.pos_weight,
+    )  # fmt: skip
+
+
+@kernel(inline="always")
+def close(total, lost):
+    """The sum from its two parts; an infinite one has lost nothing."""
+    return total if total == INF else total + lost
+
+
+@cache
+def gatherer(kind: str) -> Any:
+    """The kernel that copies ``count`` rows of one array a class into consecutive rows at ``place``."""
+    size = SIZE[kind]
+
+    @kernel(variant=kind)
+    def gather(p, row, count, place):
+        for j in range(p.classes):
+            source = load_scalar(p.scores + j * 8, "int64") + row * size
+            for r in range(count):
+                move(place + (r * p.classes + j) * size, source + r * size, size)
+
+    return gather
+
+
+@cache
+def reader(kind: str) -> Any:
+    """Kernels on one row of consecutive numbers: (group, peak).
+
+    ``group(row, classes, g)``: classes 32 g ... of it in float64, -inf beyond the last one.
+    ``peak(row, classes)``: the largest number and the first class that has it.
+    """
+    size = SIZE[kind]
+
+    @kernel(variant=kind, inline="always")
+    def raw(row, classes, g):
+        place = row + g * (LANES * size)
+        if (g + 1) * LANES <= classes:
+            return load(place, kind, LANES)
+        return load_first(place, kind, LANES, classes - g * LANES)
+
+    @kernel(variant=kind, inline="always")
+    def group(row, classes, g):
+        return widen(raw(row, classes, g))
+
+    @kernel(variant=kind)
+    def peak(row, classes):
+        groups = (classes + LANES - 1) // LANES
+        top = load_first(row, kind, LANES, 0)
+        for g in range(groups):
+            top = maximum(raw(row, classes, g), top)
+        largest = np.float64(lane_max(top))
+        for g in range(groups):
+            found = first_lane(raw(row, classes, g) == narrow(largest, top))
+            if found < min(LANES, classes - g * LANES):
+                return largest, g * LANES + found
+        return largest, np.int64(0)
+
+    return group, peak
+
+
+@cache
+def softener(form: str, kind: str, target: str) -> Any:
+    """The kernel that scores one row against a distribution: dense targets of kind ``target``, or ("") a label.
+
+    It replaces the loss, and returns the shift and the scale of the row's probabilities. The row has passed
+    the checks of probabilities; a row of logits is checked here.
+    """
+    group, peak = reader(kind)
+    dense = target != ""
+    targets = reader(target)[0] if dense else group
+    variant = f"{form}-{kind}-{target}"
+
+    @kernel(variant=variant, inline="always")
+    def plain(p, g, place, y):
+        """The targets of group g, 0 beyond the last class."""
+        number = lane_numbers(LANES)
+        zero = splat(0.0, LANES)
+        if dense:
+            return select(number < np.int32(p.classes - g * LANES), targets(place, p.classes, g), zero)
+        return select(number == np.int32(y - g * LANES), zero + 1.0, zero)
+
+    @kernel(variant=variant, inline="always")
+    def shares(p, g, place, y):
+        """a_c of group g, 0 beyond the last class."""
+        a = fma(plain(p, g, place, y), 1.0 - p.smoothing, p.smoothing / p.classes)
+        count = p.classes - g * LANES
+        if p.class_weight.size > 0:
+            a = a * load_first(p.class_weight.ctypes.data + g * (LANES * 8), "float64", LANES, min(LANES, count))
+        return select(lane_numbers(LANES) < np.int32(count), a, splat(0.0, LANES))
+
+    @kernel(variant=variant)
+    def without(row, classes, k, top, logits):
+        """The sum over j != k of p_j, or of exp(z_j - top)."""
+        groups = (classes + LANES - 1) // LANES
+        hole = splat(-INF, LANES) if logits else splat(0.0, LANES)
+        s = 0.0
+        s_lost = 0.0
+        for first in range(0, groups, SPAN // LANES):
+            total = splat(0.0, LANES)
+            for g in range(first, min(first + SPAN // LANES, groups)):
+                number = lane_numbers(LANES)
+                vacant = (number == np.int32(k - g * LANES)) | (number >= np.int32(classes - g * LANES))
+                x = select(vacant, hole, group(row, classes, g))
+                if logits:
+                    e, scale = reduced_exp(maximum(EXP_LOW, x - top))
+                    total = fma(e, scale, total)
+                else:
+                    total = total + x
+            s, s_lost = add_exactly(s, s_lost, halving_sum(total))
+        return s + s_lost
+
+    @kernel(variant=variant, inline="always")
+    def distance(x, logits, top, mass, near, here):
+        """What a class costs: m - z_c, or -log p_c; at place ``here`` (or nowhere) -log p_c is known."""
+        if form == "logits":
+            return x * -1.0 + top
+        if form == "log_probs":
+            return maximum(0.0, x * -1.0 + (top if logits else 0.0))
+        far = log(x / mass) * -1.0 + 0.0
+        return select(lane_numbers(LANES) == here, splat(near, LANES), far)
+
+    @kernel(variant=variant)
+    def crossed(p, row, place, y, logits, top, mass, near, k):
+        """Sum a_c and sum a_c distance_c."""
+        groups = (p.classes + LANES - 1) // LANES
+        least, most = (0.0, INF) if logits else limits(p.clip)
+        a_sum = 0.0
+        a_lost = 0.0
+        c_sum = 0.0
+        c_lost = 0.0
+        for first in range(0, groups, SPAN // LANES):
+            weight = splat(0.0, LANES)
+            cross = splat(0.0, LANES)
+            for g in range(first, min(first + SPAN // LANES, groups)):
+                a = shares(p, g, place, y)
+                d = distance(group(row, p.classes, g), logits, top, mass, near, np.int32(k - g * LANES))
+                cross = cross + select(a > 0.0, a * bounded(d, least, most), splat(0.0, LANES))
+                weight = weight + a
+            a_sum, a_lost = add_exactly(a_sum, a_lost, halving_sum(weight))
+            c_sum, c_lost = add_exactly(c_sum, c_lost, halving_sum(cross))
+        return a_sum + a_lost, close(c_sum, c_lost)
+
+    @kernel(variant=variant)
+    def blame(row, classes, top):
+        """Why a row of logits has no softmax."""
+        for g in range((classes + LANES - 1) // LANES):
+            x = group(row, classes, g)
+            if first_lane(x != x) < LANES:
+                return sc.NAN_PREDICTION
+        return sc.INFINITE_LOGIT if top == INF else sc.ALL_MASKED
+
+    @kernel(variant=variant)
+    def soften(p, row, place, y, card, i):
+        real, _, status = card
+        logits = form == "logits" or (form == "log_probs" and p.normalize)
+        top, k = peak(row, p.classes)
+        mass = 1.0
+        near = 0.0
+        rest = 0.0
+        if logits or (form == "probs" and p.normalize):
+            rest = without(row, p.classes, k, top, logits)
+            if logits:
+                if not (abs(top) < INF and rest == rest):
+                    status[i] = blame(row, p.classes, top)
+                    return 0.0, 1.0
+                mass = 1.0 + rest
+            else:
+                mass = rest + top
+                near = log1p(rest / top)
+        else:
+            k = -1
+        weight, loss = crossed(p, row, place, y, logits, top, mass, near, k)
+        real[sc.LOSS, i] = fma(weight, log1p(rest), loss) if logits else loss
+        return top if logits else 0.0, mass
+
+    return soften
+
+
+@cache
+def brier_of(form: str, kind: str, target: str) -> Any:
+    """The kernel for sum (p_c - t_c)^2 of one row, p_c = exp(z_c - top) / mass, or p_c / mass."""
+    group, _ = reader(kind)
+    targets, _ = reader(target)
+
+    @kernel(variant=f"{form}-{kind}-{target}")
+    def brier(row, place, classes, top, mass):
+        groups = (classes + LANES - 1) // LANES
+        s = 0.0
+        s_lost = 0.0
+        for first in range(0, groups, SPAN // LANES):
+            total = splat(0.0, LANES)
+            for g in range(first, min(first + SPAN // LANES, groups)):
+                x = group(row, classes, g)
+                if form != "probs":
+                    x = exp(x - top)
+                # Both are -inf beyond the last class.
+                wrong = maximum(0.0, x) / mass - maximum(0.0, targets(place, classes, g))
+                total = fma(wrong, wrong, total)
+            s, s_lost = add_exactly(s, s_lost, halving_sum(total))
+        return s + s_lost
+
+    return brier
+
+
+@cache
+def examiner(kind: str) -> Any:
+    """The kernel that looks at one row of targets: (are they targets, is the row one-hot, first greatest)."""
+    group, peak = reader(kind)
+
+    @kernel(variant=kind)
+    def examine(place, classes):
+        zero = splat(0.0, LANES)
+        good = as_ones(zero > zero, zero)
+        positive = good
+        for g in range((classes + LANES - 1) // LANES):
+            t = group(place, classes, g)
+            good = good - as_ones((t >= 0.0) & (t <= 1.0), t)
+            positive = positive - as_ones(t > 0.0, t)
+        top, first = peak(place, classes)
+        return halving_sum(good) == classes, top == 1.0 and halving_sum(positive) == 1, first
+
+    return examine
+
+
+# What `soft` notes of a row in WEIGHT until it is done.
+MIXED, SHARP, WRONG = 1.0, 2.0, 3.0
+
+
+@cache
+def soft(form: str, kind: str, target: str, full: bool, columns: bool) -> Any:
+    """The row kernel for dense targets of kind ``target``, C numbers a row, beside each other.
+
+    ``form`` is "logits", "probs" or "log_probs". Targets lie in [0, 1] and need not sum to 1; a row of
+    zeros costs 0. NaN and anything else is an invalid target.
+    """
+    return _rows(form, kind, target, True, full, columns)
+
+
+@cache
+def smoothed(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
+    """The row kernel for integer labels with label smoothing, class weights, or both.
+
+    L = (1 - e) w_y L_y + (e / C) sum w_c L_c, the form of torch.nn.CrossEntropyLoss; its mean divides
+    the sum by that of WEIGHT.
+    """
+    return _rows(form, kind, label, False, full, columns)
+
+
+@cache
+def _rows(form: str, kind: str, target: str, dense: bool, full: bool, columns: bool) -> Any:
+    size = SIZE[kind]
+    target_size = SIZE[target]
+    wide = target if "float" in target else "float64"
+    if form != "logits":
+        score = hard(form, kind, "int32", full, columns)
+    else:
+        score = across(kind, "int32", full, True) if columns else along(kind, "int32", full)
+    soften = softener(form, kind, wide if dense else "")
+    brier = brier_of(form, kind, wide)
+    examine = examiner(wide)
+    gather = gatherer(kind)
+    variant = f"{form}-{kind}-{target}-{dense}-{full}-{columns}"
+
+    @kernel(variant=variant, inline="always")
+    def place_of(p, row, work):
+        """The address of a row of targets as floating point."""
+        place = p.target + row * p.target_stride
+        if target == wide:
+            return place
+        for j in range(p.classes):
+            work.row[j] = load_scalar(place + j * target_size, target)
+        return work.row.ctypes.data
+
+    @kernel(variant=variant)
+    def prepare(p, lo, n, card, work):
+        """Labels to TARGET, notes or weights to WEIGHT; returns how many rows are sharp."""
+        real, whole, _ = card
+        sharp = 0
+        for i in range(n):
+            if dense:
+                good, one_hot, t = examine(place_of(p, lo + i, work), p.classes)
+                whole[sc.TARGET, i] = t if good else 0
+                note = SHARP if one_hot and p.smoothing == 0.0 else MIXED
+                real[sc.WEIGHT, i] = note if good else WRONG
+                sharp += note == SHARP
+            else:
+                t, _ = read_label(p, lo + i, target)
+                whole[sc.TARGET, i] = t
+                real[sc.WEIGHT, i] = p.class_weight[t] if p.class_weight.size > 0 else 1.0
+                sharp += p.smoothing == 0.0
+        return sharp
+
+    @kernel(variant=variant, inline="always")
+    def settle(p, row, address, card, i, work):
+        """The fate of a row that has its hard scores, and its soft loss."""
+        real, whole, status = card
+        y = whole[sc.TARGET, i]
+        if dense:
+            note = real[sc.WEIGHT, i]
+            real[sc.WEIGHT, i] = 1.0
+            fate = sc.INVALID_TARGET if note == WRONG else sc.SCORED
+            sharp = note == SHARP
+        else:
+            _, fate = read_label(p, row, target)
+            sharp = p.smoothing == 0.0
+        if fate != sc.SCORED:
+            status[i] = fate
+        elif status[i] == sc.SCORED:
+            if not sharp:
+                place = place_of(p, row, work) if dense else 0
+                top, mass = soften(p, address, place, y, card, i)
+                if full and dense:
+                    real[sc.BRIER, i] = brier(address, place, p.classes, top, mass)
+            elif p.class_weight.size > 0:
+                w = p.class_weight[y]
+                real[sc.LOSS, i] = 0.0 if w == 0.0 else w * real[sc.LOSS, i]
+
+    @kernel(variant=variant)
+    def rows(p, lo, n, card, work):
+        _, whole, status = card
+        if prepare(p, lo, n, card, work) > 0 or full or form != "logits":
+            score(relabel(p, whole[sc.TARGET].ctypes.data - lo * 4, 4), lo, n, card, work)
+        else:
+            status[:n] = sc.SCORED
+        if columns:
+            for i in range(0, n, TILE):
+                count = min(TILE, n - i)
+                gather(p, lo + i, count, work.table[0])
+                for r in range(count):
+                    settle(p, lo + i + r, work.table[0] + r * p.classes * size, card, i + r, work)
+        else:
+            for i in range(n):
+                settle(p, lo + i, p.scores + (lo + i) * p.stride, card, i, work)
+
+    return rows

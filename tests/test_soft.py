@@ -1,0 +1,201 @@
+"""Soft targets, smoothing and class weights against 50 digits, torch, and integer labels bit by bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+from mpmath import mpf
+from test_simplex import ALL, CLASSES, Array, log_shares, off, problem_of, run, same_bits
+from test_simplex import predictions as probabilities
+
+from fastxent.kernels import scorecard as sc
+from fastxent.kernels.problem import new_work
+from fastxent.kernels.simplex import hard
+from fastxent.kernels.soft import smoothed, soft, weigh
+from fastxent.kernels.softmax import along
+
+FORMS = ["logits", "probs", "log_probs"]
+
+
+def predictions(form: str, kind: str, classes: int) -> tuple[Array, Array]:
+    if form != "logits":
+        return probabilities(form, kind, classes)
+    rng = np.random.default_rng(classes)
+    z, y = rng.standard_normal((40, classes)) * 3, rng.integers(0, classes, 40)
+    z[0] = 0
+    z[2, y[2]] += 70
+    z[3] *= 200
+    z[4, 1:] = -np.inf
+    return z.astype(kind), y
+
+
+def targets(classes: int, rows: int = 40) -> Array:
+    """Distributions, among them one-hot ones, zeros, ones that do not sum to 1 and nearly one-hot ones."""
+    rng = np.random.default_rng(classes + 1)
+    t = np.float32(rng.dirichlet(np.full(classes, 0.5), rows))
+    t = np.minimum(t, 1)
+    t[5] = 0
+    t[6:12] = np.eye(classes)[rng.integers(0, classes, 6)]
+    t[12] = 1
+    t[13] = 0.25
+    t[14, 0] = 1
+    return t
+
+
+def exact(form: str, row: Array, t: Array, e: float, w: Array | None, normalize: bool) -> dict[str, mpf]:
+    """Loss and Brier score by definition, 50 digits."""
+    with mpmath.workdps(50):
+        x = [mpf(float(v)) for v in row]
+        inf = mpf("inf")
+        if form == "probs":
+            x = [mpmath.log(v) if v else -inf for v in x]
+        if form == "logits" or normalize:
+            x = log_shares(x)
+        size = len(x)
+        a = [mpf(float(v)) * (1 - mpf(e)) + mpf(e) / size for v in t]
+        if w is not None:
+            a = [u * mpf(float(v)) for u, v in zip(a, w, strict=True)]
+        loss = mpmath.fsum(-u * v if u else mpf(0) for u, v in zip(a, x, strict=True))
+        brier = mpmath.fsum((mpmath.exp(v) - mpf(float(u))) ** 2 for u, v in zip(t, x, strict=True))
+        return {"loss": loss, "brier": brier}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_against_50_digits(form: str) -> None:
+    kind = "float32" if form != "probs" else "float64"
+    dense = soft(form, kind, "float32", True, False)
+    labels = smoothed(form, kind, "int64", True, False)
+    for classes in CLASSES:
+        x, y = predictions(form, kind, classes)
+        t, one_hot = targets(classes), np.eye(classes)[y]
+        w = np.random.default_rng(1).random(classes) * 3
+        w[0] = 0.0
+        for e, weight, normalize in ((0.0, None, False), (0.125, None, True), (0.125, w, False), (0.0, w, True)):
+            options = {"smoothing": e, "normalize": normalize}
+            if weight is not None:
+                options["class_weight"] = weight
+            a, b = run(dense, x, t, **options), run(labels, x, y, **options)
+            assert not a.status.any()
+            assert not b.status.any()
+            assert (a.weight == 1).all()
+            assert np.array_equal(b.weight, np.ones(40) if weight is None else weight[y])
+            assert np.array_equal(a.target, t.argmax(axis=1))
+            for i in range(4 if classes > 100 else 15):
+                for got, target in ((a, t[i]), (b, one_hot[i])):
+                    true = exact(form, x[i], target, e, weight, normalize)
+                    assert off(got.loss[i], true["loss"]) <= 8, (classes, e, i)
+                    # A probability is good to a few ulp, and so is its distance to a target, but of 1.
+                    assert abs(got.brier[i] - float(true["brier"])) <= 1e-14 * max(1.0, float(true["brier"]))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_one_hot_is_the_integer_label_bit_by_bit(form: str) -> None:
+    kind = "float32" if form != "probs" else "float64"
+    plain = along(kind, "int64", True) if form == "logits" else hard(form, kind, "int64", True, False)
+    for classes in CLASSES:
+        x, y = predictions(form, kind, classes)
+        t = np.eye(classes, dtype=np.float32)[y]
+        for normalize in (False, True):
+            a = run(plain, x, y, normalize=normalize)
+            same_bits(a, run(soft(form, kind, "float32", True, False), x, t, normalize=normalize), *ALL)
+            same_bits(a, run(smoothed(form, kind, "int64", True, False), x, y, normalize=normalize), *ALL)
+            # A class weight of 1 changes no bit either.
+            ones = run(
+                smoothed(form, kind, "int64", True, False), x, y, normalize=normalize, class_weight=np.ones(classes)
+            )
+            same_bits(a, ones, *ALL)
+
+
+def test_columns_and_integer_targets() -> None:
+    for classes in (1, 10, 33, 257):
+        x, _ = predictions("logits", "float32", classes)
+        t = targets(classes)
+        a = run(soft("logits", "float32", "float32", True, False), x, t, smoothing=0.1)
+        same_bits(a, run(soft("logits", "float32", "float32", True, True), x, t, columns=True, smoothing=0.1), *ALL)
+        bits = (t > 0.3).astype(np.uint8)
+        b = run(soft("logits", "float32", "uint8", False, False), x, bits, smoothing=0.1)
+        c = run(soft("logits", "float32", "float32", True, False), x, bits.astype(np.float32), smoothing=0.1)
+        same_bits(b, c, "loss", "weight", "target")
+
+
+def test_status() -> None:
+    rows = soft("logits", "float32", "float32", True, False)
+    x = np.zeros((9, 3), np.float32)
+    t = np.full((9, 3), 1 / 3, np.float32)
+    t[0, 1], t[1, 2], t[2, 0], t[3, 0] = np.nan, -0.1, 1.1, np.inf
+    x[4, 1], x[5, 2], x[6] = np.nan, np.inf, -np.inf
+    x[7, 0] = -np.inf
+    expected = [sc.INVALID_TARGET] * 4 + [sc.NAN_PREDICTION, sc.INFINITE_LOGIT, sc.ALL_MASKED, 0, 0]
+    a = run(rows, x, t)
+    assert a.status.tolist() == expected
+    assert a.loss[7] == np.inf
+    y = np.array([0, -100, 3, 1])
+    short = np.zeros((4, 3), np.float32)
+    b = run(smoothed("logits", "float32", "int64", True, False), short, y, smoothing=0.1, has_ignore=True, ignore=-100)
+    assert b.status.tolist() == [0, sc.IGNORED, sc.LABEL_OUT_OF_RANGE, 0]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_target_on_an_impossible_class_adds_nothing(form: str) -> None:
+    """0 x inf is 0; a target on a class of probability 0 costs infinity."""
+    kind = "float32" if form != "probs" else "float64"
+    none, half = {"logits": (-np.inf, 0.0), "probs": (0.0, 0.5), "log_probs": (-np.inf, -np.log(2.0))}[form]
+    x = np.array([[half, half, none]] * 3, kind)
+    t = np.array([[0.5, 0.5, 0.0], [0.5, 0.25, 0.25], [0, 0, 0]], np.float32)
+    got = run(soft(form, kind, "float32", True, False), x, t)
+    assert np.allclose(got.loss[:1], np.log(2.0), rtol=1e-7)
+    assert got.loss[1:].tolist() == [np.inf, 0.0]
+    weight = np.array([1.0, 1.0, 0.0])
+    free = run(smoothed(form, kind, "int64", True, False), x, np.array([0, 1, 2]), smoothing=0.3, class_weight=weight)
+    assert np.isfinite(free.loss).all()
+
+
+def test_weigh() -> None:
+    x, y = predictions("logits", "float32", 10)
+    w = np.arange(10.0)
+    problem, keep = problem_of(x, y)
+    card = sc.new_scorecard()
+    along("float32", "int64", True)(problem, 0, 40, card, new_work(10, 4))
+    before = card.real[sc.LOSS, :40].copy()
+    weigh(card, w, 40)
+    del keep
+    assert np.array_equal(card.real[sc.WEIGHT, :40], w[y])
+    with np.errstate(invalid="ignore"):
+        assert np.array_equal(card.real[sc.LOSS, :40], np.where(w[y] == 0, 0, w[y] * before))
+
+
+@pytest.mark.parametrize("e", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_torch(e: float, weighted: bool) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(5)
+    x, y = rng.standard_normal((40, 10)).astype(np.float32), rng.integers(0, 10, 40)
+    t = rng.dirichlet(np.ones(10), 40).astype(np.float32)
+    y[3] = -100
+    w = rng.random(10)
+    options: dict[str, Any] = {"smoothing": e} | ({"class_weight": w} if weighted else {})
+    theirs = {"label_smoothing": e, "weight": torch.from_numpy(w) if weighted else None}
+    z = torch.from_numpy(x.astype(np.float64))
+    cross_entropy = torch.nn.functional.cross_entropy
+    hard_rows = run(smoothed("logits", "float32", "int64", True, False), x, y, has_ignore=True, ignore=-100, **options)
+    kept = hard_rows.status == sc.SCORED
+    assert kept.sum() == 39
+    rows = cross_entropy(z, torch.from_numpy(y), reduction="none", **theirs).numpy()
+    assert np.allclose(hard_rows.loss[kept], rows[kept], rtol=1e-13, atol=0)
+    mean = cross_entropy(z, torch.from_numpy(y), **theirs).item()
+    assert np.isclose(hard_rows.loss[kept].sum() / hard_rows.weight[kept].sum(), mean, rtol=1e-13)
+    soft_rows = run(soft("logits", "float32", "float32", True, False), x, t, **options)
+    rows = cross_entropy(z, torch.from_numpy(t.astype(np.float64)), reduction="none", **theirs).numpy()
+    assert np.allclose(soft_rows.loss, rows, rtol=1e-13, atol=0)
+    mean = cross_entropy(z, torch.from_numpy(t.astype(np.float64)), **theirs).item()
+    assert np.isclose(soft_rows.loss.sum() / soft_rows.weight.sum(), mean, rtol=1e-13)
+
+
+def test_clip() -> None:
+    x = np.array([[1.0, 0.0], [0.5, 0.5]])
+    t = np.array([[0.5, 0.5], [0.5, 0.5]], np.float32)
+    got = run(soft("probs", "float64", "float32", True, False), x, t, clip=1e-3)
+    assert np.allclose(got.loss, [-(np.log(1 - 1e-3) + np.log(1e-3)) / 2, np.log(2)], rtol=1e-15)
