@@ -322,7 +322,7 @@ def deliver(
 ) -> None:
     """Write an evaluation to where it was asked for, then judge it."""
     if state_path is not None:
-        from fastxent.files import write_atomically
+        from fastxent.atomic import write_atomically
 
         write_atomically(state_path, result.totals.to_bytes())
     if json_path is not None:
@@ -354,7 +354,7 @@ def write_text(path: str, text: str) -> None:
     if path == "-":
         click.echo(text, nl=False)
         return
-    from fastxent.files import write_atomically
+    from fastxent.atomic import write_atomically
 
     write_atomically(path, text.encode())
 

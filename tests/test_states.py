@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import fastxent as fx
 from fastxent.cli import _one_line_errors, cli
-from fastxent.files import write_atomically
+from fastxent.atomic import write_atomically
 from fastxent.states import merge_states, read_state
 
 

@@ -40,7 +40,7 @@ def write_report(
         raise UsageError(f"a report needs {error.name}: pip install 'fastxent[report]'") from error
     text = render(values, confusion=confusion, histogram=histogram)
     if path is not None:
-        from fastxent.files import write_atomically
+        from fastxent.atomic import write_atomically
 
         write_atomically(path, text.encode())
     return text
