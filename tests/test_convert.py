@@ -21,7 +21,7 @@ def tallies(path, *target, **options):
     """All integers of the totals."""
     totals = fx.evaluate(str(path), *target, **options).totals
     totals.to_bytes()  # brings the sums to their canonical form
-    return {name: array.tolist() for name, array in totals.tallies._asdict().items()}
+    return {name: str(np.asarray(cells).tolist()) for name, cells in totals.tallies._asdict().items()}
 
 
 @pytest.fixture(scope="module")
