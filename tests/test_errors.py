@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# ruff: noqa: E501  (tables, a mistake a line)
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq

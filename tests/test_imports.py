@@ -100,7 +100,8 @@ def test_heavy_imports_wait(module):
     "code",
     [
         "import fastxent; dir(fastxent); fastxent.UsageError; fastxent.Spec",
-        "import sys; sys.argv = ['fastxent', '--help']\nfrom fastxent.cli import main\ntry: main()\nexcept SystemExit: pass",
+        "import sys; sys.argv = ['fastxent', '--help']\n"
+        "from fastxent.cli import main\ntry: main()\nexcept SystemExit: pass",
         "import sys; sys.argv = ['fastxent', 'evaluate', '--help']\n"
         "from fastxent.cli import main\ntry: main()\nexcept SystemExit: pass",
     ],

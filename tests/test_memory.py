@@ -37,7 +37,11 @@ def peak(*arguments):
 def zeros(path, rows, dtype, *shape):
     """A .npy file of zeros that takes no room on the disk."""
     with open(path, "wb") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (rows, *shape)}
+        header = {
+            "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+            "fortran_order": False,
+            "shape": (rows, *shape),
+        }
         np.lib.format.write_array_header_1_0(file, header)
         file.truncate(file.tell() + rows * int(np.prod(shape, dtype=int)) * np.dtype(dtype).itemsize)
     return path
