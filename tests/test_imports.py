@@ -17,7 +17,7 @@ ALLOWED = {
     "errors": set(),
     "status": set(),
     "exact": set(),
-    "kernels": {"exact"},
+    "kernels": {"exact", "status"},
     "spec": {"errors"},
     "batch": {"errors"},
     "sources": {"batch", "errors", "spec", "status"},

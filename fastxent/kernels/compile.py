@@ -33,15 +33,15 @@ from numba.core.serialize import dumps
 __all__ = ["cache_folder", "is_cold", "kernel", "source_digest"]
 
 _HERE = Path(__file__).parent
-#: What kernels are made of that lies outside their folder: the shape of exact sums.
-_OUTSIDE = _HERE.parent / "exact.py"
+#: What kernels are made of that lies outside their folder: the shape of exact sums, the codes of statuses.
+_OUTSIDE = (_HERE.parent / "exact.py", _HERE.parent / "status.py")
 
 
 @cache
 def source_digest() -> str:
     """SHA-256 over every kernel source and the versions of Numba, llvmlite and Python."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
-    for path in [*sorted(_HERE.glob("*.py")), _OUTSIDE]:
+    for path in [*sorted(_HERE.glob("*.py")), *_OUTSIDE]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent.status import Status
+
 __all__ = ["BLOCK", "Scorecard", "new_scorecard"]
 
 #: Rows of a block: all of a scorecard's rows of that length stay in the first- and second-level caches.
@@ -21,21 +23,23 @@ LOSS, WEIGHT, P_TARGET, CONFIDENCE, BRIER, ENTROPY, SCRATCH, MARGIN = range(8)
 # rows of ``whole``
 TARGET, PREDICTED, RANK, CELL = range(4)  # CELL is scratch of the tallies
 
-# Status codes as plain integers for kernels; fastxent.status tells what they mean (tests hold the two together).
-SCORED = 0
-IGNORED = 1
-NULL_PREDICTION = 2
-NULL_TARGET = 3
-RAGGED_ROW = 4
-UNKNOWN_LABEL = 5
-LABEL_OUT_OF_RANGE = 6
-NAN_PREDICTION = 7
-INFINITE_LOGIT = 8
-ALL_MASKED = 9
-PROBABILITY_OUT_OF_RANGE = 10
-INVALID_TARGET = 11
-INVALID_WEIGHT = 12
-ZERO_MASS = 13
+# Status codes as plain integers, which compiled code takes for constants.
+(
+    SCORED,
+    IGNORED,
+    NULL_PREDICTION,
+    NULL_TARGET,
+    RAGGED_ROW,
+    UNKNOWN_LABEL,
+    LABEL_OUT_OF_RANGE,
+    NAN_PREDICTION,
+    INFINITE_LOGIT,
+    ALL_MASKED,
+    PROBABILITY_OUT_OF_RANGE,
+    INVALID_TARGET,
+    INVALID_WEIGHT,
+    ZERO_MASS,
+) = map(int, Status)
 
 
 class Scorecard(NamedTuple):

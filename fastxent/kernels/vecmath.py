@@ -56,7 +56,7 @@ TWO_52_BIASED = 2.0**52 + 1023.0
 
 @kernel(inline="always")
 def reduced_exp(x):
-    """x = k ln 2 + r: returns (e^r, 2^k), for EXP_LOW <= x <= 709 or NaN (which stays in e^r)."""
+    """Split x = k ln 2 + r: returns (e^r, 2^k), for EXP_LOW <= x <= 709 or NaN (which stays in e^r)."""
     t = fma(x, LOG2_E, ROUND)
     k = t - ROUND
     r = fma(k, -LN2_HIGH, x)
@@ -75,21 +75,24 @@ def reduced_exp(x):
 
 @kernel(inline="always")
 def add_exp(x, total):
-    """total + e^x with one rounding of the sum, for x <= 709; e^x below 2^-1022 counts as 0; NaN stays."""
+    """Return total + e^x with one rounding of the sum, for x <= 709; e^x below 2^-1022 counts as 0; NaN stays."""
     p, scale = reduced_exp(maximum(EXP_LOW, x))
     return fma(p, scale, total)
 
 
 @kernel(inline="always")
 def exp(x):
-    """e^x for x <= 709; larger x gives e^709, which callers exclude; below EXP_LOW 0; NaN stays."""
+    """The exponential for x <= 709; larger x gives e^709, which callers exclude; 0 below -708.74; NaN stays.
+
+    Between -708.74 and -708.40 the result is subnormal.
+    """
     p, scale = reduced_exp(minimum(709.0, maximum(EXP_LOW, x)))
     return p * scale
 
 
 @kernel(inline="always")
 def _log_of(w, correction):
-    """log of a positive normal w, plus ``correction`` / w (the part of the argument that w rounded away)."""
+    """Logarithm of a positive normal w, plus ``correction`` / w (the part of the argument that w rounded away)."""
     bits = as_bits(w) + (ONE_BITS - ROOT_HALF_BITS)
     k = as_float(shift_right(bits, 52) | TWO_52_BITS) - TWO_52_BIASED
     f = as_float((bits & MANTISSA) + ROOT_HALF_BITS) - 1.0
@@ -108,7 +111,7 @@ def _log_of(w, correction):
 
 @kernel(inline="always")
 def log1p(x):
-    """log(1 + x) for 0 <= x < 2^1022; inf and NaN come back as they are."""
+    """Logarithm of 1 + x for 0 <= x < 2^1022; inf and NaN come back as they are."""
     w = x + 1.0
     larger_x = w - x
     lost = select(x > 1.0, (larger_x * -1.0) + 1.0, x - (w - 1.0))
@@ -118,7 +121,7 @@ def log1p(x):
 
 @kernel(inline="always")
 def log(x):
-    """log(x) for x > 0, subnormals included; log(0) = -inf, log(inf) = inf; NaN and negative numbers give NaN."""
+    """Logarithm of x > 0, subnormals included; log(0) = -inf, log(inf) = inf; NaN and negative numbers give NaN."""
     tiny = x < 2.2250738585072014e-308
     scaled = select(tiny, x * 18014398509481984.0, x)
     value = _log_of(scaled, scaled * 0.0)
