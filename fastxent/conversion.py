@@ -19,7 +19,7 @@ from fastxent.inspection import Speed, measure_reading
 from fastxent.layouts import KINDS, Storage, choose_layout, convert_kind, describe_self, is_lossless
 from fastxent.sources import Selection, table
 from fastxent.sources.damage import DAMAGE, first_line
-from fastxent.sources.describe import describe_files
+from fastxent.sources.description import describe_files
 from fastxent.sources.infer import infer_selection
 from fastxent.sources.layout import decode_predictions
 from fastxent.spec import Form

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from fastxent.errors import DataError, SourceError, UsageError
 from fastxent.layouts import KINDS
 from fastxent.sources.damage import DAMAGE, first_line
-from fastxent.sources.describe import describe_files
+from fastxent.sources.description import describe_files
 from fastxent.sources.infer import infer_selection
 
 if TYPE_CHECKING:
-    from fastxent.sources.describe import Description
+    from fastxent.sources.description import Description
     from fastxent.sources.source import Selection
 
 __all__ = ["Inspection", "Speed", "inspect", "measure_reading"]

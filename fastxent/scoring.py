@@ -235,7 +235,7 @@ def _told(
 
     A task other than the default counts as said.
     """
-    from fastxent.sources.describe import describe_files
+    from fastxent.sources.description import describe_files
     from fastxent.sources.files import list_files
     from fastxent.sources.infer import infer_selection
 

@@ -111,7 +111,6 @@ def test_class_names_are_written_beside_the_index(tmp_path):
     assert rows["predicted_name"].to_pylist() == ["cat", "dog"]
 
 
-@pytest.mark.xfail(raises=KeyError, strict=False, reason="a source forgets the type of a target that rides along")
 def test_target_and_predictions_may_be_kept(tmp_path):
     fx.score(DIGITS, tmp_path / "o.parquet", **COLUMNS, keep=["label", "logits"])
     rows, source = pq.read_table(tmp_path / "o.parquet"), pq.read_table(DIGITS)

@@ -16,7 +16,7 @@ from fastxent.sources.protocols import is_arrow, is_paths, library
 from fastxent.sources.source import Selection, Source, Split, Task
 
 if TYPE_CHECKING:
-    from fastxent.sources.describe import Description
+    from fastxent.sources.description import Description
 
 __all__ = ["Selection", "Source", "Split", "Task", "describe", "infer_selection", "open_arrays", "open_source"]
 
@@ -109,12 +109,12 @@ def describe(data: Any) -> Description:
     if is_paths(data):
         if isinstance(data, (str, os.PathLike)) and os.fspath(data).endswith((".npy", ".npz", ".safetensors")):
             raise UsageError(f"{os.fspath(data)} holds arrays, not columns; name its files in place of columns")
-        from fastxent.sources.describe import describe_files
+        from fastxent.sources.description import describe_files
 
         return describe_files(data)
     import pyarrow as pa
 
-    from fastxent.sources.describe import describe_schema
+    from fastxent.sources.description import describe_schema
 
     rows = next((int(getattr(data, name)) for name in ("num_rows", "height") if hasattr(data, name)), -1)
     if hasattr(data, "__arrow_c_schema__"):

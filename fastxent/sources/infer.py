@@ -9,7 +9,7 @@ from fastxent.errors import UsageError
 from fastxent.sources.source import Selection, Task
 
 if TYPE_CHECKING:
-    from fastxent.sources.describe import Candidate, Description
+    from fastxent.sources.description import Candidate, Description
 
 __all__ = ["infer_selection"]
 

@@ -67,7 +67,7 @@ def resolve(
         if counts[name] > 1:
             raise SourceError("occurs more than once in the schema; rename one of them", path=path, column=name)
     reading = Reading(
-        selection, predictions, columns, constants, _signatures(schema, columns, selection),
+        selection, predictions, columns, constants, _signatures(schema, dict.fromkeys([*predictions, *single])),
         selection.class_names or class_names, 0,
     )  # fmt: skip
     return _known_width(reading, schema, path)
@@ -237,8 +237,9 @@ def _matching(schema: Any, pattern: str, path: str) -> list[str]:
     return found
 
 
-def _signatures(schema: Any, columns: tuple[str, ...], selection: Selection) -> tuple[tuple[str, str], ...]:
-    return tuple((name, signature(schema.field(name).type)) for name in columns if name not in selection.extra)
+def _signatures(schema: Any, scored: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """The kinds of the columns that are scored; those that only ride along may differ from file to file."""
+    return tuple((name, signature(schema.field(name).type)) for name in scored)
 
 
 def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
