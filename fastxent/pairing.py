@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fastxent.batch import Batch
 from fastxent.errors import DataError, UsageError
-from fastxent.kernels.jobs import Outputs
+from fastxent.kernels.jobs import Outputs, no_outputs
 from fastxent.sources import Split
 from fastxent.status import Status
 
@@ -72,7 +72,14 @@ class Spool:
             self._write(mine)
         n = batch.num_rows
         real, whole = np.empty((3, n)), np.empty((2, n), np.int32)
-        outputs = Outputs(real[0], real[1], real[2], whole[0], whole[1], np.empty(n, np.uint8))
+        outputs = no_outputs()._replace(
+            loss=real[0],
+            p_target=real[1],
+            confidence=real[2],
+            predicted=whole[0],
+            rank=whole[1],
+            status=np.empty(n, np.uint8),
+        )
         extra = batch.extra or {}
         self.dense |= batch.target.ndim == 2
         columns = [_plain(extra[name], name, name in self._keys) for name in self._names.values()]

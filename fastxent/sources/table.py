@@ -238,7 +238,11 @@ def _matching(schema: Any, pattern: str, path: str) -> list[str]:
 
 
 def _signatures(schema: Any, columns: tuple[str, ...], selection: Selection) -> tuple[tuple[str, str], ...]:
-    return tuple((name, signature(schema.field(name).type)) for name in columns if name not in selection.extra)
+    return tuple(
+        (name, signature(schema.field(name).type))
+        for name in columns
+        if name == selection.target or name not in selection.extra
+    )
 
 
 def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
