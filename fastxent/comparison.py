@@ -252,7 +252,7 @@ def compare(
         >>> good, poor = [[3.0, 0.0], [0.0, 3.0], [2.0, 0.0]], [[1.0, 0.0], [0.0, 1.5], [0.5, 0.0]]
         >>> c = fx.compare(logits=poor, b_logits=good, target=[0, 1, 0])
         >>> round(c.delta.mean, 4), c.outcome.wins
-        (0.2625, {'a': 0, 'b': 3, 'ties': 0})
+        (0.2549, {'a': 0, 'b': 3, 'ties': 0})
     """
     need_duckdb()
     started = time.perf_counter()

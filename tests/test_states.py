@@ -45,23 +45,25 @@ def parts(tmp_path: Path) -> list[Path]:
 
 
 OPTIONS = ("--logits", "z", "--target", "y", "--on-invalid", "skip", "--no-progress")
+MORE = ("--worst", "7", "--label-errors", "3", "--group-by", "y", "--cluster-by", "y")
 
 
-def test_merged_parts_are_the_bytes_of_one_run(parts: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [(), MORE])
+def test_merged_parts_are_the_bytes_of_one_run(parts: list[Path], tmp_path: Path, more: tuple[str, ...]) -> None:
     states = [path.with_suffix(".fxt") for path in parts]
     for path, state in zip(parts, states, strict=True):
-        assert run("evaluate", path, *OPTIONS, "--state", state)[0] in (
+        assert run("evaluate", path, *OPTIONS, *more, "--state", state)[0] in (
             0,
             3,
         )  # the file of one row has nothing to score
     whole, merged = tmp_path / "whole.fxt", tmp_path / "merged.fxt"
-    assert run("evaluate", *parts, *OPTIONS, "--state", whole)[0] == 0
+    assert run("evaluate", *parts, *OPTIONS, *more, "--state", whole)[0] == 0
     code, output, _ = run("merge", *states, "--state", merged, "--json", "-")
     assert code == 0
     assert merged.read_bytes() == whole.read_bytes()
     one = fx.evaluate([str(p) for p in parts], "y", logits="z", on_invalid="skip")
     result = json.loads(output)
-    assert result["loss"] == json.loads(one.to_json())["loss"]
+    assert result["loss"]["sum"] == one.loss_stats.sum
     assert result["first_invalid"] == {"label_out_of_range": 40}
     # Other orders give the same statistics; only the numbers of single rows move.
     turned = merge_states(states[::-1])
@@ -101,7 +103,8 @@ def test_another_numerics_version_is_refused(
     monkeypatch.setattr("fastxent.totals.NUMERICS_VERSION", 99)
     code, _, error = run("merge", a)
     assert code == 3
-    assert "this fastxent has 99" in error
+    assert "numerics version" in error
+    assert "99" in error
 
 
 def test_gates_end_with_exit_code_1_and_what_failed(parts: list[Path], tmp_path: Path) -> None:
