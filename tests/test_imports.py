@@ -22,9 +22,10 @@ ALLOWED = {
     "batch": {"errors"},
     "sources": {"batch", "errors", "spec", "status"},
     "faults": {"batch", "errors", "status", "totals"},
-    "scores": {"batch", "errors", "kernels", "spec", "totals"},
-    "totals": {"errors", "exact", "kernels", "spec"},
-    "evaluation": {"exact", "faults", "kernels", "spec", "status", "totals"},
+    "statistics": {"batch", "errors", "exact", "faults", "kernels", "spec", "status"},
+    "scores": {"batch", "errors", "kernels", "spec", "statistics", "totals"},
+    "totals": {"errors", "exact", "kernels", "spec", "statistics", "status"},
+    "evaluation": {"errors", "exact", "faults", "kernels", "spec", "statistics", "status", "summary", "totals"},
 }
 #: imports of every one of these is deferred, and only for those who ask
 HEAVY = {"dask", "distributed", "duckdb", "jax", "matplotlib", "pandas", "polars", "pyspark", "torch"}
