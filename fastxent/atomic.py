@@ -14,7 +14,7 @@ from typing import Any
 
 from fastxent.errors import FastxentError, OutputError, UsageError
 
-__all__ = ["PendingFile", "writing"]
+__all__ = ["PendingFile", "write_atomically", "writing"]
 
 
 class PendingFile:
@@ -117,6 +117,28 @@ def writing(path: str) -> Iterator[None]:
         if isinstance(error, (FastxentError, BrokenPipeError)):
             raise
         raise OutputError(_reason(error), path=path) from error
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a small file whole: ``path`` holds the old bytes or the new ones, never a part.
+
+    A pipe or a device is written to, not replaced.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    target = os.path.realpath(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        with writing(os.fspath(path)), open(target, "wb") as file:
+            file.write(data)
+        return
+    pending = PendingFile(path, overwrite=True)
+    try:
+        with writing(pending.path), open(pending.partial, "wb") as file:
+            file.write(data)
+        pending.commit()
+    finally:
+        pending.abort()
 
 
 #: What to do about it, by the system's number of the error.

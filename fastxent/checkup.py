@@ -18,7 +18,7 @@ FEATURES = ("avx2", "fma", "f16c", "avx512f", "avx512dq", "neon", "sve")
 
 def checkup() -> dict[str, Any]:
     """Versions, processor, memory, cache folder, threads, and what is wrong with them, as JSON values."""
-    import llvmlite.binding as llvm
+    from numba.core.codegen import ll as llvm
 
     from fastxent.engine import default_threads
     from fastxent.errors import UsageError

@@ -17,7 +17,7 @@ from fastxent.evaluation import Evaluation
 from fastxent.scoring import prepare, run_facts
 from fastxent.sink import FileSink, FolderSink, Results, job_digest, read_record, totals_of
 from fastxent.sources import Source, Split
-from fastxent.spec import OnInvalid, Spec, Task
+from fastxent.spec import Loss, OnInvalid, Spec, Task
 from fastxent.totals import Measures, Totals
 
 __all__ = ["score"]
@@ -31,11 +31,13 @@ def score(
     logits: Any = None,
     probs: Any = None,
     log_probs: Any = None,
-    keep: str | Iterable[str] = (),
+    keep: str | Iterable[str] | Mapping[str, Any] = (),
     prefix: str = "",
     task: Task = "multiclass",
     weight: Any = None,
     mask: Any = None,
+    loss: Loss = "cross_entropy",
+    gamma: float = 2.0,
     class_weight: Iterable[float] | Mapping[Any, float] | None = None,
     pos_weight: float | Iterable[float] | None = None,
     label_smoothing: float = 0.0,
@@ -76,11 +78,13 @@ def score(
         logits: the scores, as for `fastxent.evaluate`; give exactly one of ``logits``, ``probs`` and ``log_probs``.
         probs: the same for probabilities.
         log_probs: the same for log-probabilities.
-        keep: names of the columns to copy to the output.
+        keep: names of the columns to copy to the output; without ``data``, arrays by name.
         prefix: put before the names of the score columns.
         task: as for `fastxent.evaluate`, like all that follow up to ``verify_checksums``.
         weight: column (or array) of sample weights.
         mask: column (or array) that says which labels of a multilabel row count.
+        loss: which loss; "kl_divergence" and "entropy" have no scores beside it.
+        gamma: exponent of the focal loss.
         class_weight: weights by class.
         pos_weight: weight of the positive term of binary and multilabel losses.
         label_smoothing: in [0, 1].
@@ -123,10 +127,12 @@ def score(
         logits=logits,
         probs=probs,
         log_probs=log_probs,
-        extra=kept,
+        extra=dict(keep) if isinstance(keep, Mapping) else kept,
         task=task,
         weight=weight,
         mask=mask,
+        loss=loss,
+        gamma=gamma,
         class_weight=class_weight,
         pos_weight=pos_weight,
         label_smoothing=label_smoothing,
@@ -149,8 +155,9 @@ def score(
     }
     columns = {} if data is None else {"target": target, "weight": weight, "mask": mask}
     job = job_digest(spec, keep=kept, prefix=prefix, dtype=dtype, **named, **columns)
-    run = _Run(source, spec, threads, progress)
-    results = Results(spec, kept, prefix)
+    measures = Measures(scores=loss not in ("kl_divergence", "entropy"))
+    run = _Run(source, spec, measures, threads, progress)
+    results = Results(spec, kept, prefix, scores=measures.scores)
     if _is_folder(out):
         totals = run.into_folder(data, out, results, job, overwrite, resume)
     else:
@@ -161,9 +168,17 @@ def score(
 class _Run:
     """One pass, and how far it has come."""
 
-    def __init__(self, source: Source, spec: Spec, threads: int, progress: Callable[[Split], None] | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        spec: Spec,
+        measures: Measures,
+        threads: int,
+        progress: Callable[[Split], None] | None,
+    ) -> None:
         self._source = source
         self._spec = spec
+        self._measures = measures
         self._threads = threads
         self._progress = progress
         self._lock = threading.Lock()
@@ -184,14 +199,15 @@ class _Run:
     def into_folder(self, data: Any, out: str, results: Results, job: str, overwrite: bool, resume: bool) -> Totals:
         inputs = _inputs(data)
         outputs = _outputs(self._source.paths, data, out)
-        done = _finished(outputs, inputs, job, overwrite, resume)
-        sink = FolderSink(outputs, results, job, lambda path: _identity(inputs[path]))
+        identities = {path: _identity(inputs[path]) for path in outputs}  # before anything is read
+        done = _finished(outputs, identities, job, overwrite, resume)
+        sink = FolderSink(outputs, results, job, identities)
         splits = [split for split in self._source.splits() if split.path not in done]
         try:
             totals = self._engine(sink, splits)
             for path in self._source.paths:
                 if path not in done and not any(split.path == path for split in splits):
-                    sink.end(path, Totals(self._spec, Measures()), _kept_types((path,), results.keep))
+                    sink.end(path, Totals(self._spec, self._measures), _kept_types((path,), results.keep))
         except BaseException as error:
             sink.abort()
             if isinstance(error, KeyboardInterrupt):
@@ -208,7 +224,7 @@ class _Run:
 
     def _engine(self, sink: Any, splits: Sequence[Split]) -> Totals:
         return engine.run(
-            self._source, self._spec, Measures(), threads=self._threads, sink=sink, splits=splits, done=self._count
+            self._source, self._spec, self._measures, threads=self._threads, sink=sink, splits=splits, done=self._count
         )
 
     def _count(self, split: Split) -> None:
@@ -290,7 +306,7 @@ def _identity(file: Any) -> dict[str, Any]:
 
 
 def _finished(
-    outputs: Mapping[str, str], inputs: Mapping[str, Any], job: str, overwrite: bool, resume: bool
+    outputs: Mapping[str, str], identities: Mapping[str, Any], job: str, overwrite: bool, resume: bool
 ) -> dict[str, Totals]:
     """Totals of the inputs whose outputs are there and right; refuses to replace what is not of this job."""
     found = {}
@@ -304,7 +320,7 @@ def _finished(
             raise UsageError(
                 f"{output}: exists and {what}; write elsewhere, or pass overwrite=True (--overwrite) to replace it"
             )
-        if record is not None and same and resume and record.get("input") == _identity(inputs[path]):
+        if record is not None and same and resume and record.get("input") == identities[path]:
             found[path] = totals_of(record, output)
     return found
 

@@ -14,6 +14,7 @@ from fastxent.errors import UsageError
 from fastxent.evaluation import Evaluation
 from fastxent.losses import one_form
 from fastxent.sources import Selection, Source, Split, open_arrays, open_source
+from fastxent.sources.protocols import is_paths
 from fastxent.spec import Form, Loss, OnInvalid, Spec, Task
 from fastxent.statistics.calibration import Binning
 
@@ -180,11 +181,14 @@ def prepare(
     dtype: str | None,
     memory: int | None,
     verify_checksums: bool,
-    extra: tuple[str, ...] | dict[str, Any] = (),
+    extra: tuple[str, ...] | Mapping[str, Any] = (),
     **options: Any,
 ) -> tuple[Source, Spec]:
-    """The opened source and the spec that the keywords of `evaluate` and `score` mean; ``extra`` columns ride along."""
-    if is_paths(data):
+    """The opened source and the spec that the keywords of `evaluate` and `score` mean.
+
+    ``extra`` are columns (without ``data``: arrays by name) that ride along.
+    """
+    if _are_tables(data):
         told = _told(data, {"logits": logits, "probs": probs, "log_probs": log_probs}, target, task, dtype)
         form, predictions, target, task, dtype = told
     else:
@@ -215,12 +219,10 @@ def prepare(
     return source, spec
 
 
-def is_paths(data: Any) -> bool:
+def _are_tables(data: Any) -> bool:
     """Whether ``data`` names files of columns."""
     given = [data] if isinstance(data, (str, os.PathLike)) else data
-    if not isinstance(given, (list, tuple)) or not given:
-        return False
-    return all(isinstance(p, (str, os.PathLike)) and not os.fspath(p).endswith(_ARRAYS) for p in given)
+    return is_paths(data) and not any(os.fspath(path).endswith(_ARRAYS) for path in given)
 
 
 _ARRAYS = (".npy", ".npz", ".safetensors")
@@ -252,7 +254,7 @@ def _told(
 
 
 def open_predictions(
-    data: Any, predictions: Any, target: Any, *, extra: tuple[str, ...] | dict[str, Any] = (), **options: Any
+    data: Any, predictions: Any, target: Any, *, extra: tuple[str, ...] | Mapping[str, Any] = (), **options: Any
 ) -> Source:
     """The source that ``data`` names, or, without it, the one over arrays or the files that hold them."""
     if target is None:
@@ -268,7 +270,11 @@ def open_predictions(
                 **{k: v for k, v in options.items() if v is not None},
             )
             return open_source(os.fspath(predictions), selection)
-        return open_arrays(predictions, target, extra=extra if isinstance(extra, dict) else None, **options)
+        if extra and not isinstance(extra, Mapping):
+            raise UsageError(
+                f"without data there are no columns {', '.join(extra)}; give arrays by name: keep={{'id': ids}}"
+            )
+        return open_arrays(predictions, target, extra=dict(extra) if isinstance(extra, Mapping) else None, **options)
     names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
     memory, verify = options.pop("memory"), options.pop("verify_checksums")
     selection = Selection(predictions=names, target=target, extra=tuple(extra), **options)

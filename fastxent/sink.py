@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -48,15 +48,16 @@ class Results:
         spec: what is measured. Multilabel rows have a loss and a status, no predicted class.
         keep: names of the columns that ride along.
         prefix: put before the names of the score columns.
+        scores: whether there is more than the loss.
 
     Raises:
         UsageError: a kept column has the name of a score column.
     """
 
-    def __init__(self, spec: Spec, keep: Sequence[str] = (), prefix: str = "") -> None:
+    def __init__(self, spec: Spec, keep: Sequence[str] = (), prefix: str = "", *, scores: bool = True) -> None:
         self.keep = tuple(dict.fromkeys(keep))
         self._prefix = prefix
-        self._one_class = spec.task != "multilabel"
+        self._one_class = scores and spec.task != "multilabel"
         self._names = None if spec.class_names is None or not self._one_class else pa.array(spec.class_names)
         kinds: dict[str, Any] = {"loss": pa.float64()}
         if self._one_class:
@@ -248,17 +249,17 @@ class FolderSink:
         outputs: input path -> path of its output.
         results: the columns.
         job: digest of what is done (`job_digest`).
-        identity: tells size and time of change of an input.
+        identities: size and time of change of every input.
     """
 
     def __init__(
-        self, outputs: Mapping[str, str], results: Results, job: str, identity: Callable[[str], dict[str, Any]]
+        self, outputs: Mapping[str, str], results: Results, job: str, identities: Mapping[str, Mapping[str, Any]]
     ) -> None:
         self.outputs_of, self.piece = results.outputs_of, results.piece
         self._outputs = outputs
         self._results = results
         self._job = job
-        self._identity = identity
+        self._identities = identities
         self._writer: _Writer | None = None
         self.finished = 0
 
@@ -274,7 +275,7 @@ class FolderSink:
         if self._writer is None:
             self._open(path)
         assert self._writer is not None
-        self._writer.finish(make_record(self._job, totals, self._identity(path)), kept or {})
+        self._writer.finish(make_record(self._job, totals, self._identities[path]), kept or {})
         self._writer = None
         self.finished += 1
 

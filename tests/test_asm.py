@@ -13,9 +13,10 @@ from fastxent.kernels import softmax
 from tests.naive import DTYPE
 from tests.rows import score
 
-
 FEATURES = llvm.get_host_cpu_features()
-FORBIDDEN = re.compile(r"\b_*(exp|exp2|expm1|log|log1p|log2|pow|fma|fmaf|fmod)f?(@plt)?\b|svml|_ZGV|libm", re.IGNORECASE)
+FORBIDDEN = re.compile(
+    r"\b_*(exp|exp2|expm1|log|log1p|log2|pow|fma|fmaf|fmod)f?(@plt)?\b|svml|_ZGV|libm", re.IGNORECASE
+)
 
 
 def machine_code(way, kind, monkeypatch):

@@ -8,9 +8,12 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fastxent.kernels import compile as compiling
+from fastxent.kernels import softmax
+from tests.rows import score
 from tests.shell import ROOT, output, python, start
 
 PACKAGE = ROOT / "fastxent"
@@ -139,3 +142,48 @@ def test_a_full_disk_costs_the_next_start_only(package, tmp_path):
 def test_a_folder_that_has_gone(package, tmp_path):
     code = PROGRAM.replace("x = np", "import shutil; shutil.rmtree(cache_folder()); open(cache_folder(), 'w')\nx = np")
     assert python(code, package, NUMBA_CACHE_DIR=str(tmp_path / "cache")).split()[2] == "0"
+
+
+FACTORIES = """
+import sys
+import numpy as np
+from fastxent.kernels.compile import kernel
+
+def caller(k):
+    @kernel(variant=str(k))
+    def inner(x, n):
+        for i in range(n):
+            for j in range(n):
+                x[i] += k * (j + 1)
+            x[i] = max(x[i], 0.5) / (1.0 + x[i]) + abs(x[i])
+        return x[0]
+
+    @kernel(variant=str(k))
+    def outer(x, n):  # enough calls that none is inlined
+        return inner(x, n) + inner(x, n - 1) + inner(x, n - 2) + inner(x, 2) + inner(x, n)
+
+    return outer
+
+print(*(caller(int(k))(np.zeros(5), 5) for k in sys.argv[1:]))
+"""
+
+
+def test_kernels_of_one_factory_that_meet_in_one_process(tmp_path):
+    """Each was compiled in a process of its own, where Numba gave both the same running number."""
+
+    def run(*numbers):
+        process = start(["-c", FACTORIES, *numbers], NUMBA_CACHE_DIR=str(tmp_path))
+        return output(process).split()
+
+    alone = run("1") + run("2")
+    assert len(set(alone)) == 2
+    assert run("1", "2") == alone
+    assert run("2", "1") == alone[::-1]
+
+
+def test_every_variant_has_a_symbol_of_its_own():
+    kernels = [softmax.across(kind, "int64", False, False) for kind in ("float32", "float64")]
+    for kind in ("float32", "float64"):
+        score(np.zeros((1, 3), kind), [0], "across", full=False)
+    names = [next(iter(run.overloads.values())).fndesc.qualname for run in kernels]
+    assert len(set(names)) == 2

@@ -39,7 +39,7 @@ def test_a_file_with_a_choice_gives_a_command_for_each():
 
 def test_a_file_that_says_everything_needs_no_flags(tmp_path):
     with fx.PredictionWriter(tmp_path / "p q.parquet", class_names=["a", "b"]) as writer:
-        writer.write(np.zeros((3, 2)), target=["a", "b", "a"])
+        writer.write(np.zeros((3, 2), np.float32), target=["a", "b", "a"])
     found = fx.inspect(tmp_path / "p q.parquet")
     assert found.commands == (f"fastxent evaluate '{tmp_path}/p q.parquet'",)
     assert found.description.class_names == ("a", "b")

@@ -52,7 +52,11 @@ def missing(target: str) -> str | None:
         return "the targets are x86"
     cpuinfo = Path("/proc/cpuinfo")
     flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
-    needed = {"no FMA": set(), "AVX2": {"avx2", "fma", "bmi2"}, "AVX-512": {"avx512f", "avx512dq", "avx512vl", "avx512bw"}}
+    needed = {
+        "no FMA": set(),
+        "AVX2": {"avx2", "fma", "bmi2"},
+        "AVX-512": {"avx512f", "avx512dq", "avx512vl", "avx512bw"},
+    }
     lacking = needed[target] - flags
     return f"this processor lacks {', '.join(sorted(lacking))}" if lacking else None
 

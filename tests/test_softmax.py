@@ -236,5 +236,3 @@ def test_the_twin_itself():
     assert float(row.loss) == pytest.approx(math.log(4.0))
     assert float(row.brier) == pytest.approx(0.75**2 * 2)
     assert (row.predicted, row.rank) == (1, 1)
-
-

@@ -63,7 +63,7 @@ def _llvm(vector: Vector) -> ir.VectorType:
 
 
 @register_model(Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, vector: Vector) -> None:
         super().__init__(manager, vector, _llvm(vector))
 
@@ -87,7 +87,7 @@ def _binary(op: Any, float_build: str, int_build: str) -> None:
     """Teach Numba ``op`` on two vectors, or a vector and a scalar of its element type."""
 
     @infer_global(op)
-    class _Typing(AbstractTemplate):  # type: ignore[misc]
+    class _Typing(AbstractTemplate):
         def generic(self, args: Any, kws: Any) -> Any:
             if len(args) == 2 and isinstance(args[0], Vector):
                 if args[1] == args[0]:
@@ -108,7 +108,7 @@ def _binary(op: Any, float_build: str, int_build: str) -> None:
 
 def _comparison(op: Any, symbol: str) -> None:
     @infer_global(op)
-    class _Typing(AbstractTemplate):  # type: ignore[misc]
+    class _Typing(AbstractTemplate):
         def generic(self, args: Any, kws: Any) -> Any:
             if len(args) == 2 and isinstance(args[0], Vector):
                 mask = Vector(types.boolean, args[0].lanes)
