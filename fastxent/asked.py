@@ -11,7 +11,7 @@ from fastxent.totals import Measures
 __all__ = ["STATISTICS", "asked"]
 
 #: Statistics that are gathered on request, by the names that ``statistics=`` takes.
-STATISTICS = ("ranking", "temperature")
+STATISTICS = ("entropy", "ranking", "temperature")
 
 
 def asked(
@@ -29,7 +29,7 @@ def asked(
     wanted = (statistics,) if isinstance(statistics, str) else tuple(statistics)
     for name in wanted:
         if name not in STATISTICS:
-            raise UsageError(f"statistics: expected {' or '.join(map(repr, STATISTICS))}, got {name!r}")
+            raise UsageError(f"statistics: expected {', '.join(map(repr, STATISTICS))}, got {name!r}")
     arrays: dict[str, Any] = {}
     groups = _several("group_by", group_by, "group", by_name, arrays)
     kept = _several("keep", keep, None, by_name, arrays)
@@ -42,6 +42,7 @@ def asked(
         label_errors=label_errors,
         ranking="ranking" in wanted,
         temperature="temperature" in wanted,
+        entropy="entropy" in wanted,
     )
     return measures, measures.columns if by_name else arrays
 

@@ -146,7 +146,13 @@ class Evaluation:
     def normalized_entropy(self) -> float | None:
         """Mean loss over the entropy of the classes' shares: below 1 is better than always predicting the shares."""
         spec = self.totals.spec
-        if not self._by_class or spec.soft or spec.label_smoothing > 0.0 or spec.pos_weight is not None:
+        if (
+            not self._by_class
+            or spec.loss != "cross_entropy"
+            or spec.soft
+            or spec.label_smoothing > 0.0
+            or spec.pos_weight is not None
+        ):
             return None
         base = by_class.base_entropy(self._sums.support)
         return self.loss / base if base > 0.0 else math.nan
@@ -155,6 +161,12 @@ class Evaluation:
     def d2(self) -> float | None:
         """1 - `normalized_entropy`, the D2 log-loss score of scikit-learn."""
         return None if (entropy := self.normalized_entropy) is None else 1.0 - entropy
+
+    @property
+    def entropy(self) -> float | None:
+        """Mean entropy of the predictions, in nats; log(number of classes) is the largest there is."""
+        statistic: Any = self.totals.statistics.get("entropy")
+        return None if statistic is None else statistic.mean()
 
     @property
     def temperature(self) -> TemperatureStats | None:
@@ -464,7 +476,7 @@ class Evaluation:
         if self.totals.spec.reads_weight:
             result["weight_sum"] = exact.rounded_sum(self.totals.tallies.sums[tally.WEIGHT])
         result["perplexity"] = self.perplexity
-        names: tuple[str, ...] = ("units", "normalized_entropy", "d2")
+        names: tuple[str, ...] = ("units", "normalized_entropy", "d2", "entropy")
         result |= {name: _plain(value) for name in names if (value := getattr(self, name)) is not None}
         if self.accuracy is not None:
             top = self.top_k or {1: self.accuracy}

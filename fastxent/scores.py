@@ -17,6 +17,8 @@ from fastxent.spec import Spec
 from fastxent.statistics import RECORD_ROWS, Record
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fastxent.totals import Totals
 
 __all__ = ["Scorer"]
@@ -72,6 +74,14 @@ def _entropy(spec: Spec, batch: Batch) -> Kernel:
     name = f"entropy-{spec.form}-{kind}-{columns}"
     rows = then(divergence.clear, divergence.entropy(spec.form, kind, columns), name)
     return _then(Kernel(rows, name), divergence.as_loss, "loss")
+
+
+def _with_entropy(kernel: Kernel, spec: Spec, batch: Batch) -> Kernel:
+    """The kernel, and after it the entropy of the predictions."""
+    from fastxent.kernels import divergence
+
+    kind, _, columns = _kinds(batch)
+    return _then(kernel, divergence.entropy(spec.form, kind, columns), f"entropy-{spec.form}")
 
 
 def _divergence(spec: Spec, batch: Batch) -> Kernel:
@@ -161,10 +171,13 @@ class Scorer:
         self._card = scorecard.new_scorecard()
         self._work: Work | None = None
         self._record: scorecard.Scorecard | None = None
+        self._other: Scorer | None = None
 
     def score(self, batch: Batch, totals: Totals, outputs: Outputs | None = None) -> None:
         """Score all rows of the batch; outputs are indexed by the row's number in the batch."""
         kernel = choose_kernel(self._spec, batch, self._full)
+        if totals.measures.entropy:
+            kernel = _with_entropy(kernel, self._spec, batch)
         problem, keep = make_problem(self._spec, batch)
         size = SIZE[batch.predictions.kind]
         if self._work is None:
@@ -197,5 +210,15 @@ class Scorer:
                 totals.tallies,
             )
             if self._record is not None and totals.statistics:
-                totals.absorb(Record(self._record, hi - lo, lo, batch))
+                totals.absorb(Record(self._record, hi - lo, lo, batch, self._sums_of))
         del keep
+
+    def _sums_of(self, batch: Batch) -> NDArray[np.int64]:
+        """The exact sums (`fastxent.kernels.tally`) of the losses of a batch that is in no totals."""
+        from fastxent.totals import Measures, Totals
+
+        if self._other is None:
+            self._other = Scorer(self._spec, full=False)
+        totals = Totals(self._spec, Measures(spread=False, scores=False))
+        self._other.score(batch, totals)
+        return totals.tallies.sums

@@ -64,6 +64,11 @@ def _loss_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
         )
     if (d2 := result.d2) is not None and not math.isnan(d2):
         yield "D2", f"{d2:.4f}  (normalized entropy {1.0 - d2:.4f})"
+    if (entropy := result.entropy) is not None:
+        yield (
+            "entropy",
+            f"{entropy:.6g} nats  ({entropy / math.log(max(2, result.totals.spec.num_classes)):.2%} of the largest)",
+        )
     if (temperature := result.temperature) is not None:
         yield "temperature", f"{temperature.best:.4g} would give {temperature.loss:.6g} ({-temperature.gain:+.3g})"
 

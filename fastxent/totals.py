@@ -54,6 +54,7 @@ class Measures:
         label_errors: so many rows that are likeliest to be labeled wrong are kept.
         ranking: histograms of the scores, for ROC AUC and average precision (binary, multilabel).
         temperature: losses of the logits divided by a grid of temperatures.
+        entropy: the mean entropy of the predictions (multiclass).
     """
 
     spread: bool = True
@@ -66,6 +67,7 @@ class Measures:
     label_errors: int = 0
     ranking: bool = False
     temperature: bool = False
+    entropy: bool = False
 
     def __post_init__(self) -> None:
         for name in ("worst", "label_errors"):

@@ -22,8 +22,9 @@ ALLOWED = {
     "batch": {"errors"},
     "sources": {"batch", "errors", "spec", "status"},
     "faults": {"batch", "errors", "status", "totals"},
-    "scores": {"batch", "errors", "kernels", "spec", "totals"},
-    "totals": {"errors", "exact", "kernels", "spec"},
+    "statistics": {"batch", "errors", "exact", "faults", "kernels", "spec", "status"},
+    "scores": {"batch", "errors", "kernels", "spec", "statistics", "totals"},
+    "totals": {"errors", "exact", "kernels", "spec", "statistics", "status"},
     "evaluation": {
         "errors", "exact", "faults", "kernels", "report", "spec", "statistics", "status", "summary", "totals",
     },  # fmt: skip

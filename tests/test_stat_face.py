@@ -141,7 +141,7 @@ def test_the_shell_has_the_same_words():
 
 
 def test_wrong_words_are_told():
-    with pytest.raises(fx.UsageError, match="statistics: expected 'ranking' or 'temperature', got 'auc'"):
+    with pytest.raises(fx.UsageError, match="statistics: expected 'entropy', 'ranking', 'temperature', got 'auc'"):
         evaluated("digits", statistics="auc")
     with pytest.raises(fx.UsageError, match="worst: expected a number of rows up to"):
         evaluated("digits", worst=10**9)

@@ -135,3 +135,13 @@ def test_temperature_is_the_loss_of_divided_logits():
         assert row["loss"] == pytest.approx(losses.mean(), rel=1e-11)
     assert found.loss == min(found.table.column("loss").to_pylist())
     assert found.gain == evaluated("digits").loss - found.loss
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_entropy_of_the_predictions(weighted):
+    _, p, _ = digits()
+    w = weights(len(p)) if weighted else None
+    found = evaluated("digits", weighted, statistics="entropy")
+    assert found.entropy == pytest.approx(np.average(scipy_stats.entropy(p, axis=1), weights=w), rel=1e-11)
+    assert found.loss == evaluated("digits", weighted).loss
+    assert evaluated("digits").entropy is None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastxent.errors import UsageError
-from fastxent.statistics.statistic import RECORD_ROWS, Record, Statistic
+from fastxent.statistics.statistic import RECORD_ROWS, Record, Statistic, predicts_class
 
 if TYPE_CHECKING:
     from fastxent.spec import Spec
@@ -22,9 +22,9 @@ __all__ = ["RECORD_ROWS", "Record", "Statistic", "new_statistics"]
 
 def new_statistics(spec: Spec, measures: Measures, classes: int, ranks: int) -> dict[str, Statistic]:
     """The empty statistics that are asked for, by name, in the order of their names."""
-    from fastxent.statistics import clusters, confused, groups, ranking, temperature, units, weighed, worst
+    from fastxent.statistics import clusters, confused, entropy, groups, ranking, temperature, units, weighed, worst
 
-    single = spec.task != "multilabel"
+    single = predicts_class(spec)
     found: dict[str, Statistic] = {}
     if measures.group_by:
         found["groups"] = groups.Groups(spec, measures.group_by)
@@ -33,16 +33,18 @@ def new_statistics(spec: Spec, measures: Measures, classes: int, ranks: int) -> 
     if measures.units is not None:
         found["units"] = units.Units(spec, measures.units)
     if measures.worst:
-        found["worst"] = worst.Worst(measures.worst, "loss", measures.keep)
+        found["worst"] = worst.Worst(measures.worst, "loss", measures.keep, classes=single)
     if measures.label_errors:
         if not single:
-            raise UsageError("label_errors needs one target a row, and task 'multilabel' has several")
+            raise UsageError(f"label_errors needs one label a row, and {spec.loss} of task {spec.task!r} has none")
         found["label_errors_confidence"] = worst.Worst(measures.label_errors, "self_confidence", measures.keep)
         found["label_errors_margin"] = worst.Worst(measures.label_errors, "normalized_margin", measures.keep)
     if measures.ranking:
         if spec.task == "multiclass":
             raise UsageError("statistics 'ranking' applies to tasks 'binary' and 'multilabel'")
         found["ranking"] = ranking.Histograms(spec)
+    if measures.entropy:
+        found["entropy"] = entropy.Entropy(spec)
     if measures.temperature:
         found["temperature"] = temperature.Temperature(spec)
     if measures.scores and single and spec.reads_weight:

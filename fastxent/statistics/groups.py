@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastxent.errors import StateError, UsageError
 from fastxent.kernels import records
 from fastxent.spec import Spec
-from fastxent.statistics.statistic import Record, Statistic, carry, check_shape, fixed
+from fastxent.statistics.statistic import Record, Statistic, carry, check_shape, fixed, predicts_class
 
 __all__ = ["MAX_GROUPS", "Groups"]
 
@@ -36,7 +36,8 @@ class Groups(Statistic):
     def __init__(self, spec: Spec, columns: tuple[str, ...]) -> None:
         self.columns = columns
         self.weighted = spec.reads_weight
-        self.multilabel = spec.task == "multilabel"
+        self._has_classes = predicts_class(spec)
+        self._has_scores = spec.loss not in ("entropy", "kl_divergence")
         self._positive = spec.task == "binary"
         self._width = records.WEIGHTED_COLUMNS if self.weighted else records.PLAIN_COLUMNS
         self._index: dict[Key, int] = {}
@@ -138,7 +139,7 @@ class Groups(Statistic):
         rows = [_statistics(cells, self.weighted) for _, cells in items]
         names = ["count", *(["weight"] if self.weighted else []), "loss", "stderr", "accuracy", "brier", "ece"]
         for name in names:
-            if self.multilabel and name in ("accuracy", "ece"):
+            if (name in ("accuracy", "ece") and not self._has_classes) or (name == "brier" and not self._has_scores):
                 continue
             shown = name if name not in self.columns else f"{name}_"
             kind = pa.int64() if name == "count" else pa.float64()

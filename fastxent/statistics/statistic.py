@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,9 @@ from fastxent.errors import StateError
 if TYPE_CHECKING:
     from fastxent.batch import Batch
     from fastxent.kernels.scorecard import Scorecard
+    from fastxent.spec import Spec
 
-__all__ = ["RECORD_ROWS", "FixedSum", "Record", "Statistic", "fixed", "read_fixed"]
+__all__ = ["RECORD_ROWS", "FixedSum", "Record", "Statistic", "fixed", "predicts_class", "read_fixed"]
 
 #: Rows of a record: few enough to stay in the second-level cache, many enough that Python's part is small beside them.
 RECORD_ROWS = 1 << 13
@@ -25,12 +27,13 @@ FIXED_BITS = 62
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The scorecards of rows ``lo`` to ``lo + n`` of a batch."""
+    """The scorecards of rows ``lo`` to ``lo + n`` of a batch; ``sums_of`` scores other batches under the same spec."""
 
     card: Scorecard
     n: int
     lo: int
     batch: Batch
+    sums_of: Callable[[Batch], NDArray[np.int64]] | None = None
 
     @property
     def scored(self) -> NDArray[np.bool_]:
@@ -65,6 +68,11 @@ class Statistic(ABC):
     @abstractmethod
     def load(self, value: Any, arrays: list[NDArray[np.int64]]) -> None:
         """Take over what `state` gave; raises StateError (or ValueError, TypeError, ...) if it cannot be."""
+
+
+def predicts_class(spec: Spec) -> bool:
+    """Whether rows have one target class, one predicted class and a confidence in it."""
+    return spec.task != "multilabel" and spec.loss not in ("entropy", "kl_divergence")
 
 
 def check_shape(array: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:

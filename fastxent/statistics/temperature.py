@@ -25,39 +25,30 @@ class Temperature(Statistic):
     """Exact sums of the losses at every temperature of the grid: each record is scored again, in float64, for each."""
 
     def __init__(self, spec: Spec, grid: tuple[float, ...] = GRID) -> None:
-        if spec.form != "logits":
-            raise UsageError(f"temperature applies to logits, and these are {spec.form}")
+        if spec.form != "logits" or spec.loss != "cross_entropy":
+            raise UsageError(
+                f"temperature applies to the cross_entropy of logits, and this is {spec.loss} of {spec.form}"
+            )
         self.grid = grid
         self._spec = spec
-        self._runs: list[Any] = []
         self._rows = [tally.WEIGHTED_LOSS, tally.WEIGHT] if spec.reads_weight else [tally.LOSS]
         self._sums = exact.empty(len(grid), len(self._rows))
 
     def absorb(self, record: Record) -> None:
         """See `Statistic.absorb`."""
-        from fastxent.scores import Scorer
-        from fastxent.totals import Measures, Totals
-
-        if not self._runs:
-            self._scorer = Scorer(self._spec, full=False)
-            self._runs = [Totals(self._spec, Measures(spread=False, scores=False)) for _ in self.grid]
+        assert record.sums_of is not None
         batch, logits = _in_float64(record.batch, slice(record.lo, record.lo + record.n))
-        for totals, temperature in zip(self._runs, self.grid, strict=True):
-            self._scorer.score(replace(batch, predictions=Matrix(logits / temperature, "float64")), totals)
-
-    def _collect(self) -> Any:
-        for i, totals in enumerate(self._runs):
-            self._sums[i] = exact.merge(self._sums[i], totals.tallies.sums[self._rows])
-        self._runs = []
-        return self._sums
+        for i, temperature in enumerate(self.grid):
+            sums = record.sums_of(replace(batch, predictions=Matrix(logits / temperature, "float64")))
+            self._sums[i] = exact.merge(self._sums[i], sums[self._rows])
 
     def merge(self, other: Temperature) -> None:
         """See `Statistic.merge`."""
-        self._sums = exact.merge(self._collect(), other._collect())
+        self._sums = exact.merge(self._sums, other._sums)
 
     def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
         """See `Statistic.state`."""
-        return None, [exact.canonical(self._collect())]
+        return None, [exact.canonical(self._sums)]
 
     def load(self, value: Any, arrays: list[NDArray[np.int64]]) -> None:
         """See `Statistic.load`."""
@@ -65,7 +56,7 @@ class Temperature(Statistic):
 
     def losses(self) -> list[float]:
         """The mean loss at every temperature of the grid."""
-        sums = self._collect()
+        sums = self._sums
         if not self._spec.reads_weight:
             return [exact.rounded_mean(row[0]) for row in sums]
         weights = [exact.to_fraction(row[1]) for row in sums]

@@ -30,8 +30,9 @@ class Worst(Statistic):
     Chuang (2021), "Confident learning", JAIR 70.
     """
 
-    def __init__(self, k: int, by: By = "loss", keep: tuple[str, ...] = ()) -> None:
+    def __init__(self, k: int, by: By = "loss", keep: tuple[str, ...] = (), *, classes: bool = True) -> None:
         self.k, self.by, self.keep = k, by, keep
+        self._shown = FIELDS if classes else FIELDS[:3]  # without classes there are only place and loss
         #: (key, id, [fields ..., kept values ...]), sorted
         self.entries: list[tuple[int, int, list[Any]]] = []
 
@@ -104,7 +105,7 @@ class Worst(Statistic):
         if self.by == "normalized_margin":
             margins = [(e[2][5] - e[2][6] + 1.0) * 0.5 for e in self.entries]
             columns[self.by] = pa.array(margins, pa.float64())
-        for i, name in enumerate(FIELDS[2:], start=2):
+        for i, name in enumerate(self._shown[2:], start=2):
             values = [e[2][i] for e in self.entries]
             if names is not None and name in ("target", "predicted"):
                 values = [names[v] for v in values]
