@@ -117,6 +117,19 @@ class Evaluation:
     run: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        if self.uneven and not self.totals.spec.normalize:
+            first = int(self.totals.tallies.first[tally.UNEVEN])
+            self.warnings.append(
+                f"the probabilities of {self.uneven:,} of {self.num_rows:,} rows do not sum to 1 (first: row {first:,}); "
+                "they are scored as they are, and normalize divides them by their sum"
+            )
+
+    @property
+    def uneven(self) -> int:
+        """Scored rows whose probabilities do not sum to 1, within the root of their type's machine epsilon."""
+        return int(self.totals.tallies.uneven[0])
+
     @property
     def loss(self) -> float:
         """Mean cross-entropy of the scored rows."""
@@ -239,14 +252,14 @@ class Evaluation:
 
     @property
     def rows(self) -> dict[str, Any]:
-        """Rows read, scored, ignored, and invalid by cause."""
+        """Rows read, scored, ignored, invalid by cause, and uneven: scored, but their probabilities do not sum to 1."""
         counts = self.totals.tallies.rows
         return {
             "read": int(counts.sum()),
             "scored": self.num_rows,
             "ignored": int(counts[Status.IGNORED]),
             "invalid": {status.name.lower(): n for status, n in invalid_counts(self.totals).items()},
-        }
+        } | ({"uneven": self.uneven} if self.uneven else {})
 
     @property
     def first_invalid(self) -> dict[str, int]:

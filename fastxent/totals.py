@@ -64,6 +64,7 @@ def _new_tallies(spec: Spec, measures: Measures) -> Tallies:
         calibration=cells(tally.CELLS, 4, wanted=by_class),
         classes=cells(classes, 6, wanted=by_class),
         confusion=cells(classes, classes, wanted=by_class and classes <= CONFUSION_CLASSES),
+        uneven=cells(1),
     )
 
 

@@ -16,10 +16,12 @@ from fastxent.kernels.compile import kernel
 from fastxent.kernels.exactsum import deposit, deposit_square, deposit_weighted
 from fastxent.kernels.simd import as_bits
 
-__all__ = ["CELLS", "FIXED_ONE", "HISTOGRAM", "STATUSES", "SUMS", "Tallies", "absorb", "settle"]
+__all__ = ["CELLS", "FIXED_ONE", "HISTOGRAM", "STATUSES", "SUMS", "UNEVEN", "Tallies", "absorb", "count_uneven", "settle"]
 
 #: Room for status codes.
 STATUSES = 16
+#: The place in ``first`` of rows whose probabilities do not sum to 1; they are scored, so it is no status.
+UNEVEN = 15
 #: Rows of ``sums``.
 LOSS, SQUARE, BRIER, WEIGHT, WEIGHTED_LOSS, WEIGHT_SQUARE, CROSS, WEIGHTED_SQUARE, WEIGHTED_CORRECT, WEIGHTED_BRIER = range(10)
 SUMS = 10
@@ -51,7 +53,8 @@ class Tallies(NamedTuple):
     ``rows``: rows by status. ``first``: smallest row id by status. ``sums``: exact sums, see the row
     numbers above. ``histogram``: losses. ``extremes``: bits of the smallest and the largest loss.
     ``ranks``: rows by rank of the target, the last cell holds all greater ranks. ``calibration``:
-    by confidence. ``classes``: by target class. ``confusion``: target by predicted class.
+    by confidence. ``classes``: by target class. ``confusion``: target by predicted class. ``uneven``:
+    how many of the scored rows have probabilities that do not sum to 1.
     """
 
     rows: NDArray[np.int64]
@@ -63,6 +66,7 @@ class Tallies(NamedTuple):
     calibration: NDArray[np.int64]
     classes: NDArray[np.int64]
     confusion: NDArray[np.int64]
+    uneven: NDArray[np.int64]
 
 
 @kernel()
@@ -90,6 +94,16 @@ def settle(card, n, fate, weight):
             for k in range(real.shape[0]):
                 real[k, i] = 0.0
     return False
+
+
+@kernel()
+def count_uneven(card, n, first_id, slack, t):
+    """Count the scored rows whose probabilities, their sum in MARGIN, differ from 1 by more than ``slack``."""
+    mass = card.real[sc.MARGIN]
+    for i in range(n):
+        if not abs(mass[i] - 1.0) <= slack and card.status[i] == sc.SCORED:
+            t.uneven[0] += 1
+            t.first[UNEVEN] = min(t.first[UNEVEN], first_id + i)
 
 
 @kernel(inline="always")
