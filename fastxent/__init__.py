@@ -5,19 +5,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastxent.conversion import convert
     from fastxent.divergences import entropy, focal_loss, kl_divergence
-    from fastxent.errors import DataError, FastxentError, InvalidRowError, SourceError, StateError, UsageError
-    from fastxent.scoring import evaluate
+    from fastxent.errors import (
+        DataError,
+        FastxentError,
+        InvalidRowError,
+        OutputError,
+        SourceError,
+        StateError,
+        UsageError,
+    )
     from fastxent.evaluation import Evaluation
+    from fastxent.inspection import inspect
     from fastxent.losses import binary_cross_entropy, cross_entropy
+    from fastxent.rowwise import score
+    from fastxent.scoring import evaluate
     from fastxent.spec import Spec
     from fastxent.totals import Totals
+    from fastxent.writer import PredictionWriter
 
 __all__ = [
     "DataError",
     "Evaluation",
     "FastxentError",
     "InvalidRowError",
+    "OutputError",
+    "PredictionWriter",
     "SourceError",
     "Spec",
     "StateError",
@@ -25,11 +39,14 @@ __all__ = [
     "UsageError",
     "__version__",
     "binary_cross_entropy",
+    "convert",
     "cross_entropy",
     "entropy",
     "evaluate",
     "focal_loss",
+    "inspect",
     "kl_divergence",
+    "score",
 ]
 
 # Public name -> the module that defines it. Loaded on first use, so that `fastxent --help` starts no compiler.
@@ -38,17 +55,22 @@ _HOME = {
     "Evaluation": "evaluation",
     "FastxentError": "errors",
     "InvalidRowError": "errors",
+    "OutputError": "errors",
+    "PredictionWriter": "writer",
     "SourceError": "errors",
     "Spec": "spec",
     "StateError": "errors",
     "Totals": "totals",
     "UsageError": "errors",
     "binary_cross_entropy": "losses",
+    "convert": "conversion",
     "cross_entropy": "losses",
     "entropy": "divergences",
     "focal_loss": "divergences",
     "kl_divergence": "divergences",
     "evaluate": "scoring",
+    "inspect": "inspection",
+    "score": "rowwise",
 }
 
 

@@ -17,29 +17,50 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastxent.errors import DataError, FastxentError, StateError, UsageError
+from fastxent.errors import DataError, FastxentError, UsageError
+from fastxent.text import printable
 
 if TYPE_CHECKING:
     from fastxent.sources import Split
 
-__all__ = ["main"]
+__all__ = [
+    "Names",
+    "arguments",
+    "cli",
+    "compiling_notice",
+    "main",
+    "prediction_options",
+    "progress_bar",
+    "write_text",
+]
 
 EXIT_GATE, EXIT_USAGE, EXIT_DATA, EXIT_PARTIAL, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 
-class _Names(click.ParamType):
+class Names(click.ParamType):  # type: ignore[type-arg]
     """A column, a glob of columns, or several of them with commas between."""
 
     name = "COLUMNS"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """One name, or a list of names."""
         names = tuple(part.strip() for part in value.split(",") if part.strip())
         if not names:
             self.fail("name at least one column", param, ctx)
         return names[0] if len(names) == 1 else list(names)
 
 
-class _Size(click.ParamType):
+class _Columns(click.ParamType):  # type: ignore[type-arg]
+    """Names with commas between."""
+
+    def __init__(self, name: str = "COLUMN,...") -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+class _Size(click.ParamType):  # type: ignore[type-arg]
     """Bytes, with a unit: 512M, 4GiB."""
 
     name = "SIZE"
@@ -56,7 +77,7 @@ class _Size(click.ParamType):
         return size
 
 
-class _Clip(click.ParamType):
+class _Clip(click.ParamType):  # type: ignore[type-arg]
     name = "EPS|NAME"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float | str:
@@ -75,23 +96,48 @@ def _one_line_errors() -> Iterator[None]:
     """Errors of ours become one line and an exit code; anything else is a bug and keeps its traceback."""
     try:
         yield
-    except (UsageError, DataError, StateError) as error:
-        click.echo(f"fastxent: {' '.join(str(error).split())}", err=True)
+    except FastxentError as error:
+        click.echo(f"fastxent: {printable(' '.join(str(error).split()))}", err=True)
         sys.exit(_exit_code(error))
-    except KeyboardInterrupt:
-        click.echo("fastxent: interrupted; nothing was written", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+    except KeyboardInterrupt as error:
+        click.echo(f"fastxent: {printable(str(error) or 'interrupted; nothing was written')}", err=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_INTERRUPTED)  # taking the interpreter apart takes longer than stopping
     except BrokenPipeError:
         # The reader of our output has gone: end quietly, as other commands do.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
 
-def _terminate(signum: int, frame: Any) -> None:
+def _interrupt(signum: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+#: Commands that live in files of their own, loaded when they are called.
+_ELSEWHERE = dict.fromkeys(("convert", "doctor", "inspect", "score", "warmup"), "fastxent.commands")
+
+
+class _Commands(click.Group):
+    """A group that imports commands on first use, and leaves Ctrl-C to us (click would exit with 1)."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in _ELSEWHERE:
+            from importlib import import_module
+
+            found: click.Command = getattr(import_module(_ELSEWHERE[name]), name)
+            return found
+        return super().get_command(ctx, name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _one_line_errors():
+            return super().invoke(ctx)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="fastxent")
 def cli() -> None:
     """Exact, reproducible and fast cross-entropy of predictions that already exist.
@@ -103,9 +149,11 @@ def cli() -> None:
 def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what the predictions and targets are; the same words as in Python."""
     options = [
-        click.option("--logits", type=_Names(), help="Column with the logits; or several columns, or a glob, one a class."),
-        click.option("--probs", type=_Names(), help="The same for probabilities."),
-        click.option("--log-probs", type=_Names(), help="The same for log-probabilities."),
+        click.option(
+            "--logits", type=Names(), help="Column with the logits; or several columns, or a glob, one a class."
+        ),
+        click.option("--probs", type=Names(), help="The same for probabilities."),
+        click.option("--log-probs", type=Names(), help="The same for log-probabilities."),
         click.option("--target", metavar="COLUMN", help="Column with the labels or target distributions."),
         click.option(
             "--task",
@@ -114,9 +162,21 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="What a row is: C exclusive classes, one yes-or-no score, or L of them.",
         ),
+        click.option(
+            "--loss",
+            type=click.Choice(["cross_entropy", "focal", "kl_divergence", "entropy"]),
+            default="cross_entropy",
+            show_default=True,
+            help="The loss of a row.",
+        ),
+        click.option("--gamma", type=float, default=2.0, show_default=True, help="Exponent of the focal loss."),
         click.option("--weight", metavar="COLUMN", help="Column with sample weights."),
-        click.option("--mask", metavar="COLUMN", help="Column of lists of bool: which labels of a multilabel row count."),
-        click.option("--class-names", metavar="A,B,...", help="Classes in the order of the scores, for labels that are text."),
+        click.option(
+            "--mask", metavar="COLUMN", help="Column of lists of bool: which labels of a multilabel row count."
+        ),
+        click.option(
+            "--class-names", metavar="A,B,...", help="Classes in the order of the scores, for labels that are text."
+        ),
         click.option("--class-weight", metavar="W,W,...", help="One weight a class."),
         click.option("--pos-weight", metavar="W[,W...]", help="Weight of the positive term (binary, multilabel)."),
         click.option("--label-smoothing", type=float, default=0.0, help="Smoothing of the targets, in [0, 1]."),
@@ -138,13 +198,43 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
 
 
-def _arguments(options: dict[str, Any]) -> dict[str, Any]:
+def statistics_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Statistics beyond the usual ones; the same words as in Python."""
+    options = [
+        click.option("--group-by", type=_Columns(), help="Statistics by the values of a column, or of several, crossed."),
+        click.option("--cluster-by", metavar="COLUMN", help="Ids of rows that belong together, for the standard error."),
+        click.option("--units", metavar="COLUMN", help="Units (bytes, words) of a row, for the loss per unit."),
+        click.option("--worst", type=click.IntRange(0), default=0, metavar="K", help="Keep the K rows of highest loss."),
+        click.option("--keep", type=_Columns(), help="Columns that are kept with those rows."),
+        click.option(
+            "--label-errors", type=click.IntRange(0), default=0, metavar="K",
+            help="Keep the K rows that are likeliest to be labeled wrong.",
+        ),
+        click.option("--statistics", type=_Columns("NAMES"), help="More statistics: ranking, temperature."),
+        click.option("--top-k", metavar="K,K,...", help="Which top-k accuracies."),
+        click.option("--bins", type=click.IntRange(1), help="Bins of the calibration; 15 by default."),
+        click.option(
+            "--binning",
+            type=click.Choice(["equal_width", "equal_mass", "torchmetrics", "sklearn", "netcal"]),
+            default="equal_width",
+            show_default=True,
+            help="How confidence is cut into bins.",
+        ),
+    ]  # fmt: skip
+    return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+
+
+def arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Shell options as the keywords of `fastxent.evaluate`."""
     names = options.pop("class_names")
     options["class_names"] = None if names is None else [name.strip() for name in names.split(",")]
     for key in ("class_weight", "pos_weight"):
         if options[key] is not None:
             options[key] = _numbers(key, options[key])
+    if options.get("top_k") is not None:
+        options["top_k"] = [int(k) for k in _numbers("top_k", options["top_k"])]
+    if "statistics" in options:
+        options["statistics"] = options["statistics"] or ()
     if options["pos_weight"] is not None and len(options["pos_weight"]) == 1:
         options["pos_weight"] = options["pos_weight"][0]
     return options
@@ -160,6 +250,7 @@ def _numbers(key: str, text: str) -> list[float]:
 @cli.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @prediction_options
+@statistics_options
 @click.option("--json", "json_path", metavar="FILE", help="Write the result as JSON; - for standard output.")
 @click.option("--progress/--no-progress", default=None, help="Progress bar; by default on a terminal.")
 def evaluate(paths: tuple[str, ...], json_path: str | None, progress: bool | None, **options: Any) -> None:
@@ -170,10 +261,10 @@ def evaluate(paths: tuple[str, ...], json_path: str | None, progress: bool | Non
     from fastxent.scoring import evaluate as run
 
     data = None if not paths else paths[0] if len(paths) == 1 else list(paths)
-    with _compiling_notice(), _progress_bar(progress) as step:
-        result = run(data, **_arguments(options), progress=step)
+    with compiling_notice(), progress_bar(progress) as step:
+        result = run(data, **arguments(options), progress=step)
     if json_path is not None:
-        _write(json_path, result.to_json() + "\n")
+        write_text(json_path, result.to_json() + "\n")
     if json_path != "-":
         from fastxent.tables import show_evaluation
 
@@ -182,7 +273,8 @@ def evaluate(paths: tuple[str, ...], json_path: str | None, progress: bool | Non
         raise DataError(f"no row was scored ({result.rows['read']} read); every statistic is NaN")
 
 
-def _write(path: str, text: str) -> None:
+def write_text(path: str, text: str) -> None:
+    """Write text to a file, or to standard output for ``-``."""
     if path == "-":
         click.echo(text, nl=False)
         return
@@ -194,7 +286,7 @@ def _write(path: str, text: str) -> None:
 
 
 @contextmanager
-def _compiling_notice() -> Iterator[None]:
+def compiling_notice() -> Iterator[None]:
     """Say so when the first use is about to compile."""
     from fastxent.kernels.compile import is_cold
 
@@ -204,20 +296,21 @@ def _compiling_notice() -> Iterator[None]:
 
 
 @contextmanager
-def _progress_bar(wanted: bool | None) -> Iterator[Callable[[Split], None] | None]:
+def progress_bar(wanted: bool | None) -> Iterator[Callable[[Split], None] | None]:
     """A bar with rate and time left on standard error."""
     if wanted is False or (wanted is None and not sys.stderr.isatty()):
         yield None
         return
-    from fastxent.tables import progress_bar
+    from fastxent.tables import progress_bar as bar
 
-    with progress_bar() as step:
+    with bar() as step:
         yield step
 
 
 def main() -> None:
     """Entry point of the ``fastxent`` command."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
     with _one_line_errors():
         cli()
 

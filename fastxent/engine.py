@@ -1,16 +1,20 @@
-"""Plan -> workers -> totals: one pass over a source, on threads, in bounded memory.
+"""Plan -> workers -> totals (and per-row results): one pass over a source, on threads, in bounded memory.
 
 Kernels release the interpreter lock, so plain threads run them side by side; there is no threading
 layer of Numba's, hence nothing that could abort when two callers come at once. Splits are taken in
 order, and what they leave behind is merged exactly, so the number of threads cannot be seen in the result.
+
+Per-row results go to a `RowSink`. Workers score ahead of it, but only so far: no more splits than threads
+and two are under way, and no more than `fastxent.turns.HELD_BYTES` of results wait. The thread that called `run` writes
+them, in the order of the rows.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any, Protocol
 
 from fastxent.batch import Batch
 from fastxent.errors import UsageError
@@ -20,14 +24,31 @@ from fastxent.scores import Scorer
 from fastxent.sources.source import Source, Split
 from fastxent.spec import Spec
 from fastxent.totals import Measures, Totals
+from fastxent.turns import Stopped, Turns
 
-__all__ = ["default_threads", "run"]
+__all__ = ["RowSink", "default_threads", "run"]
 
 #: Below this many bytes of work, starting threads costs more than it saves (about 0.1 ms).
 SMALL = 1 << 19
 
 OutputsOf = Callable[[Batch], Outputs | None]
 Done = Callable[[Split], None]
+
+
+class RowSink(Protocol):
+    """Takes the results of every row, in the order of the rows."""
+
+    def outputs_of(self, batch: Batch) -> Outputs:
+        """Fresh places for the results of a batch. Called by any worker."""
+
+    def piece(self, batch: Batch, outputs: Outputs) -> Any:
+        """What is to be written of a scored batch, which is gone afterwards; has ``nbytes``. Called by any worker."""
+
+    def write(self, split: Split, piece: Any) -> None:
+        """Write a piece. Called in order, by the thread that called `run`."""
+
+    def end(self, path: str, totals: Totals) -> None:
+        """All rows of ``path`` have been written; these are its totals. Called like `write`."""
 
 
 def default_threads() -> int:
@@ -42,28 +63,6 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
-class _Queue:
-    """Hands out splits in order until there are none or somebody says stop; remembers the earliest error."""
-
-    def __init__(self, splits: Sequence[Split]) -> None:
-        self._splits: Iterator[Split] = iter(splits)
-        self._lock = threading.Lock()
-        self._errors: dict[int, BaseException] = {}
-        self.stopped = False
-
-    def take(self) -> Split | None:
-        with self._lock:
-            return None if self.stopped or self._errors else next(self._splits, None)
-
-    def fail(self, split: Split, error: BaseException) -> None:
-        with self._lock:
-            self._errors[split.id] = error
-
-    def raise_earliest(self) -> None:
-        if self._errors:
-            raise self._errors[min(self._errors)]
-
-
 def run(
     source: Source,
     spec: Spec,
@@ -71,39 +70,59 @@ def run(
     *,
     threads: int | None = None,
     outputs_of: OutputsOf | None = None,
+    sink: RowSink | None = None,
+    splits: Sequence[Split] | None = None,
     done: Done | None = None,
 ) -> Totals:
-    """Score every row of the source and return the totals.
+    """Score every row of the source (or of the ``splits`` named) and return the totals.
 
-    ``outputs_of`` says where the per-row results of a batch go; ``done`` is told of every finished
-    split (from any thread). Of several errors the one of the earliest split is raised, whatever the
-    number of threads.
+    ``outputs_of`` says where the per-row results of a batch go; a ``sink`` gets them in the order of the
+    rows. ``done`` is told of every finished split (from any thread). Of several errors the one of the
+    earliest split is raised, whatever the number of threads.
     """
     threads = default_threads() if threads is None else threads
     if threads < 1:
         raise UsageError(f"threads: expected at least 1, got {threads}")
-    splits = source.splits()
-    queue = _Queue(splits)
+    splits = source.splits() if splits is None else splits
+    if sink is not None:
+        return _IntoSink(sink, source, splits, lambda: Totals(spec, measures), done).run(threads)
+    queue = Turns(splits)
 
     def work() -> Totals:
         totals = Totals(spec, measures)
         scorer = Scorer(spec, full=measures.full)
-        while (split := queue.take()) is not None:
+        while (taken := queue.take()) is not None:
+            number, split = taken
             try:
                 _score_split(source, split, queue, scorer, totals, outputs_of)
-            except BaseException as error:  # carried to the caller's thread by raise_earliest
-                queue.fail(split, error)
-            else:
                 if done is not None:
                     done(split)
+            except BaseException as error:  # carried to the caller's thread by raise_earliest
+                queue.fail(number, error)
         return totals
 
-    workers = min(threads, len(splits))
-    if workers <= 1 or sum(split.nbytes for split in splits) < SMALL:
+    workers = _workers(splits, threads)
+    if workers <= 1:
         parts = [work()]
     else:
-        parts = _in_threads(work, workers, queue)
+        with ThreadPoolExecutor(workers, thread_name_prefix="fastxent") as pool:
+            futures = [pool.submit(work) for _ in range(workers)]
+            try:
+                wait(futures)
+            except BaseException:
+                queue.stop()  # Ctrl-C: workers stop after their batch, then the pool is left
+                raise
+        parts = [future.result() for future in futures]
     queue.raise_earliest()
+    return _merged(parts)
+
+
+def _workers(splits: Sequence[Split], threads: int) -> int:
+    small = sum(split.nbytes for split in splits) < SMALL
+    return 1 if small else min(threads, len(splits))
+
+
+def _merged(parts: Sequence[Totals]) -> Totals:
     totals = parts[0]
     for part in parts[1:]:
         totals.merge(part)
@@ -111,23 +130,103 @@ def run(
 
 
 def _score_split(
-    source: Source, split: Split, queue: _Queue, scorer: Scorer, totals: Totals, outputs_of: OutputsOf | None
+    source: Source,
+    split: Split,
+    queue: Turns,
+    scorer: Scorer,
+    totals: Totals,
+    outputs_of: OutputsOf | None,
+    scored: Callable[[Batch, Outputs], None] | None = None,
 ) -> None:
     for batch in source.read(split):
         if queue.stopped:
             return
         if batch.num_rows:
-            scorer.score(batch, totals, None if outputs_of is None else outputs_of(batch))
+            outputs = None if outputs_of is None else outputs_of(batch)
+            scorer.score(batch, totals, outputs)
             if totals.spec.on_invalid == "raise":
                 raise_first_invalid(totals, batch)
+            if scored is not None and outputs is not None:
+                scored(batch, outputs)
 
 
-def _in_threads(work: Callable[[], Totals], workers: int, queue: _Queue) -> list[Totals]:
-    with ThreadPoolExecutor(workers, thread_name_prefix="fastxent") as pool:
-        futures = [pool.submit(work) for _ in range(workers)]
-        try:
-            wait(futures)
-        except BaseException:
-            queue.stopped = True  # Ctrl-C: workers stop after their batch, then the pool is left
-            raise
-        return [future.result() for future in futures]
+class _IntoSink:
+    """A run whose rows are written in order. Totals are kept apart by path until the path is done."""
+
+    def __init__(
+        self,
+        sink: RowSink,
+        source: Source,
+        splits: Sequence[Split],
+        new_totals: Callable[[], Totals],
+        done: Done | None,
+    ) -> None:
+        self._sink = sink
+        self._source = source
+        self._splits = splits
+        self._new_totals = new_totals
+        self._done = done
+        self._grand = new_totals()
+        self._parts: dict[str, list[Totals]] = {split.path: [] for split in splits}
+        self._last = {split.path: number for number, split in enumerate(splits)}
+
+    def run(self, threads: int) -> Totals:
+        workers = _workers(self._splits, threads)
+        queue = Turns(self._splits, window=threads + 2)
+        scorers = [Scorer(self._grand.spec, full=self._grand.measures.full) for _ in range(max(workers, 1))]
+        if workers <= 1:
+            self._work(queue, scorers[0], alone=True)
+            return self._grand
+        with ThreadPoolExecutor(workers, thread_name_prefix="fastxent") as pool:
+            try:
+                for scorer in scorers:
+                    pool.submit(self._work, queue, scorer)
+                for number, split in enumerate(self._splits):
+                    for piece in queue.pieces(number):
+                        self._sink.write(split, piece)
+                    self._end(number, split)
+            except BaseException:
+                queue.stop()  # an error, or Ctrl-C: workers stop after their batch, then the pool is left
+                raise
+        return self._grand
+
+    def _work(self, queue: Turns, scorer: Scorer, *, alone: bool = False) -> None:
+        """Score splits until there are none; alone, write them as well."""
+        path, totals = None, self._grand
+        while (taken := queue.take()) is not None:
+            number, split = taken
+            try:
+                if split.path != path:
+                    path, totals = split.path, self._new_totals()
+                    self._parts[path].append(totals)
+                self._score(queue, number, split, scorer, totals, alone)
+            except Stopped:
+                return
+            except BaseException as error:  # carried to the caller's thread by Turns.pieces
+                if alone:
+                    raise
+                queue.fail(number, error)
+                return
+            queue.finish(number)
+            if alone:
+                for _ in queue.pieces(number):
+                    pass
+                self._end(number, split)
+
+    def _score(self, queue: Turns, number: int, split: Split, scorer: Scorer, totals: Totals, alone: bool) -> None:
+        def scored(batch: Batch, outputs: Outputs) -> None:
+            piece = self._sink.piece(batch, outputs)
+            if alone:
+                self._sink.write(split, piece)
+            else:
+                queue.put(number, piece)
+
+        _score_split(self._source, split, queue, scorer, totals, self._sink.outputs_of, scored)
+        if self._done is not None:
+            self._done(split)
+
+    def _end(self, number: int, split: Split) -> None:
+        if number == self._last[split.path]:
+            totals = _merged(self._parts.pop(split.path))
+            self._sink.end(split.path, totals)
+            self._grand.merge(totals)

@@ -5,6 +5,7 @@ FastxentError
 ├── DataError         the data is wrong or cannot be read                        (shell: exit code 3)
 │   ├── SourceError   a file, row group or column cannot be read or understood
 │   └── InvalidRowError   a row cannot be scored, and the policy is to raise
+├── OutputError       a file cannot be written: the disk is full, no permission  (shell: exit code 3)
 └── StateError        saved totals are damaged, or do not belong together        (shell: exit code 3)
 
 Every message says what is wrong, where it is, what was expected and what to do about it.
@@ -12,7 +13,15 @@ Every message says what is wrong, where it is, what was expected and what to do 
 
 from __future__ import annotations
 
-__all__ = ["DataError", "FastxentError", "InvalidRowError", "SourceError", "StateError", "UsageError"]
+__all__ = [
+    "DataError",
+    "FastxentError",
+    "InvalidRowError",
+    "OutputError",
+    "SourceError",
+    "StateError",
+    "UsageError",
+]
 
 
 class FastxentError(Exception):
@@ -68,6 +77,14 @@ class InvalidRowError(DataError):
         self.path = path
         self.row = row
         super().__init__(message)
+
+
+class OutputError(FastxentError, OSError):
+    """A file cannot be written; nothing of it is left behind. ``path`` says which one."""
+
+    def __init__(self, message: str, *, path: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: {message}")
 
 
 class StateError(FastxentError, ValueError):

@@ -4,131 +4,103 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from fastxent import exact
+from fastxent.errors import UsageError
 from fastxent.faults import first_invalid, invalid_counts
 from fastxent.kernels import tally
-from fastxent.kernels.tally import Tallies
 from fastxent.spec import NUMERICS_VERSION
+from fastxent.statistics import calibration as calibrating
+from fastxent.statistics import classes as by_class
+from fastxent.statistics import loss as losses
+from fastxent.statistics.calibration import Binning, BrierParts, Calibration
+from fastxent.statistics.loss import (
+    QUANTILES,
+    Z95,
+    ClusterStats,
+    LossStats,
+    Quantile,
+    UnitStats,
+    mean_loss,
+    safe_exp,
+    sum_of_losses,
+)
+from fastxent.statistics.ranking import Area
 from fastxent.status import EXPLANATION, Status
 from fastxent.totals import Totals
 
-__all__ = ["SCHEMA", "Calibration", "ClassStats", "Evaluation", "LossStats", "Quantile", "mean_loss", "sum_of_losses"]
+__all__ = [
+    "QUANTILES", "SCHEMA", "TOP_K", "Z95", "Area", "BrierParts", "Calibration", "ClusterStats", "Evaluation",
+    "LossStats", "Quantile", "TemperatureStats", "UnitStats", "mean_loss", "sum_of_losses", "wilson",
+]  # fmt: skip
 
 SCHEMA = "fastxent.evaluation/1"
 
-#: Half-width of a central 95 % interval of the normal distribution, in standard errors.
-Z95 = 1.959963984540054
-QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 TOP_K = (1, 3, 5, 10)
+#: Confused pairs that are shown.
+PAIRS = 20
 
 
-def _poisoned(totals: Totals) -> bool:
-    """Whether invalid rows make every mean NaN."""
-    return totals.spec.on_invalid == "propagate" and bool(invalid_counts(totals))
-
-
-def sum_of_losses(totals: Totals) -> float:
-    """The correctly rounded sum of the (weighted) row losses; NaN if invalid rows propagate."""
-    if _poisoned(totals):
-        return math.nan
-    row = tally.WEIGHTED_LOSS if totals.spec.reads_weight else tally.LOSS
-    return exact.rounded_sum(totals.tallies.sums[row])
-
-
-def mean_loss(totals: Totals) -> float:
-    """The mean row loss, rounded once; with weights the weighted sum over the sum of weights; NaN of nothing."""
-    if _poisoned(totals):
-        return math.nan
-    sums = totals.tallies.sums
-    if totals.spec.reads_weight:
-        weight = exact.to_fraction(sums[tally.WEIGHT])
-        return exact.rounded_mean(sums[tally.WEIGHTED_LOSS], weight) if weight else math.nan
-    return exact.rounded_mean(sums[tally.LOSS])
-
-
-def _scored(totals: Totals) -> int:
-    return int(totals.tallies.rows[Status.SCORED])
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """The 95 % interval of Wilson (1927) for a share of n trials; n may be an effective number of trials."""
+    if not n > 0.0 or math.isnan(share):
+        return math.nan, math.nan
+    z2 = Z95 * Z95
+    middle = (share + z2 / (2.0 * n)) / (1.0 + z2 / n)
+    half = Z95 / (1.0 + z2 / n) * math.sqrt(share * (1.0 - share) / n + z2 / (4.0 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 @dataclass(frozen=True, slots=True)
-class Quantile:
-    """A quantile of the losses: the middle of its bin, and the bin, which surely holds it."""
+class TemperatureStats:
+    """Losses of logits divided by temperatures: ``table`` (temperature, loss), the best of them, and what it gains."""
 
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class LossStats:
-    """The distribution of the row losses, in nats. ``std`` and ``stderr`` are NaN below two rows."""
-
-    mean: float
-    sum: float
-    std: float
-    stderr: float
-    ci95: tuple[float, float]
-    min: float
-    max: float
-    quantiles: dict[float, Quantile]
+    best: float
+    loss: float
+    gain: float
+    table: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """How confidence and accuracy agree, over equal-width bins of the confidence.
-
-    ``bins`` rows are (low edge, high edge, rows, mean confidence, accuracy); a confidence on an edge
-    belongs to the bin above, 1 to the last bin. Empty bins have NaN means.
-    """
-
-    ece: float
-    mce: float
-    rmsce: float
-    bins: tuple[tuple[float, float, int, float, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ClassStats:
-    """One class: rows that have it as target, their mean loss, and precision, recall and F1 of predicting it."""
-
-    name: str
-    support: int
-    mean_loss: float
-    precision: float
-    recall: float
-    f1: float
-
-
-@dataclass(slots=True)
+@dataclass
 class Evaluation:
     """The result of an evaluation.
 
-    Means and sums are those of the exact numbers, rounded once. ``loss`` is in nats. Statistics that
-    were not gathered are None here and absent from `to_dict`.
+    Means and sums are those of the exact numbers, rounded once. ``loss`` is in nats. Statistics that were not gathered
+    are None here and absent from `to_dict`. Tables (``per_class``, ``groups``, ``worst``, ``calibration.table``) are
+    `pyarrow.Table` objects: ``.to_pandas()``, or ``polars.from_arrow``.
+
+    Attributes:
+        totals: the integers that everything is read from.
+        run: facts about the run: seconds, bytes, threads, paths.
+        warnings: what a reader should know.
+        bins: bins of the calibration; None for what the binning takes by default (15).
+        binning: how confidence is cut into bins, see `calibrate`.
+        top_ks: the k of top-k accuracies; None for the usual ones.
     """
 
     totals: Totals
     run: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    bins: int | None = None
+    binning: Binning = "equal_width"
+    top_ks: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         if self.uneven and not self.totals.spec.normalize:
             first = int(self.totals.tallies.first[tally.UNEVEN])
             self.warnings.append(
-                f"the probabilities of {self.uneven:,} of {self.num_rows:,} rows do not sum to 1 (first: row {first:,}); "
-                "they are scored as they are, and normalize divides them by their sum"
+                f"the probabilities of {self.uneven:,} of {self.num_rows:,} rows do not sum to 1 (first: row {first:,}); they "
+                "are scored as they are, and normalize divides them by their sum"
             )
 
-    @property
-    def uneven(self) -> int:
-        """Scored rows whose probabilities do not sum to 1, within the root of their type's machine epsilon."""
-        return int(self.totals.tallies.uneven[0])
+    # --- the loss
 
     @property
     def loss(self) -> float:
@@ -137,42 +109,150 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean loss."""
-        try:
-            return math.exp(self.loss)
-        except OverflowError:
-            return math.inf
+        """Exp of the mean loss."""
+        return safe_exp(self.loss)
+
+    @property
+    def bits(self) -> float:
+        """The mean loss in bits."""
+        return self.loss / math.log(2.0)
+
+    @property
+    def loss_stats(self) -> LossStats | None:
+        """Spread, extremes and quantiles of the row losses."""
+        return self._loss_stats
+
+    @cached_property
+    def _loss_stats(self) -> LossStats | None:
+        clusters: Any = self.totals.statistics.get("clusters")
+        return losses.loss_stats(self.totals, clusters) if self.totals.measures.spread else None
+
+    def quantile(self, q: float) -> Quantile:
+        """Any quantile of the row losses, with the bin that surely holds it; every row counts once."""
+        if not self.totals.measures.spread:
+            raise UsageError("quantiles were not gathered (spread=False)")
+        if not 0.0 <= q <= 1.0:
+            raise UsageError(f"q: expected a number in [0, 1], got {q!r}")
+        return losses.quantile(self.totals.tallies, q, *losses.extremes(self.totals))
+
+    def loss_histogram(self, per_octave: int = 1) -> Any:
+        """Rows by loss, as a table (low, high, count): 1, 2, 4, ..., 128 bins for every doubling of the loss."""
+        if not self.totals.measures.spread:
+            raise UsageError("the histogram was not gathered (spread=False)")
+        if per_octave not in (1, 2, 4, 8, 16, 32, 64, 128):
+            raise UsageError(f"per_octave: expected a power of two up to 128, got {per_octave!r}")
+        return losses.histogram_table(self.totals.tallies, per_octave)
+
+    @property
+    def units(self) -> UnitStats | None:
+        """Loss, bits and perplexity per unit."""
+        units: Any = self.totals.statistics.get("units")
+        return None if units is None else losses.unit_stats(self.totals, units)
+
+    @property
+    def normalized_entropy(self) -> float | None:
+        """Mean loss over the entropy of the classes' shares: below 1 is better than always predicting the shares."""
+        spec = self.totals.spec
+        if not self._by_class or spec.soft or spec.label_smoothing > 0.0 or spec.pos_weight is not None:
+            return None
+        base = by_class.base_entropy(self._sums.support)
+        return self.loss / base if base > 0.0 else math.nan
+
+    @property
+    def d2(self) -> float | None:
+        """1 - `normalized_entropy`, the D2 log-loss score of scikit-learn."""
+        return None if (entropy := self.normalized_entropy) is None else 1.0 - entropy
+
+    @property
+    def temperature(self) -> TemperatureStats | None:
+        """Losses at other temperatures."""
+        statistic: Any = self.totals.statistics.get("temperature")
+        if statistic is None:
+            return None
+        import pyarrow as pa
+
+        found = statistic.losses()
+        best = min(range(len(found)), key=lambda i: (math.isnan(found[i]), found[i]))
+        table = pa.table({"temperature": list(statistic.grid), "loss": found})
+        return TemperatureStats(statistic.grid[best], found[best], self.loss - found[best], table)
+
+    # --- predictions
 
     @property
     def num_rows(self) -> int:
         """Rows that were scored."""
-        return _scored(self.totals)
+        return losses.num_scored(self.totals)
+
+    @property
+    def _has_scores(self) -> bool:
+        return self.totals.measures.scores
+
+    @property
+    def _by_class(self) -> bool:
+        return bool(self.totals.tallies.classes.size)
+
+    @property
+    def _weighed(self) -> Any:
+        return self.totals.statistics.get("weighed")
+
+    @cached_property
+    def _counts(self) -> by_class.ByClass:
+        self.totals.settle()
+        return by_class.read_classes(self.totals.tallies)
+
+    @cached_property
+    def _sums(self) -> by_class.ByClass:
+        return self._counts if self._weighed is None else by_class.weigh_classes(self._weighed)
 
     @property
     def accuracy(self) -> float | None:
         """Share of rows whose predicted class (the first maximum) is the target; weighted with weights."""
         return None if not self._has_scores else self._top(1)
 
-    @property
-    def _has_scores(self) -> bool:
-        return self.totals.measures.scores
+    @cached_property
+    def _ranks(self) -> list[Any]:
+        """The weight of the rows by rank of the target."""
+        if self._weighed is not None:
+            return by_class.rank_weights(self._weighed.ranks)
+        if self.totals.tallies.ranks.size:
+            found: list[Any] = self.totals.tallies.ranks.tolist()
+            return found
+        hits = sum(map(int, self._counts.correct))
+        return [hits, self.num_rows - hits]
 
     def _top(self, k: int) -> float:
-        totals = self.totals
-        if self.num_rows == 0:
-            return math.nan
-        if k == 1 and totals.spec.reads_weight:
-            weight = exact.to_fraction(totals.tallies.sums[tally.WEIGHT])
-            hits = exact.to_fraction(totals.tallies.sums[tally.WEIGHTED_CORRECT])
-            return float(hits / weight) if weight else math.nan
-        return int(totals.tallies.ranks[:k].sum()) / self.num_rows
+        total = sum(self._ranks)
+        return float(Fraction(sum(self._ranks[:k])) / Fraction(total)) if total else math.nan
 
     @property
     def top_k(self) -> dict[int, float]:
         """Accuracy of the first k classes, for the usual k below the number of classes."""
+        classes = self.totals.spec.num_classes
         if not self._has_scores or self.totals.spec.task != "multiclass":
             return {}
-        return {k: self._top(k) for k in TOP_K if k == 1 or k < self.totals.spec.num_classes}
+        if self.top_ks is None:
+            return {k: self._top(k) for k in TOP_K if k == 1 or k < classes}
+        most = min(classes, len(self._ranks) - 1)
+        for k in self.top_ks:
+            if not 1 <= k <= most:
+                raise UsageError(f"top_k: expected numbers from 1 to {most}, got {k}")
+        return {k: self._top(k) for k in sorted({1, *self.top_ks})}
+
+    def interval(self, share: float) -> tuple[float, float]:
+        """The Wilson interval (95 %) of a share of the rows; with weights for Kish's effective number of rows."""
+        if not self.totals.spec.reads_weight:
+            return wilson(share, self.num_rows)
+        sums = self.totals.tallies.sums
+        weight, squares = (exact.to_fraction(sums[row]) for row in (tally.WEIGHT, tally.WEIGHT_SQUARE))
+        return wilson(share, float(weight * weight / squares) if squares else 0.0)
+
+    @property
+    def mrr(self) -> float | None:
+        """Mean of 1 / (1 + rank of the target); ranks of 4096 and more count as 4096."""
+        if not self._has_scores or self.totals.spec.task != "multiclass":
+            return None
+        total = sum(self._ranks)
+        return float(sum(Fraction(w) / (i + 1) for i, w in enumerate(self._ranks) if w) / total) if total else math.nan
 
     @property
     def brier(self) -> float | None:
@@ -186,69 +266,181 @@ class Evaluation:
         return exact.rounded_mean(sums[tally.BRIER])
 
     @property
-    def loss_stats(self) -> LossStats | None:
-        """Spread, extremes and quantiles of the row losses."""
-        tallies = self.totals.tallies
-        if not self.totals.measures.spread:
+    def brier_scaled(self) -> float | None:
+        """The Brier score on [0, 1]: half the sum over classes, or (p - y)^2 for binary tasks."""
+        return self.brier if self.brier is None or self.totals.spec.task == "binary" else self.brier / 2.0
+
+    @property
+    def brier_parts(self) -> BrierParts | None:
+        """Reliability, resolution, uncertainty and residual of a binary Brier score, over the calibration's bins."""
+        if self.totals.spec.task != "binary" or self.brier is None:
             return None
-        mean = self.loss
-        variance, stderr = _spread(self.totals)
-        low, high = (float(np.int64(bits).view(np.float64)) if self.num_rows else math.nan for bits in tallies.extremes)
-        return LossStats(
-            mean=mean,
-            sum=sum_of_losses(self.totals),
-            std=math.sqrt(variance),
-            stderr=stderr,
-            ci95=(mean - Z95 * stderr, mean + Z95 * stderr),
-            min=low,
-            max=high,
-            quantiles={q: _quantile(tallies, q, low, high) for q in QUANTILES},
-        )
+        return calibrating.decompose(self._cells, self.brier, self.bins or self._default_bins, self.binning)
+
+    @property
+    def _default_bins(self) -> int:
+        return calibrating.DEFAULT_BINS.get(self.binning, 15)
+
+    @cached_property
+    def _cells(self) -> calibrating.Cells:
+        self.totals.settle()
+        cells = self.totals.tallies.calibration
+        if self._weighed is None:
+            return calibrating.plain_cells(cells)
+        return calibrating.weighed_cells(self._weighed.cells, cells)
 
     @property
     def calibration(self) -> Calibration | None:
-        """Expected, maximum and root-mean-square calibration error over 15 equal bins."""
-        return self.calibrate(15) if self.totals.tallies.calibration.size else None
+        """Calibration errors and the reliability table, over 15 equal bins unless asked otherwise."""
+        return self._calibration
 
-    def calibrate(self, bins: int) -> Calibration:
-        """Calibration over another number of equal bins, which must divide 3600.
+    @cached_property
+    def _calibration(self) -> Calibration | None:
+        return self.calibrate(self.bins, self.binning) if self.totals.tallies.calibration.size else None
+
+    def calibrate(self, bins: int | None = None, binning: Binning = "equal_width") -> Calibration:
+        """Calibration over other bins.
+
+        Binary tasks compare the probability of class 1 with how often class 1 is the target, others the largest
+        probability with how often it is right. Edges are compared exactly.
+
+        Args:
+            bins: how many; a divisor of 3600 unless ``binning`` is "equal_mass". None: 15, or the library's default.
+            binning: "equal_width": [a, b), the last bin closed. "equal_mass": as equal in rows as cells of 1/3600 (and
+                finer near 0 and 1) allow. "torchmetrics": equal widths, and a bin of its own for exactly 1. "sklearn":
+                (a, b], the first bin closed (``calibration_curve``). "netcal": as equal_width, 10 bins.
 
         Raises:
-            ValueError: ``bins`` does not divide the number of cells.
+            UsageError: ``bins`` does not divide 3600, or calibration was not gathered.
         """
-        cells = self.totals.tallies.calibration
-        if bins < 1 or tally.CELLS % bins:
-            raise ValueError(f"bins: expected a divisor of {tally.CELLS}, got {bins}")
-        grouped = cells.reshape(bins, -1, 4).astype(object).sum(axis=1)
-        rows = []
-        gaps: list[tuple[int, Fraction]] = []
-        for i, (count, hits, high, low) in enumerate(grouped):
-            confidence = Fraction(int(high)) + Fraction(int(low), tally.FIXED_ONE)
-            gaps.append((int(count), abs(confidence - int(hits))))
-            means = (float(confidence / int(count)), int(hits) / int(count)) if count else (math.nan, math.nan)
-            rows.append((i / bins, (i + 1) / bins, int(count), *means))
-        n = self.num_rows
-        filled = [(count, gap) for count, gap in gaps if count]
-        return Calibration(
-            ece=float(sum((gap for _, gap in filled), Fraction(0)) / n) if n else math.nan,
-            mce=float(max((gap / count for count, gap in filled), default=Fraction(0))) if n else math.nan,
-            rmsce=math.sqrt(sum((gap * gap / count for count, gap in filled), Fraction(0)) / n) if n else math.nan,
-            bins=tuple(rows),
-        )
+        if not self.totals.tallies.calibration.size:
+            raise UsageError("calibration was not gathered (scores=False, or task 'multilabel')")
+        return calibrating.calibrate(self._cells, bins, binning, weighted=self._weighed is not None)
+
+    # --- classes, groups, rows
 
     @property
-    def per_class(self) -> tuple[ClassStats, ...] | None:
-        """Support, mean loss, precision, recall and F1 of every class."""
-        classes = self.totals.tallies.classes
-        if not classes.size:
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes (labels of a multilabel task): those of the spec, else their numbers."""
+        spec = self.totals.spec
+        return spec.class_names or tuple(map(str, range(2 if spec.task == "binary" else spec.num_classes)))
+
+    @property
+    def per_class(self) -> Any:
+        """A table with a row a class: support, loss, precision, recall, f1, confidence when predicted, and its gap."""
+        if not self._by_class:
             return None
-        names = self.totals.spec.class_names or tuple(map(str, range(len(classes))))
-        return tuple(_class_stats(name, row) for name, row in zip(names, classes, strict=True))
+        return by_class.class_table(self.class_names, self._counts, self._sums, weighted=self._weighed is not None)
 
     @property
     def confusion(self) -> np.ndarray[Any, np.dtype[np.int64]] | None:
-        """Rows by target class (first axis) and predicted class; None where it was not gathered."""
+        """Rows by target class (first axis) and predicted class; None where it was not gathered. Never weighted."""
         return self.totals.tallies.confusion if self.totals.tallies.confusion.size else None
+
+    @property
+    def confused(self) -> Any:
+        """A table of the most confused pairs: target, predicted, count. None if there were too many to count (2^20)."""
+        import pyarrow as pa
+
+        pairs = self._confused_pairs()
+        if pairs is None:
+            return None
+        names = self.class_names
+        columns = (
+            [names[t] for t, _, _ in pairs], [names[p] for _, p, _ in pairs], [count for _, _, count in pairs],
+        )  # fmt: skip
+        return pa.table(
+            [
+                pa.array(values, kind)
+                for values, kind in zip(columns, (pa.string(), pa.string(), pa.int64()), strict=True)
+            ],
+            names=["target", "predicted", "count"],
+        )
+
+    def _confused_pairs(self) -> list[tuple[int, int, int]] | None:
+        statistic: Any = self.totals.statistics.get("confused")
+        if statistic is not None:
+            found = statistic.pairs()
+            return None if found is None else found[:PAIRS]
+        if (confusion := self.confusion) is None:
+            return None
+        wrong = confusion.copy()
+        np.fill_diagonal(wrong, 0)
+        flat = wrong.ravel()
+        used = np.flatnonzero(flat)
+        order = used[np.lexsort((used, -flat[used]))][:PAIRS]
+        return [(int(i) // len(wrong), int(i) % len(wrong), int(flat[i])) for i in order]
+
+    @property
+    def groups(self) -> Any:
+        """A table with a row a group: the group's values, count, loss, stderr, accuracy, brier, ece (15 bins)."""
+        statistic: Any = self.totals.statistics.get("groups")
+        return None if statistic is None else statistic.table()
+
+    @property
+    def worst(self) -> Any:
+        """A table of the rows of highest loss: path, row (from 0 in it), loss, target, predicted, kept columns."""
+        statistic: Any = self.totals.statistics.get("worst")
+        return None if statistic is None else statistic.table(self._names_of_targets)
+
+    @property
+    def label_errors(self) -> dict[str, Any] | None:
+        """Tables of the rows likeliest to be labeled wrong, by "self_confidence" and by "normalized_margin"."""
+        found: dict[str, Any] = self.totals.statistics
+        if "label_errors_margin" not in found:
+            return None
+        tables = (found["label_errors_confidence"], found["label_errors_margin"])
+        return {statistic.by: statistic.table(self._names_of_targets) for statistic in tables}
+
+    @property
+    def _names_of_targets(self) -> tuple[str, ...] | None:
+        spec = self.totals.spec
+        return None if spec.task == "multilabel" else spec.class_names
+
+    # --- ranking
+
+    @property
+    def ranking(self) -> Any:
+        """A table with a row a label: auc and average_precision, each with bounds that surely hold the exact value."""
+        statistic: Any = self.totals.statistics.get("ranking")
+        if statistic is None:
+            return None
+        import pyarrow as pa
+
+        labels = range(self.totals.spec.num_classes)
+        found = [statistic.read(label) for label in labels]
+        names = self.class_names[1:] if self.totals.spec.task == "binary" else self.class_names
+        columns: dict[str, Any] = {"label": list(names)}
+        for name in ("auc", "average_precision"):
+            areas = [getattr(row, name) for row in found]
+            columns |= {
+                name: [area.value for area in areas],
+                f"{name}_low": [area.low for area in areas],
+                f"{name}_high": [area.high for area in areas],
+            }
+        return pa.table(columns)
+
+    def _mean_area(self, name: str) -> Area | None:
+        if (table := self.ranking) is None:
+            return None
+        return Area(*(float(np.mean(table[column].to_numpy())) for column in (name, f"{name}_low", f"{name}_high")))
+
+    @property
+    def auc(self) -> Area | None:
+        """Area under the ROC curve, and its bounds; multilabel: the mean over labels."""
+        return self._mean_area("auc")
+
+    @property
+    def average_precision(self) -> Area | None:
+        """Average precision, and its bounds; multilabel: the mean over labels."""
+        return self._mean_area("average_precision")
+
+    def thresholds(self, label: int = 0) -> Any:
+        """A table of precision, recall, false-positive rate and F1 at thresholds of the score; None if not gathered."""
+        statistic: Any = self.totals.statistics.get("ranking")
+        return None if statistic is None else statistic.thresholds(label)
+
+    # --- the account
 
     @property
     def rows(self) -> dict[str, Any]:
@@ -262,6 +454,11 @@ class Evaluation:
         } | ({"uneven": self.uneven} if self.uneven else {})
 
     @property
+    def uneven(self) -> int:
+        """Scored rows whose probabilities do not sum to 1, within the root of their type's machine epsilon."""
+        return int(self.totals.tallies.uneven[0])
+
+    @property
     def first_invalid(self) -> dict[str, int]:
         """The number (from 0, over the whole source) of the first row of every cause of invalidity."""
         return {status.name.lower(): row for status, row in first_invalid(self.totals).items()}
@@ -269,26 +466,36 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values under stable names; statistics that were not gathered are absent."""
         spec = {"num_classes": self.totals.spec.num_classes, "task": self.totals.spec.task} | self.totals.spec.to_dict()
-        result: dict[str, Any] = {"schema": SCHEMA, "spec": spec, "rows": self.rows}
         stats = self.loss_stats
-        result["loss"] = {"mean": self.loss} if stats is None else _loss_dict(stats)
+        result: dict[str, Any] = {
+            "schema": SCHEMA,
+            "spec": spec,
+            "rows": self.rows,
+            "loss": {"mean": self.loss} if stats is None else _loss_dict(stats),
+        }
         if self.totals.spec.reads_weight:
             result["weight_sum"] = exact.rounded_sum(self.totals.tallies.sums[tally.WEIGHT])
         result["perplexity"] = self.perplexity
+        names: tuple[str, ...] = ("units", "normalized_entropy", "d2")
+        result |= {name: _plain(value) for name in names if (value := getattr(self, name)) is not None}
         if self.accuracy is not None:
-            result["accuracy"] = {f"top{k}": value for k, value in (self.top_k or {1: self.accuracy}).items()}
-            result["brier"] = self.brier
+            top = self.top_k or {1: self.accuracy}
+            result["accuracy"] = {f"top{k}": value for k, value in top.items()}
+            result["accuracy"] |= {"ci95": {f"top{k}": list(self.interval(value)) for k, value in top.items()}}
+        names = ("mrr", "brier", "brier_scaled", "brier_parts", "auc", "average_precision")
+        result |= {name: _plain(value) for name in names if (value := getattr(self, name)) is not None}
         if (calibration := self.calibration) is not None:
-            result["calibration"] = {
-                "ece": calibration.ece,
-                "mce": calibration.mce,
-                "rmsce": calibration.rmsce,
-                "bins": [list(row) for row in calibration.bins],
-            }
-        if (per_class := self.per_class) is not None:
-            result["per_class"] = [
-                {name: getattr(row, name) for name in ClassStats.__dataclass_fields__} for row in per_class
-            ]
+            errors = {name: getattr(calibration, name) for name in ("binning", "ece", "mce", "rmsce", "ace")}
+            result["calibration"] = errors | {"bins": [list(row) for row in calibration.bins]}
+        tables = ("per_class", "confused", "groups", "worst", "ranking")
+        result |= {name: table.to_pylist() for name in tables if (table := getattr(self, name)) is not None}
+        if self.totals.spec.task == "binary" and (table := self.thresholds()) is not None:
+            result["thresholds"] = table.to_pylist()
+        if (found := self.label_errors) is not None:
+            result["label_errors"] = {by: table.to_pylist() for by, table in found.items()}
+        if (temperature := self.temperature) is not None:
+            result["temperature"] = {name: getattr(temperature, name) for name in ("best", "loss", "gain")}
+            result["temperature"]["table"] = temperature.table.to_pylist()
         if self.first_invalid:
             result["first_invalid"] = self.first_invalid
         return result | {"warnings": self.warnings, "run": {**self.run, "numerics_version": NUMERICS_VERSION}}
@@ -303,6 +510,18 @@ class Evaluation:
             parts.append(f"accuracy={self.accuracy:.6g}")
         return f"Evaluation({', '.join(parts)}, rows={self.num_rows:,})"
 
+    def _repr_html_(self) -> str:
+        """The summary as an HTML table, for notebooks."""
+        from fastxent.summary import html_table
+
+        return html_table(self)
+
+
+def _plain(value: Any) -> Any:
+    """A record of numbers as a dict; anything else as it is."""
+    fields = getattr(type(value), "__dataclass_fields__", None)
+    return value if fields is None else {name: getattr(value, name) for name in fields}
+
 
 def _finite(value: Any) -> Any:
     """JSON has no NaN and no infinities: they become the strings "NaN", "Infinity" and "-Infinity"."""
@@ -316,70 +535,10 @@ def _finite(value: Any) -> Any:
 
 
 def _loss_dict(stats: LossStats) -> dict[str, Any]:
-    return {
-        "mean": stats.mean,
-        "sum": stats.sum,
-        "std": stats.std,
-        "stderr": stats.stderr,
-        "ci95": list(stats.ci95),
-        "min": stats.min,
-        "max": stats.max,
-        "quantiles": {f"{q:g}": quantile.value for q, quantile in stats.quantiles.items()},
-    }
-
-
-def _spread(totals: Totals) -> tuple[float, float]:
-    """Unbiased variance of the row losses, and the standard error of their (weighted) mean."""
-    sums, n = totals.tallies.sums, _scored(totals)
-    if _poisoned(totals):
-        return math.nan, math.nan
-    moments = exact.moments(sums[tally.LOSS], sums[tally.SQUARE])
-    if not totals.spec.reads_weight or not math.isfinite(moments.variance):
-        return moments.variance, math.sqrt(moments.variance / n) if n else math.nan
-    if not math.isfinite(exact.rounded_sum(sums[tally.WEIGHTED_SQUARE])):
-        return moments.variance, math.nan
-    w, y, ww, wy, yy = (
-        exact.to_fraction(sums[row])
-        for row in (tally.WEIGHT, tally.WEIGHTED_LOSS, tally.WEIGHT_SQUARE, tally.CROSS, tally.WEIGHTED_SQUARE)
-    )
-    if not w or n < 2:
-        return moments.variance, math.nan
-    # Ratio estimator: sum of (y_i - mu w_i)^2, with mu = Y / W.
-    squares = max((w * w * yy - 2 * y * w * wy + y * y * ww) / (w * w), Fraction(0))
-    return moments.variance, math.sqrt(float(Fraction(n, n - 1) * squares / (w * w)))
-
-
-def _quantile(tallies: Tallies, q: float, low: float, high: float) -> Quantile:
-    """The smallest bin that q n rows do not exceed; its edges are met by the extremes."""
-    counts = np.cumsum(tallies.histogram)
-    n = int(counts[-1])
-    if n == 0:
-        return Quantile(math.nan, math.nan, math.nan)
-    cell = int(np.searchsorted(counts, max(1, math.ceil(q * n))))
-    if cell == 0:
-        left, right = 0.0, 2.0**-64
-    elif cell > tally.BINS:
-        left, right = (2.0**20, math.inf) if cell == tally.BINS + 1 else (math.inf, math.inf)
-    else:
-        edges = (np.arange(2, dtype=np.int64) + (cell - 1 + tally.LOWEST)) << tally.SHIFT
-        left, right = (float(edge) for edge in edges.view(np.float64))
-    left, right = max(left, low), min(right, high)
-    return Quantile(left if left == right else 0.5 * (left + right), left, right)
-
-
-def _class_stats(name: str, row: Any) -> ClassStats:
-    support, correct, predicted, high, low, infinite = (int(value) for value in row)
-    total = Fraction(high) + Fraction(low, tally.FIXED_ONE)
-    recall = correct / support if support else math.nan
-    precision = correct / predicted if predicted else math.nan
-    return ClassStats(
-        name=name,
-        support=support,
-        mean_loss=math.nan if not support else math.inf if infinite else float(total / support),
-        precision=precision,
-        recall=recall,
-        f1=2 * correct / (support + predicted) if support + predicted else math.nan,
-    )
+    result = {name: getattr(stats, name) for name in ("mean", "sum", "std", "stderr", "min", "max")}
+    result |= {"bits": stats.mean / math.log(2.0), "ci95": list(stats.ci95)}
+    result["quantiles"] = {f"{q:g}": quantile.value for q, quantile in stats.quantiles.items()}
+    return result | ({} if stats.clusters is None else {"clusters": _plain(stats.clusters)})
 
 
 def describe_invalid(status: Status) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,10 +84,6 @@ def _weighed(losses: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArra
     return products
 
 
-@overload
-def cross_entropy(target: Any, *, reduction: Literal["none"], **options: Any) -> NDArray[np.float64]: ...
-@overload
-def cross_entropy(target: Any, *, reduction: Literal["mean", "sum"] = "mean", **options: Any) -> float: ...
 def cross_entropy(
     target: Any,
     *,
@@ -179,10 +175,6 @@ def _names(names: Iterable[str] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
 
 
-@overload
-def binary_cross_entropy(target: Any, *, reduction: Literal["none"], **options: Any) -> NDArray[np.float64]: ...
-@overload
-def binary_cross_entropy(target: Any, *, reduction: Literal["mean", "sum"] = "mean", **options: Any) -> float: ...
 def binary_cross_entropy(
     target: Any,
     *,

@@ -12,7 +12,9 @@ from fastxent.errors import UsageError
 from fastxent.kernels import scorecard
 from fastxent.kernels.jobs import Outputs, Rows, job, no_outputs, then
 from fastxent.kernels.problem import SIZE, Problem, Work, new_work
+from fastxent.kernels.tally import LATE
 from fastxent.spec import Spec
+from fastxent.statistics import RECORD_ROWS, Record
 
 if TYPE_CHECKING:
     from fastxent.totals import Totals
@@ -167,6 +169,7 @@ class Scorer:
         self._full = full
         self._card = scorecard.new_scorecard()
         self._work: Work | None = None
+        self._record: scorecard.Scorecard | None = None
 
     def score(self, batch: Batch, totals: Totals, outputs: Outputs | None = None) -> None:
         """Score all rows of the batch; outputs are indexed by the row's number in the batch."""
@@ -180,16 +183,29 @@ class Scorer:
             _NO_FATE if batch.status is None else batch.status,
             slack(self._spec, batch),
         )
-        job(kernel.rows, kernel.name)(
-            problem,
-            0,
-            batch.num_rows,
-            batch.first_id,
-            self._card,
-            self._work,
-            along,
-            outputs if outputs is not None else no_outputs(),
-            self._spec.reads_weight,
-            totals.tallies,
-        )
+        outputs = no_outputs() if outputs is None else outputs
+        step = LATE
+        if totals.statistics:
+            step = RECORD_ROWS
+            if self._record is None:
+                self._record = scorecard.new_scorecard(RECORD_ROWS)
+            outputs = outputs._replace(record=self._record)
+        run = job(kernel.rows, kernel.name)
+        for lo in range(0, batch.num_rows, step):
+            hi = min(lo + step, batch.num_rows)
+            totals.prepare(hi - lo)
+            run(
+                problem,
+                lo,
+                hi,
+                batch.first_id,
+                self._card,
+                self._work,
+                along,
+                outputs,
+                self._spec.reads_weight,
+                totals.tallies,
+            )
+            if self._record is not None and totals.statistics:
+                totals.absorb(Record(self._record, hi - lo, lo, batch))
         del keep

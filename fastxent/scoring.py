@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from fastxent import engine
+from fastxent.asked import asked
 from fastxent.errors import UsageError
 from fastxent.evaluation import Evaluation
 from fastxent.losses import one_form
 from fastxent.sources import Selection, Source, Split, open_arrays, open_source
-from fastxent.spec import OnInvalid, Spec, Task
-from fastxent.totals import Measures
+from fastxent.sources.protocols import is_paths
+from fastxent.spec import Form, Loss, OnInvalid, Spec, Task
+from fastxent.statistics.calibration import Binning
 
-__all__ = ["evaluate", "open_predictions"]
+__all__ = ["evaluate", "open_predictions", "prepare", "run_facts"]
 
 
 def evaluate(
@@ -28,6 +31,8 @@ def evaluate(
     task: Task = "multiclass",
     weight: Any = None,
     mask: Any = None,
+    loss: Loss = "cross_entropy",
+    gamma: float = 2.0,
     class_weight: Iterable[float] | Mapping[Any, float] | None = None,
     pos_weight: float | Iterable[float] | None = None,
     label_smoothing: float = 0.0,
@@ -41,6 +46,16 @@ def evaluate(
     memory: int | None = None,
     verify_checksums: bool = False,
     progress: Callable[[Split], None] | None = None,
+    group_by: Any = None,
+    cluster_by: Any = None,
+    units: Any = None,
+    worst: int = 0,
+    keep: Any = None,
+    label_errors: int = 0,
+    statistics: str | Iterable[str] = (),
+    top_k: Iterable[int] | None = None,
+    bins: int | None = None,
+    binning: Binning = "equal_width",
 ) -> Evaluation:
     """Evaluate predictions where they lie: loss and statistics of all rows in one pass and bounded memory.
 
@@ -60,6 +75,9 @@ def evaluate(
         task: "multiclass", "binary" or "multilabel".
         weight: column (or array) of sample weights of at least 0.
         mask: column (or array) of bool that says which labels of a multilabel row count.
+        loss: "cross_entropy", "focal", "kl_divergence" (of the predictions from distributions as targets) or
+            "entropy" (of the predictions; the target is read and not used).
+        gamma: exponent of the focal loss.
         class_weight: weights by class, a sequence in class order or a dict.
         pos_weight: weight of the positive term of binary and multilabel losses.
         label_smoothing: in [0, 1].
@@ -73,6 +91,18 @@ def evaluate(
         memory: bytes a thread may hold of the data, about; 128 MiB by default.
         verify_checksums: check page checksums of Parquet files that have them.
         progress: called after every finished split, from any thread.
+        group_by: column, or several that are crossed, by whose values statistics are gathered as well
+            (``ev.groups``; up to 100,000 groups). With arrays: an array, or a dict of arrays by name.
+        cluster_by: column of ids of rows that belong together (documents, users): the standard error respects them.
+        units: column with the number of units (bytes, words) of a row, for the loss per unit (``ev.units``).
+        worst: so many rows of the highest loss are kept (``ev.worst``).
+        keep: columns whose values are kept with those rows.
+        label_errors: so many rows that are likeliest to be labeled wrong are kept (``ev.label_errors``).
+        statistics: "ranking" (ROC AUC, average precision, thresholds; binary and multilabel), "temperature" (the
+            loss of the logits divided by a grid of temperatures).
+        top_k: the k of top-k accuracies; by default 1, 3, 5 and 10 below the number of classes.
+        bins: bins of the calibration; by default 15, or what the library that ``binning`` names takes.
+        binning: "equal_width", "equal_mass", "torchmetrics", "sklearn" or "netcal"; see `Evaluation.calibrate`.
 
     Returns:
         An `Evaluation`.
@@ -88,13 +118,87 @@ def evaluate(
         >>> round(ev.loss, 6), ev.accuracy
         (1.126928, 0.5)
     """
-    form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
     started = time.perf_counter()
+    given = next((value for value in (logits, probs, log_probs) if value is not None), None)
+    measures, extra = asked(
+        by_name=data is not None or isinstance(given, str | os.PathLike),
+        group_by=group_by,
+        cluster_by=cluster_by,
+        units=units,
+        worst=worst,
+        keep=keep,
+        label_errors=label_errors,
+        statistics=statistics,
+    )
+    if loss in ("kl_divergence", "entropy"):
+        measures = dataclasses.replace(measures, scores=False)
+    source, spec = prepare(
+        data,
+        target,
+        logits=logits,
+        probs=probs,
+        log_probs=log_probs,
+        task=task,
+        weight=weight,
+        mask=mask,
+        class_weight=class_weight,
+        pos_weight=pos_weight,
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        class_names=class_names,
+        on_invalid=on_invalid,
+        clip=clip,
+        normalize=normalize,
+        dtype=dtype,
+        memory=memory,
+        verify_checksums=verify_checksums,
+        extra=extra,
+        loss=loss,
+        gamma=gamma,
+    )
+    threads = engine.default_threads() if threads is None else threads
+    totals = engine.run(source, spec, measures, threads=threads, done=progress)
+    return Evaluation(
+        totals,
+        run=run_facts(source, threads, time.perf_counter() - started),
+        bins=bins,
+        binning=binning,
+        top_ks=None if top_k is None else tuple(top_k),
+    )
+
+
+def prepare(
+    data: Any,
+    target: Any,
+    *,
+    logits: Any,
+    probs: Any,
+    log_probs: Any,
+    task: Task,
+    weight: Any,
+    mask: Any,
+    class_names: Iterable[str] | None,
+    dtype: str | None,
+    memory: int | None,
+    verify_checksums: bool,
+    extra: tuple[str, ...] | Mapping[str, Any] = (),
+    **options: Any,
+) -> tuple[Source, Spec]:
+    """The opened source and the spec that the keywords of `evaluate` and `score` mean.
+
+    ``extra`` are columns (without ``data``: arrays by name) that ride along.
+    """
+    if _are_tables(data):
+        told = _told(data, {"logits": logits, "probs": probs, "log_probs": log_probs}, target, task, dtype)
+        form, predictions, target, task, dtype = told
+    else:
+        form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
     names = None if class_names is None else tuple(class_names)
     source = open_predictions(
         data,
         predictions,
         target,
+        extra=extra,
         task=task,
         weight=weight,
         mask=mask,
@@ -108,22 +212,50 @@ def evaluate(
         task=task,
         form=form,
         soft=source.dense_target,
-        label_smoothing=label_smoothing,
-        ignore_index=ignore_index,
-        class_weight=class_weight,
-        pos_weight=pos_weight,
         weighted=weight is not None,
-        on_invalid=on_invalid,
-        clip=clip,
-        normalize=normalize,
         class_names=names or source.class_names,
+        **options,
     )
-    threads = engine.default_threads() if threads is None else threads
-    totals = engine.run(source, spec, Measures(), threads=threads, done=progress)
-    return Evaluation(totals, run=_run_facts(source, threads, time.perf_counter() - started))
+    return source, spec
 
 
-def open_predictions(data: Any, predictions: Any, target: Any, *, extra: tuple[str, ...] = (), **options: Any) -> Source:
+def _are_tables(data: Any) -> bool:
+    """Whether ``data`` names files of columns."""
+    given = [data] if isinstance(data, (str, os.PathLike)) else data
+    return is_paths(data) and not any(os.fspath(path).endswith(_ARRAYS) for path in given)
+
+
+_ARRAYS = (".npy", ".npz", ".safetensors")
+
+
+def _told(
+    data: Any, forms: dict[str, Any], target: Any, task: Task, dtype: str | None
+) -> tuple[Form, Any, Any, Task, str | None]:
+    """Form, predictions, target, task and dtype: what the call says, and for the rest what the first file says.
+
+    A task other than the default counts as said.
+    """
+    from fastxent.sources.describe import describe_files
+    from fastxent.sources.files import list_files
+    from fastxent.sources.infer import infer_selection
+
+    found = describe_files(list_files(data)[0].name)
+    if any(value is not None for value in forms.values()):
+        form, predictions = one_form(**forms)
+        names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
+        selection = infer_selection(found, predictions=names, target=target, task=task, dtype=dtype)
+        return form, names, selection.target, task, selection.dtype
+    selection = infer_selection(found, target=target, task=None if task == "multiclass" else task, dtype=dtype)
+    said = next((each.form for each in found.predictions if each.columns == selection.predictions), None)
+    if said is None:
+        shown = ", ".join(selection.predictions[:4])
+        raise UsageError(f"say what {shown!r} holds: logits=, probs= or log_probs= (--logits, --probs, --log-probs)")
+    return cast(Form, said), selection.predictions, selection.target, selection.task, selection.dtype
+
+
+def open_predictions(
+    data: Any, predictions: Any, target: Any, *, extra: tuple[str, ...] | Mapping[str, Any] = (), **options: Any
+) -> Source:
     """The source that ``data`` names, or, without it, the one over arrays or the files that hold them."""
     if target is None:
         raise UsageError("target: name the column (or give the array) of the targets")
@@ -134,18 +266,23 @@ def open_predictions(data: Any, predictions: Any, target: Any, *, extra: tuple[s
             selection = Selection(
                 predictions=(),
                 target=os.fspath(target),
-                extra=extra,
+                extra=tuple(extra),
                 **{k: v for k, v in options.items() if v is not None},
             )
             return open_source(os.fspath(predictions), selection)
-        return open_arrays(predictions, target, **options)
+        if extra and not isinstance(extra, Mapping):
+            raise UsageError(
+                f"without data there are no columns {', '.join(extra)}; give arrays by name: keep={{'id': ids}}"
+            )
+        return open_arrays(predictions, target, extra=dict(extra) if isinstance(extra, Mapping) else None, **options)
     names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
     memory, verify = options.pop("memory"), options.pop("verify_checksums")
-    selection = Selection(predictions=names, target=target, extra=extra, **options)
+    selection = Selection(predictions=names, target=target, extra=tuple(extra), **options)
     return open_source(data, selection, memory=memory, verify_checksums=verify)
 
 
-def _run_facts(source: Source, threads: int, seconds: float) -> dict[str, Any]:
+def run_facts(source: Source, threads: int, seconds: float) -> dict[str, Any]:
+    """What `Evaluation.run` says of a run over all splits of a source."""
     from fastxent import __version__
 
     return {

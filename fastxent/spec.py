@@ -183,7 +183,8 @@ class Spec:
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
             raise StateError(f"spec: unknown fields {', '.join(unknown)}; it was made by another version of fastxent")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**plain)
 
     def digest(self) -> str:
         """SHA-256 of the spec and the numerics version: totals with equal digests may be merged."""

@@ -12,60 +12,117 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from fastxent import exact
-from fastxent.errors import StateError
+from fastxent.errors import FastxentError, StateError, UsageError
 from fastxent.kernels import tally
 from fastxent.kernels.tally import Tallies
 from fastxent.spec import NUMERICS_VERSION, Spec
+from fastxent.statistics import Record, Statistic, new_statistics
+from fastxent.statistics.confused import FULL_CLASSES
+from fastxent.status import Status
 
 __all__ = ["Measures", "Totals"]
 
 _MAGIC = b"FASTXENT"
+_VERSION = 2
 _NEVER = np.iinfo(np.int64).max
+_ARRAYS = tuple(name for name in Tallies._fields if name != "positive")
 
 #: Ranks counted one by one; greater ones share the last cell.
 RANKS = 4096
-#: Confusion is counted by pairs up to this many classes (8 MB of counters a thread).
-CONFUSION_CLASSES = 1000
+#: Rows that `Measures.worst` and `Measures.label_errors` may keep.
+MOST_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """Which statistics are gathered. The loss's own mean always is."""
+    """Which statistics are gathered. The loss's own mean always is.
+
+    Attributes:
+        spread: variance, quantiles and extremes of the losses.
+        scores: what needs more than the loss of a row: accuracy, Brier, calibration, classes.
+        group_by: columns by whose values (several: crossed) statistics are gathered too.
+        cluster_by: column with the clusters that standard errors respect.
+        units: column with the number of units (bytes, words) of a row.
+        worst: so many rows of the highest loss are kept.
+        keep: columns that are kept with those rows.
+        label_errors: so many rows that are likeliest to be labeled wrong are kept.
+        ranking: histograms of the scores, for ROC AUC and average precision (binary, multilabel).
+        temperature: losses of the logits divided by a grid of temperatures.
+    """
 
     spread: bool = True
     scores: bool = True
+    group_by: tuple[str, ...] = ()
+    cluster_by: str | None = None
+    units: str | None = None
+    worst: int = 0
+    keep: tuple[str, ...] = ()
+    label_errors: int = 0
+    ranking: bool = False
+    temperature: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("worst", "label_errors"):
+            if not 0 <= getattr(self, name) <= MOST_ROWS:
+                raise UsageError(f"{name}: expected a number of rows up to {MOST_ROWS:,}, got {getattr(self, name)}")
+        if len(set(self.group_by)) != len(self.group_by):
+            raise UsageError(f"group_by names a column twice: {', '.join(self.group_by)}")
+        if self.keep and not (self.worst or self.label_errors):
+            raise UsageError("keep says which columns are kept with the worst rows; pass worst= (or label_errors=) too")
 
     @property
     def full(self) -> bool:
         """Whether the row kernel must give more than the loss."""
-        return self.scores
+        return bool(self.scores or self.group_by or self.worst or self.label_errors or self.ranking)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that must ride along with the batches."""
+        single = [name for name in (self.cluster_by, self.units) if name is not None]
+        return tuple(dict.fromkeys([*self.group_by, *single, *self.keep]))
+
+
+def _classes(spec: Spec) -> int:
+    return 2 if spec.task == "binary" else spec.num_classes
+
+
+def _shapes(spec: Spec, measures: Measures) -> dict[str, tuple[int, ...]]:
+    """The shape of every array of tallies; without cells what is not wanted."""
+    classes = _classes(spec)
+    by_class = measures.scores and spec.task != "multilabel"
+    confusion = by_class and classes <= FULL_CLASSES
+    return {
+        "rows": (tally.STATUSES,),
+        "first": (tally.STATUSES,),
+        "sums": (
+            tally.SUMS if spec.reads_weight else 3 if measures.scores else 2 if measures.spread else 1,
+            exact.SIZE,
+        ),
+        "histogram": (tally.HISTOGRAM if measures.spread else 0,),
+        "extremes": (2,),
+        "ranks": (_ranks(spec) if measures.scores and spec.task != "binary" else 0,),
+        "calibration": (tally.CELLS, tally.CALIBRATION_COLUMNS) if by_class else (0, 0),
+        "classes": (classes, tally.CLASS_COLUMNS) if by_class else (0, 0),
+        "confusion": (classes, classes) if confusion else (0, 0),
+        "uneven": (1,),
+    }
+
+
+def _ranks(spec: Spec) -> int:
+    return min(_classes(spec), RANKS) + 1
 
 
 def _new_tallies(spec: Spec, measures: Measures) -> Tallies:
-    def cells(*shape: int, wanted: bool = True) -> Any:
-        return np.zeros(shape if wanted else (0,) * len(shape), np.int64)
-
-    classes = 2 if spec.task == "binary" else spec.num_classes
-    sums = tally.SUMS if spec.reads_weight else 3 if measures.scores else 2 if measures.spread else 1
-    by_class = measures.scores and spec.task != "multilabel"
-    return Tallies(
-        rows=cells(tally.STATUSES),
-        first=np.full(tally.STATUSES, _NEVER),
-        sums=exact.empty(sums),
-        histogram=cells(tally.HISTOGRAM, wanted=measures.spread),
-        extremes=np.array([_NEVER, -1]),
-        ranks=cells(min(classes, RANKS) + 1, wanted=measures.scores),
-        calibration=cells(tally.CELLS, 4, wanted=by_class),
-        classes=cells(classes, 6, wanted=by_class),
-        confusion=cells(classes, classes, wanted=by_class and classes <= CONFUSION_CLASSES),
-        uneven=cells(1),
-    )
+    arrays = {name: np.zeros(shape, np.int64) for name, shape in _shapes(spec, measures).items()}
+    arrays["first"][:] = _NEVER
+    arrays["extremes"][:] = _NEVER, -1
+    return Tallies(**arrays, positive=spec.task == "binary")
 
 
 @dataclass(slots=True)
@@ -75,16 +132,38 @@ class Totals:
     spec: Spec
     measures: Measures = field(default_factory=Measures)
     tallies: Tallies = field(init=False)
+    statistics: dict[str, Statistic] = field(init=False)
+    _uncarried: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.tallies = _new_tallies(self.spec, self.measures)
+        self.statistics = new_statistics(self.spec, self.measures, _classes(self.spec), _ranks(self.spec))
+
+    def prepare(self, rows: int) -> None:
+        """Make room for so many rows (at most ``tally.LATE``) in the words that are carried late."""
+        if self._uncarried + rows > tally.LATE:
+            self.settle()
+        self._uncarried += rows
+
+    def settle(self) -> None:
+        """Carry what was not carried yet."""
+        _carry(self.tallies)
+        self.tallies.first[Status.SCORED] = _NEVER  # blocks in which all rows are scored do not look
+        self._uncarried = 0
+
+    def absorb(self, record: Record) -> None:
+        """Add a record of rows, which the tallies hold already, to the other statistics."""
+        for statistic in self.statistics.values():
+            statistic.absorb(record)
 
     def merge(self, other: Totals) -> None:
         """Add the other's rows; raises StateError if the two measure different things."""
         if difference := _difference(self, other):
             raise StateError(f"cannot merge totals of different specs: {difference}")
+        other.settle()
+        self.settle()
         mine, theirs = self.tallies, other.tallies
-        for name in Tallies._fields:
+        for name in _ARRAYS:
             a, b = getattr(mine, name), getattr(theirs, name)
             if name == "first":
                 np.minimum(a, b, out=a)
@@ -94,65 +173,117 @@ class Totals:
                 a[...] = exact.merge(a, b)
             else:
                 a += b
-        _carry_fixed(mine)
+        self.settle()
+        for name, statistic in self.statistics.items():
+            statistic.merge(other.statistics[name])
 
     def to_bytes(self) -> bytes:
         """The canonical file form: equal totals give equal bytes."""
+        self.settle()
         tallies = self.tallies
         tallies.sums[...] = exact.canonical(tallies.sums)
-        _carry_fixed(tallies)
-        arrays = {name: getattr(tallies, name) for name in Tallies._fields}
+        arrays = [getattr(tallies, name) for name in _ARRAYS]
+        values: dict[str, Any] = {}
+        shapes: dict[str, list[list[int]]] = {}
+        for name, statistic in self.statistics.items():
+            values[name], more = statistic.state()
+            shapes[name] = [list(array.shape) for array in more]
+            arrays += more
         header = json.dumps(
             {
-                "version": 1,
+                "version": _VERSION,
                 "numerics_version": NUMERICS_VERSION,
                 "spec": self.spec.to_dict(),
-                "measures": {"spread": self.measures.spread, "scores": self.measures.scores},
-                "shapes": {name: list(array.shape) for name, array in arrays.items()},
+                "measures": _set_fields(self.measures),
+                "statistics": values,
+                "shapes": shapes,
             },
             sort_keys=True,
             separators=(",", ":"),
         ).encode()
         body = b"".join(
-            [_MAGIC, len(header).to_bytes(8, "little"), header, *(a.astype("<i8").tobytes() for a in arrays.values())]
+            [_MAGIC, len(header).to_bytes(8, "little"), header, *(a.astype("<i8").tobytes() for a in arrays)]
         )
         return body + hashlib.sha256(body).digest()
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str = "state") -> Totals:
         """Read `to_bytes` back; raises StateError for damage or for another version."""
+        data = bytes(data)
         if len(data) < 48 or data[:8] != _MAGIC:
             raise StateError(f"{name}: not a fastxent state file")
         if hashlib.sha256(data[:-32]).digest() != data[-32:]:
             raise StateError(f"{name}: damaged (its checksum does not match); make it again")
         length = int.from_bytes(data[8:16], "little")
-        header = json.loads(data[16 : 16 + length])
-        if header["numerics_version"] != NUMERICS_VERSION:
-            raise StateError(
-                f"{name}: numerics version {header['numerics_version']}, this fastxent has {NUMERICS_VERSION}; make it again"
-            )
-        totals = cls(Spec.from_dict(header["spec"]), Measures(**header["measures"]))
-        at = 16 + length
-        for field_name in Tallies._fields:
-            array = getattr(totals.tallies, field_name)
-            if list(array.shape) != header["shapes"].get(field_name):
-                raise StateError(f"{name}: {field_name} has another shape than this version of fastxent gives it")
-            count = math.prod(array.shape)
-            array[...] = np.frombuffer(data, "<i8", count, at).reshape(array.shape)
-            at += 8 * count
-        return totals
+        if length > len(data) - 48:
+            raise StateError(f"{name}: damaged (its header is longer than the file); make it again")
+        try:
+            header = json.loads(data[16 : 16 + length])
+            if (header["version"], header["numerics_version"]) != (_VERSION, NUMERICS_VERSION):
+                raise StateError(
+                    f"format {header['version']} with numerics version {header['numerics_version']}, this fastxent has "
+                    f"{_VERSION} with {NUMERICS_VERSION}; make it again"
+                )
+            return _load(header, memoryview(data)[16 + length : -32])
+        except StateError as error:
+            raise StateError(f"{name}: {error}") from None
+        except (FastxentError, ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
+            raise StateError(f"{name}: damaged ({type(error).__name__}: {error}); make it again") from error
 
 
-def _carry_fixed(tallies: Tallies) -> None:
-    """Bring the fixed-point pairs to 0 <= low < FIXED_ONE."""
-    for cells, high, low in (
-        (tallies.classes, tally.LOSS_HIGH, tally.LOSS_LOW),
-        (tallies.calibration, tally.CONF_HIGH, tally.CONF_LOW),
-    ):
-        if cells.size:
-            carry = cells[:, low] >> 62
-            cells[:, high] += carry
-            cells[:, low] -= carry << 62
+def _load(header: dict[str, Any], body: memoryview) -> Totals:
+    """Totals from a header and the arrays after it, whose sizes are checked before anything is allocated."""
+    spec = Spec.from_dict(header["spec"])
+    given = header["measures"].items()
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given}
+    measures = Measures(**values)
+    shapes = {name: [tuple(map(int, shape)) for shape in found] for name, found in header["shapes"].items()}
+    own = list(_shapes(spec, measures).values())
+    more = [shape for name in sorted(shapes) for shape in shapes[name]]
+    if any(size < 0 for shape in more for size in shape) or sum(map(math.prod, own + more)) * 8 != len(body):
+        raise StateError("its arrays have other sizes than this version of fastxent gives them")
+    totals = Totals(spec, measures)
+    if set(shapes) != set(totals.statistics):
+        raise StateError("it holds other statistics than it says")
+    at = 0
+
+    def take(shape: tuple[int, ...]) -> Any:
+        nonlocal at
+        count = math.prod(shape)
+        array = np.frombuffer(body, "<i8", count, at).reshape(shape)
+        at += 8 * count
+        return array
+
+    for name in _ARRAYS:
+        array = getattr(totals.tallies, name)
+        array[...] = take(array.shape)
+    for name, statistic in totals.statistics.items():
+        statistic.load(header["statistics"][name], [take(shape) for shape in shapes[name]])
+    return totals
+
+
+def _set_fields(measures: Measures) -> dict[str, Any]:
+    """The measures that are not at their default."""
+    return {f.name: value for f in fields(measures) if (value := asdict(measures)[f.name]) != f.default}
+
+
+def _carry(tallies: Tallies) -> None:
+    """Bring low words to their ranges: 0 <= low < 2^bits."""
+    classes, calibration = tallies.classes, tallies.calibration
+    if classes.size:
+        for high, low, bits in (
+            (tally.LOSS_MIDDLE, tally.LOSS_LOW, tally.LOW_BITS),
+            (tally.LOSS_WHOLE, tally.LOSS_MIDDLE, tally.MIDDLE_BITS),
+            (tally.CONF_WHOLE, tally.CONF_LOW, tally.CONF_BITS),
+        ):
+            _carry_column(classes, high, low, bits)
+        _carry_column(calibration, tally.OFFSET_WHOLE, tally.OFFSET_LOW, tally.OFFSET_BITS)
+
+
+def _carry_column(cells: Any, high: int, low: int, bits: int) -> None:
+    over = cells[:, low] >> bits
+    cells[:, high] += over
+    cells[:, low] -= over << bits
 
 
 def _difference(a: Totals, b: Totals) -> str:
@@ -163,6 +294,10 @@ def _difference(a: Totals, b: Totals) -> str:
         for key in sorted(set(left) | set(right))
         if left.get(key) != right.get(key)
     ]
-    if a.measures != b.measures:
-        parts.append("they gathered different statistics")
+    ours, others = _set_fields(a.measures), _set_fields(b.measures)
+    parts += [
+        f"{key} is {ours.get(key, 'unset')!r} here and {others.get(key, 'unset')!r} there"
+        for key in sorted(set(ours) | set(others))
+        if ours.get(key) != others.get(key)
+    ]
     return "; ".join(parts)

@@ -134,7 +134,7 @@ class _Entries:
 def _kernel_cache(name: str) -> type[FunctionCache]:
     """A cache class whose entries are named by the kernel's own name, variant included."""
 
-    class Impl(FunctionCache._impl_class):  # type: ignore[misc, name-defined]
+    class Impl(FunctionCache._impl_class):
         def __init__(self, py_func: Callable[..., Any]) -> None:
             self._lineno = py_func.__code__.co_firstlineno
             self._locator = _Locator(name)
@@ -165,14 +165,16 @@ def kernel(variant: str = "", **options: Any) -> Callable[[Callable[..., Any]], 
     """
 
     def wrap(function: Callable[..., Any]) -> Any:
+        module = function.__module__.removeprefix("fastxent.kernels.")
+        name = f"{module}.{function.__qualname__}".replace("<locals>.", "")
         if variant:
-            # Symbols are named by this and by a number that starts anew in each process. Without the variant, machine
-            # code from the cache can meet a symbol of the same name and other content, and runs that instead.
-            function.__qualname__ += f"-{variant}"
+            name = f"{name}-{variant}"
+            # Numba names symbols by this and by a count of what the process has compiled. Without the variant, two
+            # kernels of one factory that were compiled in two processes share a name, and a process that loads both
+            # from the cache runs one in place of the other: the linker keeps the first of two weak symbols.
+            function.__qualname__ = f"{function.__qualname__}-{variant}"
         dispatcher = njit(nogil=True, error_model="numpy", **options)(function)
         if cache_folder() is not None:
-            module = function.__module__.removeprefix("fastxent.kernels.")
-            name = f"{module}.{function.__qualname__}".replace("<locals>.", "")
             dispatcher._cache = _kernel_cache(name)(function)
             dispatcher._can_cache = True
         return dispatcher

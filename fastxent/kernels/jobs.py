@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.scorecard import BLOCK
+from fastxent.kernels.scorecard import BLOCK, Scorecard, new_scorecard
 from fastxent.kernels.tally import absorb, count_uneven, settle
 
 __all__ = ["Outputs", "Rows", "job", "no_outputs", "then"]
@@ -32,7 +32,10 @@ class Rows(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """Where per-row results go, from the row number of the batch; an array without cells is not wanted."""
+    """Where per-row results go, from the row number of the batch; an array without cells is not wanted.
+
+    ``record`` takes the scorecards of all rows of one call, from its first row on.
+    """
 
     loss: NDArray[np.float64]
     p_target: NDArray[np.float64]
@@ -40,16 +43,17 @@ class Outputs(NamedTuple):
     predicted: NDArray[np.int32]
     rank: NDArray[np.int32]
     status: NDArray[np.uint8]
+    record: Scorecard
 
 
 def no_outputs() -> Outputs:
     """Outputs that want nothing."""
     real, whole = np.zeros(0), np.zeros(0, np.int32)
-    return Outputs(real, real, real, whole, whole, np.zeros(0, np.uint8))
+    return Outputs(real, real, real, whole, whole, np.zeros(0, np.uint8), new_scorecard(0))
 
 
 @kernel()
-def _write(card, n, at, out):
+def _write(card: Any, n: int, at: int, out: Any) -> None:
     for i in range(n):
         fine = card.status[i] == sc.SCORED
         if out.loss.size > 0:
@@ -64,7 +68,16 @@ def _write(card, n, at, out):
 
 
 @kernel()
-def _weigh(card, n, weight):
+def _keep(card: Any, n: int, at: int, record: Any) -> None:
+    for k in range(card.real.shape[0]):
+        record.real[k, at : at + n] = card.real[k, :n]
+    for k in range(card.whole.shape[0]):
+        record.whole[k, at : at + n] = card.whole[k, :n]
+    record.status[at : at + n] = card.status[:n]
+
+
+@kernel()
+def _weigh(card: Any, n: int, weight: Any) -> None:
     """Multiply in the sample weights: WEIGHT becomes the row's weight, SCRATCH its weighted loss."""
     real = card.real
     for i in range(n):
@@ -96,7 +109,18 @@ def job(rows: Any, name: str) -> Any:
     """
 
     @kernel(variant=name)
-    def run(p, lo, hi, first_id, card, work, along, out, weighted, tallies):
+    def run(
+        p: Any,
+        lo: int,
+        hi: int,
+        first_id: int,
+        card: Any,
+        work: Any,
+        along: Any,
+        out: Any,
+        weighted: bool,
+        tallies: Any,
+    ) -> None:
         for start in range(lo, hi, BLOCK):
             n = min(BLOCK, hi - start)
             stop = start + n
@@ -112,6 +136,8 @@ def job(rows: Any, name: str) -> Any:
                 _write(card, n, start, out)
             if weighted:
                 _weigh(card, n, along.weight[start:stop] if along.weight.size > 0 else along.weight)
+            if out.record.status.size > 0:
+                _keep(card, n, start - lo, out.record)
             if along.slack >= 0.0:
                 count_uneven(card, n, first_id + start, along.slack, tallies)
             absorb(card, n, first_id + start, all_scored, weighted, tallies)

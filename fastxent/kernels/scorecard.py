@@ -19,7 +19,7 @@ BLOCK = 1024
 # rows of ``real``
 LOSS, WEIGHT, P_TARGET, CONFIDENCE, BRIER, ENTROPY, SCRATCH, MARGIN = range(8)
 # rows of ``whole``
-TARGET, PREDICTED, RANK = range(3)
+TARGET, PREDICTED, RANK, CELL = range(4)  # CELL is scratch of the tallies
 
 # Status codes as plain integers for kernels; fastxent.status tells what they mean (tests hold the two together).
 SCORED = 0
@@ -39,13 +39,13 @@ ZERO_MASS = 13
 
 
 class Scorecard(NamedTuple):
-    """The scores of up to `BLOCK` rows."""
+    """The scores of up to `BLOCK` rows (more for a record of several blocks)."""
 
     real: NDArray[np.float64]
     whole: NDArray[np.int32]
     status: NDArray[np.uint8]
 
 
-def new_scorecard() -> Scorecard:
+def new_scorecard(rows: int = BLOCK) -> Scorecard:
     """An empty scorecard."""
-    return Scorecard(np.zeros((8, BLOCK)), np.zeros((3, BLOCK), np.int32), np.zeros(BLOCK, np.uint8))
+    return Scorecard(np.zeros((8, rows)), np.zeros((4, rows), np.int32), np.zeros(rows, np.uint8))

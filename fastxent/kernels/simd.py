@@ -25,10 +25,38 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 _intrinsic: Any = intrinsic(prefer_literal=True)
 
 __all__ = [
-    "LANES", "Vector", "any_lane", "as_bits", "as_float", "as_ones", "fetch", "fill", "first_lane", "fma",
-    "halving_sum", "lane_max", "lane_min", "lane_numbers", "load", "load_first", "load_scalar", "load_whole", "maximum",
-    "minimum", "move", "narrow", "select", "shift_left", "shift_right", "splat", "splat_f32", "splat_i32", "splat_i64",
-    "store", "store_bytes", "widen",
+    "LANES",
+    "Vector",
+    "any_lane",
+    "as_bits",
+    "as_float",
+    "as_ones",
+    "fetch",
+    "fill",
+    "first_lane",
+    "fma",
+    "halving_sum",
+    "lane_max",
+    "lane_min",
+    "lane_numbers",
+    "load",
+    "load_first",
+    "load_scalar",
+    "load_whole",
+    "maximum",
+    "minimum",
+    "move",
+    "narrow",
+    "select",
+    "shift_left",
+    "shift_right",
+    "splat",
+    "splat_f32",
+    "splat_i32",
+    "splat_i64",
+    "store",
+    "store_bytes",
+    "widen",
 ]
 
 #: Lanes of a partial sum over classes. Part of the definition of a loss, see docs/design.md.
@@ -63,7 +91,7 @@ def _llvm(vector: Vector) -> ir.VectorType:
 
 
 @register_model(Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, vector: Vector) -> None:
         super().__init__(manager, vector, _llvm(vector))
 
@@ -87,7 +115,7 @@ def _binary(op: Any, float_build: str, int_build: str) -> None:
     """Teach Numba ``op`` on two vectors, or a vector and a scalar of its element type."""
 
     @infer_global(op)
-    class _Typing(AbstractTemplate):  # type: ignore[misc]
+    class _Typing(AbstractTemplate):
         def generic(self, args: Any, kws: Any) -> Any:
             if len(args) == 2 and isinstance(args[0], Vector):
                 if args[1] == args[0]:
@@ -108,7 +136,7 @@ def _binary(op: Any, float_build: str, int_build: str) -> None:
 
 def _comparison(op: Any, symbol: str) -> None:
     @infer_global(op)
-    class _Typing(AbstractTemplate):  # type: ignore[misc]
+    class _Typing(AbstractTemplate):
         def generic(self, args: Any, kws: Any) -> Any:
             if len(args) == 2 and isinstance(args[0], Vector):
                 mask = Vector(types.boolean, args[0].lanes)
@@ -220,9 +248,7 @@ def _from_half(builder: Any, bits: Any, lanes: int) -> Any:
     sign = builder.shl(builder.and_(h, const(0x8000)), const(16))
     magnitude = builder.shl(builder.and_(h, const(0x7FFF)), const(13))
     exponent = builder.and_(magnitude, const(0x0F800000))
-    offset = builder.select(
-        builder.icmp_signed("==", exponent, const(0x0F800000)), const(224 << 23), const(112 << 23)
-    )
+    offset = builder.select(builder.icmp_signed("==", exponent, const(0x0F800000)), const(224 << 23), const(112 << 23))
     normal = builder.add(magnitude, offset)
     tiny = builder.fsub(
         builder.bitcast(builder.add(magnitude, const(113 << 23)), f32), ir.Constant(f32, [2.0**-14] * lanes)

@@ -14,6 +14,7 @@ import numpy as np
 from fastxent.batch import Batch
 from fastxent.errors import UsageError
 from fastxent.sources import blocks
+from fastxent.sources.npy import forget
 from fastxent.sources.protocols import library
 from fastxent.sources.source import Source, Split, Task
 
@@ -128,6 +129,9 @@ class ArraySource(Source):
             first_row=split.first_row,
             first_id=split.first_id,
         )
+        for rows in (self._predictions[lo:hi], self._target[lo:hi]):
+            if isinstance(rows, np.ndarray):
+                forget(rows)
 
     def _plan(self, split_bytes: int) -> list[Split]:
         width = self.num_classes * np.dtype(self._predictions.dtype).itemsize

@@ -19,7 +19,11 @@ from fastxent.errors import SourceError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["map_file", "open_npy", "open_npz"]
+__all__ = ["forget", "map_file", "open_npy", "open_npz"]
+
+
+class _Map(mmap.mmap):
+    """A file that was mapped here, read-only, so that its pages may be given back at any time."""
 
 
 def open_npy(path: str) -> NDArray[Any]:
@@ -54,10 +58,25 @@ def open_npz(path: str, name: str) -> NDArray[Any]:
 
 def map_file(file: IO[bytes]) -> mmap.mmap:
     """The whole file, mapped read-only, with the hint that it will be read in order."""
-    data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    data = _Map(file.fileno(), 0, access=mmap.ACCESS_READ)
     if hasattr(mmap, "MADV_SEQUENTIAL"):
         data.madvise(mmap.MADV_SEQUENTIAL)
     return data
+
+
+def forget(rows: NDArray[Any]) -> None:
+    """Give back the memory of rows that have been read from a mapped file; they stay in the system's page cache.
+
+    Without this the resident set of a process grows to the size of the file. Other arrays are left alone.
+    """
+    owner: Any = rows
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    owner = owner.obj if isinstance(owner, memoryview) else owner
+    if isinstance(owner, _Map) and hasattr(mmap, "MADV_DONTNEED") and rows.flags.c_contiguous and rows.nbytes:
+        start = rows.ctypes.data - np.frombuffer(owner, np.uint8).ctypes.data
+        before = start % mmap.PAGESIZE
+        owner.madvise(mmap.MADV_DONTNEED, start - before, before + rows.nbytes)
 
 
 def _mapped(file: IO[bytes], path: str, end: int) -> NDArray[Any]:

@@ -1,0 +1,325 @@
+"""Per-row results from Python: `score` runs the engine with a sink behind it."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import posixpath
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from fastxent import engine
+from fastxent.errors import UsageError
+from fastxent.evaluation import Evaluation
+from fastxent.scoring import prepare, run_facts
+from fastxent.sink import FileSink, FolderSink, Results, job_digest, read_record, totals_of
+from fastxent.sources import Source, Split
+from fastxent.spec import OnInvalid, Spec, Task
+from fastxent.totals import Measures, Totals
+
+__all__ = ["score"]
+
+
+def score(
+    data: Any,
+    out_path: str | os.PathLike[str],
+    target: Any = None,
+    *,
+    logits: Any = None,
+    probs: Any = None,
+    log_probs: Any = None,
+    keep: str | Iterable[str] | Mapping[str, Any] = (),
+    prefix: str = "",
+    task: Task = "multiclass",
+    weight: Any = None,
+    mask: Any = None,
+    class_weight: Iterable[float] | Mapping[Any, float] | None = None,
+    pos_weight: float | Iterable[float] | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    class_names: Iterable[str] | None = None,
+    on_invalid: OnInvalid = "raise",
+    clip: float | str | None = None,
+    normalize: bool = False,
+    dtype: str | None = None,
+    threads: int | None = None,
+    memory: int | None = None,
+    verify_checksums: bool = False,
+    overwrite: bool = False,
+    resume: bool = True,
+    progress: Callable[[Split], None] | None = None,
+) -> Evaluation:
+    """Write the loss and the scores of every row beside the evaluation of all of them.
+
+    The output has exactly one row for every row of the input, in its order: the columns of ``keep``, then
+
+    - ``loss``: float64, in nats, the bits of `fastxent.cross_entropy` with ``reduction="none"``; class
+      weights are in it, sample weights are not,
+    - ``predicted``: the class with the greatest score, and ``predicted_name`` where classes have names,
+    - ``confidence``: the probability of the predicted class,
+    - ``p_target``: the probability of the target class (of the likeliest, if the target is a distribution),
+    - ``rank``: how many classes come before the target class; 0 if it is the predicted one,
+    - ``status``: "scored", "ignored", or why the row is invalid; rows not scored have nulls before it.
+
+    Multilabel rows have ``loss`` and ``status`` only. The file appears when it is whole: an error, a full
+    disk or Ctrl-C leave nothing that could be taken for it.
+
+    Args:
+        data: as for `fastxent.evaluate`; None if the predictions are arrays or ``.npy`` files.
+        out_path: the Parquet file to write. A directory (one that exists, or a path that ends in a slash) gets
+            one output for every input file, at the input's place below the directory that all inputs share;
+            those that an earlier run has finished, of inputs that have not changed since, are not done again.
+        target: column or array of targets, as for `fastxent.evaluate`.
+        logits: the scores, as for `fastxent.evaluate`; give exactly one of ``logits``, ``probs`` and ``log_probs``.
+        probs: the same for probabilities.
+        log_probs: the same for log-probabilities.
+        keep: names of the columns to copy to the output; without ``data``, arrays by name.
+        prefix: put before the names of the score columns.
+        task: as for `fastxent.evaluate`, like all that follow up to ``verify_checksums``.
+        weight: column (or array) of sample weights.
+        mask: column (or array) that says which labels of a multilabel row count.
+        class_weight: weights by class.
+        pos_weight: weight of the positive term of binary and multilabel losses.
+        label_smoothing: in [0, 1].
+        ignore_index: rows with this label are ignored.
+        class_names: the classes in the order of the scores.
+        on_invalid: "raise" (default); with "skip" and "propagate" invalid rows are written with their status.
+        clip: clip probabilities.
+        normalize: divide the probabilities of a row by their sum.
+        dtype: kind of number in packed columns.
+        threads: threads to use; all processors by default.
+        memory: bytes a thread may hold of the data, about.
+        verify_checksums: check page checksums of Parquet files that have them.
+        overwrite: replace a file that exists. In a directory, outputs of the same call need no permission.
+        resume: False does finished outputs in a directory again.
+        progress: called after every finished split, from any thread.
+
+    Returns:
+        The `Evaluation` of all rows, those of finished outputs included.
+
+    Raises:
+        UsageError: the arguments contradict each other, or the output exists or would replace an input.
+        SourceError: a file or a column is missing, damaged, or not what it should be.
+        InvalidRowError: a row cannot be scored, and ``on_invalid`` is "raise".
+        OutputError: the output cannot be written.
+
+    Examples:
+        >>> import fastxent as fx, pyarrow.parquet as pq, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ev = fx.score(None, f"{folder}/rows.parquet", logits=[[2.0, 0.0], [0.0, 2.0]], target=[0, 0])
+        ...     rows = pq.read_table(f"{folder}/rows.parquet")
+        >>> rows["rank"].to_pylist(), rows["status"].to_pylist(), ev.accuracy
+        ([0, 1], ['scored', 'scored'], 0.5)
+    """
+    started = time.perf_counter()
+    out = os.fspath(out_path)
+    kept = (keep,) if isinstance(keep, str) else tuple(keep)
+    source, spec = prepare(
+        data,
+        target,
+        logits=logits,
+        probs=probs,
+        log_probs=log_probs,
+        extra=dict(keep) if isinstance(keep, Mapping) else kept,
+        task=task,
+        weight=weight,
+        mask=mask,
+        class_weight=class_weight,
+        pos_weight=pos_weight,
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        class_names=class_names,
+        on_invalid=on_invalid,
+        clip=clip,
+        normalize=normalize,
+        dtype=dtype,
+        memory=memory,
+        verify_checksums=verify_checksums,
+    )
+    threads = engine.default_threads() if threads is None else threads
+    files = [value for value in (logits, probs, log_probs, target, weight) if data is None and _is_path(value)]
+    _refuse_inputs(out, data, [*source.paths, *files])
+    named = {
+        name: value if isinstance(value, str) else list(value)
+        for name, value in (("logits", logits), ("probs", probs), ("log_probs", log_probs))
+        if value is not None and data is not None
+    }
+    columns = {} if data is None else {"target": target, "weight": weight, "mask": mask}
+    job = job_digest(spec, keep=kept, prefix=prefix, dtype=dtype, **named, **columns)
+    run = _Run(source, spec, threads, progress)
+    results = Results(spec, kept, prefix)
+    if _is_folder(out):
+        totals = run.into_folder(data, out, results, job, overwrite, resume)
+    else:
+        totals = run.into_file(out, results, job, overwrite)
+    return Evaluation(totals, run=run.facts(time.perf_counter() - started))
+
+
+class _Run:
+    """One pass, and how far it has come."""
+
+    def __init__(self, source: Source, spec: Spec, threads: int, progress: Callable[[Split], None] | None) -> None:
+        self._source = source
+        self._spec = spec
+        self._threads = threads
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._rows = self._bytes = 0
+
+    def into_file(self, out: str, results: Results, job: str, overwrite: bool) -> Totals:
+        sink = FileSink(out, results, job, overwrite=overwrite)
+        try:
+            totals = self._engine(sink, self._source.splits())
+            sink.finish(totals, _kept_types(self._source.paths, results.keep))
+        except BaseException as error:
+            sink.abort()
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt(f"{self._how_far()}; {out} was not written") from None
+            raise
+        return totals
+
+    def into_folder(self, data: Any, out: str, results: Results, job: str, overwrite: bool, resume: bool) -> Totals:
+        inputs = _inputs(data)
+        outputs = _outputs(self._source.paths, data, out)
+        identities = {path: _identity(inputs[path]) for path in outputs}  # before anything is read
+        done = _finished(outputs, identities, job, overwrite, resume)
+        sink = FolderSink(outputs, results, job, identities)
+        splits = [split for split in self._source.splits() if split.path not in done]
+        try:
+            totals = self._engine(sink, splits)
+            for path in self._source.paths:
+                if path not in done and not any(split.path == path for split in splits):
+                    sink.end(path, Totals(self._spec, Measures()), _kept_types((path,), results.keep))
+        except BaseException as error:
+            sink.abort()
+            if isinstance(error, KeyboardInterrupt):
+                whole = f"{len(done) + sink.finished} of {len(outputs)} files in {out} are whole"
+                raise KeyboardInterrupt(f"{self._how_far()}; {whole}, run it again to go on") from None
+            raise
+        for part in done.values():
+            totals.merge(part)
+        return totals
+
+    def facts(self, seconds: float) -> dict[str, Any]:
+        facts = run_facts(self._source, self._threads, seconds)
+        return facts | {"bytes": self._bytes, "rows_per_second": self._rows / seconds if seconds else 0.0}
+
+    def _engine(self, sink: Any, splits: Sequence[Split]) -> Totals:
+        return engine.run(
+            self._source, self._spec, Measures(), threads=self._threads, sink=sink, splits=splits, done=self._count
+        )
+
+    def _count(self, split: Split) -> None:
+        with self._lock:
+            self._rows += max(split.num_rows, 0)
+            self._bytes += max(split.nbytes, 0)
+        if self._progress is not None:
+            self._progress(split)
+
+    def _how_far(self) -> str:
+        known = f" of {self._source.num_rows:,}" if self._source.num_rows >= 0 else ""
+        return f"interrupted after {self._rows:,}{known} rows"
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, (str, os.PathLike))
+
+
+def _is_folder(out: str) -> bool:
+    return os.path.isdir(out) or out.endswith(("/", os.sep))
+
+
+def _refuse_inputs(out: str, data: Any, paths: Sequence[Any]) -> None:
+    """No output may replace an input, nor lie where the next run would read it as one."""
+    for path in map(os.fspath, paths):
+        if os.path.exists(out) and os.path.exists(path) and not os.path.isdir(out) and os.path.samefile(out, path):
+            raise UsageError(f"{out}: is an input; name another file for the output")
+    where = os.path.realpath(out)
+    given = [data] if _is_path(data) else list(data) if isinstance(data, (list, tuple)) else []
+    for each in map(os.fspath, filter(_is_path, given)):
+        inside = os.path.isdir(each) and (where + os.sep).startswith(os.path.realpath(each) + os.sep)
+        pattern = os.path.join(os.path.realpath(os.path.dirname(each) or "."), os.path.basename(each))
+        if inside or (glob.has_magic(each) and not _is_folder(out) and fnmatch.fnmatchcase(where, pattern)):
+            raise UsageError(f"{out}: lies among the inputs ({each}), so the next run would read it; write elsewhere")
+
+
+def _inputs(data: Any) -> dict[str, Any]:
+    """The input files by name."""
+    given = [data] if _is_path(data) else data
+    if not isinstance(given, (list, tuple)) or not given or not all(map(_is_path, given)):
+        raise UsageError(
+            "a directory as output gets a file for every input file, and the input is no file; name a file"
+        )
+    from fastxent.sources.files import list_files
+
+    return {file.name: file for file in list_files(data)}
+
+
+def _outputs(paths: Sequence[str], data: Any, out: str) -> dict[str, str]:
+    """Input -> output: the same path below ``out`` as below the directory given, or below the one all inputs share."""
+    if _is_path(data) and os.path.isdir(os.path.expanduser(os.fspath(data))):
+        root = os.path.expanduser(os.fspath(data))
+    else:
+        folders = [
+            posixpath.dirname(path) if "://" in path else os.path.dirname(os.path.abspath(path)) for path in paths
+        ]
+        root = os.path.commonpath(folders) if "://" not in paths[0] else _common_folder(folders)
+    outputs = {}
+    for path in paths:
+        relative = path[len(root) :].lstrip("/") if "://" in path else os.path.relpath(path, root)
+        outputs[path] = os.path.join(out, os.path.splitext(relative)[0] + ".parquet")
+    return outputs
+
+
+def _common_folder(folders: Sequence[str]) -> str:
+    """The longest beginning that all share, in whole parts (`os.path.commonpath` would take a slash out of "://")."""
+    parts = [folder.split("/") for folder in folders]
+    same = [each[0] for each in zip(*parts, strict=False) if len(set(each)) == 1]
+    return "/".join(parts[0][: len(same)])
+
+
+def _identity(file: Any) -> dict[str, Any]:
+    """What tells whether an input has changed."""
+    if file.filesystem is None:
+        found = os.stat(file.location)
+        return {"name": os.path.basename(file.location), "size": found.st_size, "mtime_ns": found.st_mtime_ns}
+    info = file.filesystem.get_file_info(file.location)
+    return {"name": info.base_name, "size": info.size, "mtime_ns": info.mtime_ns}
+
+
+def _finished(
+    outputs: Mapping[str, str], identities: Mapping[str, Any], job: str, overwrite: bool, resume: bool
+) -> dict[str, Totals]:
+    """Totals of the inputs whose outputs are there and right; refuses to replace what is not of this job."""
+    found = {}
+    for path, output in outputs.items():
+        if not os.path.lexists(output):
+            continue
+        record = read_record(output)
+        same = record is not None and record.get("job") == job
+        if not same and not overwrite:
+            what = "holds results of other options" if record else "is no output of fastxent"
+            raise UsageError(
+                f"{output}: exists and {what}; write elsewhere, or pass overwrite=True (--overwrite) to replace it"
+            )
+        if record is not None and same and resume and record.get("input") == identities[path]:
+            found[path] = totals_of(record, output)
+    return found
+
+
+def _kept_types(paths: Sequence[str], keep: Sequence[str]) -> dict[str, Any]:
+    """The types of kept columns, for an output without rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not keep or not paths:
+        return {}
+    try:
+        schema = pq.read_schema(paths[0])
+    except (OSError, pa.ArrowException):
+        return {}
+    kinds = {name: schema.field(name).type for name in keep if name in schema.names}
+    return {name: kind.value_type if pa.types.is_dictionary(kind) else kind for name, kind in kinds.items()}

@@ -1,0 +1,52 @@
+"""Statistics beyond the tallies, each one file: its integer state, how it absorbs records of rows, how it is read.
+
+The job fills the tallies (`fastxent.kernels.tally`) block by block, fused with the loss. Whatever is here works on
+records of some thousand scored rows instead, and costs nothing, not even compilation, unless it is asked for.
+To add one: a `Statistic`, an entry in `new_statistics`, a field of `fastxent.totals.Measures`, and a property of
+`fastxent.evaluation.Evaluation`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastxent.errors import UsageError
+from fastxent.statistics.statistic import RECORD_ROWS, Record, Statistic
+
+if TYPE_CHECKING:
+    from fastxent.spec import Spec
+    from fastxent.totals import Measures
+
+__all__ = ["RECORD_ROWS", "Record", "Statistic", "new_statistics"]
+
+
+def new_statistics(spec: Spec, measures: Measures, classes: int, ranks: int) -> dict[str, Statistic]:
+    """The empty statistics that are asked for, by name, in the order of their names."""
+    from fastxent.statistics import clusters, confused, groups, ranking, temperature, units, weighed, worst
+
+    single = spec.task != "multilabel"
+    found: dict[str, Statistic] = {}
+    if measures.group_by:
+        found["groups"] = groups.Groups(spec, measures.group_by)
+    if measures.cluster_by is not None:
+        found["clusters"] = clusters.Clusters(spec, measures.cluster_by)
+    if measures.units is not None:
+        found["units"] = units.Units(spec, measures.units)
+    if measures.worst:
+        found["worst"] = worst.Worst(measures.worst, "loss", measures.keep)
+    if measures.label_errors:
+        if not single:
+            raise UsageError("label_errors needs one target a row, and task 'multilabel' has several")
+        found["label_errors_confidence"] = worst.Worst(measures.label_errors, "self_confidence", measures.keep)
+        found["label_errors_margin"] = worst.Worst(measures.label_errors, "normalized_margin", measures.keep)
+    if measures.ranking:
+        if spec.task == "multiclass":
+            raise UsageError("statistics 'ranking' applies to tasks 'binary' and 'multilabel'")
+        found["ranking"] = ranking.Histograms(spec)
+    if measures.temperature:
+        found["temperature"] = temperature.Temperature(spec)
+    if measures.scores and single and spec.reads_weight:
+        found["weighed"] = weighed.Weighed(spec, classes, ranks)
+    if measures.scores and single and classes > confused.FULL_CLASSES:
+        found["confused"] = confused.ConfusedPairs(spec)
+    return dict(sorted(found.items()))

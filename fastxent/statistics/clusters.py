@@ -1,0 +1,154 @@
+"""Standard errors of the mean loss that respect clusters of rows which are not independent."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastxent.errors import UsageError
+from fastxent.kernels import records
+from fastxent.kernels import scorecard as sc
+from fastxent.spec import Spec
+from fastxent.statistics.statistic import FixedSum, KeyedSums, Record, Statistic
+
+__all__ = ["BUCKETS", "MAX_CLUSTERS", "Clusters"]
+
+#: Up to this many clusters have sums of their own; more share buckets.
+MAX_CLUSTERS = 100_000
+BUCKETS = 4096
+_NULL = -(2**63)
+COUNT, WEIGHT, LOSS, LARGE = 0, 1, 3, 5
+
+
+class _Sums(KeyedSums):
+    def crowd(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        return keys & (BUCKETS - 1)
+
+
+class Clusters(Statistic):
+    r"""Count, weight and loss of every cluster, by the 64-bit hash of its id.
+
+    With :math:`e_g = \sum_{i \in g} w_i (L_i - \mu)` over G clusters, the standard error of the mean is
+    :math:`\sqrt{\frac{G}{G - 1} \sum_g e_g^2} / W`, the cluster-robust ("sandwich") error of statsmodels. Beyond
+    `MAX_CLUSTERS` clusters whole clusters are put together in `BUCKETS` buckets by their hash and the formula runs over
+    buckets: still valid, since buckets are independent of each other too, only a little noisier.
+    Null ids form one cluster.
+    """
+
+    def __init__(self, spec: Spec, column: str) -> None:
+        self.column = column
+        self._weighted = spec.reads_weight
+        self._sums = _Sums(6, MAX_CLUSTERS, (WEIGHT, LOSS))
+        self._batch: Any = None
+        self._hashes: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def absorb(self, record: Record) -> None:
+        """See `Statistic.absorb`."""
+        n, real = record.n, record.card.real
+        if record.batch is not self._batch:
+            self._hashes = hash_values((record.batch.extra or {})[self.column], self.column)
+            self._batch = record.batch
+        keys = self._hashes[record.lo : record.lo + n]
+        if record.lo + n >= record.batch.num_rows:
+            self._batch = None
+        weight = real[sc.WEIGHT, :n] if self._weighted else np.ones(n)
+        loss = real[sc.SCRATCH, :n] if self._weighted else real[sc.LOSS, :n]
+        fine = (weight < 2.0**22) & (loss < 2.0**22)
+        cells = np.zeros((n, 6), np.int64)
+        cells[:, COUNT] = 1
+        cells[:, WEIGHT], cells[:, WEIGHT + 1] = FixedSum.split(np.where(fine, weight, 0.0))
+        cells[:, LOSS], cells[:, LOSS + 1] = FixedSum.split(np.where(fine, loss, 0.0))
+        cells[:, LARGE] = ~fine
+        scored = record.scored
+        if not scored.all():
+            keys, cells = keys[scored], cells[scored]
+        self._sums.add(keys, cells)
+
+    def merge(self, other: Clusters) -> None:
+        """See `Statistic.merge`."""
+        self._sums.merge(other._sums)
+
+    def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
+        """See `Statistic.state`."""
+        return self._sums.state()
+
+    def load(self, value: Any, arrays: list[NDArray[np.int64]]) -> None:
+        """See `Statistic.load`."""
+        self._sums.load(value, arrays)
+
+    @property
+    def count(self) -> int:
+        """Clusters, or the buckets that stand for them."""
+        self._sums.settle()
+        return len(self._sums.keys)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every cluster has its own sums."""
+        self._sums.settle()
+        return not self._sums.overflowed
+
+    def stderr(self) -> float:
+        """The cluster-robust standard error of the (weighted) mean loss; NaN below two clusters."""
+        count, cells = self.count, self._sums.cells.astype(object)
+        if count < 2 or cells[:, LARGE].any():
+            return math.nan
+        # In units of 2^-70, so that everything is an integer.
+        w = (cells[:, WEIGHT] << 40) + cells[:, WEIGHT + 1]
+        y = (cells[:, LOSS] << 40) + cells[:, LOSS + 1]
+        total = int(w.sum())
+        if total == 0:
+            return math.nan
+        e = y * total - w * int(y.sum())
+        return math.sqrt(Fraction(count, count - 1) * Fraction(int((e * e).sum()), total**4))
+
+
+def hash_values(column: Any, name: str) -> NDArray[np.int64]:
+    """64-bit hashes of text, or of whole numbers (SplitMix64); the same on every machine."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        hashed = hash_values(column.dictionary, name)
+        indices = np.asarray(pc.fill_null(pc.cast(column.indices, pa.int64()), -1))
+        return np.where(indices < 0, _NULL, hashed[indices]) if len(hashed) else np.full(len(column), _NULL)
+    kind = column.type
+    nulls = np.asarray(column.is_null()) if column.null_count else None
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        values = np.asarray(pc.fill_null(column, False if pa.types.is_boolean(kind) else 0))
+        hashed = _mix(values.astype(np.int64 if values.dtype != np.uint64 else np.uint64).view(np.uint64))
+    elif pa.types.is_nested(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
+        raise UsageError(f"cluster_by: column {name!r} is {kind}; name a column of ids: text or whole numbers")
+    else:
+        hashed = _hash_text(column)
+    if nulls is not None:
+        hashed[nulls] = _NULL
+    return hashed
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.int64]:
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (x ^ (x >> np.uint64(31))).view(np.int64)
+
+
+def _hash_text(column: Any) -> NDArray[np.int64]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    column = pc.cast(column, pa.large_binary() if is_bytes else pa.large_string())
+    _, offsets, data = column.buffers()
+    places = np.frombuffer(offsets, np.int64, len(column) + 1, 8 * column.offset)
+    text = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
+    out = np.empty(len(column), np.uint64)
+    records.hash_bytes(places, text, out)
+    return out.view(np.int64)

@@ -1,0 +1,214 @@
+"""Reading the distribution of the row losses off the tallies."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastxent import exact
+from fastxent.faults import invalid_counts
+from fastxent.kernels import tally
+from fastxent.kernels.tally import Tallies
+from fastxent.status import Status
+
+if TYPE_CHECKING:
+    from fastxent.statistics.clusters import Clusters
+    from fastxent.statistics.units import Units
+    from fastxent.totals import Totals
+
+__all__ = [
+    "QUANTILES", "Z95", "ClusterStats", "LossStats", "Quantile", "UnitStats", "histogram_table", "loss_stats",
+    "mean_loss", "sum_of_losses", "unit_stats",
+]  # fmt: skip
+
+#: Half-width of a central 95 % interval of the normal distribution, in standard errors.
+Z95 = 1.959963984540054
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+def poisoned(totals: Totals) -> bool:
+    """Whether invalid rows make every mean NaN."""
+    return totals.spec.on_invalid == "propagate" and bool(invalid_counts(totals))
+
+
+def sum_of_losses(totals: Totals) -> float:
+    """The correctly rounded sum of the (weighted) row losses; NaN if invalid rows propagate."""
+    if poisoned(totals):
+        return math.nan
+    row = tally.WEIGHTED_LOSS if totals.spec.reads_weight else tally.LOSS
+    return exact.rounded_sum(totals.tallies.sums[row])
+
+
+def mean_loss(totals: Totals) -> float:
+    """The mean row loss, rounded once; with weights the weighted sum over the sum of weights; NaN of nothing."""
+    if poisoned(totals):
+        return math.nan
+    sums = totals.tallies.sums
+    if totals.spec.reads_weight:
+        weight = exact.to_fraction(sums[tally.WEIGHT])
+        return exact.rounded_mean(sums[tally.WEIGHTED_LOSS], weight) if weight else math.nan
+    return exact.rounded_mean(sums[tally.LOSS])
+
+
+def num_scored(totals: Totals) -> int:
+    """Rows that were scored."""
+    return int(totals.tallies.rows[Status.SCORED])
+
+
+@dataclass(frozen=True, slots=True)
+class Quantile:
+    """A quantile of the losses: the middle of its bin, and the bin, which surely holds it."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStats:
+    """What the standard error rests on: how many clusters, or (not ``exact``) buckets of clusters."""
+
+    column: str
+    count: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LossStats:
+    """The distribution of the row losses, in nats. ``std`` and ``stderr`` are NaN below two rows.
+
+    With weights mean, sum and standard error are weighted; the rest counts every row once. With ``clusters`` the
+    standard error and the interval are the cluster-robust ones, else they take rows for independent.
+    """
+
+    mean: float
+    sum: float
+    std: float
+    stderr: float
+    ci95: tuple[float, float]
+    min: float
+    max: float
+    quantiles: dict[float, Quantile]
+    clusters: ClusterStats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnitStats:
+    """Loss per unit of a column: total loss over total units, in nats and bits, and the perplexity of a unit."""
+
+    column: str
+    sum: float
+    loss: float
+    bits: float
+    perplexity: float
+
+
+def safe_exp(value: float) -> float:
+    """Exp, infinite where it overflows."""
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf
+
+
+def loss_stats(totals: Totals, clusters: Clusters | None) -> LossStats:
+    """Read the spread, the extremes and the quantiles."""
+    tallies = totals.tallies
+    mean = mean_loss(totals)
+    variance, stderr = _spread(totals)
+    found = None
+    if clusters is not None:
+        stderr = math.nan if poisoned(totals) else clusters.stderr()
+        found = ClusterStats(clusters.column, clusters.count, clusters.exact)
+    low, high = extremes(totals)
+    return LossStats(
+        mean=mean,
+        sum=sum_of_losses(totals),
+        std=math.sqrt(variance),
+        stderr=stderr,
+        ci95=(mean - Z95 * stderr, mean + Z95 * stderr),
+        min=low,
+        max=high,
+        quantiles={q: quantile(tallies, q, low, high) for q in QUANTILES},
+        clusters=found,
+    )
+
+
+def extremes(totals: Totals) -> tuple[float, float]:
+    """The smallest and the largest row loss."""
+    if not num_scored(totals):
+        return math.nan, math.nan
+    low, high = totals.tallies.extremes.view(np.float64).tolist()
+    return low, high
+
+
+def unit_stats(totals: Totals, units: Units) -> UnitStats:
+    """Read the loss per unit."""
+    row = tally.WEIGHTED_LOSS if totals.spec.reads_weight else tally.LOSS
+    count = exact.to_fraction(units.sum)
+    loss = math.nan if poisoned(totals) or not count else exact.rounded_mean(totals.tallies.sums[row], count)
+    return UnitStats(units.column, float(count), loss, loss / math.log(2.0), safe_exp(loss))
+
+
+def _spread(totals: Totals) -> tuple[float, float]:
+    """Unbiased variance of the row losses, and the standard error of their (weighted) mean."""
+    sums, n = totals.tallies.sums, num_scored(totals)
+    if poisoned(totals):
+        return math.nan, math.nan
+    moments = exact.moments(sums[tally.LOSS], sums[tally.SQUARE])
+    if not totals.spec.reads_weight or not math.isfinite(moments.variance):
+        return moments.variance, math.sqrt(moments.variance / n) if n else math.nan
+    if not math.isfinite(exact.rounded_sum(sums[tally.WEIGHTED_SQUARE])):
+        return moments.variance, math.nan
+    w, y, ww, wy, yy = (
+        exact.to_fraction(sums[row])
+        for row in (tally.WEIGHT, tally.WEIGHTED_LOSS, tally.WEIGHT_SQUARE, tally.CROSS, tally.WEIGHTED_SQUARE)
+    )
+    if not w or n < 2:
+        return moments.variance, math.nan
+    # Ratio estimator: sum of (y_i - mu w_i)^2, with mu = Y / W.
+    squares = max((w * w * yy - 2 * y * w * wy + y * y * ww) / (w * w), Fraction(0))
+    return moments.variance, math.sqrt(float(Fraction(n, n - 1) * squares / (w * w)))
+
+
+def _cell_edges(cells: Any) -> tuple[Any, Any]:
+    """Lower and upper edges of cells of the histogram."""
+    cells = np.asarray(cells, np.int64)
+    inner = np.clip(cells - 1, 0, tally.BINS)
+    low, high = (((inner + i + tally.LOWEST) << tally.SHIFT).view(np.float64) for i in (0, 1))
+    low = np.where(cells == 0, 0.0, np.where(cells > tally.BINS + 1, math.inf, low))
+    return low, np.where(cells == 0, 2.0**-64, np.where(cells > tally.BINS, math.inf, high))
+
+
+def quantile(tallies: Tallies, q: float, low: float, high: float) -> Quantile:
+    """The smallest bin that q n rows do not exceed; its edges are met by the extremes."""
+    counts = np.cumsum(tallies.histogram)
+    n = int(counts[-1])
+    if n == 0:
+        return Quantile(math.nan, math.nan, math.nan)
+    cell = int(np.searchsorted(counts, max(1, math.ceil(q * n))))
+    left, right = (float(edge) for edge in _cell_edges(cell))
+    left, right = max(left, low), min(right, high)
+    return Quantile(left if left == right else 0.5 * (left + right), left, right)
+
+
+def histogram_table(tallies: Tallies, per_octave: int) -> Any:
+    """Rows by loss, as an Arrow table: low, high, count; empty bins at either end are left out."""
+    import pyarrow as pa
+
+    wide = 128 // per_octave
+    cells = np.arange(tally.HISTOGRAM)
+    inner = (cells >= 1) & (cells <= tally.BINS)
+    number = np.where(inner, 1 + (cells - 1) // wide, np.where(cells == 0, 0, tally.BINS // wide + cells - tally.BINS))
+    counts = np.zeros(int(number[-1]) + 1, np.int64)
+    np.add.at(counts, number, tallies.histogram)
+    starts = np.flatnonzero(np.concatenate(([True], number[1:] != number[:-1])))
+    low = _cell_edges(cells[starts])[0]
+    high = np.concatenate((low[1:], [math.inf]))
+    used = np.flatnonzero(counts)
+    span = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0)
+    return pa.table({"low": low[span], "high": high[span], "count": counts[span]})

@@ -1,0 +1,53 @@
+"""Classes, ranks and calibration cells of rows that carry weights: sums of weights beside the counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastxent.kernels import records, tally
+from fastxent.spec import Spec
+from fastxent.statistics.statistic import Record, Statistic, carry, check_shape
+
+__all__ = ["Weighed"]
+
+
+class Weighed(Statistic):
+    """``classes``, ``ranks`` and ``cells`` hold what `fastxent.kernels.records` writes there."""
+
+    def __init__(self, spec: Spec, classes: int, ranks: int) -> None:
+        self._positive = spec.task == "binary"
+        self.classes: NDArray[np.int64] = np.zeros((classes, records.WEIGHED_CLASS_COLUMNS), np.int64)
+        self.ranks: NDArray[np.int64] = np.zeros((ranks, 2), np.int64)
+        self.cells: NDArray[np.int64] = np.zeros((tally.CELLS, 6), np.int64)
+
+    def absorb(self, record: Record) -> None:
+        """See `Statistic.absorb`."""
+        records.weigh_classes(record.card, record.n, self.classes, self.ranks)
+        records.weigh_cells(record.card, record.n, self.cells, self._positive)
+
+    def merge(self, other: Weighed) -> None:
+        """See `Statistic.merge`."""
+        self.classes += other.classes
+        self.ranks += other.ranks
+        self.cells += other.cells
+        self._carry()
+
+    def _carry(self) -> None:
+        carry(self.classes, range(0, records.CLASS_LARGE, 2))
+        carry(self.ranks, (0,))
+        carry(self.cells, (0, 2, 4))
+
+    def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
+        """See `Statistic.state`."""
+        self._carry()
+        return None, [self.classes, self.ranks, self.cells]
+
+    def load(self, value: Any, arrays: list[NDArray[np.int64]]) -> None:
+        """See `Statistic.load`."""
+        classes, ranks, cells = arrays
+        self.classes = check_shape(classes, self.classes.shape)
+        self.ranks = check_shape(ranks, self.ranks.shape)
+        self.cells = check_shape(cells, self.cells.shape)

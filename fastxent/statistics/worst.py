@@ -1,0 +1,129 @@
+"""The k rows that stand first under a total order: highest loss, or likeliest to carry a wrong label."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastxent.errors import StateError
+from fastxent.kernels import scorecard as sc
+from fastxent.statistics.statistic import Record, Statistic
+
+__all__ = ["By", "Worst"]
+
+By = Literal["loss", "self_confidence", "normalized_margin"]
+
+#: Fields of a row after its key and its id.
+FIELDS = ("path", "row", "loss", "target", "predicted", "p_target", "confidence")
+_KINDS: tuple[Any, ...] = (str, int, float, int, int, float, float)
+
+
+class Worst(Statistic):
+    """The first ``k`` rows by loss (descending), self-confidence or normalized margin (ascending), ties by row number.
+
+    Self-confidence is p(target); the normalized margin is (p(target) - max of the others + 1) / 2, taken of rows whose
+    target is not the predicted class (below 1/2 that is all of them). Definitions: cleanlab; Northcutt, Jiang and
+    Chuang (2021), "Confident learning", JAIR 70.
+    """
+
+    def __init__(self, k: int, by: By = "loss", keep: tuple[str, ...] = ()) -> None:
+        self.k, self.by, self.keep = k, by, keep
+        #: (key, id, [fields ..., kept values ...]), sorted
+        self.entries: list[tuple[int, int, list[Any]]] = []
+
+    def absorb(self, record: Record) -> None:
+        """See `Statistic.absorb`."""
+        n, real, whole = record.n, record.card.real, record.card.whole
+        wanted = record.scored
+        if self.by == "loss":
+            keys = -real[sc.LOSS, :n].view(np.int64)
+        elif self.by == "self_confidence":
+            keys = real[sc.P_TARGET, :n].view(np.int64)
+        else:
+            wanted = wanted & (whole[sc.RANK, :n] > 0)
+            margin = (real[sc.P_TARGET, :n] - real[sc.CONFIDENCE, :n] + 1.0) * 0.5
+            keys = np.maximum(margin, 0.0).view(np.int64)
+        if len(self.entries) == self.k:
+            wanted = wanted & (keys <= self.entries[-1][0])
+        rows = np.flatnonzero(wanted)
+        if not rows.size:
+            return
+        if rows.size > self.k:
+            last = np.partition(keys[rows], self.k - 1)[self.k - 1]
+            rows = rows[keys[rows] <= last]
+        rows = rows[np.lexsort((rows, keys[rows]))][: self.k]
+        self._add((int(keys[i]), record.first_id + int(i), self._fields(record, int(i))) for i in rows)
+
+    def _fields(self, record: Record, i: int) -> list[Any]:
+        real, whole, batch = record.card.real, record.card.whole, record.batch
+        kept = [_plain((batch.extra or {})[name][record.lo + i]) for name in self.keep]
+        return [
+            batch.path, batch.first_row + record.lo + i, float(real[sc.LOSS, i]), int(whole[sc.TARGET, i]),
+            int(whole[sc.PREDICTED, i]), float(real[sc.P_TARGET, i]), float(real[sc.CONFIDENCE, i]), *kept,
+        ]  # fmt: skip
+
+    def _add(self, entries: Any) -> None:
+        self.entries = sorted([*self.entries, *entries], key=lambda entry: entry[:2])[: self.k]
+
+    def merge(self, other: Worst) -> None:
+        """See `Statistic.merge`."""
+        self._add(other.entries)
+
+    def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
+        """See `Statistic.state`."""
+        return [
+            [key, row_id, [v.hex() if i < len(FIELDS) and isinstance(v, float) else v for i, v in enumerate(fields)]]
+            for key, row_id, fields in self.entries
+        ], []
+
+    def load(self, value: Any, arrays: list[NDArray[np.int64]]) -> None:
+        """See `Statistic.load`."""
+        entries = []
+        for key, row_id, fields in value:
+            if not isinstance(key, int) or not isinstance(row_id, int) or len(fields) != len(FIELDS) + len(self.keep):
+                raise StateError("a worst row has another form than this version of fastxent gives it")
+            fixed = [float.fromhex(v) if kind is float else kind(v) for v, kind in zip(fields, _KINDS, strict=False)]
+            entries.append((key, row_id, fixed + fields[len(FIELDS) :]))
+        self.entries = []
+        self._add(entries)
+
+    def table(self, names: tuple[str, ...] | None = None) -> Any:
+        """The rows as an Arrow table, worst first; with ``names`` classes are told by name."""
+        import pyarrow as pa
+
+        columns: dict[str, Any] = {"path": pa.array([e[2][0] for e in self.entries], pa.string())}
+        columns["row"] = pa.array([e[2][1] for e in self.entries], pa.int64())
+        if self.by == "normalized_margin":
+            margins = [(e[2][5] - e[2][6] + 1.0) * 0.5 for e in self.entries]
+            columns[self.by] = pa.array(margins, pa.float64())
+        for i, name in enumerate(FIELDS[2:], start=2):
+            values = [e[2][i] for e in self.entries]
+            if names is not None and name in ("target", "predicted"):
+                values = [names[v] for v in values]
+            columns[name] = pa.array(values, pa.float64() if _KINDS[i] is float else None if values else pa.int64())
+        for i, name in enumerate(self.keep, start=len(FIELDS)):
+            values = [e[2][i] for e in self.entries]
+            shown = name if name not in columns else f"{name}_"
+            try:
+                columns[shown] = pa.array(values)
+            except (pa.ArrowInvalid, pa.ArrowTypeError):
+                columns[shown] = pa.array([None if v is None else json.dumps(v) for v in values], pa.string())
+        return pa.table(columns)
+
+
+def _plain(value: Any) -> Any:
+    """A kept value as a JSON value; what JSON does not know becomes text."""
+    value = value.as_py() if hasattr(value, "as_py") else value
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return str(value)

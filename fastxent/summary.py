@@ -1,0 +1,124 @@
+"""The headline numbers of an evaluation as lines of text, and the tables that follow them: what every report shows."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from fastxent.text import printable
+
+if TYPE_CHECKING:
+    from fastxent.evaluation import Evaluation
+
+__all__ = ["cell_text", "headlines", "html_table", "shown_tables"]
+
+#: Rows of a table that are shown.
+ROWS = 20
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{low:.2%} to {high:.2%}"
+
+
+def headlines(result: Evaluation) -> Iterator[tuple[str, str]]:
+    """Name and value of every headline number."""
+    rows = result.rows
+    others = [f"{rows['ignored']:,} ignored"] if rows["ignored"] else []
+    if invalid := sum(rows["invalid"].values()):
+        others.append(f"{invalid:,} invalid")
+    yield "rows", f"{rows['scored']:,}" + (f"  ({', '.join(others)} of {rows['read']:,})" if others else "")
+    yield from _loss_lines(result)
+    yield from _prediction_lines(result)
+    stats = result.loss_stats
+    if stats is not None:
+        shown = {0.05: "5 %", 0.25: "25 %", 0.5: "median", 0.75: "75 %", 0.95: "95 %", 0.99: "99 %"}
+        yield "loss quantiles", ", ".join(f"{name} {stats.quantiles[q].value:.4g}" for q, name in shown.items())
+        yield "loss range", f"{stats.min:.4g} to {stats.max:.4g}"
+    if run := result.run:
+        seconds = run["seconds"] or math.inf
+        rate = f"{run['rows_per_second']:,.0f} rows/s, {run['bytes'] / seconds / 1e9:.2f} GB/s"
+        yield "time", f"{run['seconds']:.3f} s  ({rate}, {run['threads']} threads)"
+
+
+def _loss_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
+    stats = result.loss_stats
+    if stats is None or math.isnan(stats.stderr):
+        yield "loss", f"{result.loss:.6g} nats"
+    else:
+        yield "loss", f"{result.loss:.6g} ± {stats.stderr:.2g} nats  ({result.bits:.6g} bits)"
+    if stats is not None and (clusters := stats.clusters) is not None:
+        what = (
+            f"clusters of {printable(clusters.column)}"
+            if clusters.exact
+            else f"buckets of clusters of {printable(clusters.column)}"
+        )
+        yield "error from", f"{clusters.count:,} {what}"
+    yield "perplexity", f"{result.perplexity:.6g}"
+    if (units := result.units) is not None:
+        yield (
+            f"per {printable(units.column)}",
+            f"{units.loss:.6g} nats, {units.bits:.6g} bits, perplexity {units.perplexity:.6g}"
+            f"  ({units.sum:,.15g} units)",
+        )
+    if (d2 := result.d2) is not None and not math.isnan(d2):
+        yield "D2", f"{d2:.4f}  (normalized entropy {1.0 - d2:.4f})"
+    if (temperature := result.temperature) is not None:
+        yield "temperature", f"{temperature.best:.4g} would give {temperature.loss:.6g} ({-temperature.gain:+.3g})"
+
+
+def _prediction_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
+    if result.accuracy is not None:
+        top = [f"top-{k} {value:.4%}" for k, value in result.top_k.items() if k > 1]
+        found = [f"95 %: {_interval(*result.interval(result.accuracy))}", *top]
+        yield "accuracy", f"{result.accuracy:.4%}  ({'; '.join(found)})"
+        yield "Brier score", f"{result.brier:.6g}"
+    if (calibration := result.calibration) is not None:
+        bins = f"{calibration.table.num_rows} bins" + (
+            f", {calibration.binning}" if calibration.binning != "equal_width" else ""
+        )
+        yield "calibration", f"ECE {calibration.ece:.4g}, MCE {calibration.mce:.4g}  ({bins})"
+    for name, area in (("ROC AUC", result.auc), ("avg. precision", result.average_precision)):
+        if area is not None:
+            slack = max(area.high - area.value, area.value - area.low)
+            yield name, f"{area.value:.6f}" + (f"  (±{slack:.1g})" if slack else "")
+
+
+def shown_tables(result: Evaluation) -> Iterator[tuple[str, Any, int]]:
+    """Title, the first rows and the number of all rows of the tables that were asked for."""
+    if (groups := result.groups) is not None:
+        names = ", ".join(result.totals.measures.group_by)
+        yield f"by {names}", groups.slice(0, ROWS), groups.num_rows
+    if (worst := result.worst) is not None:
+        yield "highest losses", worst.slice(0, ROWS), worst.num_rows
+    for by, table in (result.label_errors or {}).items():
+        yield f"perhaps labeled wrong, by {by.replace('_', ' ')}", table.slice(0, ROWS), table.num_rows
+
+
+def cell_text(value: Any) -> str:
+    """One value of a table."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return printable(value)
+
+
+def html_table(result: Evaluation) -> str:
+    """The headline numbers as HTML; everything is escaped."""
+    left = "style='text-align:left'"
+    rows = "".join(
+        f"<tr><th {left}>{html.escape(name)}</th><td {left}>{html.escape(value)}</td></tr>"
+        for name, value in headlines(result)
+    )
+    parts = [f"<table>{rows}</table>"]
+    for title, table, total in shown_tables(result):
+        head = "".join(f"<th>{html.escape(printable(name))}</th>" for name in table.column_names)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell_text(value))}</td>" for value in row.values()) + "</tr>"
+            for row in table.to_pylist()
+        )
+        more = f" (first {table.num_rows:,} of {total:,})" if total > table.num_rows else ""
+        parts.append(f"<p>{html.escape(printable(title))}{more}</p><table><tr>{head}</tr>{body}</table>")
+    return "".join(parts)

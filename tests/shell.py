@@ -1,0 +1,45 @@
+"""Python and the fastxent command in processes of their own, with the package of this checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+
+def environment(root: Path = ROOT, **changes: str | None) -> dict[str, str]:
+    """This process's environment with changes; None removes a variable."""
+    env = dict(os.environ, PYTHONPATH=str(root), PYTHONWARNINGS="error") | changes
+    return {name: value for name, value in env.items() if value is not None}
+
+
+def start(arguments: Sequence[str], root: Path = ROOT, **changes: str | None) -> subprocess.Popen[str]:
+    """A Python process that runs ``arguments``, not waited for."""
+    return subprocess.Popen(
+        [sys.executable, *arguments], cwd=root, env=environment(root, **changes), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def output(process: subprocess.Popen[str]) -> str:
+    """What it printed, once it has ended well."""
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out
+
+
+def python(code: str, root: Path = ROOT, **changes: str | None) -> str:
+    """What a piece of Python prints."""
+    return output(start(["-c", code], root, **changes))
+
+
+def fastxent(*arguments: Any, **changes: str | None) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end, whatever that is."""
+    process = start(["-m", "fastxent.cli", *map(str, arguments)], **changes)
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)

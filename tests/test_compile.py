@@ -1,0 +1,189 @@
+"""The cache of compiled kernels: never stale, never in the way."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastxent.kernels import compile as compiling
+from fastxent.kernels import softmax
+from tests.rows import score
+from tests.shell import ROOT, output, python, start
+
+PACKAGE = ROOT / "fastxent"
+KERNELS = sorted(path.name for path in (PACKAGE / "kernels").glob("*.py"))
+
+#: One small kernel that calls into others: its result depends on constants of vecmath.py.
+PROGRAM = """
+import numpy as np
+from fastxent.kernels import vecmath
+from fastxent.kernels.compile import cache_folder, is_cold, kernel
+from fastxent.kernels.simd import fetch, store
+
+@kernel()
+def run(x):
+    store(x, 0, vecmath.exp(fetch(x, 0, 4)))
+
+print(is_cold(), end=" ")
+x = np.full(4, 0.3)
+run(x)
+print(x[0].hex(), sum(run.stats.cache_hits.values()), cache_folder(), end="")
+"""
+
+
+def answer(*arguments, **options):
+    return python(PROGRAM, *arguments, **options).split()
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the package that may be edited."""
+    shutil.copytree(PACKAGE, tmp_path / "fastxent", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_an_edit_of_a_called_file_is_seen(package, tmp_path):
+    where = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    first = answer(package, **where)
+    again = answer(package, **where)
+    assert (first[0], again[0], again[1]) == ("True", "False", first[1])
+    assert (first[2], again[2]) == ("0", "1")
+    vecmath = package / "fastxent/kernels/vecmath.py"
+    edit(vecmath, "0x1.55555555554fap-3", "0x1.65555555554fap-3")
+    edited = answer(package, **where)
+    assert edited[1] != first[1]
+    assert edited[2] == "0"
+    edit(vecmath, "0x1.65555555554fap-3", "0x1.55555555554fap-3")
+    assert answer(package, **where)[1:3] == [first[1], "1"]
+
+
+@pytest.mark.parametrize("name", [*[f"kernels/{name}" for name in KERNELS], "exact.py"])
+def test_every_file_that_is_compiled_counts(package, monkeypatch, name):
+    monkeypatch.setattr(compiling, "_HERE", package / "fastxent/kernels")
+    monkeypatch.setattr(compiling, "_OUTSIDE", package / "fastxent/exact.py")
+    digest = compiling.source_digest.__wrapped__
+    before = digest()
+    assert before == compiling.source_digest()
+    path = package / "fastxent" / name
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert digest() != before
+
+
+@pytest.fixture
+def nowhere(package):
+    """No folder can be made beside the sources: a file is in its place (as root, permissions bind nobody)."""
+    (package / "fastxent/kernels/__pycache__").write_text("")
+    return package
+
+
+def test_an_install_that_cannot_be_written_uses_the_users_cache(nowhere, tmp_path):
+    options = {"NUMBA_CACHE_DIR": None, "XDG_CACHE_HOME": str(tmp_path / "home")}
+    assert answer(nowhere, **options)[3].startswith(str(tmp_path / "home"))
+    assert answer(nowhere, **options)[2] == "1"
+
+
+@pytest.mark.parametrize("named", [None, "/dev/null/cache"])
+def test_nothing_can_be_written(nowhere, named):
+    result = answer(nowhere, NUMBA_CACHE_DIR=named, XDG_CACHE_HOME=None, HOME="/dev/null/home")
+    assert result[2:] == ["0", "None"]
+
+
+def test_beside_the_sources_by_default(package):
+    assert answer(package, NUMBA_CACHE_DIR=None)[3].startswith(str(package / "fastxent/kernels/__pycache__"))
+
+
+def test_processes_that_start_at_once(package, tmp_path):
+    cache = str(tmp_path / "cache")
+    both = [start(["-c", PROGRAM], package, NUMBA_CACHE_DIR=cache) for _ in range(2)]
+    answers = [output(process).split() for process in both]
+    assert answers[0][1] == answers[1][1]
+    assert answer(package, NUMBA_CACHE_DIR=cache)[1:3] == [answers[0][1], "1"]
+    assert not [path for path in Path(cache).rglob("*") if path.is_file() and path.suffix != ".nbc"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "short", "zeros", "flipped"])
+def test_damaged_entries_are_made_again(package, tmp_path, damage):
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    first = answer(package, **cache)
+    entries = list(Path(cache["NUMBA_CACHE_DIR"]).rglob("*.nbc"))
+    assert entries
+    for path in entries:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes({
+            "empty": b"", "short": data[: len(data) // 2], "zeros": bytes(len(data)), "flipped": bytes(data),
+        }[damage])  # fmt: skip
+    assert answer(package, **cache)[1:3] == [first[1], "0"]
+    assert answer(package, **cache)[1:3] == [first[1], "1"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
+def test_a_full_disk_costs_the_next_start_only(package, tmp_path):
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, {resource.RLIM_INFINITY}))\n"
+    cache = tmp_path / "cache"
+    result = python(limit + PROGRAM, package, NUMBA_CACHE_DIR=str(cache), PYTHONDONTWRITEBYTECODE="1").split()
+    assert result[2] == "0"
+    assert result[1] == answer(package, NUMBA_CACHE_DIR=str(cache))[1]
+    assert os.path.isdir(result[3])
+
+
+def test_a_folder_that_has_gone(package, tmp_path):
+    code = PROGRAM.replace("x = np", "import shutil; shutil.rmtree(cache_folder()); open(cache_folder(), 'w')\nx = np")
+    assert python(code, package, NUMBA_CACHE_DIR=str(tmp_path / "cache")).split()[2] == "0"
+
+
+FACTORIES = """
+import sys
+import numpy as np
+from fastxent.kernels.compile import kernel
+
+def caller(k):
+    @kernel(variant=str(k))
+    def inner(x, n):
+        for i in range(n):
+            for j in range(n):
+                x[i] += k * (j + 1)
+            x[i] = max(x[i], 0.5) / (1.0 + x[i]) + abs(x[i])
+        return x[0]
+
+    @kernel(variant=str(k))
+    def outer(x, n):  # enough calls that none is inlined
+        return inner(x, n) + inner(x, n - 1) + inner(x, n - 2) + inner(x, 2) + inner(x, n)
+
+    return outer
+
+print(*(caller(int(k))(np.zeros(5), 5) for k in sys.argv[1:]))
+"""
+
+
+def test_kernels_of_one_factory_that_meet_in_one_process(tmp_path):
+    """Each was compiled in a process of its own, where Numba gave both the same running number."""
+
+    def run(*numbers):
+        process = start(["-c", FACTORIES, *numbers], NUMBA_CACHE_DIR=str(tmp_path))
+        return output(process).split()
+
+    alone = run("1") + run("2")
+    assert len(set(alone)) == 2
+    assert run("1", "2") == alone
+    assert run("2", "1") == alone[::-1]
+
+
+def test_every_variant_has_a_symbol_of_its_own():
+    kernels = [softmax.across(kind, "int64", False, False) for kind in ("float32", "float64")]
+    for kind in ("float32", "float64"):
+        score(np.zeros((1, 3), kind), [0], "across", full=False)
+    names = [next(iter(run.overloads.values())).fndesc.qualname for run in kernels]
+    assert len(set(names)) == 2

@@ -1,0 +1,185 @@
+"""Same data, same bits: whatever the instruction set, split, order, thread count or threading layer."""
+
+from __future__ import annotations
+
+import json
+import platform
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastxent as fx
+from fastxent import engine
+from fastxent.sources import Selection
+from fastxent.sources.arrays import ArraySource
+from fastxent.sources.files import list_files
+from fastxent.sources.parquet import ParquetSource
+from fastxent.spec import Spec
+from fastxent.totals import Measures, Totals
+from tests import known_answers
+from tests.cases import CASES, Data, steep_logits
+from tests.naive import KINDS
+from tests.rows import WAYS
+from tests.shell import output, python, start
+
+ANSWERS = json.loads(known_answers.PATH.read_text())
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_known_answers(kind, way):
+    assert known_answers.losses(kind, way) == ANSWERS[kind]
+
+
+# --- instruction sets ---------------------------------------------------------------------------------------
+
+TARGETS = {
+    "no FMA": ("x86-64", ""),
+    "AVX2": ("haswell", ""),
+    "AVX-512": ("skylake-avx512", ""),
+}
+
+
+def missing(target: str) -> str | None:
+    """Why code for this target cannot run here."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return "the targets are x86"
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+    needed = {"no FMA": set(), "AVX2": {"avx2", "fma", "bmi2"}, "AVX-512": {"avx512f", "avx512dq", "avx512vl", "avx512bw"}}
+    lacking = needed[target] - flags
+    return f"this processor lacks {', '.join(sorted(lacking))}" if lacking else None
+
+
+@pytest.fixture(scope="module")
+def targets(tmp_path_factory):
+    """One process an instruction set, all at once: they compile for the better part of their time."""
+    return {
+        name: start(
+            ["-m", "tests.known_answers"], NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=features,
+            NUMBA_CACHE_DIR=str(tmp_path_factory.mktemp("cache")),
+        )
+        for name, (cpu, features) in TARGETS.items()
+        if not missing(name)
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TARGETS)
+def test_known_answers_of_other_instruction_sets(name, targets):
+    if why := missing(name):
+        pytest.skip(why)
+    assert json.loads(output(targets[name])) == {kind: [ANSWERS[kind]] * 2 for kind in KINDS}
+
+
+# --- splits, orders, threads --------------------------------------------------------------------------------
+
+
+def totals_of(source, threads=1, **options):
+    spec = Spec.make(num_classes=source.num_classes, on_invalid="skip", **options)
+    return engine.run(source, spec, Measures(), threads=threads).to_bytes()
+
+
+@pytest.fixture(scope="module")
+def rows():
+    data = steep_logits(np.random.default_rng(2), 3001, 10, "float32")
+    data.predictions[7, 3] = np.nan
+    data.target[2000] = 10
+    return data
+
+
+@pytest.fixture(scope="module")
+def state(rows):
+    return totals_of(ArraySource(*rows, split_bytes=1 << 30))
+
+
+@pytest.mark.parametrize("split_rows", [1, 2, 15, 16, 17, 1000, 1023, 1024, 1025])
+def test_chunk_size_cannot_be_seen(rows, state, split_rows):
+    assert totals_of(ArraySource(*rows, split_bytes=40 * split_rows)) == state
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+def test_thread_count_cannot_be_seen(rows, state, threads, monkeypatch):
+    monkeypatch.setattr(engine, "SMALL", 0)
+    assert totals_of(ArraySource(*rows, split_bytes=40 * 100), threads) == state
+
+
+@pytest.mark.parametrize(("group", "batch"), [(1, 1), (7, 3), (1000, 64), (1024, 1 << 20), (5000, 333)])
+@pytest.mark.parametrize("layout", ["list", "columns"])
+def test_row_groups_and_files_cannot_be_seen(tmp_path, rows, state, layout, group, batch):
+    z, y = rows
+    if layout == "list":
+        columns = {"z": pa.FixedSizeListArray.from_arrays(pa.array(z.ravel()), 10)}
+    else:
+        columns = {f"z_{j}": pa.array(z[:, j]) for j in range(10)}
+    table = pa.table(columns | {"y": y})
+    for i, (lo, hi) in enumerate(pairwise([0, 1, 1700, len(y)])):
+        pq.write_table(table.slice(lo, hi - lo), tmp_path / f"{i}.parquet", row_group_size=group)
+    source = ParquetSource(
+        list_files(str(tmp_path)), Selection(("z*",) if layout == "columns" else ("z",), "y"), batch_bytes=44 * batch
+    )
+    source.class_names = None
+    assert totals_of(source, threads=2) == state
+
+
+@given(st.lists(st.integers(0, 3001), max_size=6), st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=25, database=None)
+def test_any_merge_tree_gives_the_same_bytes(random_rows, cuts, random):
+    z, y, spec, state = random_rows
+    edges = [0, *sorted(cuts), len(y)]
+    parts = []
+    for lo, hi in pairwise(edges):
+        if hi > lo:
+            source = ArraySource(z[lo:hi], y[lo:hi])
+            parts.append(engine.run(source, spec, Measures(), threads=1))
+    while len(parts) > 1:
+        random.shuffle(parts)
+        parts[-2].merge(parts.pop())
+    parts[0].merge(Totals(spec))
+    assert Totals.from_bytes(parts[0].to_bytes()).to_bytes() == state
+
+
+@pytest.fixture(scope="module")
+def random_rows():
+    z, y = CASES[1].generate(np.random.default_rng(8), 3001, 10, "float32")
+    spec = Spec.make(num_classes=10)
+    return z, y, spec, engine.run(ArraySource(z, y), spec, Measures(), threads=1).to_bytes()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.task == "multiclass"], ids=lambda case: case.name)
+def test_order_of_rows_cannot_be_seen_in_the_mean(case):
+    rng = np.random.default_rng(4)
+    data = case.generate(rng, 500, 6, "float32")
+    order = rng.permutation(500)
+    a = fx.evaluate(**case.arguments(data))
+    b = fx.evaluate(**case.arguments(Data(data.predictions[order], data.target[order])))
+    a.run = b.run = {}
+    assert a.to_json() == b.to_json()
+
+
+TWO_AT_ONCE = """
+import threading, numpy as np, fastxent as fx
+z = np.random.default_rng(0).normal(size=(40_000, 20)).astype(np.float32)
+t = np.arange(40_000) % 20
+found = []
+def work():
+    found.extend(fx.cross_entropy(t, logits=z, threads=2).hex() for _ in range(3))
+workers = [threading.Thread(target=work) for _ in range(2)]
+for w in workers: w.start()
+for w in workers: w.join()
+assert len(found) == 6
+print(*set(found))
+"""
+
+
+@pytest.mark.parametrize("layer", [None, "default", "workqueue", "omp", "tbb"])
+def test_two_threads_at_once_under_any_threading_layer(layer):
+    z = np.random.default_rng(0).normal(size=(40_000, 20)).astype(np.float32)
+    wanted = fx.cross_entropy(np.arange(40_000) % 20, logits=z)
+    assert python(TWO_AT_ONCE, NUMBA_THREADING_LAYER=layer).split() == [wanted.hex()]

@@ -1,0 +1,171 @@
+"""Groups and worst rows, against plain programs."""
+
+from __future__ import annotations
+
+import datetime
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import fastxent as fx
+from fastxent.statistics import groups as grouping
+from fastxent.statistics.groups import Groups
+from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
+
+WEIGHTED = pytest.mark.parametrize("weighted", [False, True])
+
+
+def ece(p, hit, w):
+    number = np.minimum((p * 15).astype(int), 14)
+    return sum(abs((w * (hit - p))[number == b].sum()) for b in range(15)) / w.sum()
+
+
+@WEIGHTED
+@pytest.mark.parametrize("by", [("ink",), ("ink", "fold")])
+def test_groups_agree_with_a_plain_program(by, weighted):
+    y, p, losses = digits()
+    w = weights(len(y)) if weighted else np.ones(len(y))
+    found = evaluated("digits", weighted, group_by=by).groups
+    assert found.column_names[: len(by)] == list(by)
+    assert found.to_pylist() == sorted(found.to_pylist(), key=lambda row: [row[name] for name in by])
+    assert sum(found["count"].to_pylist()) == len(y)
+    hit = p.argmax(axis=1) == y
+    miss = ((p - np.eye(10)[y]) ** 2).sum(axis=1)
+    for row in found.to_pylist():
+        here = np.logical_and.reduce([column(DIGITS, name) == row[name] for name in by])
+        v, n, mean = w[here], here.sum(), np.average(losses[here], weights=w[here])
+        assert row["count"] == n
+        assert row["loss"] == pytest.approx(mean, rel=1e-11)
+        stderr = math.sqrt(n / (n - 1) * ((v * (losses[here] - mean)) ** 2).sum()) / v.sum()
+        assert row["stderr"] == pytest.approx(stderr, rel=1e-9)
+        assert row["accuracy"] == pytest.approx(np.average(hit[here], weights=v), rel=1e-12)
+        assert row["brier"] == pytest.approx(np.average(miss[here], weights=v), rel=1e-11)
+        assert row["ece"] == pytest.approx(ece(p.max(axis=1)[here], hit[here], v), rel=1e-9)
+        if weighted:
+            assert row["weight"] == v.sum()
+
+
+def test_groups_of_a_binary_task_calibrate_class_one():
+    y, p, _ = breast()
+    for row in evaluated("breast", group_by="radius").groups.to_pylist():
+        here = column(BREAST, "radius") == row["radius"]
+        assert row["ece"] == pytest.approx(ece(p[here], y[here], np.ones(here.sum())), rel=1e-9)
+
+
+def grouped(values, **options):
+    z, y = np.zeros((len(values), 10), np.float32), np.zeros(len(values), np.int8)
+    data = pa.table({"z": pa.FixedSizeListArray.from_arrays(z.ravel(), 10), "y": y, "g": values})
+    return fx.evaluate(data, logits="z", target="y", group_by="g", **options).groups
+
+
+def test_values_of_every_kind_are_groups():
+    day = datetime.date(2026, 11, 22)
+    cases = [
+        (["b", None, "a", "b"], ["a", "b", None], [1, 2, 1]),
+        ([2, None, -1, 2], [-1, 2, None], [1, 2, 1]),
+        ([True, False, None], [False, True, None], [1, 1, 1]),
+        ([0.5, -0.0, 0.0, math.nan], ["0.0", "0.5", "NaN"], [2, 1, 1]),
+        ([day, None], [str(day), None], [1, 1]),
+        (pa.array(["x", "y", None, "x"]).dictionary_encode(), ["x", "y", None], [2, 1, 1]),
+        (pa.array([1, 2**63 + 5], pa.uint64()), ["1", str(2**63 + 5)], [1, 1]),
+    ]
+    for values, names, counts in cases:
+        found = grouped(values)
+        assert found["g"].to_pylist() == names
+        assert found["count"].to_pylist() == counts
+
+
+def test_groups_that_cannot_be(monkeypatch):
+    with pytest.raises(fx.UsageError, match=r"group_by: column 'g' is list<item: int64>"):
+        grouped(pa.array([[1], [2]]))
+    monkeypatch.setattr(grouping, "MAX_GROUPS", 3)
+    assert grouped([1, 2, 3, 1]).num_rows == 3
+    with pytest.raises(fx.UsageError, match=r"group_by: column 'g' has more than 3 values"):
+        grouped([1, 2, 3, 4])
+    with pytest.raises(fx.UsageError, match="group_by names a column twice"):
+        evaluated("digits", group_by=("ink", "ink"))
+    with pytest.raises(fx.SourceError, match="there is no such column"):
+        evaluated("digits", group_by="inc")
+
+
+def test_one_and_true_stay_apart_when_files_disagree():
+    spec = fx.Spec.make(num_classes=10)
+    first, second = Groups(spec, ("g",)), Groups(spec, ("g",))
+    for state, values in ((first, pa.array([1, 1])), (second, pa.array([True, False]))):
+        state._cells[state._encode({"g": values}), 0] = 1
+    first.merge(second)
+    assert first.table()["g"].to_pylist() == ["False", "True", "1"]
+
+
+def test_arrays_may_be_grouped_too():
+    z, y = column(DIGITS, "logits"), column(DIGITS, "label")
+    ink = column(DIGITS, "ink")
+    expected = evaluated("digits", group_by="ink").groups
+    assert fx.evaluate(logits=z, target=y, group_by={"ink": ink}).groups.equals(expected)
+    assert fx.evaluate(logits=z, target=y, group_by=ink).groups.column_names[0] == "group"
+    with pytest.raises(fx.UsageError, match="group_by: predictions are arrays, so give arrays by name"):
+        fx.evaluate(logits=z, target=y, group_by="ink")
+
+
+def test_rows_that_are_not_scored_are_in_no_group():
+    data = table(DIGITS)
+    labels = column(DIGITS, "label").astype(np.int8).copy()
+    labels[column(DIGITS, "ink") == "light"] = 77
+    data = data.set_column(data.column_names.index("label"), "label", [labels])
+    found = fx.evaluate(data, logits="logits", target="label", group_by="ink", on_invalid="skip").groups
+    assert found["ink"].to_pylist() == ["heavy", "medium"]
+
+
+def test_worst_rows_are_the_first_in_order_of_loss():
+    y, p, losses = digits()
+    order = np.lexsort((np.arange(len(y)), -losses))
+    found = evaluated("digits", worst=25, keep=("ink", "probs", "id")).worst
+    assert found["row"].to_pylist() == order[:25].tolist()
+    assert found["loss"].to_pylist() == pytest.approx(losses[order[:25]].tolist(), rel=1e-12)
+    assert found["predicted"].to_pylist() == p.argmax(axis=1)[order[:25]].tolist()
+    assert found["p_target"].to_pylist() == pytest.approx(p[np.arange(len(y)), y][order[:25]].tolist(), rel=1e-11)
+    kept = table(DIGITS).take(order[:25])
+    for name in ("ink", "probs", "id"):
+        assert found[name].to_pylist() == kept[name].to_pylist()
+
+
+def test_worst_rows_of_files_say_where_they_are(tmp_path):
+    import pyarrow.parquet as pq
+
+    data = table(DIGITS)
+    for i in range(2):
+        pq.write_table(data.slice(i * 900, 900), tmp_path / f"{i}.parquet", row_group_size=250)
+    found = fx.evaluate(str(tmp_path), logits="logits", target="label", worst=10, keep="id").worst.to_pylist()
+    assert [row["id"] for row in found] == evaluated("digits", worst=10).worst["row"].to_pylist()
+    for row in found:
+        part = int(row["path"][-len("0.parquet")])
+        assert part * 900 + row["row"] == row["id"]
+
+
+def test_ties_go_to_the_first_rows():
+    z, y = np.zeros((70000, 10), np.float32), np.zeros(70000, np.int8)
+    found = fx.evaluate(logits=z, target=y, worst=4).worst
+    assert found["row"].to_pylist() == [0, 1, 2, 3]
+    assert fx.evaluate(logits=z[:2], target=y[:2], worst=4).worst.num_rows == 2
+
+
+def test_label_errors_by_the_scores_of_cleanlab():
+    y, p, _ = digits()
+    given = p[np.arange(len(y)), y]
+    others = p.copy()
+    others[np.arange(len(y)), y] = -1.0
+    margin = (given - others.max(axis=1) + 1.0) / 2.0
+    found = evaluated("digits", label_errors=20).label_errors
+    assert found["self_confidence"]["row"].to_pylist() == np.argsort(given, kind="stable")[:20].tolist()
+    table_of_margins = found["normalized_margin"]
+    assert table_of_margins["row"].to_pylist() == np.argsort(margin, kind="stable")[:20].tolist()
+    assert table_of_margins["normalized_margin"].to_pylist() == pytest.approx(np.sort(margin)[:20].tolist(), rel=1e-10)
+    wrong = int((p.argmax(axis=1) != y).sum())
+    assert evaluated("digits", label_errors=wrong + 5).label_errors["normalized_margin"].num_rows == wrong
+
+
+def test_keep_needs_worst():
+    with pytest.raises(fx.UsageError, match="pass worst="):
+        evaluated("digits", keep="ink")

@@ -1,0 +1,137 @@
+"""Statistics of the losses, against SciPy, scikit-learn and statsmodels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy import stats as scipy_stats
+from sklearn.metrics import d2_log_loss_score
+
+import fastxent as fx
+from fastxent.evaluation import wilson
+from fastxent.statistics import clusters as clustering
+from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
+
+
+@pytest.mark.parametrize("name", ["digits", "breast"])
+def test_spread_agrees_with_scipy(name):
+    losses = (digits if name == "digits" else breast)()[2]
+    found = evaluated(name).loss_stats
+    assert found.mean == pytest.approx(losses.mean(), rel=1e-12)
+    assert found.sum == pytest.approx(losses.sum(), rel=1e-12)
+    assert found.std == pytest.approx(losses.std(ddof=1), rel=1e-11)
+    assert found.stderr == pytest.approx(scipy_stats.sem(losses), rel=1e-11)
+    low, high = scipy_stats.norm.interval(0.95, losses.mean(), scipy_stats.sem(losses))
+    assert found.ci95 == pytest.approx((low, high), rel=1e-10)
+    assert (found.min, found.max) == pytest.approx((losses.min(), losses.max()), rel=1e-12)
+
+
+def test_quantiles_are_inside_their_bins():
+    losses = np.sort(digits()[2])
+    found = evaluated("digits")
+    for q in (0.0, 0.001, 0.1, 0.5, 0.77, 0.999, 1.0):
+        exact = losses[max(1, math.ceil(q * len(losses))) - 1]
+        quantile = found.quantile(q)
+        assert quantile.low * (1 - 1e-7) <= exact <= quantile.high * (1 + 1e-7)  # the plain form is that bad
+        assert quantile.value == pytest.approx(exact, rel=2**-7)
+
+
+@pytest.mark.parametrize("per_octave", [1, 8, 128])
+def test_histogram_counts_every_row_in_its_bin(per_octave):
+    losses = digits()[2]
+    bins = evaluated("digits").loss_histogram(per_octave).to_pylist()
+    assert sum(row["count"] for row in bins) == len(losses)
+    for row in bins:
+        assert row["count"] == ((losses >= row["low"]) & (losses < row["high"])).sum()
+
+
+def test_clustered_error_agrees_with_statsmodels():
+    sm = pytest.importorskip("statsmodels.api")
+    for weighted in (False, True):
+        for name in ("fold", "radius"):
+            ids = np.unique(column(BREAST, name), return_inverse=True)[1]
+            y = breast()[2]
+            w = weights(len(y)) if weighted else np.ones(len(y))
+            model = sm.WLS(y, np.ones(len(y)), weights=w).fit(cov_type="cluster", cov_kwds={"groups": ids})
+            found = evaluated("breast", weighted, cluster_by=name).loss_stats
+            assert found.clusters == fx.evaluation.ClusterStats(name, len(np.unique(ids)), True)
+            assert found.stderr == pytest.approx(float(model.bse[0]), rel=1e-9)
+
+
+def test_clusters_of_single_rows_give_the_plain_error():
+    data = table(BREAST).append_column("row", [np.arange(569)])
+    found = fx.evaluate(data, logits="logit", target="label", task="binary", cluster_by="row")
+    assert found.loss_stats.stderr == pytest.approx(evaluated("breast").loss_stats.stderr, rel=1e-9)
+
+
+def test_too_many_clusters_share_buckets(monkeypatch):
+    monkeypatch.setattr(clustering, "MAX_CLUSTERS", 50)
+    monkeypatch.setattr(clustering, "BUCKETS", 16)
+    data = table(BREAST).append_column("doc", [pa.array([f"d{i // 3}" for i in range(569)])])
+    whole = fx.evaluate(data, logits="logit", target="label", task="binary", cluster_by="doc")
+    found = whole.loss_stats.clusters
+    assert (found.count, found.exact) == (16, False)
+    assert whole.loss_stats.stderr == pytest.approx(evaluated("breast").loss_stats.stderr, rel=0.5)
+
+
+def test_hashes_do_not_depend_on_how_ids_are_stored():
+    text = pa.array(["a", "b", None, "a", "", "émile"])
+    plain = clustering.hash_values(text, "c")
+    for other in (text.cast(pa.large_string()), text.dictionary_encode(), pa.chunked_array([text[:2], text[2:]])):
+        assert clustering.hash_values(other, "c").tolist() == plain.tolist()
+    assert clustering.hash_values(text.slice(1, 3), "c").tolist() == plain[1:4].tolist()
+    numbers = pa.array([1, 2, 1, None])
+    assert clustering.hash_values(numbers, "c")[0] == clustering.hash_values(numbers.cast(pa.int8()), "c")[2]
+    with pytest.raises(fx.UsageError, match=r"cluster_by: column 'c' is double"):
+        clustering.hash_values(pa.array([1.5]), "c")
+
+
+def test_loss_per_unit():
+    data = table(BREAST).append_column("bytes", [np.arange(569) % 7 + 1])
+    total = (np.arange(569) % 7 + 1).sum()
+    found = fx.evaluate(data, logits="logit", target="label", task="binary", units="bytes").units
+    assert found.sum == total
+    assert found.loss == pytest.approx(breast()[2].sum() / total, rel=1e-12)
+    assert found.bits == pytest.approx(found.loss / math.log(2), rel=1e-15)
+    assert found.perplexity == pytest.approx(math.exp(found.loss), rel=1e-15)
+    bad = table(BREAST).append_column("bytes", [pa.array([1] * 568 + [None])])
+    with pytest.raises(fx.DataError, match=r"row 568 .* column 'bytes' \(units\) is nan"):
+        fx.evaluate(bad, logits="logit", target="label", task="binary", units="bytes")
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_d2_agrees_with_scikit_learn(weighted):
+    y, p, _ = digits()
+    w = weights(len(y)) if weighted else None
+    found = evaluated("digits", weighted)
+    assert found.d2 == pytest.approx(d2_log_loss_score(y, p, sample_weight=w), rel=1e-9)
+    assert found.normalized_entropy == pytest.approx(1.0 - found.d2, rel=1e-12)
+    y, p, _ = breast()
+    w = weights(len(y)) if weighted else None
+    assert evaluated("breast", weighted).d2 == pytest.approx(d2_log_loss_score(y, p, sample_weight=w), rel=1e-7)
+
+
+def test_wilson_agrees_with_statsmodels():
+    proportion = pytest.importorskip("statsmodels.stats.proportion")
+    for hits, n in ((0, 5), (5, 5), (3, 7), (955, 1000), (1, 10**9)):
+        assert wilson(hits / n, n) == pytest.approx(proportion.proportion_confint(hits, n, method="wilson"), abs=1e-12)
+    found = evaluated("digits")
+    assert found.interval(found.accuracy) == pytest.approx(
+        proportion.proportion_confint(round(found.accuracy * 1797), 1797, method="wilson"), abs=1e-12
+    )
+
+
+def test_temperature_is_the_loss_of_divided_logits():
+    z = column(DIGITS, "logits").astype(np.float64)
+    found = evaluated("digits", statistics=("temperature",)).temperature
+    assert found.table.column("temperature").to_pylist() == [2.0 ** (k / 4) for k in range(-8, 9)]
+    y = digits()[0]
+    for row in found.table.to_pylist()[::4]:
+        s = z / row["temperature"]
+        losses = np.logaddexp.reduce(s, axis=1) - s[np.arange(len(y)), y]
+        assert row["loss"] == pytest.approx(losses.mean(), rel=1e-11)
+    assert found.loss == min(found.table.column("loss").to_pylist())
+    assert found.gain == evaluated("digits").loss - found.loss
