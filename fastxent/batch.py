@@ -18,12 +18,7 @@ __all__ = ["KIND_OF_DTYPE", "Batch", "Columns", "Kind", "Matrix", "Predictions"]
 Kind = Literal["float16", "bfloat16", "float32", "float64"]
 
 #: NumPy dtype (native byte order) -> the kind of number in it. bfloat16 has no NumPy dtype: it travels as uint16.
-KIND_OF_DTYPE: dict[str, Kind] = {
-    "float16": "float16",
-    "float32": "float32",
-    "float64": "float64",
-    "bfloat16": "bfloat16",
-}
+KIND_OF_DTYPE: dict[str, Kind] = {"float16": "float16", "float32": "float32", "float64": "float64", "bfloat16": "bfloat16"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,38 +25,10 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 _intrinsic: Any = intrinsic(prefer_literal=True)
 
 __all__ = [
-    "LANES",
-    "Vector",
-    "any_lane",
-    "as_bits",
-    "as_float",
-    "as_ones",
-    "fetch",
-    "fill",
-    "first_lane",
-    "fma",
-    "halving_sum",
-    "lane_max",
-    "lane_min",
-    "lane_numbers",
-    "load",
-    "load_first",
-    "load_scalar",
-    "load_whole",
-    "maximum",
-    "minimum",
-    "move",
-    "narrow",
-    "select",
-    "shift_left",
-    "shift_right",
-    "splat",
-    "splat_f32",
-    "splat_i32",
-    "splat_i64",
-    "store",
-    "store_bytes",
-    "widen",
+    "LANES", "Vector", "any_lane", "as_bits", "as_float", "as_ones", "fetch", "fill", "first_lane", "fma",
+    "halving_sum", "lane_max", "lane_min", "lane_numbers", "load", "load_first", "load_scalar", "load_whole", "maximum",
+    "minimum", "move", "narrow", "select", "shift_left", "shift_right", "splat", "splat_f32", "splat_i32", "splat_i64",
+    "store", "store_bytes", "widen",
 ]
 
 #: Lanes of a partial sum over classes. Part of the definition of a loss, see docs/design.md.
@@ -248,7 +220,9 @@ def _from_half(builder: Any, bits: Any, lanes: int) -> Any:
     sign = builder.shl(builder.and_(h, const(0x8000)), const(16))
     magnitude = builder.shl(builder.and_(h, const(0x7FFF)), const(13))
     exponent = builder.and_(magnitude, const(0x0F800000))
-    offset = builder.select(builder.icmp_signed("==", exponent, const(0x0F800000)), const(224 << 23), const(112 << 23))
+    offset = builder.select(
+        builder.icmp_signed("==", exponent, const(0x0F800000)), const(224 << 23), const(112 << 23)
+    )
     normal = builder.add(magnitude, offset)
     tiny = builder.fsub(
         builder.bitcast(builder.add(magnitude, const(113 << 23)), f32), ir.Constant(f32, [2.0**-14] * lanes)
