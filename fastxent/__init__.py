@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastxent.comparison import Comparison, compare
     from fastxent.conversion import convert
     from fastxent.divergences import entropy, focal_loss, kl_divergence
     from fastxent.errors import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from fastxent.writer import PredictionWriter
 
 __all__ = [
+    "Comparison",
     "DataError",
     "Evaluation",
     "FastxentError",
@@ -39,6 +41,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "binary_cross_entropy",
+    "compare",
     "convert",
     "cross_entropy",
     "entropy",
@@ -51,6 +54,7 @@ __all__ = [
 
 # Public name -> the module that defines it. Loaded on first use, so that `fastxent --help` starts no compiler.
 _HOME = {
+    "Comparison": "comparison",
     "DataError": "errors",
     "Evaluation": "evaluation",
     "FastxentError": "errors",
@@ -63,6 +67,7 @@ _HOME = {
     "Totals": "totals",
     "UsageError": "errors",
     "binary_cross_entropy": "losses",
+    "compare": "comparison",
     "convert": "conversion",
     "cross_entropy": "losses",
     "entropy": "divergences",

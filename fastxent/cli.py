@@ -21,6 +21,8 @@ from fastxent.errors import DataError, FastxentError, UsageError
 from fastxent.text import printable
 
 if TYPE_CHECKING:
+    from fastxent.evaluation import Evaluation
+    from fastxent.gates import Gate
     from fastxent.sources import Split
 
 __all__ = [
@@ -28,9 +30,14 @@ __all__ = [
     "arguments",
     "cli",
     "compiling_notice",
+    "deliver",
+    "judge",
     "main",
     "prediction_options",
     "progress_bar",
+    "progress_option",
+    "result_options",
+    "state_option",
     "write_text",
 ]
 
@@ -77,6 +84,17 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
         return size
 
 
+class _Gate(click.ParamType):  # type: ignore[type-arg]
+    """A condition such as ``loss > 0.35``."""
+
+    name = "CONDITION"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Gate:
+        from fastxent.gates import parse_gate
+
+        return parse_gate(value)
+
+
 class _Clip(click.ParamType):  # type: ignore[type-arg]
     name = "EPS|NAME"
 
@@ -115,7 +133,9 @@ def _interrupt(signum: int, frame: Any) -> None:
 
 
 #: Commands that live in files of their own, loaded when they are called.
-_ELSEWHERE = dict.fromkeys(("convert", "doctor", "inspect", "score", "warmup"), "fastxent.commands")
+_ELSEWHERE = dict.fromkeys(("convert", "doctor", "inspect", "score", "warmup"), "fastxent.commands") | dict.fromkeys(
+    ("compare", "merge"), "fastxent.combining"
+)
 
 
 class _Commands(click.Group):
@@ -247,13 +267,44 @@ def _numbers(key: str, text: str) -> list[float]:
         raise UsageError(f"--{key.replace('_', '-')}: expected numbers with commas between, got {text!r}") from None
 
 
+def result_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where a result goes, and when it counts as a failure."""
+    options = [
+        click.option("--json", "json_path", metavar="FILE", help="Write the result as JSON; - for standard output."),
+        click.option(
+            "--html", "html_path", metavar="FILE", help="Write a report: one HTML file that needs no network."
+        ),
+        click.option(
+            "--fail-if",
+            "gates",
+            type=_Gate(),
+            multiple=True,
+            help="Exit with code 1 if this holds, such as 'loss > 0.35'; may be repeated.",
+        ),
+    ]
+    return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+
+
+state_option = click.option("--state", "state_path", metavar="FILE", help="Write the totals, for `fastxent merge`.")
+progress_option = click.option("--progress/--no-progress", default=None, help="Progress bar; by default on a terminal.")
+
+
 @cli.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @prediction_options
 @statistics_options
-@click.option("--json", "json_path", metavar="FILE", help="Write the result as JSON; - for standard output.")
-@click.option("--progress/--no-progress", default=None, help="Progress bar; by default on a terminal.")
-def evaluate(paths: tuple[str, ...], json_path: str | None, progress: bool | None, **options: Any) -> None:
+@result_options
+@state_option
+@progress_option
+def evaluate(
+    paths: tuple[str, ...],
+    json_path: str | None,
+    html_path: str | None,
+    gates: tuple[Gate, ...],
+    state_path: str | None,
+    progress: bool | None,
+    **options: Any,
+) -> None:
     """Loss and statistics of the predictions in PATH: Parquet files, directories, globs.
 
     Without PATH, --logits (--probs, --log-probs) and --target are .npy files.
@@ -263,26 +314,49 @@ def evaluate(paths: tuple[str, ...], json_path: str | None, progress: bool | Non
     data = None if not paths else paths[0] if len(paths) == 1 else list(paths)
     with compiling_notice(), progress_bar(progress) as step:
         result = run(data, **arguments(options), progress=step)
+    deliver(result, json_path, html_path, gates, state_path)
+
+
+def deliver(
+    result: Evaluation, json_path: str | None, html_path: str | None, gates: tuple[Gate, ...], state_path: str | None
+) -> None:
+    """Write an evaluation to where it was asked for, then judge it."""
+    if state_path is not None:
+        from fastxent.files import write_atomically
+
+        write_atomically(state_path, result.totals.to_bytes())
     if json_path is not None:
         write_text(json_path, result.to_json() + "\n")
-    if json_path != "-":
+    if html_path is not None:
+        write_text(html_path, result.to_html())
+    if "-" not in (json_path, html_path):
         from fastxent.tables import show_evaluation
 
         show_evaluation(result)
     if result.num_rows == 0:
         raise DataError(f"no row was scored ({result.rows['read']} read); every statistic is NaN")
+    if gates:
+        judge(gates, result.to_dict())
+
+
+def judge(gates: tuple[Gate, ...], values: dict[str, Any]) -> None:
+    """Exit with code 1 if a gate fails, naming each that does."""
+    from fastxent.gates import failures
+
+    if failed := failures(gates, values):
+        for line in failed:
+            click.echo(f"fastxent: {printable(line)}", err=True)
+        sys.exit(EXIT_GATE)
 
 
 def write_text(path: str, text: str) -> None:
-    """Write text to a file, or to standard output for ``-``."""
+    """Write text to a file, whole or not at all, or to standard output for ``-``."""
     if path == "-":
         click.echo(text, nl=False)
         return
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+    from fastxent.files import write_atomically
+
+    write_atomically(path, text.encode())
 
 
 @contextmanager

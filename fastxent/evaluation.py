@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -503,6 +504,12 @@ class Evaluation:
     def to_json(self, *, indent: int | None = 2) -> str:
         """`to_dict` as JSON text; floats read back to the same bits, NaN and infinities as strings."""
         return json.dumps(_finite(self.to_dict()), indent=indent, allow_nan=False, ensure_ascii=False)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """A report as one HTML page that needs nothing else; written to ``path`` if one is given. Extra ``report``."""
+        from fastxent.report import write_report
+
+        return write_report(self.to_dict(), path, confusion=self.confusion, histogram=self.totals.tallies.histogram)
 
     def __repr__(self) -> str:
         parts = [f"loss={self.loss:.6g}"]

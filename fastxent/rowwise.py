@@ -17,7 +17,7 @@ from fastxent.evaluation import Evaluation
 from fastxent.scoring import prepare, run_facts
 from fastxent.sink import FileSink, FolderSink, Results, job_digest, read_record, totals_of
 from fastxent.sources import Source, Split
-from fastxent.spec import OnInvalid, Spec, Task
+from fastxent.spec import Loss, OnInvalid, Spec, Task
 from fastxent.totals import Measures, Totals
 
 __all__ = ["score"]
@@ -36,6 +36,8 @@ def score(
     task: Task = "multiclass",
     weight: Any = None,
     mask: Any = None,
+    loss: Loss = "cross_entropy",
+    gamma: float = 2.0,
     class_weight: Iterable[float] | Mapping[Any, float] | None = None,
     pos_weight: float | Iterable[float] | None = None,
     label_smoothing: float = 0.0,
@@ -81,6 +83,8 @@ def score(
         task: as for `fastxent.evaluate`, like all that follow up to ``verify_checksums``.
         weight: column (or array) of sample weights.
         mask: column (or array) that says which labels of a multilabel row count.
+        loss: which loss; "kl_divergence" and "entropy" have no scores beside it.
+        gamma: exponent of the focal loss.
         class_weight: weights by class.
         pos_weight: weight of the positive term of binary and multilabel losses.
         label_smoothing: in [0, 1].
@@ -127,6 +131,8 @@ def score(
         task=task,
         weight=weight,
         mask=mask,
+        loss=loss,
+        gamma=gamma,
         class_weight=class_weight,
         pos_weight=pos_weight,
         label_smoothing=label_smoothing,
@@ -149,8 +155,9 @@ def score(
     }
     columns = {} if data is None else {"target": target, "weight": weight, "mask": mask}
     job = job_digest(spec, keep=kept, prefix=prefix, dtype=dtype, **named, **columns)
-    run = _Run(source, spec, threads, progress)
-    results = Results(spec, kept, prefix)
+    measures = Measures(scores=loss not in ("kl_divergence", "entropy"))
+    run = _Run(source, spec, measures, threads, progress)
+    results = Results(spec, kept, prefix, scores=measures.scores)
     if _is_folder(out):
         totals = run.into_folder(data, out, results, job, overwrite, resume)
     else:
@@ -161,9 +168,17 @@ def score(
 class _Run:
     """One pass, and how far it has come."""
 
-    def __init__(self, source: Source, spec: Spec, threads: int, progress: Callable[[Split], None] | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        spec: Spec,
+        measures: Measures,
+        threads: int,
+        progress: Callable[[Split], None] | None,
+    ) -> None:
         self._source = source
         self._spec = spec
+        self._measures = measures
         self._threads = threads
         self._progress = progress
         self._lock = threading.Lock()
@@ -192,7 +207,7 @@ class _Run:
             totals = self._engine(sink, splits)
             for path in self._source.paths:
                 if path not in done and not any(split.path == path for split in splits):
-                    sink.end(path, Totals(self._spec, Measures()), _kept_types((path,), results.keep))
+                    sink.end(path, Totals(self._spec, self._measures), _kept_types((path,), results.keep))
         except BaseException as error:
             sink.abort()
             if isinstance(error, KeyboardInterrupt):
@@ -209,7 +224,7 @@ class _Run:
 
     def _engine(self, sink: Any, splits: Sequence[Split]) -> Totals:
         return engine.run(
-            self._source, self._spec, Measures(), threads=self._threads, sink=sink, splits=splits, done=self._count
+            self._source, self._spec, self._measures, threads=self._threads, sink=sink, splits=splits, done=self._count
         )
 
     def _count(self, split: Split) -> None:

@@ -48,15 +48,16 @@ class Results:
         spec: what is measured. Multilabel rows have a loss and a status, no predicted class.
         keep: names of the columns that ride along.
         prefix: put before the names of the score columns.
+        scores: whether there is more than the loss.
 
     Raises:
         UsageError: a kept column has the name of a score column.
     """
 
-    def __init__(self, spec: Spec, keep: Sequence[str] = (), prefix: str = "") -> None:
+    def __init__(self, spec: Spec, keep: Sequence[str] = (), prefix: str = "", *, scores: bool = True) -> None:
         self.keep = tuple(dict.fromkeys(keep))
         self._prefix = prefix
-        self._one_class = spec.task != "multilabel"
+        self._one_class = scores and spec.task != "multilabel"
         self._names = None if spec.class_names is None or not self._one_class else pa.array(spec.class_names)
         kinds: dict[str, Any] = {"loss": pa.float64()}
         if self._one_class:

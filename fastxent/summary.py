@@ -36,7 +36,7 @@ def headlines(result: Evaluation) -> Iterator[tuple[str, str]]:
         shown = {0.05: "5 %", 0.25: "25 %", 0.5: "median", 0.75: "75 %", 0.95: "95 %", 0.99: "99 %"}
         yield "loss quantiles", ", ".join(f"{name} {stats.quantiles[q].value:.4g}" for q, name in shown.items())
         yield "loss range", f"{stats.min:.4g} to {stats.max:.4g}"
-    if run := result.run:
+    if "seconds" in (run := result.run):
         seconds = run["seconds"] or math.inf
         rate = f"{run['rows_per_second']:,.0f} rows/s, {run['bytes'] / seconds / 1e9:.2f} GB/s"
         yield "time", f"{run['seconds']:.3f} s  ({rate}, {run['threads']} threads)"

@@ -152,6 +152,14 @@ def test_no_rows_still_make_a_file_with_columns(tmp_path):
     assert rows.schema.field("id").type == pa.int32()
 
 
+def test_a_loss_without_scores(tmp_path):
+    p = np.float32([[0.25, 0.75], [1.0, 0.0]])
+    fx.score(None, tmp_path / "o.parquet", p, probs=p, loss="entropy")
+    rows = pq.read_table(tmp_path / "o.parquet")
+    assert rows.column_names == ["loss", "status"]
+    assert (bits(rows["loss"]) == bits(fx.entropy(probs=p, reduction="none"))).all()
+
+
 # Outputs that exist, inputs, folders that cannot be written
 
 

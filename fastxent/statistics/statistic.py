@@ -55,6 +55,9 @@ class Statistic(ABC):
     def merge(self, other: Any) -> None:
         """Add the rows of another state of the same statistic."""
 
+    def shift(self, offset: int) -> None:  # noqa: B027  (most know no single rows)
+        """Count rows from ``offset`` on, as if so many had come before."""
+
     @abstractmethod
     def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
         """The canonical form: a JSON value, and arrays of integers. Equal rows give equal states."""

@@ -73,6 +73,10 @@ class Worst(Statistic):
         """See `Statistic.merge`."""
         self._add(other.entries)
 
+    def shift(self, offset: int) -> None:
+        """See `Statistic.shift`; the rows keep their place in their own file."""
+        self.entries = [(key, row_id + offset, fields) for key, row_id, fields in self.entries]
+
     def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
         """See `Statistic.state`."""
         return [

@@ -1,0 +1,124 @@
+"""Shell commands that put results together: merge and compare."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fastxent.cli import (
+    Names,
+    arguments,
+    compiling_notice,
+    deliver,
+    judge,
+    prediction_options,
+    progress_bar,
+    progress_option,
+    result_options,
+    state_option,
+    write_text,
+)
+from fastxent.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from fastxent.gates import Gate
+
+__all__ = ["compare", "merge"]
+
+
+@click.command()
+@click.argument("states", nargs=-1, required=True, metavar="STATE...")
+@result_options
+@state_option
+def merge(
+    states: tuple[str, ...],
+    json_path: str | None,
+    html_path: str | None,
+    gates: tuple[Gate, ...],
+    state_path: str | None,
+) -> None:
+    """Put together the totals that `evaluate --state` wrote: the result one run over all the data would have.
+
+    Name the files in the order of the data, so that rows are numbered as in one run.
+    """
+    from fastxent.evaluation import Evaluation
+    from fastxent.states import merge_states
+
+    totals = merge_states(states)
+    deliver(Evaluation(totals, run={"states": list(states)}), json_path, html_path, gates, state_path)
+
+
+def pairing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How the rows of two sides are paired, and what is asked of the pairs."""
+    options = [
+        click.option("--on", metavar="COLUMN,...", help="Column of ids by which rows are paired; or several columns."),
+        click.option("--by-order", is_flag=True, help="Pair the first row with the first, and so on."),
+        click.option("--b-logits", type=Names(), help="Logits of B, where they are not named as those of A."),
+        click.option("--b-probs", type=Names(), help="The same for probabilities."),
+        click.option("--b-log-probs", type=Names(), help="The same for log-probabilities."),
+        click.option("--b-target", metavar="COLUMN", help="Targets of B, where they have another name."),
+        click.option(
+            "--group-by", metavar="COLUMN,...", help="Columns of A: compare for each of their values as well."
+        ),
+        click.option(
+            "--cluster-by", metavar="COLUMN", help="Column of A: rows that belong together, for standard errors."
+        ),
+        click.option(
+            "--changed", "k", type=click.IntRange(0), default=10, help="How many rows that changed most are named."
+        ),
+    ]
+    return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b", required=False)
+@pairing_options
+@prediction_options
+@result_options
+@progress_option
+def compare(
+    a: str,
+    b: str | None,
+    json_path: str | None,
+    html_path: str | None,
+    gates: tuple[Gate, ...],
+    progress: bool | None,
+    **options: Any,
+) -> None:
+    """Is B better than A? The mean difference of their row losses, with its interval.
+
+    A and B are predictions of the same rows, as PATH is in evaluate; without B another column of A, named
+    with --b-logits, --b-probs or --b-log-probs. Differences are A - B: a positive loss difference means that
+    B is better. Needs DuckDB: pip install 'fastxent[compare]'.
+    """
+    from fastxent.comparison import compare as run
+
+    options = arguments(options)
+    for key in ("weight", "class_weight"):
+        if options.pop(key) is not None:
+            raise UsageError(f"compare has no --{key.replace('_', '-')}: every row counts the same")
+    if options.pop("loss") != "cross_entropy":
+        raise UsageError("compare has no --loss: it compares cross-entropies")
+    options.pop("gamma")
+    if options["on"] is None and not options["by_order"]:
+        raise UsageError("say how rows are paired: --on COLUMN names the column of ids, --by-order goes by order")
+    options["on"] = None if options["on"] is None else [name.strip() for name in options["on"].split(",")]
+    options["group_by"] = [name.strip() for name in (options["group_by"] or "").split(",") if name.strip()]
+    with compiling_notice(), progress_bar(progress) as step:
+        result = run(a, b, **options, progress=step)
+    if json_path is not None:
+        write_text(json_path, result.to_json() + "\n")
+    if html_path is not None:
+        write_text(html_path, result.to_html())
+    if "-" not in (json_path, html_path):
+        from fastxent.comparison_table import show_comparison
+
+        show_comparison(result)
+    if result.num_rows == 0:
+        raise DataError("no row was compared; every difference is NaN")
+    if gates:
+        judge(gates, result.to_dict())

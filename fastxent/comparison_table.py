@@ -1,0 +1,93 @@
+"""What a person sees of a comparison in a terminal, drawn with rich."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from fastxent.text import printable
+
+if TYPE_CHECKING:
+    from fastxent.comparison import Comparison, Difference, Outcome
+
+__all__ = ["show_comparison"]
+
+#: Groups that a table shows before it says how many more there are.
+GROUPS = 20
+
+
+def show_comparison(result: Comparison) -> None:
+    """Print what a comparison says: both sides, their difference, then groups."""
+    console = Console(highlight=False, soft_wrap=True)
+    outcome = result.outcome
+    console.print(f"[bold]rows[/bold]        {outcome.rows:,} compared{_others(result)}")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("", "A", "B", "A - B", "95 % interval", "p"):
+        table.add_column(name, justify="right" if name else "left", style=None if name else "bold")
+    table.add_row("loss (nats)", f"{outcome.loss['a']:.6g}", f"{outcome.loss['b']:.6g}", *_difference(outcome.delta))
+    table.add_row(
+        "accuracy", f"{outcome.accuracy['a']:.4%}", f"{outcome.accuracy['b']:.4%}",
+        *_difference(outcome.accuracy_delta, 100, " %"),
+    )  # fmt: skip
+    console.print(table)
+    wins, test = outcome.wins, outcome.mcnemar
+    ties = f", {wins['ties']:,} alike" if wins["ties"] else ""
+    console.print(f"[bold]lower loss[/bold]  A on {wins['a']:,} rows, B on {wins['b']:,}{ties}")
+    split = f"both {test.both:,}, only A {test.only_a:,}, only B {test.only_b:,}, neither {test.neither:,}"
+    console.print(f"[bold]right[/bold]       {split}  (McNemar p = {test.p_value:.3g}, {test.method})")
+    if outcome.clusters is not None:
+        by = escape(printable(result.settings["cluster_by"]))
+        console.print(f"[bold]clusters[/bold]    {outcome.clusters:,}, by {by}")
+    for column, groups in result.groups.items():
+        console.print(_group_table(column, groups))
+        if len(groups) > GROUPS:
+            console.print(f"... and {len(groups) - GROUPS:,} more; --json has them all", markup=False)
+    console.print(_verdict(outcome), markup=False)
+    for warning in result.warnings:
+        console.print(f"warning: {printable(warning)}", markup=False)
+
+
+def _group_table(column: str, groups: dict[str, Outcome]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column(Text(printable(column)))
+    for name in ("rows", "loss A", "loss B", "A - B", "95 % interval", "p"):
+        table.add_column(name, justify="right")
+    for value, each in list(groups.items())[:GROUPS]:
+        table.add_row(
+            Text(printable(value)), f"{each.rows:,}", f"{each.loss['a']:.6g}", f"{each.loss['b']:.6g}",
+            *_difference(each.delta),
+        )  # fmt: skip
+    return table
+
+
+def _difference(d: Difference, scale: float = 1.0, unit: str = "") -> tuple[str, str, str]:
+    low, high = scale * d.ci_low, scale * d.ci_high
+    return f"{scale * d.mean:+.4g}{unit}", f"{low:+.4g} to {high:+.4g}{unit}", f"{d.p_value:.3g}"
+
+
+def _others(result: Comparison) -> str:
+    parts = []
+    for side, (count, first) in result.only.items():
+        if count:
+            names = ", ".join(printable(key) for key in first) + (", ..." if count > len(first) else "")
+            parts.append(f"{count:,} only in {side.upper()} (id {escape(names)})")
+    if result.unscored:
+        parts.append(f"{result.unscored:,} not scored on both sides")
+    return f"  ({'; '.join(parts)})" if parts else ""
+
+
+def _verdict(outcome: Outcome) -> str:
+    """The comparison in a sentence."""
+    d = outcome.delta
+    if math.isnan(d.ci_low):
+        return "The difference cannot be judged."
+    if d.ci_low > 0.0:
+        return f"B has the lower loss, by {d.mean:.4g} nats (p = {d.p_value:.2g})."
+    if d.ci_high < 0.0:
+        return f"A has the lower loss, by {-d.mean:.4g} nats (p = {d.p_value:.2g})."
+    return "No difference beyond chance: the interval of the loss difference holds 0."

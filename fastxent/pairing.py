@@ -1,0 +1,307 @@
+"""Two sides of scored rows, joined by id or by order: `Spool` writes a side down, `Pairs` joins two.
+
+Each side is scored once, by the engine, into a temporary Parquet file of row losses. DuckDB joins the two files
+within a limit of memory, spilling to disk, into one table, and every question is a query on that table. There is
+no other path for small inputs. Columns are renamed on the way in, so no name from the data is ever part of a query.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fastxent.batch import Batch
+from fastxent.errors import DataError, UsageError
+from fastxent.kernels.jobs import Outputs
+from fastxent.sources import Split
+from fastxent.status import Status
+
+__all__ = ["Pairs", "Spool", "need_duckdb"]
+
+#: Rows that a thread gathers before it writes them.
+ROWS = 1 << 17
+#: Rows that a query hands over at a time.
+STREAM = 1 << 16
+
+
+def need_duckdb() -> Any:
+    """The module duckdb, or an error that says how to get it."""
+    try:
+        import duckdb
+    except ImportError:
+        raise UsageError("compare joins the two sides with DuckDB: pip install 'fastxent[compare]'") from None
+    return duckdb
+
+
+class Spool:
+    """One side's row results on their way into a Parquet file.
+
+    Columns: ``row`` (number in the data set), ``loss``, ``correct``, ``fate`` (`Status`), ``target`` (the number, or
+    a fingerprint of a dense target), then ``k0, k1, ...`` for ``keys`` and ``c0, c1, ...`` for ``columns``.
+    """
+
+    def __init__(self, path: str, keys: Sequence[str], columns: Sequence[str]) -> None:
+        self._path = path
+        self._names = {f"k{i}": name for i, name in enumerate(keys)} | {f"c{i}": name for i, name in enumerate(columns)}
+        self._keys = tuple(keys)
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._waiting: list[_Waiting] = []
+        self._schema: Any = None
+        self._writer: Any = None
+        self.num_rows = 0
+        self.dense = False  #: whether targets are distributions, or labels of a multilabel task
+
+    @property
+    def types(self) -> dict[str, Any]:
+        """The Arrow type of each key and column, by its own name."""
+        return {name: self._schema.field(short).type for short, name in self._names.items()}
+
+    def outputs_of(self, batch: Batch) -> Outputs:
+        """Fresh places for the results of a batch; what the source may take back is copied now."""
+        mine = self._mine()
+        mine.settle()
+        if mine.rows >= ROWS:
+            self._write(mine)
+        n = batch.num_rows
+        real, whole = np.empty((3, n)), np.empty((2, n), np.int32)
+        outputs = Outputs(real[0], real[1], real[2], whole[0], whole[1], np.empty(n, np.uint8))
+        extra = batch.extra or {}
+        self.dense |= batch.target.ndim == 2
+        columns = [_plain(extra[name], name, name in self._keys) for name in self._names.values()]
+        mine.open = (outputs, np.arange(batch.first_id, batch.first_id + n), _comparable(batch.target), columns)
+        return outputs
+
+    def done(self, split: Split) -> None:
+        """A split has ended, so the thread's last batch has been scored."""
+        self._mine().settle()
+
+    def close(self) -> None:
+        """Write what is left. Call it when all threads have ended."""
+        for waiting in self._waiting:
+            waiting.settle()
+            if waiting.rows:
+                self._write(waiting)
+        if self._writer is None:
+            raise DataError("there are no rows to compare")
+        self._writer.close()
+
+    def _mine(self) -> _Waiting:
+        mine: _Waiting | None = getattr(self._local, "waiting", None)
+        if mine is None:
+            mine = self._local.waiting = _Waiting()
+            with self._lock:
+                self._waiting.append(mine)
+        return mine
+
+    def _write(self, waiting: _Waiting) -> None:
+        names = ["row", "loss", "correct", "fate", "target", *self._names]
+        columns = [pa.concat_arrays(_alike(parts)) for parts in zip(*waiting.take(), strict=True)]
+        with self._lock:
+            if self._writer is None:
+                self._schema = pa.schema([pa.field(n, c.type) for n, c in zip(names, columns, strict=True)])
+                self._writer = pq.ParquetWriter(self._path, self._schema, compression="lz4", use_dictionary=False)
+            try:
+                columns = [c.cast(t) for c, t in zip(columns, self._schema.types, strict=True)]
+                table = pa.Table.from_arrays(columns, schema=self._schema)
+                self._writer.write_table(table)
+            except pa.ArrowException as error:
+                raise DataError(f"the ids, groups or targets differ in type between files: {error}") from error
+            except OSError as error:
+                raise DataError(f"{self._path}: cannot be written: {error}; set TMPDIR to a larger disk") from error
+            self.num_rows += table.num_rows
+
+
+class _Waiting:
+    """One thread's results that are not written yet; the last batch may be still in work."""
+
+    def __init__(self) -> None:
+        self.open: Any = None
+        self.rows = 0
+        self._parts: list[list[Any]] = []
+
+    def settle(self) -> None:
+        """The open batch has been scored."""
+        if self.open is None:
+            return
+        outputs, rows, target, columns = self.open
+        self.open = None
+        correct = outputs.rank == 0
+        self._parts.append([*map(pa.array, (rows, outputs.loss, correct, outputs.status, target)), *columns])
+        self.rows += len(rows)
+
+    def take(self) -> list[list[Any]]:
+        parts, self._parts, self.rows = self._parts, [], 0
+        return parts
+
+
+def _alike(parts: Sequence[Any]) -> list[Any]:
+    """The pieces of a column in one type, that of the first."""
+    return [part if part.type == parts[0].type else part.cast(parts[0].type) for part in parts]
+
+
+def _plain(column: Any, name: str, key: bool) -> Any:
+    """A copy of a column that rides along, in the plain type of its values."""
+    array = column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(np.asarray(column))
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    kind = array.type
+    if pa.types.is_integer(kind) and kind != pa.uint64():
+        array = array.cast(pa.int64())
+    elif pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        array = array.cast(pa.string())
+    elif pa.types.is_nested(kind):
+        raise UsageError(f"column {name!r} holds {kind}; ids, groups and clusters are single values")
+    elif pa.types.is_floating(kind):
+        if key:
+            raise UsageError(f"column {name!r} holds {kind}; ids are integers, text, dates or the like")
+        array = pc.add(array.cast(pa.float64()), 0.0)  # one zero of two
+    if key and array.null_count:
+        raise DataError(f"column {name!r}: {array.null_count} ids are null; a row without an id has no partner")
+    return pa.concat_arrays([array, array.slice(0, 0)])  # a copy: the source may reuse its buffers
+
+
+def _comparable(target: NDArray[Any]) -> NDArray[Any]:
+    """A copy of the targets by which two sides are compared: the number, or for dense targets a hash of the row."""
+    if target.ndim == 1:
+        return target.astype(np.float64 if target.dtype.kind == "f" else np.int64)
+    mixed = np.zeros(len(target), np.uint64)
+    for j in range(target.shape[1]):
+        # + 0.0 makes one zero of two. The finalizer of SplitMix64 (Steele, Lea and Flood 2014) after each element.
+        mixed = (mixed + np.uint64(0x9E3779B97F4A7C15)) ^ (target[:, j].astype(np.float64) + 0.0).view(np.uint64)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed ^= mixed >> np.uint64(31)
+    return mixed.view(np.int64)
+
+
+class Pairs:
+    """The rows of two spools, joined.
+
+    Args:
+        folder: an empty folder for the join and for what does not fit in memory.
+        a: the Parquet file of the first side, which also gives the columns ``c0, c1, ...``.
+        b: that of the second side.
+        keys: how many key columns there are; 0 joins by row number.
+        memory: bytes the join may hold before it spills to ``folder``.
+        threads: threads DuckDB may use.
+    """
+
+    def __init__(self, folder: str, a: str, b: str, *, keys: int, memory: int, threads: int) -> None:
+        duckdb = need_duckdb()
+        self._error = duckdb.Error
+        self._a, self._b = a, b
+        self.keys = [f"k{i}" for i in range(keys)] or ["row"]
+        config = {
+            "memory_limit": f"{max(memory >> 20, 64)}MiB",
+            "threads": threads,
+            "temp_directory": f"{folder}/spill",
+            "preserve_insertion_order": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+        self._connection = duckdb.connect(f"{folder}/pairs.duckdb", config=config)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._connection.close()
+
+    def duplicates(self, side: str) -> tuple[int, list[Any]]:
+        """How many ids occur more than once in side "a" or "b", and the first of them."""
+        path = self._a if side == "a" else self._b
+        keys = ", ".join(self.keys)
+        query = f"SELECT {keys} FROM read_parquet($path) GROUP BY {keys} HAVING count(*) > 1"
+        return self._count_and_first(query, {"path": path})
+
+    def join(self) -> None:
+        """Make the table that everything else asks."""
+        condition = " AND ".join(f"a.{key} = b.{key}" for key in self.keys)
+        keys = ", ".join(f"coalesce(a.{key}, b.{key}) AS {key}" for key in self.keys)
+        self._run(
+            f"""CREATE TABLE pairs AS
+            SELECT {keys}, a.* EXCLUDE ({", ".join(self.keys)}, loss, correct, fate, target),
+                a.loss AS la, a.correct AS ca, a.fate AS fa, a.target AS ta,
+                b.loss AS lb, b.correct AS cb, b.fate AS fb, b.target AS tb
+            FROM read_parquet($a) a FULL OUTER JOIN read_parquet($b) b ON {condition}""",
+            {"a": self._a, "b": self._b},
+        )
+
+    def lonely(self, side: str) -> tuple[int, list[Any]]:
+        """How many rows only this side has, and the first ids of them."""
+        other = "fb" if side == "a" else "fa"
+        return self._count_and_first(f"SELECT {', '.join(self.keys)} FROM pairs WHERE {other} IS NULL")
+
+    def unscored(self) -> int:
+        """Rows that both sides have, but that at least one could not score or was told to ignore."""
+        query = f"SELECT count(*) FROM pairs WHERE fa IS NOT NULL AND fb IS NOT NULL AND NOT ({_BOTH})"
+        return int(self._run(query)[0][0])
+
+    def other_targets(self) -> tuple[int, list[Any]]:
+        """Ids with another target on one side than on the other."""
+        ignored = int(Status.IGNORED)
+        return self._count_and_first(
+            f"SELECT {', '.join(self.keys)} FROM pairs WHERE fa <= {ignored} AND fb <= {ignored} AND ta != tb"
+        )
+
+    def stream(self, group: str | None, cluster: str | None) -> Iterator[Any]:
+        """Record batches of pairs: la, lb, ca, cb, and the group and cluster columns, by which they are sorted."""
+        sort = [column for column in (group, cluster) if column is not None]
+        order = f" ORDER BY {', '.join(sort)}" if sort else ""
+        query = f"SELECT {', '.join(['la', 'lb', 'ca', 'cb', *sort])} FROM pairs WHERE {_BOTH}{order}"
+        try:
+            with self._connection.cursor() as cursor:  # its own, since other queries may come before its last row
+                result = cursor.sql(query)
+                yield from (getattr(result, "to_arrow_reader", None) or result.fetch_record_batch)(STREAM)
+        except self._error as error:
+            raise self._failed(error) from error
+
+    def extremes(self, k: int, *, descending: bool) -> list[tuple[Any, float, float, float]]:
+        """The k pairs with the largest (or smallest) la - lb: id, la, lb, la - lb; ties by id."""
+        keys, way, sign = ", ".join(self.keys), "DESC" if descending else "ASC", ">" if descending else "<"
+        query = (
+            f"SELECT la, lb, la - lb AS d, {keys} FROM pairs WHERE {_BOTH} AND la - lb {sign} 0"
+            f" AND NOT isnan(la - lb) ORDER BY d {way}, {keys} LIMIT {int(k)}"
+        )
+        return [(_one(row[3:]), row[0], row[1], row[2]) for row in self._run(query)]
+
+    def _count_and_first(
+        self, query: str, values: dict[str, Any] | None = None, first: int = 5
+    ) -> tuple[int, list[Any]]:
+        count = int(self._run(f"SELECT count(*) FROM ({query})", values)[0][0])
+        if not count:
+            return 0, []
+        rows = self._run(f"{query} ORDER BY {', '.join(self.keys)} LIMIT {first}", values)
+        return count, [_one(row) for row in rows]
+
+    def _run(self, query: str, values: dict[str, Any] | None = None) -> list[Any]:
+        try:
+            rows: list[Any] = self._connection.execute(query, values or {}).fetchall()
+            return rows
+        except self._error as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> DataError:
+        line = str(error).strip().splitlines()[0]
+        return DataError(
+            f"the two sides cannot be joined: {line}; a larger memory= or a TMPDIR with more room may help"
+        )
+
+
+#: Both sides have the row and have scored it.
+_BOTH = f"fa = {int(Status.SCORED)} AND fb = {int(Status.SCORED)}"
+
+
+def _one(key: Sequence[Any]) -> Any:
+    """A key as people write it: one value, or several."""
+    return key[0] if len(key) == 1 else list(key)

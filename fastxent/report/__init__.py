@@ -1,0 +1,46 @@
+"""Reports: an evaluation or a comparison as one HTML page that needs no network and no other file.
+
+What is present in ``to_dict()`` is shown, what is absent is left out. Needs the extra ``report`` (Jinja2, Matplotlib).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from fastxent.errors import UsageError
+
+__all__ = ["write_report"]
+
+
+def write_report(
+    values: Mapping[str, Any],
+    path: str | os.PathLike[str] | None = None,
+    *,
+    confusion: Any = None,
+    histogram: Any = None,
+) -> str:
+    """The report of a result as HTML text, also written to ``path`` if one is given.
+
+    Args:
+        values: `Evaluation.to_dict` or `Comparison.to_dict`.
+        path: file to write.
+        confusion: rows by target and predicted class, where they were counted.
+        histogram: the cells of the loss histogram.
+
+    Raises:
+        UsageError: Jinja2 or Matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401  (plots import it when they draw)
+
+        from fastxent.report.page import render
+    except ImportError as error:
+        raise UsageError(f"a report needs {error.name}: pip install 'fastxent[report]'") from error
+    text = render(values, confusion=confusion, histogram=histogram)
+    if path is not None:
+        from fastxent.files import write_atomically
+
+        write_atomically(path, text.encode())
+    return text

@@ -1,0 +1,137 @@
+"""Gates: the small language of --fail-if, and what it sees."""
+
+from __future__ import annotations
+
+import math
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastxent.errors import UsageError
+from fastxent.gates import Gate, failures, parse_gate
+
+RESULT = {
+    "loss": {"mean": 0.25, "ci95": [0.2, 0.3], "quantiles": {"0.5": 0.1}},
+    "perplexity": math.nan,
+    "accuracy": {"top1": 0.9, "top5": 0.99},
+    "per_class": [{"name": "cat", "recall": 0.8}, {"name": "St. Bernard", "recall": 1.0}],
+    "groups": {"country": {"DE": {"loss": 0.5, "accuracy": {"top1": 0.7}}, "a b": {"accuracy": 1.0}}},
+    "classes": [{"class": "0", "loss": 0.1}, {"class": "1", "loss": 0.2}],
+    "slices": [
+        {"country": "DE", "year": 1, "count": 3, "accuracy": 0.7},
+        {"country": "DE", "year": None, "count": 4, "accuracy": 0.8},
+        {"country": "FR", "year": 1, "count": 5, "accuracy": 0.9},
+    ],
+    "rows": {"scored": 10, "invalid": {}},
+    "spec": {"task": "multiclass", "normalize": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "fails"),
+    [
+        ("loss > 0.35", 0.25, False),
+        ("loss>0.2", 0.25, True),
+        ("loss.mean <= 0.25", 0.25, True),
+        ("loss.ci95.1 > 0.29", 0.3, True),
+        ('loss.quantiles."0.5" >= 1e-1', 0.1, True),
+        ("accuracy < 0.95", 0.9, True),
+        ("accuracy.top5 < 0.95", 0.99, False),
+        ("per_class.cat.recall < 0.9", 0.8, True),
+        ("per_class.'St. Bernard'.recall < 0.9", 1.0, False),
+        ("groups.country.DE.accuracy < 0.9", 0.7, True),
+        ('groups.country."a b".accuracy != 1', 1.0, False),
+        ("classes.1.loss > 0.1", 0.2, True),
+        ("slices.country.FR.accuracy < 0.9", 0.9, False),
+        ("slices.country.DE.year.null.accuracy > 0", 0.8, True),
+        ("slices.year.1.country.DE.count < 5", 3, True),
+        ("rows.scored == 10", 10, True),
+        ("rows.scored < -inf", 10, False),
+    ],
+)
+def test_what_a_gate_sees(text: str, value: float, fails: bool) -> None:
+    gate = parse_gate(text)
+    assert gate.value(RESULT) == value
+    assert gate.fails(gate.value(RESULT)) is fails
+    assert bool(failures([gate], RESULT)) is fails
+
+
+@pytest.mark.parametrize("comparator", ["<", "<=", ">", ">=", "==", "!="])
+def test_nan_fails_every_gate(comparator: str) -> None:
+    assert failures([parse_gate(f"perplexity {comparator} 1")], RESULT) == [
+        f"gate failed: perplexity {comparator} 1 (it is nan)"
+    ]
+
+
+def test_a_failure_shows_the_gate_and_the_value() -> None:
+    gates = [parse_gate("loss > 0.2"), parse_gate("loss > 0.9"), parse_gate(" accuracy  < 0.95 ")]
+    assert failures(gates, RESULT) == [
+        "gate failed: loss > 0.2 (it is 0.25)",
+        "gate failed: accuracy  < 0.95 (it is 0.9)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected a name"),
+        ("loss", r"expected a comparator \(<, <=, >, >=, ==, !=\) after loss"),
+        ("loss = 3", "expected a comparator"),
+        ("loss. > 3", "expected a name"),
+        (".loss > 3", "expected a name"),
+        ("loss >", "expected a number after >, got ''"),
+        ("loss > nan", "expected a number after >, got 'nan'"),
+        ("loss > 1 or 2", "expected a number after >, got '1 or 2'"),
+        ("loss > __import__('os')", "expected a number"),
+        ("loss > 1 > 0", "expected a number"),
+        ('"loss > 1', "expected a name"),
+    ],
+)
+def test_what_is_no_gate(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_gate(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("los > 1", "there is no 'los' in the result; did you mean loss"),
+        ("xyz > 1", "choose one of loss, perplexity, accuracy"),
+        ("loss.median > 1", "there is no 'median' in loss; .*mean, ci95, quantiles"),
+        ("groups.country.FR.loss > 1", r"there is no 'FR' in groups.country; choose one of DE, \"a b\""),
+        ("per_class.dog.recall > 1", r"choose one of cat, \"St. Bernard\""),
+        ("classes.2.loss > 1", r"there is no '2' in classes; choose one of 0, 1"),
+        ("slices.city.x > 1", "choose one of country, year, count, accuracy"),
+        ("slices.country.IT > 1", r"there is no 'IT' in slices.country; choose one of DE, FR"),
+        ("slices.country.DE.accuracy > 1", "slices.country.DE.accuracy is no number"),
+        ("loss.ci95.2 > 1", "it has 2 entries, 0 to 1"),
+        ("groups > 1", "groups is no number; choose one of country"),
+        ("spec.task == 1", "spec.task is no number"),
+        ("spec.normalize == 1", "spec.normalize is no number"),
+        ("loss.mean.x > 1", "there is no 'x' in loss.mean"),
+    ],
+)
+def test_unknown_names_list_the_candidates(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_gate(text).value(RESULT)
+
+
+@given(
+    st.lists(st.text(min_size=1).filter(lambda s: '"' not in s), min_size=1, max_size=4),
+    st.sampled_from(["<", "<=", ">", ">=", "==", "!="]),
+    st.floats(allow_nan=False),
+)
+def test_every_name_can_be_quoted(parts: list[str], comparator: str, limit: float) -> None:
+    path = ".".join(f'"{part}"' for part in parts)
+    gate = parse_gate(f"{path} {comparator} {limit!r}")
+    assert gate == Gate(gate.text, tuple(parts), comparator, limit)
+
+
+@given(st.text(alphabet=string.printable, max_size=30))
+def test_any_text_is_a_gate_or_a_usage_error(text: str) -> None:
+    try:
+        parse_gate(text)
+    except UsageError:
+        pass
