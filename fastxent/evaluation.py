@@ -94,11 +94,16 @@ class Evaluation:
     top_ks: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
+        tallies, rows = self.totals.tallies, f"{self.num_rows:,} rows"
+        first = int(tallies.first[tally.UNEVEN])
         if self.uneven and not self.totals.spec.normalize:
-            first = int(self.totals.tallies.first[tally.UNEVEN])
             self.warnings.append(
-                f"the probabilities of {self.uneven:,} of {self.num_rows:,} rows do not sum to 1 (first: row {first:,}); they "
-                "are scored as they are, and normalize divides them by their sum"
+                f"the probabilities of {self.uneven:,} of {rows} do not sum to 1 (first: row {first:,}); "
+                "they are scored as they are, and normalize divides them by their sum"
+            )
+        if tallies.histogram.size and (infinite := int(tallies.histogram[-1])):
+            self.warnings.append(
+                f"the loss of {infinite:,} of {rows} is infinite: their target has no probability; clip bounds it"
             )
 
     # --- the loss
@@ -542,7 +547,7 @@ def _finite(value: Any) -> Any:
 
 
 def _loss_dict(stats: LossStats) -> dict[str, Any]:
-    result = {name: getattr(stats, name) for name in ("mean", "sum", "std", "stderr", "min", "max")}
+    result = {name: getattr(stats, name) for name in ("mean", "sum", "std", "stderr", "min", "max", "infinite")}
     result |= {"bits": stats.mean / math.log(2.0), "ci95": list(stats.ci95)}
     result["quantiles"] = {f"{q:g}": quantile.value for q, quantile in stats.quantiles.items()}
     return result | ({} if stats.clusters is None else {"clusters": _plain(stats.clusters)})
