@@ -93,6 +93,19 @@ class Evaluation:
     binning: Binning = "equal_width"
     top_ks: Sequence[int] | None = None
 
+    def __post_init__(self) -> None:
+        tallies, rows = self.totals.tallies, f"{self.num_rows:,} rows"
+        first = int(tallies.first[tally.UNEVEN])
+        if self.uneven and not self.totals.spec.normalize:
+            self.warnings.append(
+                f"the probabilities of {self.uneven:,} of {rows} do not sum to 1 (first: row {first:,}); "
+                "they are scored as they are, and normalize divides them by their sum"
+            )
+        if tallies.histogram.size and (infinite := int(tallies.histogram[-1])):
+            self.warnings.append(
+                f"the loss of {infinite:,} of {rows} is infinite: their target has no probability; clip bounds it"
+            )
+
     # --- the loss
 
     @property
@@ -449,14 +462,19 @@ class Evaluation:
 
     @property
     def rows(self) -> dict[str, Any]:
-        """Rows read, scored, ignored, and invalid by cause."""
+        """Rows read, scored, ignored, invalid by cause, and uneven: scored, but their probabilities do not sum to 1."""
         counts = self.totals.tallies.rows
         return {
             "read": int(counts.sum()),
             "scored": self.num_rows,
             "ignored": int(counts[Status.IGNORED]),
             "invalid": {status.name.lower(): n for status, n in invalid_counts(self.totals).items()},
-        }
+        } | ({"uneven": self.uneven} if self.uneven else {})
+
+    @property
+    def uneven(self) -> int:
+        """Scored rows whose probabilities do not sum to 1, within the root of their type's machine epsilon."""
+        return int(self.totals.tallies.uneven[0])
 
     @property
     def first_invalid(self) -> dict[str, int]:
@@ -541,7 +559,7 @@ def _finite(value: Any) -> Any:
 
 
 def _loss_dict(stats: LossStats) -> dict[str, Any]:
-    result = {name: getattr(stats, name) for name in ("mean", "sum", "std", "stderr", "min", "max")}
+    result = {name: getattr(stats, name) for name in ("mean", "sum", "std", "stderr", "min", "max", "infinite")}
     result |= {"bits": stats.mean / math.log(2.0), "ci95": list(stats.ci95)}
     result["quantiles"] = {f"{q:g}": quantile.value for q, quantile in stats.quantiles.items()}
     return result | ({} if stats.clusters is None else {"clusters": _plain(stats.clusters)})

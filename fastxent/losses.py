@@ -55,7 +55,7 @@ def reduced(
     if reduction == "none":
         losses = _row_losses(source, spec, threads)
         if sample_weight is not None:
-            losses *= np.asarray(sample_weight, np.float64)
+            losses = _weighed(losses, np.asarray(sample_weight, np.float64))
         return losses if base is None else losses / unit
     totals = engine.run(source, spec, LOSS_ONLY, threads=threads)
     value = sum_of_losses(totals) if reduction == "sum" else mean_loss(totals)
@@ -74,6 +74,14 @@ def _row_losses(source: Source, spec: Spec, threads: int | None) -> NDArray[np.f
     if status.size:
         losses[status > Status.IGNORED] = np.nan
     return losses
+
+
+def _weighed(losses: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Losses times weights; a weight of 0 silences an infinite loss, and an ignored row's weight is not looked at."""
+    with np.errstate(invalid="ignore"):
+        products = losses * weight
+    products[(losses == 0.0) | ((weight == 0.0) & ~np.isnan(losses))] = 0.0
+    return products
 
 
 def cross_entropy(
@@ -116,7 +124,8 @@ def cross_entropy(
         class_weight: (C,) weights of at least 0, or a dict by class.
         sample_weight: (n,) weights of at least 0.
         label_smoothing: in [0, 1].
-        ignore_index: rows with this label count nowhere; their loss is 0.
+        ignore_index: rows with this label count nowhere; their loss is 0. Of distributions, this is the row that
+            is all on that class, since it is the same as the label.
         reduction: "mean", "sum", or "none" for the loss of every row.
         base: unit of the result: None for nats, 2 for bits, 10 for bans.
         clip: clip probabilities to [clip, 1 - clip]; or "sklearn", "keras", "torch" for their rules.

@@ -61,7 +61,7 @@ class Spec:
         gamma: exponent of the focal loss, at least 0.
         soft: targets are distributions or 0/1 matrices of the scores' shape rather than class indices.
         label_smoothing: in [0, 1]; the target becomes (1 - a) t + a / C, for binary and multilabel (1 - a) t + a / 2.
-        ignore_index: rows with this label are ignored.
+        ignore_index: rows with this label are ignored; among distributions those that are one-hot there.
         class_weight: one weight a class, multiplied into the loss of the rows (or soft targets) of that class.
         pos_weight: weight of the positive term: one number for binary, one a label for multilabel.
         weighted: rows carry sample weights.
@@ -117,8 +117,6 @@ class Spec:
             raise UsageError("pos_weight applies to tasks 'binary' and 'multilabel'; for multiclass use class_weight")
         if self.class_names is not None and self.task != "binary" and len(self.class_names) != self.num_classes:
             raise UsageError(f"class_names: expected {self.num_classes} names, got {len(self.class_names)}")
-        if self.ignore_index is not None and self.soft and self.task == "multiclass":
-            raise UsageError("ignore_index needs integer labels, and these targets are distributions")
 
     def _check_loss(self) -> None:
         if not (0.0 <= self.gamma < math.inf):

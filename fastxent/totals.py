@@ -112,6 +112,7 @@ def _shapes(spec: Spec, measures: Measures) -> dict[str, tuple[int, ...]]:
         "calibration": (tally.CELLS, tally.CALIBRATION_COLUMNS) if by_class else (0, 0),
         "classes": (classes, tally.CLASS_COLUMNS) if by_class else (0, 0),
         "confusion": (classes, classes) if confusion else (0, 0),
+        "uneven": (1,),
     }
 
 

@@ -15,16 +15,20 @@ from numpy.typing import NDArray
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
 from fastxent.kernels.scorecard import BLOCK, Scorecard, new_scorecard
-from fastxent.kernels.tally import absorb, settle
+from fastxent.kernels.tally import absorb, count_uneven, settle
 
 __all__ = ["Outputs", "Rows", "job", "no_outputs", "then"]
 
 
 class Rows(NamedTuple):
-    """What comes along with the predictions: sample weights, and statuses the source knew; or empty arrays."""
+    """What comes along with the predictions: sample weights, and statuses the source knew; or empty arrays.
+
+    ``slack``: what the sum of a row's probabilities may differ from 1 by, not to be counted; below 0 nothing is.
+    """
 
     weight: NDArray[np.float64]
     fate: NDArray[np.uint8]
+    slack: float
 
 
 class Outputs(NamedTuple):
@@ -134,6 +138,8 @@ def job(rows: Any, name: str) -> Any:
                 _weigh(card, n, along.weight[start:stop] if along.weight.size > 0 else along.weight)
             if out.record.status.size > 0:
                 _keep(card, n, start - lo, out.record)
+            if along.slack >= 0.0:
+                count_uneven(card, n, first_id + start, along.slack, tallies)
             absorb(card, n, first_id + start, all_scored, weighted, tallies)
 
     return run

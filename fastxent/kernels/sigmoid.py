@@ -71,6 +71,7 @@ from fastxent.kernels.vecmath import (
     LOG2_E,
     ROUND,
     _log_of,
+    log,
 )
 
 __all__ = ["Form", "binary", "multilabel"]
@@ -298,9 +299,25 @@ FORMS: dict[str, tuple[Any, Any, Any, Any, float]] = {
 }
 
 
+# Probabilities clipped to [eps, 1 - eps]. Below half an ulp of 1, 1 - eps is 1: then the bound on the loss clips.
+
+
 @kernel(inline="always")
 def clipped(p, eps):
     return minimum(1.0 - eps, maximum(eps, p))
+
+
+@kernel(inline="always")
+def hard_clipped(p, y, eps):
+    return minimum(log(eps) * -1.0, hard_probs(clipped(p, eps), y))
+
+
+@kernel(inline="always")
+def soft_clipped(p, c1, c0, eps):
+    p = clipped(p, eps)
+    w, lost = complement(p)
+    most = log(eps) * -1.0
+    return c1 * minimum(most, minus_log(p, fill(0.0, p))) + c0 * minimum(most, minus_log(w, lost))
 
 
 # --- targets -----------------------------------------------------------------------------------------------
@@ -384,7 +401,7 @@ def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
                 store(real[sc.SCRATCH], i + k, exp_of_minus(z))
                 store(real[sc.LOSS], i + k, cost_of_side(z, y))
             elif clips and p.clip >= 0.0:
-                store(real[sc.LOSS], i + k, hard_loss(clipped(z, p.clip), y))
+                store(real[sc.LOSS], i + k, hard_clipped(z, y, p.clip))
             else:
                 store(real[sc.LOSS], i + k, hard_loss(z, y))
         if split:
@@ -408,7 +425,7 @@ def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
                 if weighted:
                     store(sums, SUMS + k, c0 + c1)
             elif clips and p.clip >= 0.0:
-                store(real[sc.LOSS], i + k, soft_loss(clipped(z, p.clip), c1, c0))
+                store(real[sc.LOSS], i + k, soft_clipped(z, c1, c0, p.clip))
             else:
                 store(real[sc.LOSS], i + k, soft_loss(z, c1, c0))
         if split:
@@ -541,14 +558,16 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
 
     @kernel(variant=name, inline="always")
     def losses(p, z, y, weights):
-        if clips and p.clip >= 0.0:
-            z = clipped(z, p.clip)
         if hard and p.pos_weight.size == 0 and p.smoothing == 0.0:
+            if clips and p.clip >= 0.0:
+                return hard_clipped(z, y, p.clip)
             return hard_loss(z, y)
         w = fill(1.0, z)
         if p.pos_weight.size > 0:
             w = load(weights, "float64", LANES)
         c1, c0 = coefficients(as_real(y, z), 0.5 * p.smoothing, 1.0 - p.smoothing, w)
+        if clips and p.clip >= 0.0:
+            return soft_clipped(z, c1, c0, p.clip)
         return soft_loss(z, c1, c0)
 
     @kernel(variant=name, inline="always")

@@ -10,6 +10,7 @@
    for the class with the greatest target; only the Brier score looks at all targets, unsmoothed.
 4. The row's own weight for the denominator of a mean goes to WEIGHT: w_y for a label y, 1 for a
    distribution, as in torch.
+5. A row that is one-hot at ``ignore`` is ignored, as its label is, with or without smoothing.
 
 Sums have the association of `softmax`: lanes of 32, blocks of 256, TwoSum.
 """
@@ -298,7 +299,7 @@ def examiner(kind: str) -> Any:
 
 
 # What `soft` notes of a row in WEIGHT until it is done.
-MIXED, SHARP, WRONG = 1.0, 2.0, 3.0
+MIXED, SHARP, WRONG, SKIPPED = 1.0, 2.0, 3.0, 4.0
 
 
 @cache
@@ -356,6 +357,8 @@ def _rows(form: str, kind: str, target: str, dense: bool, full: bool, columns: b
                 good, one_hot, t = examine(place_of(p, lo + i, work), p.classes)
                 whole[sc.TARGET, i] = t if good else 0
                 note = SHARP if one_hot and p.smoothing == 0.0 else MIXED
+                if one_hot and p.has_ignore and t == p.ignore:
+                    note = SKIPPED
                 real[sc.WEIGHT, i] = note if good else WRONG
                 sharp += note == SHARP
             else:
@@ -373,7 +376,7 @@ def _rows(form: str, kind: str, target: str, dense: bool, full: bool, columns: b
         if dense:
             note = real[sc.WEIGHT, i]
             real[sc.WEIGHT, i] = 1.0
-            fate = sc.INVALID_TARGET if note == WRONG else sc.SCORED
+            fate = sc.INVALID_TARGET if note == WRONG else sc.IGNORED if note == SKIPPED else sc.SCORED
             sharp = note == SHARP
         else:
             _, fate = read_label(p, row, target)

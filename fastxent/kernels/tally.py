@@ -16,10 +16,14 @@ from fastxent.kernels.compile import kernel
 from fastxent.kernels.exactsum import deposit, deposit_square, deposit_weighted
 from fastxent.kernels.simd import as_bits
 
-__all__ = ["CELLS", "HISTOGRAM", "LATE", "STATUSES", "SUMS", "WIDTHS", "Tallies", "absorb", "settle"]
+__all__ = [
+    "CELLS", "HISTOGRAM", "LATE", "STATUSES", "SUMS", "UNEVEN", "WIDTHS", "Tallies", "absorb", "count_uneven", "settle",
+]  # fmt: skip
 
 #: Room for status codes.
 STATUSES = 16
+#: The place in ``first`` of rows whose probabilities do not sum to 1; they are scored, so it is no status.
+UNEVEN = 15
 #: Rows of ``sums``.
 LOSS, SQUARE, BRIER, WEIGHT, WEIGHTED_LOSS, WEIGHT_SQUARE, CROSS, WEIGHTED_SQUARE, WEIGHTED_CORRECT = range(9)
 WEIGHTED_BRIER = 9
@@ -78,6 +82,7 @@ class Tallies(NamedTuple):
     by confidence and whether it was right; with ``positive`` by the probability of class 1 and whether that is the
     target. ``classes``: losses by target class, confidences by predicted class, and the counts that the confusion
     does not say. ``confusion``: target by predicted class.
+    ``uneven``: how many of the scored rows have probabilities that do not sum to 1.
     """
 
     rows: NDArray[np.int64]
@@ -89,6 +94,7 @@ class Tallies(NamedTuple):
     calibration: NDArray[np.int64]
     classes: NDArray[np.int64]
     confusion: NDArray[np.int64]
+    uneven: NDArray[np.int64]
     positive: bool
 
 
@@ -117,6 +123,16 @@ def settle(card: Any, n: int, fate: Any, weight: Any) -> bool:
             for k in range(real.shape[0]):
                 real[k, i] = 0.0
     return False
+
+
+@kernel()
+def count_uneven(card: Any, n: int, first_id: int, slack: float, t: Any) -> None:
+    """Count the scored rows whose probabilities, their sum in MARGIN, differ from 1 by more than ``slack``."""
+    mass = card.real[sc.MARGIN]
+    for i in range(n):
+        if not abs(mass[i] - 1.0) <= slack and card.status[i] == sc.SCORED:
+            t.uneven[0] += 1
+            t.first[UNEVEN] = min(t.first[UNEVEN], first_id + i)
 
 
 @kernel()

@@ -82,7 +82,8 @@ class LossStats:
     """The distribution of the row losses, in nats. ``std`` and ``stderr`` are NaN below two rows.
 
     With weights mean, sum and standard error are weighted; the rest counts every row once. With ``clusters`` the
-    standard error and the interval are the cluster-robust ones, else they take rows for independent.
+    standard error and the interval are the cluster-robust ones, else they take rows for independent. ``infinite`` rows
+    gave their target no probability.
     """
 
     mean: float
@@ -94,6 +95,7 @@ class LossStats:
     max: float
     quantiles: dict[float, Quantile]
     clusters: ClusterStats | None = None
+    infinite: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ def loss_stats(totals: Totals, clusters: Clusters | None) -> LossStats:
         max=high,
         quantiles={q: quantile(tallies, q, low, high) for q in QUANTILES},
         clusters=found,
+        infinite=int(tallies.histogram[-1]),
     )
 
 
