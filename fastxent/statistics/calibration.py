@@ -48,14 +48,22 @@ class Calibration:
     rmsce: float
     ace: float
     binning: str
-    table: Any
+    rows: tuple[dict[str, Any], ...]
+
+    @property
+    def table(self) -> Any:
+        """The bins as an Arrow table."""
+        import pyarrow as pa
+
+        kinds = [(name, pa.int64() if name == "count" else pa.float64()) for name in self.rows[0]]
+        return pa.Table.from_pylist(list(self.rows), schema=pa.schema(kinds))
 
     @property
     def bins(self) -> tuple[tuple[float, float, int, float, float], ...]:
         """Low edge, high edge, rows, mean confidence and accuracy (NaN in empty bins) of every bin."""
         return tuple(
             (row["low"], row["high"], row["count"], *(math.nan if row[k] is None else row[k] for k in _MEANS))
-            for row in self.table.to_pylist()
+            for row in self.rows
         )
 
 
@@ -133,8 +141,6 @@ def calibrate(
     cells: Cells, bins: int | None = None, binning: Binning = "equal_width", *, weighted: bool
 ) -> Calibration:
     """Group cells into bins; see `fastxent.evaluation.Evaluation.calibrate`."""
-    import pyarrow as pa
-
     if binning not in get_args(Binning):
         raise UsageError(f"binning: expected one of {', '.join(map(repr, get_args(Binning)))}, got {binning!r}")
     bins = DEFAULT_BINS.get(binning, 15) if bins is None else bins
@@ -153,15 +159,13 @@ def calibrate(
         if weight:
             gaps.append((weight, abs(confidence - hits)))
     total = sum(weight for weight, _ in gaps)
-    types = {"low": pa.float64(), "high": pa.float64(), "count": pa.int64(), "weight": pa.float64()}
-    schema = pa.schema([(name, types.get(name, pa.float64())) for name in rows[0]])
     return Calibration(
         ece=sum(gap for _, gap in gaps) / total if total else math.nan,
         mce=max((gap / weight for weight, gap in gaps), default=math.nan),
         rmsce=math.sqrt(sum(Fraction(gap * gap, weight) for weight, gap in gaps) / total) if total else math.nan,
         ace=float(sum(Fraction(gap, weight) for weight, gap in gaps) / len(gaps)) if gaps else math.nan,
         binning=binning,
-        table=pa.Table.from_pylist(rows, schema=schema),
+        rows=tuple(rows),
     )
 
 
