@@ -80,7 +80,7 @@ def _prediction_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
         yield "accuracy", f"{result.accuracy:.4%}  ({'; '.join(found)})"
         yield "Brier score", f"{result.brier:.6g}"
     if (calibration := result.calibration) is not None:
-        bins = f"{calibration.table.num_rows} bins" + (
+        bins = f"{len(calibration.rows)} bins" + (
             f", {calibration.binning}" if calibration.binning != "equal_width" else ""
         )
         yield "calibration", f"ECE {calibration.ece:.4g}, MCE {calibration.mce:.4g}  ({bins})"
