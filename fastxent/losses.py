@@ -15,6 +15,7 @@ from fastxent.errors import UsageError
 from fastxent.evaluation import mean_loss, sum_of_losses
 from fastxent.kernels.jobs import Outputs, no_outputs
 from fastxent.sources import open_arrays
+from fastxent.sources.arrays import plain_array
 from fastxent.sources.source import Source
 from fastxent.spec import Form, OnInvalid, Spec
 from fastxent.status import Status
@@ -55,7 +56,7 @@ def reduced(
     if reduction == "none":
         losses = _row_losses(source, spec, threads)
         if sample_weight is not None:
-            losses = _weighed(losses, np.asarray(sample_weight, np.float64))
+            losses = _weighed(losses, np.asarray(plain_array(sample_weight, "sample_weight"), np.float64))
         return losses if base is None else losses / unit
     totals = engine.run(source, spec, LOSS_ONLY, threads=threads)
     value = sum_of_losses(totals) if reduction == "sum" else mean_loss(totals)

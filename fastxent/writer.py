@@ -16,7 +16,7 @@ from fastxent.atomic import PendingFile, writing
 from fastxent.batch import Kind
 from fastxent.errors import UsageError
 from fastxent.layouts import KINDS, Storage, choose_layout, convert_kind, describe_self, is_lossless, leaves
-from fastxent.sources.arrays import as_array
+from fastxent.sources.arrays import as_array, plain_array
 from fastxent.spec import Form, Task
 
 __all__ = ["PredictionWriter", "open_parquet"]
@@ -280,7 +280,7 @@ def _column(name: str, value: Any, rows: int) -> Any:
 def _from_numpy(value: Any, name: str) -> Any:
     if isinstance(value, (list, tuple)) and not any(isinstance(each, (list, tuple, np.ndarray)) for each in value):
         return pa.array(value)
-    values = np.array(as_array(value, name)[0], copy=True)
+    values = np.array(plain_array(value, name), copy=True)
     if values.dtype.kind in "UO":
         return pa.array(values.tolist())
     if values.ndim == 1:

@@ -168,6 +168,15 @@ def test_distributions_and_weights(make: Callable[[NDArray[Any]], Any]) -> None:
     np.testing.assert_array_equal(losses, fx.cross_entropy(Q, logits=Z, sample_weight=s, reduction="none"))
 
 
+@pytest.mark.parametrize("name", ["bfloat16, torch", "bfloat16, ml_dtypes", "bfloat16, JAX", "float16, torch"])
+def test_distributions_and_weights_of_16_bits(name: str) -> None:
+    make, q, s = CONTAINERS[name][0], np.array([[0.5, 0.25, 0.25, 0.0, 0.0]] * 100), np.arange(100) / 64
+    expected = fx.cross_entropy(q, logits=Z, sample_weight=s, reduction="none")
+    got = fx.cross_entropy(make(q), logits=Z, sample_weight=make(s), reduction="none")
+    np.testing.assert_array_equal(got, expected)
+    assert fx.cross_entropy(make(q), logits=Z, sample_weight=make(s)) == fx.cross_entropy(q, logits=Z, sample_weight=s)
+
+
 @pytest.mark.parametrize("make", [spread, frozen, unaligned, OnlyArray, torch_of("float64")])
 def test_binary_scores(make: Callable[[NDArray[Any]], Any]) -> None:
     z, y = Z[:, 0].copy(), (Y > 2).astype(np.int64)

@@ -21,7 +21,7 @@ from fastxent.sources.source import Source, Split, Task
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ArraySource", "as_array"]
+__all__ = ["ArraySource", "as_array", "plain_array"]
 
 SPLIT_BYTES = 4 << 20
 
@@ -60,6 +60,12 @@ def _from_torch(tensor: Any, name: str) -> tuple[NDArray[Any], str | None]:
     return tensor.numpy(), None
 
 
+def plain_array(value: Any, name: str) -> Any:
+    """`as_array` of what is no prediction: torch's bfloat16, which NumPy cannot name, becomes float32."""
+    array, patterns = as_array(value, name)
+    return array if patterns is None else (array.astype(np.uint32) << 16).view(np.float32)
+
+
 class ArraySource(Source):
     """Predictions and targets that are arrays: NumPy, memory maps, tensors, or sliceable objects.
 
@@ -92,10 +98,10 @@ class ArraySource(Source):
     ) -> None:
         self._predictions, found = as_array(predictions, "predictions")
         self._dtype = found or dtype
-        self._target = as_array(target, "target")[0]
-        self._weight = None if weight is None else as_array(weight, "weight")[0]
-        self._mask = None if mask is None else as_array(mask, "mask")[0]
-        self._extra = {name: as_array(values, name)[0] for name, values in (extra or {}).items()}
+        self._target = plain_array(target, "target")
+        self._weight = None if weight is None else plain_array(weight, "weight")
+        self._mask = None if mask is None else plain_array(mask, "mask")
+        self._extra = {name: plain_array(values, name) for name, values in (extra or {}).items()}
         self._task: Task = task
         self.class_names = None if class_names is None else tuple(class_names)
         self.paths = (path,)

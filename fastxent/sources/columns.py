@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from fastxent.errors import UsageError
-from fastxent.sources.arrays import as_array
+from fastxent.sources.arrays import plain_array
 from fastxent.sources.arrow import open_table
 from fastxent.sources.protocols import is_arrow, library
 from fastxent.sources.source import Selection, Source, Task
@@ -64,7 +64,7 @@ def _column(value: Any, name: str) -> Any:
             return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
         if is_arrow(value):
             return pa.chunked_array(value if hasattr(value, "__arrow_c_stream__") else [pa.array(value)])
-        array = as_array(value, name)[0]
+        array = plain_array(value, name)
         if array.ndim == 2:
             flat = pa.array(np.ascontiguousarray(array).reshape(-1))
             return pa.chunked_array([pa.FixedSizeListArray.from_arrays(flat, array.shape[1])])
