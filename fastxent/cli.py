@@ -133,7 +133,15 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--dtype", help="Numbers in packed columns: float16, bfloat16, float32, float64."),
         click.option("--verify-checksums", is_flag=True, help="Check page checksums where the files have them."),
         click.option("--threads", type=click.IntRange(min=1), help="Threads; all processors by default."),
-        click.option("--memory", type=_Size(), help="Data a thread may hold, about. Default 128M."),
+        click.option("--memory", type=_Size(), help="Data all threads together may hold, about. Default 128M a thread."),
+        click.option("--filter", metavar="TEXT", help="Rows to read, such as \"country == 'DE' and year >= 2024\"."),
+        click.option(
+            "--on-error",
+            type=click.Choice(["raise", "skip"]),
+            default="raise",
+            show_default=True,
+            help="Leave out what cannot be read (skip), and exit with 4.",
+        ),
     ]
     return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
 
@@ -180,6 +188,10 @@ def evaluate(paths: tuple[str, ...], json_path: str | None, progress: bool | Non
         show_evaluation(result)
     if result.num_rows == 0:
         raise DataError(f"no row was scored ({result.rows['read']} read); every statistic is NaN")
+    if result.left_out:
+        for left in result.left_out:
+            click.echo(f"fastxent: {left}", err=True)
+        sys.exit(EXIT_PARTIAL)
 
 
 def _write(path: str, text: str) -> None:

@@ -14,6 +14,7 @@ from fastxent import exact
 from fastxent.faults import first_invalid, invalid_counts
 from fastxent.kernels import tally
 from fastxent.kernels.tally import Tallies
+from fastxent.sources.leftout import LeftOut
 from fastxent.spec import NUMERICS_VERSION
 from fastxent.status import EXPLANATION, Status
 from fastxent.totals import Totals
@@ -116,6 +117,7 @@ class Evaluation:
     totals: Totals
     run: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
     @property
     def loss(self) -> float:
@@ -124,7 +126,7 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean loss."""
+        """Exp of the mean loss."""
         try:
             return math.exp(self.loss)
         except OverflowError:
@@ -278,6 +280,8 @@ class Evaluation:
             ]
         if self.first_invalid:
             result["first_invalid"] = self.first_invalid
+        if self.left_out:
+            result["left_out"] = [left.to_dict() for left in self.left_out]
         return result | {"warnings": self.warnings, "run": {**self.run, "numerics_version": NUMERICS_VERSION}}
 
     def to_json(self, *, indent: int | None = 2) -> str:

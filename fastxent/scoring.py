@@ -11,7 +11,7 @@ from fastxent import engine
 from fastxent.errors import UsageError
 from fastxent.evaluation import Evaluation
 from fastxent.losses import one_form
-from fastxent.sources import Selection, Source, Split, open_arrays, open_source
+from fastxent.sources import OnError, Selection, Source, Split, open_arrays, open_source
 from fastxent.spec import OnInvalid, Spec, Task
 from fastxent.totals import Measures
 
@@ -40,6 +40,8 @@ def evaluate(
     threads: int | None = None,
     memory: int | None = None,
     verify_checksums: bool = False,
+    filter: Any = None,
+    on_error: OnError = "raise",
     progress: Callable[[Split], None] | None = None,
 ) -> Evaluation:
     """Evaluate predictions where they lie: loss and statistics of all rows in one pass and bounded memory.
@@ -70,8 +72,12 @@ def evaluate(
         normalize: divide the probabilities of a row by their sum.
         dtype: kind of number in packed columns ("float16", "bfloat16", "float32", "float64").
         threads: threads to use; all processors by default.
-        memory: bytes a thread may hold of the data, about; 128 MiB by default.
+        memory: bytes of the data that all threads together may hold, about; 128 MiB a thread by default.
         verify_checksums: check page checksums of Parquet files that have them.
+        filter: which rows of ``data`` are read: text such as ``"country == 'DE' and year >= 2024"`` or a pyarrow
+            expression. Hive partitions count as columns; the other rows are as if they were not there.
+        on_error: "raise", or "skip" to leave out files and row groups that cannot be read, whole; what was left out
+            is in the result's ``left_out`` and ``warnings``.
         progress: called after every finished split, from any thread.
 
     Returns:
@@ -90,6 +96,7 @@ def evaluate(
     """
     form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
     started = time.perf_counter()
+    threads = engine.default_threads() if threads is None else threads
     names = None if class_names is None else tuple(class_names)
     source = open_predictions(
         data,
@@ -100,8 +107,10 @@ def evaluate(
         mask=mask,
         class_names=names,
         dtype=dtype,
-        memory=memory,
+        memory=None if memory is None else max(1, memory // max(1, threads)),
         verify_checksums=verify_checksums,
+        filter=filter,
+        on_error=on_error,
     )
     spec = Spec.make(
         num_classes=source.num_classes,
@@ -118,9 +127,14 @@ def evaluate(
         normalize=normalize,
         class_names=names or source.class_names,
     )
-    threads = engine.default_threads() if threads is None else threads
     totals = engine.run(source, spec, Measures(), threads=threads, done=progress)
-    return Evaluation(totals, run=_run_facts(source, threads, time.perf_counter() - started))
+    left_out = list(source.left_out)
+    return Evaluation(
+        totals,
+        run=_run_facts(source, threads, time.perf_counter() - started),
+        warnings=[str(each) for each in left_out],
+        left_out=left_out,
+    )
 
 
 def open_predictions(data: Any, predictions: Any, target: Any, *, extra: tuple[str, ...] = (), **options: Any) -> Source:
@@ -128,7 +142,9 @@ def open_predictions(data: Any, predictions: Any, target: Any, *, extra: tuple[s
     if target is None:
         raise UsageError("target: name the column (or give the array) of the targets")
     if data is None:
-        for name in ("memory", "verify_checksums"):
+        if options.pop("filter") is not None:
+            raise UsageError("filter needs columns, which arrays do not have; slice the arrays")
+        for name in ("memory", "verify_checksums", "on_error"):
             options.pop(name)
         if isinstance(predictions, str | os.PathLike):
             selection = Selection(
@@ -140,9 +156,9 @@ def open_predictions(data: Any, predictions: Any, target: Any, *, extra: tuple[s
             return open_source(os.fspath(predictions), selection)
         return open_arrays(predictions, target, **options)
     names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
-    memory, verify = options.pop("memory"), options.pop("verify_checksums")
+    reading = {name: options.pop(name) for name in ("memory", "verify_checksums", "filter", "on_error")}
     selection = Selection(predictions=names, target=target, extra=extra, **options)
-    return open_source(data, selection, memory=memory, verify_checksums=verify)
+    return open_source(data, selection, **reading)
 
 
 def _run_facts(source: Source, threads: int, seconds: float) -> dict[str, Any]:

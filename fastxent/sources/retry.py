@@ -36,8 +36,8 @@ _AWAY = re.compile(
     r"|REQUEST_TIME_TOO_SKEWED|CLIENT_.*TIMEOUT)"
     r"|HTTP (status|response)( code)?:? ?(408|425|429|5\d\d)|curlCode: \d+|SlowDown|Reduce your request rate"
     r"|google::cloud::Status\((UNAVAILABLE|DEADLINE_EXCEEDED|INTERNAL|RESOURCE_EXHAUSTED|ABORTED)"
-    r"|Azure Error: .*(ServerBusy|OperationTimedOut|InternalError)|[Cc]onnection (reset|refused|closed|timed out|aborted)"
-    r"|\b[Tt]imed? ?out\b"
+    r"|Azure Error: .*(ServerBusy|OperationTimedOut|InternalError)"
+    r"|[Cc]onnection (reset|refused|closed|timed out|aborted)|\b[Tt]imed? ?out\b"
 )
 #: HTTP clients of Python, as file systems through fsspec use them. Not all of their errors are OSErrors.
 _CLIENTS = frozenset(("aiohttp", "botocore", "httpx", "huggingface_hub", "requests", "urllib3"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fastxent.batch import Batch
+from fastxent.sources.leftout import LeftOut
 
 __all__ = ["Selection", "Source", "Split", "Task"]
 
@@ -72,6 +73,11 @@ class Source(ABC):
     dense_target: bool = False
     #: which paths were read, for reports
     paths: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What could not be read and was left out, so far (``on_error="skip"``)."""
+        return ()
 
     @abstractmethod
     def splits(self) -> Sequence[Split]:

@@ -140,8 +140,9 @@ def agree(
 
 
 def decode_batch(
-    reading: Reading, batch: Any, *, path: str, first_row: int, first_id: int, row_group: int | None = None
-) -> Batch:
+    reading: Reading, batch: Any, *, path: str, first_row: int, first_id: int, row_group: int | None = None,
+    numbers: Any = None,
+) -> Batch:  # fmt: skip
     """One Arrow record batch -> a `Batch`, as views where the layout allows it."""
     selection, width = reading.selection, max(1, reading.num_classes)
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
@@ -176,6 +177,7 @@ def decode_batch(
         path=path,
         first_row=first_row,
         first_id=first_id,
+        numbers=numbers,
     )
 
 
