@@ -26,19 +26,20 @@ def expand_uri(uri: str) -> list[DataFile]:
     """
     parts = urlsplit(uri)
     base, pattern = _cut(parts.path)
-    filesystem, location = _filesystem(urlunsplit(parts._replace(path=quote(base, safe="/%=:+,@!$&'()~"))), uri)
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # without passwords and options
+    filesystem, location = _filesystem(urlunsplit(parts._replace(path=quote(base, safe="/%=:+,@!$&'()~"))), shown)
     scheme = parts.scheme + "://"
     from pyarrow import fs
 
     if isinstance(filesystem, fs.LocalFileSystem):
         return expand_local(location if pattern is None else f"{location.rstrip('/')}/{pattern}")
     try:
-        return retry.call(lambda: _listed(filesystem, location, pattern, scheme, uri), remote=True)
+        return retry.call(lambda: _listed(filesystem, location, pattern, scheme, shown), remote=True)
     except SourceError:
         raise
     except Exception as error:  # clients behind fsspec raise what they like
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-        raise SourceError(f"cannot be reached: {first_line(error)}{notes}", path=uri) from error
+        raise SourceError(f"cannot be reached: {first_line(error)}{notes}", path=shown) from error
 
 
 def _filesystem(uri: str, given: str) -> tuple[Any, str]:
@@ -56,28 +57,28 @@ def _filesystem(uri: str, given: str) -> tuple[Any, str]:
     return filesystem, location
 
 
-def _listed(filesystem: Any, location: str, pattern: str | None, scheme: str, uri: str) -> list[DataFile]:
+def _listed(filesystem: Any, location: str, pattern: str | None, scheme: str, shown: str) -> list[DataFile]:
     from pyarrow import fs
 
     if pattern is not None:
         found = filesystem.get_file_info(fs.FileSelector(location, recursive="/" in pattern or "**" in pattern))
         matches = _matcher(location, pattern)
-        chosen = [each for each in found if matches(each.path) and _shown(each.base_name, pattern)]
+        chosen = [each for each in found if matches(each.path) and _visible(each.path[len(location) :], pattern)]
         files = [each for each in chosen if each.type == fs.FileType.File]
         for folder in (each for each in chosen if each.type == fs.FileType.Directory):
             files += [each for each in _below(filesystem, folder.path) if is_table(each.base_name)]
         files = list({each.path: each for each in files}.values())
         if not files:
-            raise SourceError("no file matches this pattern", path=uri)
+            raise SourceError("no file matches this pattern", path=shown)
     else:
         info = filesystem.get_file_info(location)
         if info.type == fs.FileType.File:
-            return [DataFile(uri, location, filesystem, partitions_of(location), stamp_of(filesystem, info))]
+            return [DataFile(scheme + location.lstrip("/"), location, filesystem, partitions_of(location), stamp_of(filesystem, info))]
         if info.type == fs.FileType.NotFound:
-            raise SourceError("there is no such file or directory", path=uri)
+            raise SourceError("there is no such file or directory", path=shown)
         files = [each for each in _below(filesystem, location) if is_table(each.base_name)]
         if not files:
-            raise SourceError(f"the directory holds no files ending in {', '.join(TABLE_SUFFIXES)}", path=uri)
+            raise SourceError(f"the directory holds no files ending in {', '.join(TABLE_SUFFIXES)}", path=shown)
     return [
         DataFile(scheme + each.path.lstrip("/"), each.path, filesystem, partitions_of(each.path),
                  stamp_of(filesystem, each))
@@ -127,5 +128,8 @@ def _matcher(location: str, pattern: str) -> Any:
     return lambda path: whole.fullmatch(path.rstrip("/")) is not None
 
 
-def _shown(name: str, pattern: str) -> bool:
-    return not name.startswith((".", "_")) or pattern.rsplit("/", 1)[-1].startswith((".", "_"))
+def _visible(path: str, pattern: str) -> bool:
+    """Whether nothing on the way is hidden, unless the pattern asks for hidden things."""
+    hidden = (".", "_")
+    asked = any(part.startswith(hidden) for part in pattern.split("/"))
+    return asked or not any(part.startswith(hidden) for part in path.split("/"))
