@@ -10,7 +10,7 @@ from fastxent.errors import SourceError
 from fastxent.sources import table
 from fastxent.sources.leftout import LeftOuts
 
-__all__ = ["Footer", "alike"]
+__all__ = ["Footer", "alike", "check_same"]
 
 
 class Footer(NamedTuple):
@@ -38,7 +38,7 @@ def alike(footers: list[Footer], left_out: LeftOuts, probe: Callable[[Footer], I
     good = []
     for footer in footers:
         try:
-            table.check_same(model.reading, footer.reading, model.file.name, footer.file.name)
+            check_same(model.reading, footer.reading, model.file.name, footer.file.name)
             if left_out.skips and footer.reading.num_classes not in (0, model.reading.num_classes):
                 raise SourceError(
                     f"has {footer.reading.num_classes} classes, {model.reading.num_classes} are expected",
@@ -55,6 +55,20 @@ def alike(footers: list[Footer], left_out: LeftOuts, probe: Callable[[Footer], I
         )
         for footer in good
     ]  # fmt: skip
+
+
+def check_same(first: table.Reading, other: table.Reading, path: str, other_path: str) -> None:
+    """Raise `SourceError` naming the column in which two files of one data set differ."""
+    if first.predictions != other.predictions:
+        raise SourceError(
+            f"the prediction columns are {_shown(other.predictions)}, but {_shown(first.predictions)} in {path}",
+            path=other_path,
+        )
+    for (name, kind), (_, found) in zip(first.signatures, other.signatures, strict=True):
+        if kind != found:
+            raise SourceError(f"is {found} here, but {kind} in {path}; write them alike", path=other_path, column=name)
+    if first.class_names != other.class_names and first.class_names is not None and other.class_names is not None:
+        raise SourceError(f"the class names differ from those of {path}; pass class_names", path=other_path)
 
 
 def _measured(footers: list[Footer], left_out: LeftOuts, probe: Callable[[Footer], Iterable[Any]]) -> list[Footer]:
@@ -75,3 +89,7 @@ def _measured(footers: list[Footer], left_out: LeftOuts, probe: Callable[[Footer
 def _kind(footer: Footer) -> Any:
     reading = footer.reading
     return reading.predictions, reading.signatures, reading.num_classes
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:8]) + (f", ... ({len(names)})" if len(names) > 8 else "")
