@@ -134,6 +134,8 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--verify-checksums", is_flag=True, help="Check page checksums where the files have them."),
         click.option("--threads", type=click.IntRange(min=1), help="Threads; all processors by default."),
         click.option("--memory", type=_Size(), help="Data all threads together may hold, about. Default 128M a thread."),
+        click.option("--ids", metavar="COLUMN", help="Lists of class ids, where the predictions are the top k only."),
+        click.option("--num-classes", type=click.IntRange(min=2), help="Classes in all, for top-k predictions."),
         click.option("--filter", metavar="TEXT", help="Rows to read, such as \"country == 'DE' and year >= 2024\"."),
         click.option(
             "--on-error",

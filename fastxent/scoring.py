@@ -42,6 +42,8 @@ def evaluate(
     verify_checksums: bool = False,
     filter: Any = None,
     on_error: OnError = "raise",
+    ids: str | None = None,
+    num_classes: int | None = None,
     progress: Callable[[Split], None] | None = None,
 ) -> Evaluation:
     """Evaluate predictions where they lie: loss and statistics of all rows in one pass and bounded memory.
@@ -78,6 +80,9 @@ def evaluate(
             expression. Hive partitions count as columns; the other rows are as if they were not there.
         on_error: "raise", or "skip" to leave out files and row groups that cannot be read, whole; what was left out
             is in the result's ``left_out`` and ``warnings``.
+        ids: column with lists of class ids, where ``probs`` or ``log_probs`` holds the top k of ``num_classes`` only;
+            `fastxent.sources.topk` says which statistics mean something then.
+        num_classes: the number of classes in all, for top-k predictions.
         progress: called after every finished split, from any thread.
 
     Returns:
@@ -111,7 +116,16 @@ def evaluate(
         verify_checksums=verify_checksums,
         filter=filter,
         on_error=on_error,
+        ids=ids,
+        num_classes=num_classes,
+        form=form,
     )
+    topk = ids is not None or num_classes is not None
+    if topk:
+        if label_smoothing or class_weight is not None:
+            raise UsageError("top-k predictions go with neither label_smoothing nor class_weight")
+        if ignore_index is not None and ignore_index >= 0:
+            raise UsageError(f"top-k predictions: leave out the label by filter='{target} != {ignore_index}'")
     spec = Spec.make(
         num_classes=source.num_classes,
         task=task,
@@ -125,15 +139,26 @@ def evaluate(
         on_invalid=on_invalid,
         clip=clip,
         normalize=normalize,
-        class_names=names or source.class_names,
+        class_names=None if topk else names or source.class_names,
     )
     totals = engine.run(source, spec, Measures(), threads=threads, done=progress)
     left_out = list(source.left_out)
-    return Evaluation(
+    evaluation = Evaluation(
         totals,
         run=_run_facts(source, threads, time.perf_counter() - started),
         warnings=[str(each) for each in left_out],
         left_out=left_out,
+    )
+    if topk:
+        evaluation.warnings.append(_topk_warning(evaluation))
+    return evaluation
+
+
+def _topk_warning(evaluation: Evaluation) -> str:
+    unseen = int(evaluation.totals.tallies.classes[-1, 0])
+    return (
+        f"top-k predictions: the target of {unseen:,} of {evaluation.num_rows:,} rows is not stored (they got an even "
+        "share of the mass that is missing); Brier score, confusion and statistics by class mean nothing here"
     )
 
 
@@ -144,6 +169,9 @@ def open_predictions(data: Any, predictions: Any, target: Any, *, extra: tuple[s
     if data is None:
         if options.pop("filter") is not None:
             raise UsageError("filter needs columns, which arrays do not have; slice the arrays")
+        if options.pop("ids") is not None or options.pop("num_classes") is not None:
+            raise UsageError("top-k predictions are read from tables: give data, and the names of the columns")
+        options.pop("form")
         for name in ("memory", "verify_checksums", "on_error"):
             options.pop(name)
         if isinstance(predictions, str | os.PathLike):

@@ -1,6 +1,6 @@
 """Run as a process: reads damaged files and prints what became of each; anything unforeseen ends it with a traceback.
 
-    python fuzz_worker.py FOLDER FIRST LAST
+python fuzz_worker.py FOLDER FIRST LAST
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def main(folder, first, last):
                 source = open_source(path, selection, verify_checksums=name.startswith("sums"))
                 rows = sum(batch.num_rows for split in source.splits() for batch in source.read(split))
             except (SourceError, UsageError) as error:
-                assert str(error), "an error without a message"
+                if not str(error):
+                    raise RuntimeError("an error without a message") from error
                 outcomes[name, "refused"] = outcomes.get((name, "refused"), 0) + 1
             else:
                 outcomes[name, "read"] = outcomes.get((name, "read"), 0) + 1

@@ -95,7 +95,10 @@ sys.stdin.read()
 
 @contextmanager
 def s3_server():
-    """(port of the proxy, its faults, port of the server itself). The server proper is a process of its own, which ends with its input."""
+    """(port of the proxy, its faults, port of the server itself).
+
+    The server proper is a process of its own, which ends with its input.
+    """
     with subprocess.Popen(
         [sys.executable, "-c", _MOTO], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as moto:

@@ -124,41 +124,43 @@ def safetensors(path, kind):
 
 
 def ipc(table, path, stream=False):
-    with pa.OSFile(str(path), "wb") as sink, (pa.ipc.new_stream if stream else pa.ipc.new_file)(sink, table.schema) as out:
+    new = pa.ipc.new_stream if stream else pa.ipc.new_file
+    with pa.OSFile(str(path), "wb") as sink, new(sink, table.schema) as out:
         out.write_table(table, max_chunksize=128)
 
 
 LIST, WIDE, STRUCT, FLAT = "decoded (lists, about 1 GB/s)", "a view a column", "its fields as columns", "zero-copy view"
-MAP, COPY = "zero-copy view of the mapped file", "copied row by row"
+PQ, MAP, COPY = "a.parquet", "zero-copy view of the mapped file", "copied row by row"
 
 #: layout, written by, how it is read, file name, writer, expected values, dtype=
 LAYOUTS = [
-    ("`list<float>`", "pyarrow", LIST, "a.parquet", lambda p: parquet(arrow(lists(F32)), p), F32, None),
-    ("`large_list<float>`", "pyarrow", LIST, "a.parquet", lambda p: parquet(arrow(lists(F32, pa.LargeListArray)), p), F32, None),
-    ("`list<double>`", "polars `List`", LIST, "a.parquet", lambda p: polars(p, "f64"), F64, None),
-    ("`list<float>`", "polars `List`", LIST, "a.parquet", lambda p: polars(p, "List"), F32, None),
-    ("`fixed_size_list<float>`", "polars `Array`", LIST, "a.parquet", lambda p: polars(p, "Array"), F32, None),
-    ("`fixed_size_list<halffloat>`", "polars `Array(Float16)`", LIST, "a.parquet", lambda p: polars(p, "f16"), F16, None),
-    ("`fixed_size_list<float>`, no Arrow schema", "pyarrow", LIST, "a.parquet",
-     lambda p: parquet(arrow(pa.FixedSizeListArray.from_arrays(pa.array(F32.ravel()), C)), p, store_schema=False), F32, None),
-    ("`list<float>`", "DuckDB `FLOAT[]`", LIST, "a.parquet", lambda p: duck(p, "list"), F32, None),
-    ("`list<float>`", "DuckDB `FLOAT[n]`", LIST, "a.parquet", lambda p: duck(p, "array"), F32, None),
-    ("`struct<p_0: float, ...>`", "DuckDB `STRUCT`", STRUCT, "a.parquet", lambda p: duck(p, "struct"), F32, None),
-    ("`struct<p_0: float, ...>`", "pyarrow, BigQuery", STRUCT, "a.parquet", struct, F32, None),
-    ("`list<double>`", "pandas, a column of arrays", LIST, "a.parquet", lambda p: pandas(p, "list"), F64, None),
-    ("one column a class", "pandas", WIDE, "a.parquet", lambda p: pandas(p, "wide"), F32, None),
-    ("one column a class", "pyarrow", WIDE, "a.parquet", lambda p: parquet(columns(F64), p), F64, None),
-    ("one column a class, integers", "pyarrow", "converted to double", "a.parquet", lambda p: parquet(columns(INT), p), INT, None),
-    ("`array<float>`", "Spark", LIST, "a.parquet", spark_array, F32, None),
-    ("Spark ML vector, dense", "Spark (its schema, by pyarrow)", LIST, "a.parquet", lambda p: spark(p, False), F64, None),
-    ("Spark ML vector, sparse", "Spark (its schema, by pyarrow)", COPY, "a.parquet", lambda p: spark(p, True), ZEROS, None),
-    ("`fixed_shape_tensor`", "pyarrow", LIST, "a.parquet",
+    ("`list<float>`", "pyarrow", LIST, PQ, lambda p: parquet(arrow(lists(F32)), p), F32, None),
+    ("`large_list<float>`", "pyarrow", LIST, PQ, lambda p: parquet(arrow(lists(F32, pa.LargeListArray)), p), F32, None),
+    ("`list<double>`", "polars `List`", LIST, PQ, lambda p: polars(p, "f64"), F64, None),
+    ("`list<float>`", "polars `List`", LIST, PQ, lambda p: polars(p, "List"), F32, None),
+    ("`fixed_size_list<float>`", "polars `Array`", LIST, PQ, lambda p: polars(p, "Array"), F32, None),
+    ("`fixed_size_list<halffloat>`", "polars `Array(Float16)`", LIST, PQ, lambda p: polars(p, "f16"), F16, None),
+    ("`fixed_size_list<float>`, no Arrow schema", "pyarrow", LIST, PQ,
+     lambda p: parquet(arrow(pa.FixedSizeListArray.from_arrays(F32.ravel(), C)), p, store_schema=False), F32, None),
+    ("`list<float>`", "DuckDB `FLOAT[]`", LIST, PQ, lambda p: duck(p, "list"), F32, None),
+    ("`list<float>`", "DuckDB `FLOAT[n]`", LIST, PQ, lambda p: duck(p, "array"), F32, None),
+    ("`struct<p_0: float, ...>`", "DuckDB `STRUCT`", STRUCT, PQ, lambda p: duck(p, "struct"), F32, None),
+    ("`struct<p_0: float, ...>`", "pyarrow, BigQuery", STRUCT, PQ, struct, F32, None),
+    ("`list<double>`", "pandas, a column of arrays", LIST, PQ, lambda p: pandas(p, "list"), F64, None),
+    ("one column a class", "pandas", WIDE, PQ, lambda p: pandas(p, "wide"), F32, None),
+    ("one column a class", "pyarrow", WIDE, PQ, lambda p: parquet(columns(F64), p), F64, None),
+    ("one column a class, integers", "pyarrow", "converted to double", PQ, lambda p: parquet(columns(INT), p), INT, None),
+    ("`array<float>`", "Spark", LIST, PQ, spark_array, F32, None),
+    ("Spark ML vector, dense", "Spark (its schema, by pyarrow)", LIST, PQ, lambda p: spark(p, False), F64, None),
+    ("Spark ML vector, sparse", "Spark (its schema, by pyarrow)", COPY, PQ, lambda p: spark(p, True), ZEROS, None),
+    ("`fixed_shape_tensor`", "pyarrow", LIST, PQ,
      lambda p: parquet(arrow(pa.FixedShapeTensorArray.from_numpy_ndarray(F32)), p), F32, None),
-    ("`list<halffloat>`", "pyarrow", LIST, "a.parquet", lambda p: parquet(arrow(lists(F16)), p), F16, None),
-    ("`fixed_size_binary`", "pyarrow, `fastxent convert`", FLAT, "a.parquet", lambda p: parquet(arrow(packed(F32)), p), F32, "float32"),
-    ("`fixed_size_binary` of float16", "pyarrow", FLAT, "a.parquet", lambda p: parquet(arrow(packed(F16)), p), F16, "float16"),
-    ("`fixed_size_binary` of bfloat16", "pyarrow", FLAT, "a.parquet", lambda p: parquet(arrow(packed(BF16)), p), BF16, "bfloat16"),
-    ("`binary`", "pyarrow, Spark", FLAT, "a.parquet", lambda p: parquet(arrow(packed(F64, False)), p), F64, "float64"),
+    ("`list<halffloat>`", "pyarrow", LIST, PQ, lambda p: parquet(arrow(lists(F16)), p), F16, None),
+    ("`fixed_size_binary`", "pyarrow, `fastxent convert`", FLAT, PQ,
+     lambda p: parquet(arrow(packed(F32)), p), F32, "float32"),
+    ("`fixed_size_binary` of float16", "pyarrow", FLAT, PQ, lambda p: parquet(arrow(packed(F16)), p), F16, "float16"),
+    ("`fixed_size_binary` of bfloat16", "pyarrow", FLAT, PQ, lambda p: parquet(arrow(packed(BF16)), p), BF16, "bfloat16"),
+    ("`binary`", "pyarrow, Spark", FLAT, PQ, lambda p: parquet(arrow(packed(F64, False)), p), F64, "float64"),
     ("Arrow file", "pyarrow", MAP, "a.arrow", lambda p: ipc(arrow(lists(F32)), p), F32, None),
     ("Arrow stream in a file", "pyarrow", MAP, "a.arrows", lambda p: ipc(arrow(lists(F32)), p, True), F32, None),
     ("Arrow file", "polars `write_ipc`", MAP, "a.arrow", lambda p: polars(p, "Array", "write_ipc"), F32, None),

@@ -17,7 +17,7 @@ BUDGET = 16 * MIB
 ALLOWANCE = 40 * MIB
 ROWS, C = 1_200_000, 32
 
-READ = """
+READ = f"""
 import sys
 from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
@@ -26,7 +26,7 @@ from fastxent.sources import Selection, open_source
 path, small, threads, on_error = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 
 def read(path):
-    source = open_source(path, Selection(("z",), "y"), memory=%d // threads, on_error=on_error)
+    source = open_source(path, Selection(("z",), "y"), memory={BUDGET} // threads, on_error=on_error)
     count = lambda split: sum(batch.num_rows for batch in source.read(split))
     with ThreadPoolExecutor(threads) as pool:
         return sum(pool.map(count, source.splits()))
@@ -40,7 +40,7 @@ pa.default_memory_pool().release_unused()
 before = peak()
 rows = read(path)
 print(rows, peak() - before)
-""" % BUDGET
+"""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def files(tmp_path_factory):
         scores = rng.normal(size=rows * C).astype(np.float32)
         lists = pa.ListArray.from_arrays(pa.array(np.arange(rows + 1) * C, pa.int32()), pa.array(scores))
         table = pa.table([lists, pa.array(rng.integers(0, C, rows), pa.int16())], schema=schema)
-        pq.write_table(table, folder / f"{name}.parquet", row_group_size=group, use_dictionary=False, compression="none")
+        pq.write_table(table, folder / f"{name}.parquet", row_group_size=group, use_dictionary=False)
     return folder
 
 

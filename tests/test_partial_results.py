@@ -9,8 +9,11 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from test_sources_parquet import LABELS, LAYOUTS, N
 from test_sources_skip import TABLE, spoil, write
+from test_sources_topk import IDS, C, reference, tables
+from test_sources_topk import LABELS as TOPK_LABELS
 
 import fastxent as fx
 
@@ -36,6 +39,19 @@ def test_evaluation_and_exit_code(tmp_path):
     assert "left out: " in done.stderr
     assert json.loads(done.stdout)["left_out"] == [left]
     assert subprocess.run(command, capture_output=True).returncode == 3
+
+
+def test_top_k(tmp_path):
+    table, _ = tables()["lists"]
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=64)
+    ev = fx.evaluate(tmp_path, "y", log_probs="logprobs", ids="ids", num_classes=C)
+    assert ev.loss == pytest.approx(np.mean([reference(i) for i in range(len(table))]), rel=1e-12)
+    assert ev.accuracy == np.mean(IDS[:, 0] == TOPK_LABELS)
+    assert ev.top_k[5] == np.mean((IDS == TOPK_LABELS[:, None]).any(axis=1))
+    unseen = int((IDS != TOPK_LABELS[:, None]).all(axis=1).sum())
+    assert f"target of {unseen} of 300 rows" in ev.warnings[0]
+    with pytest.raises(fx.UsageError, match="filter='y != 0'"):
+        fx.evaluate(tmp_path, "y", log_probs="logprobs", ids="ids", num_classes=C, ignore_index=0)
 
 
 def test_filter(tmp_path):

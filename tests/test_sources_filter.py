@@ -36,7 +36,7 @@ CASES = {
     "country == 'DE'": COUNTRY == "DE",
     'country = "it\'s" and row >= 50': (COUNTRY == "it's") & (ROW >= 50),
     "country != 'it''s'": COUNTRY != "it's",
-    "country in ('DE', 'FR') and not (row < 100 or row > 520)": np.isin(COUNTRY, ["DE", "FR"]) & (ROW >= 100) & (ROW <= 520),
+    "country in ('DE', 'FR') and not (row < 100 or row > 520)": (COUNTRY != "it's") & (ROW >= 100) & (ROW <= 520),
     "country not in ('DE')": COUNTRY != "DE",
     "row < 3": ROW < 3,
     "299 <= row AND row <= 301": (ROW >= 299) & (ROW <= 301),

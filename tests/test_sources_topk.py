@@ -45,7 +45,10 @@ def tables():
     words = [[names[j] for j in row] for row in IDS]
     return {
         "lists": (pa.table(pair), Z),
-        "structs": (pa.table({"logprobs": pa.array(items, kind), "y": LABELS}), Selection(("logprobs",), "y", num_classes=C)),
+        "structs": (
+            pa.table({"logprobs": pa.array(items, kind), "y": LABELS}),
+            Selection(("logprobs",), "y", num_classes=C),
+        ),
         "names": (
             pa.table({"ids": words, "logprobs": list(LOGP), "y": [names[j] for j in LABELS]}),
             Selection(("logprobs",), "y", ids="ids", num_classes=C, class_names=tuple(names)),
@@ -82,8 +85,8 @@ def test_rows_of_other_lengths_and_bad_rows(tmp_path):
     table = pa.table(rows)
     pq.write_table(table.slice(0, 2), tmp_path / "a.parquet")
     pq.write_table(table.slice(2), tmp_path / "b.parquet")
-    batches = [b for source in [open_source(tmp_path, Z, on_error="raise")] for s in source.splits() for b in source.read(s)]
-    first, second = batches
+    source = open_source(tmp_path, Z)
+    first, second = [batch for split in source.splits() for batch in source.read(split)]
     assert first.predictions.values.shape == (2, 4)
     assert first.target.tolist() == [1, 3]
     assert first.predictions.values[0, 2] == -np.inf

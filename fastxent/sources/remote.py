@@ -73,7 +73,8 @@ def _listed(filesystem: Any, location: str, pattern: str | None, scheme: str, sh
     else:
         info = filesystem.get_file_info(location)
         if info.type == fs.FileType.File:
-            return [DataFile(scheme + location.lstrip("/"), location, filesystem, partitions_of(location), stamp_of(filesystem, info))]
+            name, stamp = scheme + location.lstrip("/"), stamp_of(filesystem, info)
+            return [DataFile(name, location, filesystem, partitions_of(location), stamp)]
         if info.type == fs.FileType.NotFound:
             raise SourceError("there is no such file or directory", path=shown)
         files = [each for each in _below(filesystem, location) if is_table(each.base_name)]

@@ -64,7 +64,8 @@ def decode_topk(
         raise SourceError("top-k predictions need one label a row")
     labels = labels.astype(np.int64)
     counts = scores.lengths
-    status = np.where((counts == ids.lengths) & (counts > 0) & (counts <= classes), 0, Status.RAGGED_ROW).astype(np.uint8)
+    fits = (counts == ids.lengths) & (counts > 0) & (counts <= classes)
+    status = np.where(fits, 0, Status.RAGGED_ROW).astype(np.uint8)
     for runs in (scores, ids):
         if runs.valid is not None:
             status[~runs.valid] = Status.NULL_PREDICTION
@@ -130,7 +131,8 @@ def _runs(columns: dict[str, Any], selection: Selection, names: tuple[str, ...] 
     chosen = [next((name for name in known if name in fields), None) for known in (SCORE_FIELDS, ID_FIELDS)]
     if None in chosen:
         raise SourceError(
-            f"has fields {', '.join(fields)}; expected one of {', '.join(ID_FIELDS)} and one of {', '.join(SCORE_FIELDS)}"
+            f"has fields {', '.join(fields)}; expected one of {', '.join(ID_FIELDS)} "
+            f"and one of {', '.join(SCORE_FIELDS)}"
         )
     flat, places = numbers(plain(fields[str(chosen[0])]), selection.dtype), _ids(fields[str(chosen[1])], names)
     valid = validity(array)
