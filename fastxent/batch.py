@@ -77,6 +77,8 @@ class Batch:
         path: name of the source, for messages.
         first_row: the number of the first row within that source, from 0.
         first_id: the number of the first row within the whole data set, from 0.
+        numbers: the number of each row within its source, where they do not follow one another (a filter chose
+            them); ``first_row`` and ``first_id`` then count the chosen rows.
     """
 
     predictions: Predictions
@@ -88,6 +90,7 @@ class Batch:
     path: str = "<array>"
     first_row: int = 0
     first_id: int = 0
+    numbers: NDArray[np.int64] | None = None
 
     @property
     def num_rows(self) -> int:

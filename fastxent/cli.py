@@ -213,7 +213,17 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--dtype", help="Numbers in packed columns: float16, bfloat16, float32, float64."),
         click.option("--verify-checksums", is_flag=True, help="Check page checksums where the files have them."),
         click.option("--threads", type=click.IntRange(min=1), help="Threads; all processors by default."),
-        click.option("--memory", type=_Size(), help="Data a thread may hold, about. Default 128M."),
+        click.option("--memory", type=_Size(), help="Data all threads together may hold, about. Default 128M a thread."),
+        click.option("--ids", metavar="COLUMN", help="Lists of class ids, where the predictions are the top k only."),
+        click.option("--num-classes", type=click.IntRange(min=2), help="Classes in all, for top-k predictions."),
+        click.option("--filter", metavar="TEXT", help="Rows to read, such as \"country == 'DE' and year >= 2024\"."),
+        click.option(
+            "--on-error",
+            type=click.Choice(["raise", "skip"]),
+            default="raise",
+            show_default=True,
+            help="Leave out what cannot be read (skip), and exit with 4.",
+        ),
     ]
     return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
 
@@ -335,8 +345,12 @@ def deliver(
         show_evaluation(result)
     if result.num_rows == 0:
         raise DataError(f"no row was scored ({result.rows['read']} read); every statistic is NaN")
+    for left in result.left_out:
+        click.echo(f"fastxent: {printable(str(left))}", err=True)
     if gates:
         judge(gates, result.to_dict())
+    if result.left_out:
+        sys.exit(EXIT_PARTIAL)
 
 
 def judge(gates: tuple[Gate, ...], values: dict[str, Any]) -> None:

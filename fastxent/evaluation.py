@@ -17,6 +17,7 @@ from fastxent import exact
 from fastxent.errors import UsageError
 from fastxent.faults import first_invalid, invalid_counts
 from fastxent.kernels import tally
+from fastxent.sources.leftout import LeftOut
 from fastxent.spec import NUMERICS_VERSION
 from fastxent.statistics import calibration as calibrating
 from fastxent.statistics import classes as by_class
@@ -92,6 +93,7 @@ class Evaluation:
     bins: int | None = None
     binning: Binning = "equal_width"
     top_ks: Sequence[int] | None = None
+    left_out: list[LeftOut] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         tallies, rows = self.totals.tallies, f"{self.num_rows:,} rows"
@@ -516,6 +518,8 @@ class Evaluation:
             result["temperature"]["table"] = temperature.table.to_pylist()
         if self.first_invalid:
             result["first_invalid"] = self.first_invalid
+        if self.left_out:
+            result["left_out"] = [left.to_dict() for left in self.left_out]
         return result | {"warnings": self.warnings, "run": {**self.run, "numerics_version": NUMERICS_VERSION}}
 
     def to_json(self, *, indent: int | None = 2) -> str:

@@ -13,7 +13,7 @@ from fastxent.asked import asked
 from fastxent.errors import UsageError
 from fastxent.evaluation import Evaluation
 from fastxent.losses import one_form
-from fastxent.sources import Selection, Source, Split, open_arrays, open_source
+from fastxent.sources import OnError, Selection, Source, Split, open_arrays, open_source
 from fastxent.sources.protocols import is_paths
 from fastxent.spec import Form, Loss, OnInvalid, Spec, Task
 from fastxent.statistics.calibration import Binning
@@ -45,6 +45,10 @@ def evaluate(
     threads: int | None = None,
     memory: int | None = None,
     verify_checksums: bool = False,
+    filter: Any = None,
+    on_error: OnError = "raise",
+    ids: str | None = None,
+    num_classes: int | None = None,
     progress: Callable[[Split], None] | None = None,
     group_by: Any = None,
     cluster_by: Any = None,
@@ -88,8 +92,15 @@ def evaluate(
         normalize: divide the probabilities of a row by their sum.
         dtype: kind of number in packed columns ("float16", "bfloat16", "float32", "float64").
         threads: threads to use; all processors by default.
-        memory: bytes a thread may hold of the data, about; 128 MiB by default.
+        memory: bytes of the data that all threads together may hold, about; 128 MiB a thread by default.
         verify_checksums: check page checksums of Parquet files that have them.
+        filter: which rows of ``data`` are read: text such as ``"country == 'DE' and year >= 2024"`` or a pyarrow
+            expression. Hive partitions count as columns; the other rows are as if they were not there.
+        on_error: "raise", or "skip" to leave out files and row groups that cannot be read, whole; what was left out
+            is in the result's ``left_out`` and ``warnings``.
+        ids: column with lists of class ids, where ``probs`` or ``log_probs`` holds the top k of ``num_classes`` only;
+            `fastxent.sources.topk` says which statistics mean something then.
+        num_classes: the number of classes in all, for top-k predictions.
         progress: called after every finished split, from any thread.
         group_by: column, or several that are crossed, by whose values statistics are gathered as well
             (``ev.groups``; up to 100,000 groups). With arrays: an array, or a dict of arrays by name.
@@ -132,6 +143,7 @@ def evaluate(
     )
     if loss in ("kl_divergence", "entropy"):
         measures = dataclasses.replace(measures, scores=False)
+    threads = engine.default_threads() if threads is None else threads
     source, spec = prepare(
         data,
         target,
@@ -150,20 +162,46 @@ def evaluate(
         clip=clip,
         normalize=normalize,
         dtype=dtype,
-        memory=memory,
+        memory=None if memory is None else max(1, memory // max(1, threads)),
         verify_checksums=verify_checksums,
+        filter=filter,
+        on_error=on_error,
+        ids=ids,
+        num_classes=num_classes,
         extra=extra,
         loss=loss,
         gamma=gamma,
     )
-    threads = engine.default_threads() if threads is None else threads
     totals = engine.run(source, spec, measures, threads=threads, done=progress)
-    return Evaluation(
+    left_out = list(source.left_out)
+    evaluation = Evaluation(
         totals,
         run=run_facts(source, threads, time.perf_counter() - started),
+        warnings=[str(each) for each in left_out],
         bins=bins,
         binning=binning,
         top_ks=None if top_k is None else tuple(top_k),
+        left_out=left_out,
+    )
+    if ids is not None or num_classes is not None:
+        evaluation.warnings.append(_topk_warning(evaluation))
+    return evaluation
+
+
+def _check_topk(target: Any, options: dict[str, Any]) -> None:
+    """The options that top-k predictions cannot go with."""
+    if options.get("label_smoothing") or options.get("class_weight") is not None:
+        raise UsageError("top-k predictions go with neither label_smoothing nor class_weight")
+    ignore = options.get("ignore_index")
+    if ignore is not None and ignore >= 0:
+        raise UsageError(f"top-k predictions: leave out the label by filter='{target} != {ignore}'")
+
+
+def _topk_warning(evaluation: Evaluation) -> str:
+    unseen = int(evaluation.totals.tallies.confusion[-1].sum()) if evaluation.confusion is not None else 0
+    return (
+        f"top-k predictions: the target of {unseen:,} of {evaluation.num_rows:,} rows is not stored (they got an even "
+        "share of the mass that is missing); Brier score, confusion and statistics by class mean nothing here"
     )
 
 
@@ -181,6 +219,10 @@ def prepare(
     dtype: str | None,
     memory: int | None,
     verify_checksums: bool,
+    filter: Any = None,
+    on_error: OnError = "raise",
+    ids: str | None = None,
+    num_classes: int | None = None,
     extra: tuple[str, ...] | Mapping[str, Any] = (),
     **options: Any,
 ) -> tuple[Source, Spec]:
@@ -193,6 +235,9 @@ def prepare(
         form, predictions, target, task, dtype = told
     else:
         form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
+    topk = ids is not None or num_classes is not None
+    if topk:
+        _check_topk(target, options)
     names = None if class_names is None else tuple(class_names)
     source = open_predictions(
         data,
@@ -206,6 +251,11 @@ def prepare(
         dtype=dtype,
         memory=memory,
         verify_checksums=verify_checksums,
+        filter=filter,
+        on_error=on_error,
+        ids=ids,
+        num_classes=num_classes,
+        form=form,
     )
     spec = Spec.make(
         num_classes=source.num_classes,
@@ -213,7 +263,7 @@ def prepare(
         form=form,
         soft=source.dense_target,
         weighted=weight is not None,
-        class_names=names or source.class_names,
+        class_names=None if topk else names or source.class_names,
         **options,
     )
     return source, spec
@@ -260,7 +310,12 @@ def open_predictions(
     if target is None:
         raise UsageError("target: name the column (or give the array) of the targets")
     if data is None:
-        for name in ("memory", "verify_checksums"):
+        if options.pop("filter") is not None:
+            raise UsageError("filter needs columns, which arrays do not have; slice the arrays")
+        if options.pop("ids") is not None or options.pop("num_classes") is not None:
+            raise UsageError("top-k predictions are read from tables: give data, and the names of the columns")
+        options.pop("form")
+        for name in ("memory", "verify_checksums", "on_error"):
             options.pop(name)
         if isinstance(predictions, str | os.PathLike):
             selection = Selection(
@@ -276,9 +331,9 @@ def open_predictions(
             )
         return open_arrays(predictions, target, extra=dict(extra) if isinstance(extra, Mapping) else None, **options)
     names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
-    memory, verify = options.pop("memory"), options.pop("verify_checksums")
+    reading = {name: options.pop(name) for name in ("memory", "verify_checksums", "filter", "on_error")}
     selection = Selection(predictions=names, target=target, extra=tuple(extra), **options)
-    return open_source(data, selection, memory=memory, verify_checksums=verify)
+    return open_source(data, selection, **reading)
 
 
 def run_facts(source: Source, threads: int, seconds: float) -> dict[str, Any]:

@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from fastxent.errors import UsageError
 from fastxent.sources.infer import infer_selection
+from fastxent.sources.leftout import LeftOut, OnError
 from fastxent.sources.protocols import is_arrow, is_paths, library
 from fastxent.sources.source import Selection, Source, Split, Task
 
 if TYPE_CHECKING:
     from fastxent.sources.description import Description
+    from fastxent.sources.filter import Filter
 
-__all__ = ["Selection", "Source", "Split", "Task", "describe", "infer_selection", "open_arrays", "open_source"]
+__all__ = [
+    "LeftOut", "OnError", "Selection", "Source", "Split", "Task", "describe", "infer_selection", "open_arrays",
+    "open_source",
+]  # fmt: skip
 
 
 def open_arrays(
@@ -66,7 +71,13 @@ def open_arrays(
 
 
 def open_source(
-    data: Any, selection: Selection, *, memory: int | None = None, verify_checksums: bool = False
+    data: Any,
+    selection: Selection,
+    *,
+    memory: int | None = None,
+    verify_checksums: bool = False,
+    filter: Any = None,
+    on_error: OnError = "raise",
 ) -> Source:
     """A source over files or tables.
 
@@ -78,21 +89,36 @@ def open_source(
         selection: which columns are read, and as what.
         memory: bytes that one reader (thread) may hold, about. None: 128 MiB.
         verify_checksums: check page checksums of Parquet files that have them.
+        filter: which rows are read, such as ``"country == 'DE' and year >= 2024"`` (the grammar is that of
+            `fastxent.sources.filtertext`) or a pyarrow expression; hive partitions count as columns.
+        on_error: "skip" leaves out files, row groups and record batches that cannot be read, whole; what was left out
+            is in `Source.left_out`.
 
     Raises:
         SourceError: a file or column is missing or cannot be understood.
         UsageError: ``data`` is nothing that can be opened.
     """
+    if on_error not in ("raise", "skip"):
+        raise UsageError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
+    bound = None
+    if filter is not None:
+        from fastxent.sources.filter import Filter
+
+        bound = Filter(filter)
     if isinstance(data, (str, os.PathLike)) and os.fspath(data).endswith((".npy", ".npz", ".safetensors")):
         from fastxent.sources.arrayfiles import open_array_file
 
+        if bound is not None:
+            raise UsageError("filter needs columns; files of arrays have none: slice them, or write Parquet")
+        if "://" in os.fspath(data):
+            raise UsageError(f"{os.fspath(data)}: files of arrays are mapped, so they must be local; copy it first")
         return open_array_file(os.path.expanduser(os.fspath(data)), selection)
     if is_paths(data):
-        return _open_files(data, selection, memory, verify_checksums)
+        return _open_files(data, selection, memory, verify_checksums, bound, on_error)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
         from fastxent.sources.arrow import open_table
 
-        return open_table(data, selection)
+        return open_table(data, selection, filter=bound)
     raise UsageError(f"data must be a path, a list of paths, or a table, got {type(data).__name__}")
 
 
@@ -130,7 +156,14 @@ def describe(data: Any) -> Description:
     return describe_schema(schema, ("<table>",), "table", rows, 1)
 
 
-def _open_files(data: Any, selection: Selection, memory: int | None, verify_checksums: bool) -> Source:
+def _open_files(
+    data: Any,
+    selection: Selection,
+    memory: int | None,
+    verify_checksums: bool,
+    filter: Filter | None,
+    on_error: OnError,
+) -> Source:
     from fastxent.sources.files import format_of, list_files
 
     files = list_files(data)
@@ -140,7 +173,9 @@ def _open_files(data: Any, selection: Selection, memory: int | None, verify_chec
     if formats == {"arrow"}:
         from fastxent.sources.arrow import open_ipc
 
-        return open_ipc(files, selection)
+        return open_ipc(files, selection, filter, on_error)
     from fastxent.sources.parquet import ParquetSource
 
-    return ParquetSource(files, selection, memory=memory, verify_checksums=verify_checksums)
+    return ParquetSource(
+        files, selection, memory=memory, verify_checksums=verify_checksums, filter=filter, on_error=on_error
+    )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Any
@@ -21,26 +21,16 @@ from fastxent.errors import DataError, SourceError, UsageError
 from fastxent.sources import table
 from fastxent.sources.damage import DAMAGE, first_line
 from fastxent.sources.files import DataFile, partition_values
+from fastxent.sources.filter import NUMBERS, BoundFilter, Filter
+from fastxent.sources.ipc import Part, ends_of, read_ipc
+from fastxent.sources.leftout import LeftOut, LeftOuts, OnError
+from fastxent.sources.majority import Footer, alike
 from fastxent.sources.protocols import library
 from fastxent.sources.source import Selection, Source, Split
 
-__all__ = ["ArrowSource", "StreamSource", "open_ipc", "open_table", "read_ipc"]
+__all__ = ["ArrowSource", "StreamSource", "open_ipc", "open_table"]
 
 SPLIT_BYTES = 8 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One file or table: its record batches, of which ``load(reading)`` gives the i-th with the columns asked for."""
-
-    name: str
-    schema: Any
-    ends: tuple[int, ...]  #: number of the row after each batch
-    load: Callable[[int, tuple[str, ...]], Any]
-
-    @property
-    def num_rows(self) -> int:
-        return self.ends[-1] if self.ends else 0
 
 
 class ArrowSource(Source):
@@ -50,6 +40,8 @@ class ArrowSource(Source):
         parts: the files or tables, in order.
         selection: which columns are read, and as what.
         constants: for each part the columns that its path holds (hive partitions).
+        filter: which rows are read.
+        left_out: where it is noted what cannot be read; or raised.
         split_bytes: decoded bytes a split, which is one batch or more.
     """
 
@@ -57,26 +49,40 @@ class ArrowSource(Source):
         self,
         parts: Sequence[Part],
         selection: Selection,
-        constants: Sequence[dict[str, Any]] | None = None,
+        constants: Sequence[Mapping[str, Any]] | None = None,
+        filter: Filter | None = None,
+        left_out: LeftOuts | None = None,
         split_bytes: int = SPLIT_BYTES,
     ) -> None:
         self._local = threading.local()
-        self.paths = tuple(part.name for part in parts)
+        self._left_out = left_out or LeftOuts("raise")
         values = constants or [{} for _ in parts]
-        readings = [
-            table.resolve(part.schema, selection, part.name, each) for part, each in zip(parts, values, strict=True)
-        ]
-        for part, reading in zip(parts, readings, strict=True):
-            table.check_same(readings[0], reading, self.paths[0], part.name)
-        self.num_classes, self.class_names = table.agree(
-            readings, self.paths, lambda i: _batches(parts[i], readings[i])
-        )
-        self.dense_target = readings[0].dense_target
+        found: list[Footer] = []
+        for part, each in zip(parts, values, strict=True):
+            try:
+                found.append(Footer(part, table.resolve(part.schema, selection, part.name, each), part.schema, part))
+            except SourceError as error:
+                self._left_out.add(error, part.num_rows)
+                last = error
+        if not found:
+            raise last
+        found = alike(found, self._left_out, self._probe)
+        self.paths = tuple(footer.file.name for footer in found)
+        self.num_classes, self.class_names = found[0].reading.num_classes, found[0].reading.class_names
+        self.dense_target = found[0].reading.dense_target
         self._parts: dict[str, tuple[Part, table.Reading, int]] = {}
         self._splits: list[Split] = []
         self.num_rows = 0
-        for part, reading in zip(parts, readings, strict=True):
-            self._add(part, reading, split_bytes)
+        for footer in found:
+            part = footer.metadata
+            if filter is not None:
+                part = _filtered(part, filter.bind(part.schema, footer.reading.constants, part.name), self._left_out)
+            self._add(part, footer.reading, split_bytes)
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What could not be read, so far."""
+        return self._left_out.found
 
     def splits(self) -> Sequence[Split]:
         """Ranges of rows, cut where record batches end, and within batches that are larger than a split."""
@@ -90,11 +96,26 @@ class ArrowSource(Source):
             number = bisect_right(part.ends, row)
             base = part.ends[number - 1] if number else 0
             stop = min(split.hi, part.ends[number])
-            batch = self._load(part, number, reading.columns).slice(row - base, stop - row)
-            yield table.decode_batch(
-                reading, batch, path=part.name, first_row=row, first_id=first_id + row, row_group=number
-            )
+            try:
+                batch = self._load(part, number, reading.columns).slice(row - base, stop - row)
+                numbers = batch.column(NUMBERS).to_numpy() if NUMBERS in batch.schema.names else None
+                decoded = table.decode_batch(
+                    reading, batch, path=part.name, first_row=row, first_id=first_id + row, row_group=number,
+                    numbers=numbers,
+                )  # fmt: skip
+            except SourceError as error:
+                self._left_out.add(error, stop - row, first_row=row)
+            else:
+                yield decoded
             row = stop
+
+    def _probe(self, footer: Footer) -> Iterator[Any]:
+        for number in range(len(footer.metadata.ends)):
+            try:
+                yield footer.metadata.load(number, footer.reading.columns)
+            except SourceError:
+                if not self._left_out.skips:
+                    raise
 
     def _load(self, part: Part, number: int, columns: tuple[str, ...]) -> Any:
         """A record batch; this thread's last one is kept, since a large one is read in several splits."""
@@ -106,7 +127,6 @@ class ArrowSource(Source):
         return batch
 
     def _add(self, part: Part, reading: table.Reading, split_bytes: int) -> None:
-        reading = table.with_width(table.with_names(reading, self.class_names), self.num_classes, part.name)
         width = table.row_bytes(reading, part.schema)
         step = max(1, split_bytes // width)
         self._parts[part.name] = (part, reading, self.num_rows)
@@ -124,9 +144,10 @@ class StreamSource(Source):
     Args:
         reader: a `pyarrow.RecordBatchReader`.
         selection: which columns are read, and as what.
+        filter: which rows are read.
     """
 
-    def __init__(self, reader: Any, selection: Selection) -> None:
+    def __init__(self, reader: Any, selection: Selection, filter: Filter | None = None) -> None:
         self.paths = ("<stream>",)
         self.num_rows = -1
         reading = table.resolve(reader.schema, selection, self.paths[0])
@@ -134,6 +155,7 @@ class StreamSource(Source):
         self._rest: Iterator[Any] | None = iter(reader)
         self.num_classes, self.class_names = table.agree([reading], self.paths, lambda _: self._peek())
         self.dense_target = reading.dense_target
+        self._filter = None if filter is None else filter.bind(reader.schema, {}, self.paths[0])
         self._reading = table.with_width(reading, self.num_classes, self.paths[0])
 
     def splits(self) -> Sequence[Split]:
@@ -146,12 +168,17 @@ class StreamSource(Source):
             raise UsageError("the stream has been read already; make a new one, or pass a table")
         seen, rest = self._seen, self._rest
         self._seen, self._rest = [], None
-        row = 0
+        row = passed = 0
         step = max(1, SPLIT_BYTES // table.row_bytes(self._reading, None))
         for batch in chain(seen, _guarded(rest, self.paths[0])):
             for lo in range(0, batch.num_rows, step):
-                piece = batch.slice(lo, step)
-                yield table.decode_batch(self._reading, piece, path=split.path, first_row=row, first_id=row)
+                piece, numbers = batch.slice(lo, step), None
+                passed += piece.num_rows
+                if self._filter is not None:
+                    piece, numbers = self._filter.apply(piece, passed - piece.num_rows)
+                yield table.decode_batch(
+                    self._reading, piece, path=split.path, first_row=row, first_id=row, numbers=numbers
+                )
                 row += piece.num_rows
 
     def _peek(self) -> Iterator[Any]:
@@ -160,15 +187,28 @@ class StreamSource(Source):
             yield batch
 
 
-def open_ipc(files: Sequence[DataFile], selection: Selection) -> Source:
+def open_ipc(
+    files: Sequence[DataFile], selection: Selection, filter: Filter | None = None, on_error: OnError = "raise"
+) -> Source:
     """A source over Arrow IPC or Feather files; local ones are memory-mapped."""
-    return ArrowSource([read_ipc(file) for file in files], selection, partition_values(files))
+    left_out = LeftOuts(on_error)
+    parts, constants = [], []
+    for file, values in zip(files, partition_values(files), strict=True):
+        try:
+            parts.append(read_ipc(file))
+            constants.append(values)
+        except SourceError as error:
+            left_out.add(error, None)
+            last = error
+    if not parts:
+        raise last
+    return ArrowSource(parts, selection, constants, filter, left_out)
 
 
-def open_table(data: Any, selection: Selection, path: str = "<table>") -> Source:
+def open_table(data: Any, selection: Selection, path: str = "<table>", filter: Filter | None = None) -> Source:
     """A source over anything with the Arrow C interface: tables and frames as they lie in memory, or a stream."""
     if library(data) == "pandas":
-        data = _from_pandas(data, selection)
+        data = _from_pandas(data, selection) if filter is None else pa.Table.from_pandas(data, preserve_index=False)
     elif hasattr(data, "__arrow_c_array__") and not isinstance(data, pa.RecordBatch):
         data = pa.record_batch(data)
     stream = not any(hasattr(data, name) for name in ("num_rows", "height"))
@@ -177,112 +217,16 @@ def open_table(data: Any, selection: Selection, path: str = "<table>") -> Source
             data = pa.Table.from_batches([data])
         reader = pa.RecordBatchReader.from_stream(data)
         if stream:
-            return StreamSource(reader, selection)
+            return StreamSource(reader, selection, filter)
         batches = list(reader)
     except DAMAGE as error:
         if isinstance(error, (DataError, UsageError)):
             raise
         raise SourceError(f"cannot be read as Arrow data: {first_line(error)}", path=path) from error
     return ArrowSource(
-        [Part(path, reader.schema, _ends(b.num_rows for b in batches), lambda i, _: batches[i])], selection
-    )
-
-
-def read_ipc(file: DataFile) -> Part:
-    """An IPC file as a `Part`; each thread opens it for itself."""
-    local = threading.local()
-    try:
-        first = _open_ipc(file, None)
-        narrow = not _is_mapped(file)
-        schema = first.schema
-        ends = _ends(_rows(_open_ipc(file, tuple(schema.names[:1])) if narrow else first))
-    except DAMAGE as error:
-        raise _damaged(file.name, error) from error
-
-    def load(number: int, columns: tuple[str, ...]) -> Any:
-        wanted = columns if narrow else ()
-        try:
-            if getattr(local, "columns", None) != wanted:
-                local.reader, local.columns = _open_ipc(file, wanted or None), wanted
-            batch = local.reader.get_batch(number).select(list(columns))
-            batch.validate(full=True)
-        except DAMAGE as error:
-            raise _damaged(file.name, error, number) from error
-        return batch
-
-    return Part(file.name, schema, ends, load)
-
-
-def _open_ipc(file: DataFile, columns: tuple[str, ...] | None) -> Any:
-    data = pa.memory_map(file.location) if file.filesystem is None else file.open()
-    opened = _reader(data, None)
-    if columns is None or not columns:
-        return opened
-    wanted = [i for i, name in enumerate(opened.schema.names) if name in columns]
-    data.seek(0)
-    return _reader(data, pa.ipc.IpcReadOptions(included_fields=wanted, use_threads=False))
-
-
-def _is_mapped(file: DataFile) -> bool:
-    """Whether batches are views of the mapped file. If so no columns are chosen on reading: pyarrow copies them then.
-
-    2M x 10 float32: 0.2 ms as views, 110 ms with ``included_fields``.
-    """
-    if file.filesystem is not None:
-        return False
-    data = pa.memory_map(file.location)
-    whole = data.read_buffer()
-    data.seek(0)
-    reader = _reader(data, None)
-    if reader.num_record_batches == 0:
-        return False
-    batch = reader.get_batch(0)
-    buffers = [buffer for column in batch.columns for buffer in column.buffers() if buffer is not None and buffer.size]
-    return all(whole.address <= buffer.address < whole.address + whole.size for buffer in buffers)
-
-
-class _StreamFile:
-    """An IPC stream in a file, with the same face as an IPC file: its batches (views of the map) in a list."""
-
-    def __init__(self, reader: Any) -> None:
-        self.schema, self._batches = reader.schema, list(reader)
-        self.num_record_batches = len(self._batches)
-
-    def get_batch(self, number: int) -> Any:
-        return self._batches[number]
-
-
-def _reader(data: Any, options: Any) -> Any:
-    magic = data.read(6)
-    data.seek(0)
-    if magic == b"ARROW1":
-        return pa.ipc.open_file(data, options=options)
-    return _StreamFile(pa.ipc.open_stream(data, options=options))
-
-
-def _damaged(path: str, error: BaseException, number: int | None = None) -> SourceError:
-    if isinstance(error, SourceError):
-        return error
-    return SourceError(
-        f"is not a readable Arrow file: {first_line(error)}. It is damaged, cut short or something else; "
-        "write or copy it again",
-        path=path, row_group=number,
+        [Part(path, reader.schema, ends_of(b.num_rows for b in batches), lambda i, _: batches[i])], selection,
+        filter=filter,
     )  # fmt: skip
-
-
-def _rows(reader: Any) -> Iterator[int]:
-    for number in range(reader.num_record_batches):
-        yield reader.get_batch(number).num_rows
-
-
-def _ends(rows: Iterable[int]) -> tuple[int, ...]:
-    total, ends = 0, []
-    for count in rows:
-        if count < 0:
-            raise ValueError(f"a batch of {count} rows")
-        total += count
-        ends.append(total)
-    return tuple(ends)
 
 
 def _cuts(ends: tuple[int, ...], step: int) -> Iterator[int]:
@@ -298,9 +242,25 @@ def _cuts(ends: tuple[int, ...], step: int) -> Iterator[int]:
             yield lo
 
 
-def _batches(part: Part, reading: table.Reading) -> Iterator[Any]:
-    for number in range(len(part.ends)):
-        yield part.load(number, reading.columns)
+def _filtered(part: Part, filter: BoundFilter, left_out: LeftOuts) -> Part:
+    """The rows of a part that the filter wants, with a column of their numbers."""
+    if not filter.columns and len(filter.chosen(pa.record_batch({"_": [0]}))) == 1:
+        return part
+    counts = []
+    for number, end in enumerate(part.ends):
+        start = part.ends[number - 1] if number else 0
+        try:
+            found = 0 if end == start or not filter.columns else len(filter.chosen(part.load(number, filter.columns)))
+        except SourceError as error:
+            left_out.add(error, None)
+            found = 0
+        counts.append(found)
+
+    def load(number: int, columns: tuple[str, ...]) -> Any:
+        batch = part.load(number, tuple(dict.fromkeys([*columns, *filter.columns])))
+        return filter.numbered(batch, part.ends[number - 1] if number else 0)
+
+    return replace(part, ends=ends_of(counts), load=load)
 
 
 def _guarded(batches: Iterable[Any], path: str) -> Iterator[Any]:

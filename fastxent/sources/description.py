@@ -86,7 +86,7 @@ def describe_files(paths: Any) -> Description:
     names = tuple(file.name for file in files)
     form = format_of(files[0])
     if form == "arrow":
-        from fastxent.sources.arrow import read_ipc
+        from fastxent.sources.ipc import read_ipc
 
         parts = [read_ipc(file) for file in files]
         rows, groups = sum(part.num_rows for part in parts), sum(len(part.ends) for part in parts)

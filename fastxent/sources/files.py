@@ -10,8 +10,11 @@ from typing import Any
 from urllib.parse import unquote
 
 from fastxent.errors import SourceError, UsageError
+from fastxent.sources import retry
 
-__all__ = ["DataFile", "format_of", "list_files", "partition_values"]
+__all__ = [
+    "DataFile", "expand_local", "format_of", "is_table", "list_files", "partition_values", "partitions_of", "stamp_of",
+]  # fmt: skip
 
 #: What a directory is searched for. Files with other endings (_SUCCESS, .crc, README) are left alone.
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
@@ -28,20 +31,29 @@ class DataFile:
     location: str
     filesystem: Any  #: None: the local one
     partitions: tuple[tuple[str, str], ...] = ()
+    listed: tuple[int, int] | None = None  #: the `stamp` that a remote file had when it was listed
 
     def open(self) -> Any:
         """Something that pyarrow reads: a path, or an open remote file."""
         return self.location if self.filesystem is None else self.filesystem.open_input_file(self.location)
 
     def stamp(self) -> tuple[int, int] | None:
-        """Size and time of the last change of a local file, to notice that it changes; None if it is gone or remote."""
+        """Size and time of the last change, to notice that the file changes; None if it is gone."""
         if self.filesystem is not None:
-            return None
+            return stamp_of(self.filesystem, self.filesystem.get_file_info(self.location))
         try:
             found = os.stat(self.location)
         except OSError:
             return None
         return found.st_size, found.st_mtime_ns
+
+
+def stamp_of(filesystem: Any, info: Any) -> tuple[int, int] | None:
+    """The stamp in a pyarrow ``FileInfo``, to the second: listings and single requests differ in what is below."""
+    if info.size is None:
+        return None
+    native = type(filesystem).__name__ != "PyFileSystem"  # what fsspec gives as time may differ from call to call
+    return info.size, int(info.mtime.timestamp()) if native and info.mtime is not None else 0
 
 
 def list_files(paths: Any) -> list[DataFile]:
@@ -66,8 +78,7 @@ def format_of(file: DataFile) -> str:
     if ending in ARROW_SUFFIXES:
         return "arrow"
     try:
-        with open(file.location, "rb") if file.filesystem is None else file.open() as opened:
-            magic = opened.read(8)
+        magic = retry.call(lambda: _head(file), file.filesystem is not None)
     except OSError as error:
         raise SourceError(f"cannot be opened: {error}", path=file.name) from error
     if magic[:4] == b"PAR1":
@@ -77,6 +88,11 @@ def format_of(file: DataFile) -> str:
     raise SourceError(
         f"is neither Parquet nor Arrow: it ends in {ending or 'nothing'} and starts with {magic!r}", path=file.name
     )
+
+
+def _head(file: DataFile) -> bytes:
+    with open(file.location, "rb") if file.filesystem is None else file.open() as opened:
+        return bytes(opened.read(8))
 
 
 def partition_values(files: Iterable[DataFile]) -> list[dict[str, Any]]:
@@ -101,12 +117,18 @@ def _value(text: str, whole: bool) -> int | str | None:
 
 def _expand(path: str) -> list[DataFile]:
     if "://" in path:
-        return _expand_uri(path)
-    path = os.path.expanduser(path)
+        from fastxent.sources.remote import expand_uri
+
+        return expand_uri(path)
+    return expand_local(os.path.expanduser(path))
+
+
+def expand_local(path: str) -> list[DataFile]:
+    """The files that a path of the local file system means: a file, a directory or a glob."""
     if os.path.isdir(path):
         return _in_directory(path)
     if os.path.exists(path):
-        return [DataFile(path, path, None, _partitions(path))]
+        return [DataFile(path, path, None, partitions_of(path))]
     if glob.has_magic(path):
         matches = [match for match in sorted(glob.glob(path, recursive=True)) if not _hidden(match, path)]
         if matches:
@@ -116,43 +138,21 @@ def _expand(path: str) -> list[DataFile]:
 
 
 def _in_glob(match: str) -> list[DataFile]:
-    return _in_directory(match) if os.path.isdir(match) else [DataFile(match, match, None, _partitions(match))]
+    return _in_directory(match) if os.path.isdir(match) else [DataFile(match, match, None, partitions_of(match))]
 
 
 def _in_directory(root: str) -> list[DataFile]:
     found = []
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
-        found += [os.path.join(folder, name) for name in names if _is_table(name)]
+        found += [os.path.join(folder, name) for name in names if is_table(name)]
     if not found:
         raise SourceError(f"the directory holds no files ending in {', '.join(TABLE_SUFFIXES)}", path=root)
-    return [DataFile(name, name, None, _partitions(name)) for name in sorted(found)]
+    return [DataFile(name, name, None, partitions_of(name)) for name in sorted(found)]
 
 
-def _expand_uri(uri: str) -> list[DataFile]:
-    import pyarrow as pa
-    from pyarrow import fs
-
-    try:
-        filesystem, location = fs.FileSystem.from_uri(uri)
-        scheme = uri.partition("://")[0] + "://"
-        if isinstance(filesystem, fs.LocalFileSystem):
-            return _expand(location)
-        info = filesystem.get_file_info(location)
-        if info.type == fs.FileType.File:
-            return [DataFile(uri, location, filesystem, _partitions(location))]
-        if info.type == fs.FileType.NotFound:
-            raise SourceError("there is no such file or directory", path=uri)
-        listed = filesystem.get_file_info(fs.FileSelector(location, recursive=True))
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"cannot be reached: {error}", path=uri) from error
-    names = [each.path for each in listed if each.type == fs.FileType.File and _is_table(each.base_name)]
-    if not names:
-        raise SourceError(f"the directory holds no files ending in {', '.join(TABLE_SUFFIXES)}", path=uri)
-    return [DataFile(scheme + name, name, filesystem, _partitions(name)) for name in sorted(names)]
-
-
-def _is_table(name: str) -> bool:
+def is_table(name: str) -> bool:
+    """Whether a file of this name is looked at in a directory."""
     return name.lower().endswith(TABLE_SUFFIXES) and not name.startswith((".", "_"))
 
 
@@ -161,7 +161,8 @@ def _hidden(path: str, pattern: str) -> bool:
     return name.startswith((".", "_")) and not os.path.basename(pattern).startswith((".", "_"))
 
 
-def _partitions(path: str) -> tuple[tuple[str, str], ...]:
+def partitions_of(path: str) -> tuple[tuple[str, str], ...]:
+    """The hive partitions (``key=value`` directories) in a path."""
     parts = os.path.dirname(path).replace(os.sep, "/").split("/")
     pairs = [part.partition("=") for part in parts if "=" in part]
     return tuple((unquote(key), unquote(value)) for key, _, value in pairs if key)

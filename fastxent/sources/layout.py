@@ -23,7 +23,7 @@ from fastxent.status import Status
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Decoded", "decode_matrix", "decode_predictions"]
+__all__ = ["Decoded", "decode_matrix", "decode_predictions", "to_float64"]
 
 #: Rows gathered at a time when runs are irregular: bounds the index array.
 GATHER_ELEMENTS = 1 << 18
@@ -106,10 +106,11 @@ def _same_kind(parts: list[Numbers]) -> list[Numbers]:
     kinds = {part.kind for part in parts}
     if len(kinds) == 1:
         return parts
-    return [part if part.kind == "float64" else Numbers(_to_float64(part), "float64", part.valid) for part in parts]
+    return [part if part.kind == "float64" else Numbers(to_float64(part), "float64", part.valid) for part in parts]
 
 
-def _to_float64(part: Numbers) -> NDArray[np.float64]:
+def to_float64(part: Numbers) -> NDArray[np.float64]:
+    """The numbers as float64; none of the kinds loses anything."""
     values = part.values
     if part.kind == "float16":
         values = values.view(np.float16)

@@ -1,25 +1,24 @@
 """Parquet files as a source: the footers give a plan, row groups are decoded one at a time, batch by batch.
 
-`pyarrow.dataset` is not used: its scanner reads ahead without a bound. Within a split the row groups are decoded
-one after the other by the calling thread; threads run side by side on splits of their own, each with its own reader.
+`pyarrow.dataset` is not used to read: its scanner reads ahead without a bound. Within a split the row groups are
+decoded one after the other by the calling thread; threads run side by side on splits of their own, each with its own
+reader.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from fastxent.batch import Batch
-from fastxent.errors import DataError, SourceError
+from fastxent.errors import SourceError
 from fastxent.sources import table
-from fastxent.sources.damage import DAMAGE, first_line
 from fastxent.sources.files import DataFile, partition_values
+from fastxent.sources.filter import Filter
 from fastxent.sources.labels import is_text
+from fastxent.sources.leftout import LeftOut, LeftOuts, OnError
+from fastxent.sources.majority import Footer, alike
+from fastxent.sources.rowgroups import Planned, RowGroups, largest_row_group
 from fastxent.sources.source import Selection, Source, Split
 
 __all__ = ["ParquetSource"]
@@ -33,24 +32,10 @@ BATCH_BYTES = 4 << 20
 WIDE_ROWS = 16384
 #: Decoded bytes that make a split; a larger row group is a split of its own.
 SPLIT_BYTES = 64 << 20
-#: Column chunks are read in pieces of this size, so that a giant row group is never held as a whole. 4M rows x 10
-#: in one row group, batches of 4 MiB: the peak is 24 MB, 192 MB without pieces; pieces of 1 MiB are no faster and
-#: each column holds one.
-READ_BYTES = 64 << 10
 #: Footers kept for the readers to come; beyond this they are parsed again.
 FOOTER_BYTES = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """What is remembered of a file: its row groups, its footer if that is small, and when it was changed last."""
-
-    file: DataFile
-    reading: table.Reading
-    first_id: int
-    rows: tuple[int, ...]
-    metadata: Any
-    stamp: tuple[int, int] | None
+#: Remote footers that are fetched side by side.
+FETCHES = 16
 
 
 class ParquetSource(Source):
@@ -61,6 +46,8 @@ class ParquetSource(Source):
         selection: which columns are read, and as what.
         memory: bytes that one reader may hold, about; batches get smaller where it is short.
         verify_checksums: check page checksums, in files that have them.
+        filter: which rows are read; the others are as if they were not there.
+        on_error: "skip" leaves out files and row groups that cannot be read (see `left_out`), whole.
         batch_bytes: decoded bytes a batch (None: from ``memory``).
         split_bytes: decoded bytes a split.
     """
@@ -72,27 +59,25 @@ class ParquetSource(Source):
         *,
         memory: int | None = None,
         verify_checksums: bool = False,
+        filter: Filter | None = None,
+        on_error: OnError = "raise",
         batch_bytes: int | None = None,
         split_bytes: int = SPLIT_BYTES,
     ) -> None:
         self._selection = selection
-        self._checksums = verify_checksums
         self._memory = memory or DEFAULT_MEMORY
         self._batch_bytes = batch_bytes
-        self._local = threading.local()
-        self._planned: dict[str, _Planned] = {}
+        self._groups = RowGroups(self._memory, verify_checksums)
+        self._planned: dict[str, Planned] = {}
         self._splits: list[Split] = []
-        self._dictionary = False
+        self._left_out = LeftOuts(on_error)
         self.num_rows = 0
-        self.paths = tuple(file.name for file in files)
-        self._plan(files, split_bytes)
+        self._plan(files, filter, split_bytes)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """For workers elsewhere: the plan, without this process's open files."""
-        return {name: value for name, value in self.__dict__.items() if name != "_local"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _local=threading.local())
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What could not be read, so far."""
+        return self._left_out.found
 
     def splits(self) -> Sequence[Split]:
         """Runs of row groups of one file, of about ``split_bytes`` each."""
@@ -103,35 +88,52 @@ class ParquetSource(Source):
         planned = self._planned[split.path]
         offset = split.first_row
         for group in range(split.lo, split.hi):
-            yield from self._read_group(planned, group, offset)
-            offset += planned.rows[group]
+            if planned.kept[group]:
+                read = self._read_whole if self._left_out.skips else self._read_group
+                yield from read(planned, group, offset)
+            offset += planned.kept[group]
 
-    def _read_group(self, planned: _Planned, group: int, offset: int) -> Iterator[Batch]:
-        path, end = planned.file.name, offset + planned.rows[group]
-        batches = self._decoded(planned, group)
-        for batch in batches:
-            yield table.decode_batch(
-                planned.reading, batch, path=path, first_row=offset,
-                first_id=planned.first_id + offset, row_group=group,
-            )  # fmt: skip
+    def _read_whole(self, planned: Planned, group: int, offset: int) -> Iterator[Batch]:
+        """The batches of a row group, or none: nothing is handed out before all of it has been decoded.
+
+        What is small beside the memory is held meanwhile, the rest decoded twice.
+        """
+        try:
+            if planned.rows[group] * self._row_bytes <= self._memory // 4:
+                batches: Iterator[Batch] = iter(list(self._read_group(planned, group, offset)))
+            else:
+                for _ in self._read_group(planned, group, offset):
+                    pass
+                batches = self._read_group(planned, group, offset)
+        except SourceError as error:
+            self._left_out.add(error, planned.kept[group])
+            return
+        yield from batches
+
+    def _read_group(self, planned: Planned, group: int, offset: int) -> Iterator[Batch]:
+        path, end, row = planned.file.name, offset + planned.kept[group], 0
+        before = sum(planned.rows[:group])
+        columns = list(planned.reading.columns)
+        if planned.filter is not None:
+            columns = list(dict.fromkeys([*columns, *planned.filter.columns]))
+        for batch in self._groups.batches(planned, group, columns, self._batch_rows(planned.reading)):
+            numbers = None
+            count = batch.num_rows
+            if planned.filter is not None:
+                batch, numbers = planned.filter.apply(batch, before + row)
+            row += count
+            if batch.num_rows:
+                yield table.decode_batch(
+                    planned.reading, batch, path=path, first_row=offset,
+                    first_id=planned.first_id + offset, row_group=group, numbers=numbers,
+                )  # fmt: skip
             offset += batch.num_rows
-        if offset != end:
+        if offset != end or row != planned.rows[group]:
             raise SourceError(
-                f"the footer promises {planned.rows[group]} rows, {planned.rows[group] - end + offset} were found: "
+                f"the footer promises {planned.rows[group]} rows, {row} were found: "
                 "the file is damaged; write or copy it again",
                 path=path, row_group=group,
             )  # fmt: skip
-
-    def _decoded(self, planned: _Planned, group: int) -> Iterator[Any]:
-        """Record batches of one row group; whatever goes wrong is told with path, row group and column."""
-        columns = list(planned.reading.columns)
-        try:
-            yield from _batches(self._reader(planned), self._batch_rows(planned.reading), group, columns)
-        except DataError:
-            raise
-        except DAMAGE as error:
-            self._local.reader = None
-            raise self._blame(planned, group, error) from error
 
     def _batch_rows(self, reading: table.Reading) -> int:
         """Rows that make a batch. A list column holds five times its decoded bytes while it is decoded."""
@@ -142,108 +144,73 @@ class ParquetSource(Source):
             budget = max(budget, min(WIDE_ROWS * self._row_bytes, self._memory // 4))
         return max(1, min(budget // self._row_bytes, (2**31 - 1) // max(1, reading.num_classes)))
 
-    def _reader(self, planned: _Planned) -> Any:
-        """This thread's reader of the file; the last one is kept."""
-        path, reader = getattr(self._local, "reader", None) or (None, None)
-        if path != planned.file.name:
-            self._close()
-            if planned.file.stamp() != planned.stamp:
-                raise SourceError("has changed since reading began; start again", path=planned.file.name)
-            reader = self._open(planned.file, planned.metadata)
-            self._local.reader = (planned.file.name, reader)
-        return reader
-
-    def _close(self) -> None:
-        held = getattr(self._local, "reader", None)
-        self._local.reader = None
-        if held is not None:
-            with suppress(Exception):
-                held[1].close()
-
-    def _open(self, file: DataFile, metadata: Any = None) -> Any:
-        return pq.ParquetFile(
-            file.open(),
-            metadata=metadata,
-            pre_buffer=file.filesystem is not None,
-            buffer_size=READ_BYTES if file.filesystem is None else 0,
-            page_checksum_verification=self._checksums,
-            read_dictionary=[self._selection.target] if self._dictionary else None,
-        )
-
-    def _blame(self, planned: _Planned, group: int, error: BaseException) -> SourceError:
-        """Find out by reading column by column which one is damaged."""
-        guilty = None
-        if planned.file.stamp() != planned.stamp:
-            return SourceError("has changed since reading began; start again", path=planned.file.name)
-        if len(planned.reading.columns) <= 64:
-            for name in planned.reading.columns:
-                try:
-                    for _ in _batches(self._open(planned.file), 4096, group, [name]):
-                        pass
-                except DAMAGE:
-                    guilty = name
-                    break
-        return SourceError(
-            f"cannot be decoded: {first_line(error)}. The file is damaged or cut short; write or copy it again",
-            path=planned.file.name, row_group=group, column=guilty,
-        )  # fmt: skip
-
-    def _plan(self, files: Sequence[DataFile], split_bytes: int) -> None:
-        constants = partition_values(files)
-        kept = 0
-        first: table.Reading | None = None
-        opened = []
-        for file, values in zip(files, constants, strict=True):
-            schema, metadata = self._footer(file)
-            reading = table.resolve(schema, self._selection, file.name, values)
-            if first is None:
-                first, self._schema = reading, schema
-                self._dictionary = is_text(schema.field(self._selection.target).type)
-            else:
-                table.check_same(first, reading, self.paths[0], file.name)
-            opened.append((file, reading, metadata))
-        assert first is not None
-        readings = [reading for _, reading, _ in opened]
-        width, names = table.agree(readings, self.paths, lambda i: self._probe(*opened[i]))
-        for file, reading, metadata in opened:
+    def _plan(self, files: Sequence[DataFile], filter: Filter | None, split_bytes: int) -> None:
+        footers = self._footers(files)
+        self._schema = footers[0].schema
+        first = footers[0].reading
+        if is_text(self._schema.field(self._selection.target).type):
+            self._groups.dictionaries = [self._selection.target]
+        self.paths = tuple(footer.file.name for footer in footers)
+        width, names = first.num_classes, first.class_names
+        kept_bytes = 0
+        for footer in footers:
+            metadata, file = footer.metadata, footer.file
             rows = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
-            reading = table.with_width(table.with_names(reading, names), width, file.name)
-            kept += metadata.serialized_size
-            held = metadata if kept <= FOOTER_BYTES else None
-            self._planned[file.name] = _Planned(file, reading, self.num_rows, rows, held, file.stamp())
-            self._row_bytes = table.row_bytes(reading, self._schema)
-            self._splits += _splits_of(file.name, rows, self.num_rows, self._row_bytes, split_bytes, len(self._splits))
-            self.num_rows += sum(rows)
+            kept_bytes += metadata.serialized_size
+            self._row_bytes = table.row_bytes(footer.reading, self._schema)
+            planned = Planned(
+                file, footer.reading, self.num_rows, rows, rows, metadata if kept_bytes <= FOOTER_BYTES else None,
+                file.stamp() if file.filesystem is None else file.listed, largest_row_group(metadata),
+            )  # fmt: skip
+            if filter is not None:
+                planned = filter.count(planned, footer.schema, self._groups, self._left_out)
+            self._planned[file.name] = planned
+            self._splits += _splits_of(
+                file.name, planned.kept, self.num_rows, self._row_bytes, split_bytes, len(self._splits)
+            )
+            self.num_rows += sum(planned.kept)
         self.num_classes, self.class_names = width, names
         self.dense_target = first.dense_target
 
-    def _footer(self, file: DataFile) -> tuple[Any, Any]:
-        try:
-            reader = self._open(file)
-            schema, metadata = reader.schema_arrow, reader.metadata
-            reader.close()
-        except DAMAGE as error:
-            raise SourceError(
-                f"is not a readable Parquet file: {first_line(error)}. It is damaged, cut short or something else; "
-                "write or copy it again",
-                path=file.name,
-            ) from error
-        return schema, metadata
+    def _footers(self, files: Sequence[DataFile]) -> list[Footer]:
+        """The footers of the files that can be read together, with the number of classes and their names."""
+        constants = partition_values(files)
+        found: list[Footer] = []
+        for file, values, footer in zip(files, constants, self._fetched(files), strict=True):
+            try:
+                if isinstance(footer, SourceError):
+                    raise footer
+                reading = table.resolve(footer[0], self._selection, file.name, values)
+                found.append(Footer(file, reading, *footer))
+            except SourceError as error:
+                error.path = file.name
+                self._left_out.add(error, None if isinstance(footer, SourceError) else footer[1].num_rows)
+                last = error
+        if not found:
+            raise last
+        return alike(
+            found, self._left_out,
+            lambda f: self._groups.probe(f.file, f.metadata, f.reading.predictions[0], self._left_out.skips),
+        )  # fmt: skip
 
-    def _probe(self, file: DataFile, reading: table.Reading, metadata: Any) -> Iterator[Any]:
-        """The first column of scores alone, in small batches: what the number of classes is found from."""
-        group = 0
-        try:
-            reader = self._open(file, metadata)
-            for group in range(metadata.num_row_groups):
-                yield from _batches(reader, 256, group, [reading.predictions[0]])
-        except DataError:
-            raise
-        except DAMAGE as error:
-            raise SourceError(
-                f"cannot be decoded: {first_line(error)}. The file is damaged or cut short; write or copy it again",
-                path=file.name, row_group=group, column=reading.predictions[0],
-            ) from error  # fmt: skip
+    def _fetched(self, files: Sequence[DataFile]) -> Iterator[Any]:
+        """Schema and metadata of each file, or the error; remote ones are fetched several at a time."""
+
+        def fetch(file: DataFile) -> Any:
+            try:
+                return self._groups.footer(file)
+            except SourceError as error:
+                if not self._left_out.skips:
+                    raise
+                return error
+
+        if len(files) == 1 or files[0].filesystem is None:
+            yield from map(fetch, files)
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(FETCHES) as pool:
+            yield from pool.map(fetch, files)
 
 
 def _splits_of(
@@ -257,10 +224,3 @@ def _splits_of(
         if held and (last or (held + rows[group + 1]) * row_bytes > split_bytes):
             yield Split(next_id, path, lo, group + 1, first_row, first_id + first_row, held, held * row_bytes)
             next_id, lo, first_row, held = next_id + 1, group + 1, first_row + held, 0
-
-
-def _batches(reader: Any, rows: int, group: int, columns: list[str]) -> Iterator[Any]:
-    batches: Iterator[Any] = reader.iter_batches(
-        batch_size=rows, row_groups=[group], columns=columns, use_threads=False
-    )
-    return batches

@@ -13,7 +13,7 @@ from fastxent.sources.primitive import ITEM_BYTES, Numbers, numbers, plain, raw_
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Runs", "is_binary", "is_list", "is_vector", "row_lengths", "runs_of"]
+__all__ = ["Runs", "extents", "is_binary", "is_list", "is_vector", "row_lengths", "runs_of"]
 
 
 class Runs(NamedTuple):
@@ -61,7 +61,7 @@ def row_lengths(array: Any, dtype: str | None = None) -> NDArray[np.int64]:
     if is_vector(array.type):
         sizes = _vector_sizes(array)
     else:
-        _, sizes, _ = _extents(array)
+        _, sizes, _ = extents(array)
         if is_binary(array.type):
             sizes = sizes // ITEM_BYTES.get(dtype or "", 1)
     valid = validity(array)
@@ -81,14 +81,14 @@ def runs_of(array: Any, dtype: str | None) -> Runs:
 
 def _list_runs(array: Any, dtype: str | None) -> Runs:
     """Only the part of the child that the rows point into is looked at: ``array`` may be a slice of a large one."""
-    starts, lengths, child = _extents(array)
+    starts, lengths, child = extents(array)
     used = lengths > 0
     lo = int(starts[used].min()) if used.any() else 0
     hi = int((starts + lengths)[used].max()) if used.any() else 0
     return Runs(numbers(plain(child.slice(lo, hi - lo)), dtype), starts - lo, lengths, validity(array))
 
 
-def _extents(array: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], Any]:
+def extents(array: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], Any]:
     """Starts and lengths of the rows of a list or binary array, and what they point into."""
     kind, rows, test = array.type, len(array), pa.types
     if test.is_fixed_size_list(kind):
@@ -104,7 +104,7 @@ def _extents(array: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], Any]:
         offsets = np.asarray(array.offsets).astype(np.int64)
         return offsets[:-1], np.diff(offsets), array.values
     if test.is_binary_view(kind):
-        return _extents(array.cast(pa.large_binary()))
+        return extents(array.cast(pa.large_binary()))
     wide = np.dtype(np.int64 if test.is_large_binary(kind) else np.int32)
     _, ends, data = array.buffers()
     if rows == 0 or ends is None:
@@ -114,7 +114,7 @@ def _extents(array: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], Any]:
 
 
 def _binary_runs(array: Any, dtype: str | None) -> Runs:
-    starts, lengths, data = _extents(array)
+    starts, lengths, data = extents(array)
     item = ITEM_BYTES.get(dtype or "", 1)
     lengths = np.where(lengths % item == 0, lengths // item, -1)  # bytes left over: no number of classes fits
     base = int(starts[0]) if len(starts) else 0
@@ -141,7 +141,7 @@ def _realigned(array: Any, starts: Any, lengths: Any, data: Any, dtype: str | No
 def _vector_sizes(array: Any) -> NDArray[np.int64]:
     form = array.field("type").fill_null(1).to_numpy(zero_copy_only=False)
     size = array.field("size").fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-    _, lengths, _ = _extents(array.field("values"))
+    _, lengths, _ = extents(array.field("values"))
     return np.where(form == 0, size, lengths)
 
 
@@ -157,7 +157,7 @@ def _vector_runs(array: Any) -> Runs:
 
 
 def _scatter(array: Any, runs: Runs, sparse: NDArray[np.bool_], sizes: NDArray[np.int64]) -> Runs:
-    places, counts, child = _extents(array.field("indices"))
+    places, counts, child = extents(array.field("indices"))
     indices = numbers(plain(child)).values.astype(np.int64)
     wanted = sizes if runs.valid is None else np.where(runs.valid, sizes, 0)
     if (wanted > 1 << 24).any() or wanted.sum() > 1 << 28:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fastxent.batch import Batch
+from fastxent.sources.leftout import LeftOut
 
 __all__ = ["Selection", "Source", "Split", "Task"]
 
@@ -29,6 +30,9 @@ class Selection:
         class_names: the classes in the order of the scores; labels that are strings are looked up
             here. None: taken from the file's metadata or the columns' names where these say it.
         dtype: kind of number inside binary columns and uint16 columns ("float16", "bfloat16", ...).
+        ids: name of the column with lists of class ids, for predictions that hold the top k classes only.
+        num_classes: how many classes there are in all, for top-k predictions (which it makes them).
+        form: what the scores of top-k predictions are, "probs" or "log_probs".
     """
 
     predictions: tuple[str, ...]
@@ -39,6 +43,14 @@ class Selection:
     extra: tuple[str, ...] = ()
     class_names: tuple[str, ...] | None = None
     dtype: str | None = None
+    ids: str | None = None
+    num_classes: int | None = None
+    form: str = "log_probs"
+
+    @property
+    def is_topk(self) -> bool:
+        """Whether rows hold the top k of more classes."""
+        return self.ids is not None or self.num_classes is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,11 @@ class Source(ABC):
     dense_target: bool = False
     #: which paths were read, for reports
     paths: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What could not be read and was left out, so far (``on_error="skip"``)."""
+        return ()
 
     @abstractmethod
     def splits(self) -> Sequence[Split]:

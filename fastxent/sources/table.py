@@ -14,13 +14,13 @@ import pyarrow as pa
 
 from fastxent.batch import Batch
 from fastxent.errors import DataError, SourceError, UsageError
-from fastxent.sources import blocks, labels, layout, runs
+from fastxent.sources import blocks, labels, layout, runs, topk
 from fastxent.sources.damage import DAMAGE, first_line
 from fastxent.sources.primitive import ITEM_BYTES, is_number
 from fastxent.sources.source import Selection
 
 __all__ = [
-    "Reading", "agree", "check_same", "decode_batch", "find_width", "missing_column", "resolve", "row_bytes",
+    "Reading", "agree", "decode_batch", "find_width", "missing_column", "resolve", "row_bytes",
     "signature", "with_names", "with_width",
 ]  # fmt: skip
 
@@ -55,7 +55,10 @@ def resolve(
     predictions = tuple(name for pattern in selection.predictions for name in _matching(schema, pattern, path))
     if len(set(predictions)) != len(predictions):
         raise UsageError(f"predictions name a column twice: {', '.join(predictions)}")
-    single = [name for name in (selection.target, selection.weight, selection.mask) if name is not None]
+    if selection.is_topk:
+        topk.check_topk(selection)
+    named = (selection.target, selection.weight, selection.mask, selection.ids)
+    single = [name for name in named if name is not None]
     extra = [name for name in selection.extra if name not in constants]
     existing = set(schema.names)
     for name in [*single, *extra]:
@@ -106,6 +109,10 @@ def signature(kind: Any) -> str:
 def find_width(reading: Reading, batches: Iterable[Any]) -> int:
     """The number of classes: the most frequent length in the first batch that has scores; 0 if none has."""
     for batch in batches:
+        if reading.selection.is_topk:
+            if width := topk.topk_width(batch.column(reading.predictions[0])):
+                return width
+            continue
         lengths = runs.row_lengths(batch.column(reading.predictions[0]), reading.selection.dtype)
         lengths = lengths[lengths > 0]
         if len(lengths):
@@ -140,17 +147,21 @@ def agree(
 
 
 def decode_batch(
-    reading: Reading, batch: Any, *, path: str, first_row: int, first_id: int, row_group: int | None = None
-) -> Batch:
+    reading: Reading, batch: Any, *, path: str, first_row: int, first_id: int, row_group: int | None = None,
+    numbers: Any = None,
+) -> Batch:  # fmt: skip
     """One Arrow record batch -> a `Batch`, as views where the layout allows it."""
     selection, width = reading.selection, max(1, reading.num_classes)
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     column = None
     try:
         column = reading.predictions[0]
-        decoded = layout.decode_predictions([columns[n] for n in reading.predictions], width, selection.dtype)
-        column = selection.target
-        target, doubtful = labels.decode_target(columns[column], selection.task, width, reading.class_names)
+        if selection.is_topk:
+            decoded, target, doubtful = topk.decode_topk(columns, selection, max(2, width), reading.class_names)
+        else:
+            decoded = layout.decode_predictions([columns[n] for n in reading.predictions], width, selection.dtype)
+            column = selection.target
+            target, doubtful = labels.decode_target(columns[column], selection.task, width, reading.class_names)
         weight = mask = weight_status = mask_status = None
         if selection.weight is not None:
             column = selection.weight
@@ -176,27 +187,16 @@ def decode_batch(
         path=path,
         first_row=first_row,
         first_id=first_id,
+        numbers=numbers,
     )
-
-
-def check_same(first: Reading, other: Reading, path: str, other_path: str) -> None:
-    """Raise `SourceError` naming the column in which two files of one data set differ."""
-    if first.predictions != other.predictions:
-        raise SourceError(
-            f"the prediction columns are {_shown(other.predictions)}, but {_shown(first.predictions)} in {path}",
-            path=other_path,
-        )
-    for (name, kind), (_, found) in zip(first.signatures, other.signatures, strict=True):
-        if kind != found:
-            raise SourceError(f"is {found} here, but {kind} in {path}; write them alike", path=other_path, column=name)
-    if first.class_names != other.class_names and first.class_names is not None and other.class_names is not None:
-        raise SourceError(f"the class names differ from those of {path}; pass class_names", path=other_path)
 
 
 def with_width(reading: Reading, width: int, path: str) -> Reading:
     """``reading`` with the number of classes, checked against the class names."""
     names = reading.class_names
     expected = max(width, 2) if reading.selection.task == "binary" else width
+    if reading.selection.is_topk:
+        expected = reading.selection.num_classes or 0
     if names is not None and width and len(names) != expected:
         raise SourceError(
             f"class_names has {len(names)} names, the predictions have {width} classes",
@@ -244,6 +244,8 @@ def _signatures(schema: Any, scored: Iterable[str]) -> tuple[tuple[str, str], ..
 
 def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
     """The number of classes and their names, as far as the schema tells them."""
+    if reading.selection.is_topk:
+        return reading
     kinds = [schema.field(name).type for name in reading.predictions]
     kind = kinds[0].storage_type if isinstance(kinds[0], pa.BaseExtensionType) else kinds[0]
     names: tuple[str, ...] | None = None
@@ -292,7 +294,3 @@ def _extra(reading: Reading, batch: Any, name: str) -> Any:
         kind = pa.int64() if isinstance(value, int) else pa.string()
         return pa.repeat(pa.scalar(value, kind), batch.num_rows)
     return batch.column(name)
-
-
-def _shown(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:8]) + (f", ... ({len(names)})" if len(names) > 8 else "")
