@@ -310,13 +310,12 @@ def open_predictions(
     if target is None:
         raise UsageError("target: name the column (or give the array) of the targets")
     if data is None:
-        if options.pop("filter") is not None:
+        if options.pop("filter", None) is not None:
             raise UsageError("filter needs columns, which arrays do not have; slice the arrays")
-        if options.pop("ids") is not None or options.pop("num_classes") is not None:
+        if options.pop("ids", None) is not None or options.pop("num_classes", None) is not None:
             raise UsageError("top-k predictions are read from tables: give data, and the names of the columns")
-        options.pop("form")
-        for name in ("memory", "verify_checksums", "on_error"):
-            options.pop(name)
+        for name in ("form", "memory", "verify_checksums", "on_error"):
+            options.pop(name, None)
         if isinstance(predictions, str | os.PathLike):
             selection = Selection(
                 predictions=(),
@@ -331,8 +330,14 @@ def open_predictions(
             )
         return open_arrays(predictions, target, extra=dict(extra) if isinstance(extra, Mapping) else None, **options)
     names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
+<<<<<<< HEAD
     reading = {name: options.pop(name) for name in ("memory", "verify_checksums", "filter", "on_error")}
     selection = Selection(predictions=names, target=target, extra=tuple(extra), **options)
+=======
+    how = ("memory", "verify_checksums", "filter", "on_error")
+    reading = {name: options.pop(name) for name in how if name in options}
+    selection = Selection(predictions=names, target=target, extra=extra, **options)
+>>>>>>> remote
     return open_source(data, selection, **reading)
 
 

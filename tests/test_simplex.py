@@ -32,7 +32,7 @@ class Scores:
     def __init__(self, real: Array, whole: Array, status: Array) -> None:
         self.loss, self.weight, self.p_target, self.confidence = real[0], real[1], real[2], real[3]
         self.brier, self.entropy, self.margin = real[4], real[5], real[7]
-        self.target, self.predicted, self.rank = whole
+        self.target, self.predicted, self.rank = whole[:3]
         self.status = status
 
 
