@@ -308,15 +308,20 @@ def clipped(p, eps):
 
 
 @kernel(inline="always")
+def greatest_loss(eps):
+    return -log(eps) if 1.0 - eps == 1.0 else INF
+
+
+@kernel(inline="always")
 def hard_clipped(p, y, eps):
-    return minimum(log(eps) * -1.0, hard_probs(clipped(p, eps), y))
+    return minimum(greatest_loss(eps), hard_probs(clipped(p, eps), y))
 
 
 @kernel(inline="always")
 def soft_clipped(p, c1, c0, eps):
     p = clipped(p, eps)
     w, lost = complement(p)
-    most = log(eps) * -1.0
+    most = greatest_loss(eps)
     return c1 * minimum(most, minus_log(p, fill(0.0, p))) + c0 * minimum(most, minus_log(w, lost))
 
 
