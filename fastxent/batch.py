@@ -18,7 +18,12 @@ __all__ = ["KIND_OF_DTYPE", "Batch", "Columns", "Kind", "Matrix", "Predictions"]
 Kind = Literal["float16", "bfloat16", "float32", "float64"]
 
 #: NumPy dtype (native byte order) -> the kind of number in it. bfloat16 has no NumPy dtype: it travels as uint16.
-KIND_OF_DTYPE: dict[str, Kind] = {"float16": "float16", "float32": "float32", "float64": "float64", "bfloat16": "bfloat16"}
+KIND_OF_DTYPE: dict[str, Kind] = {
+    "float16": "float16",
+    "bfloat16": "bfloat16",
+    "float32": "float32",
+    "float64": "float64",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +39,12 @@ class Matrix:
 
     @property
     def num_rows(self) -> int:
+        """Rows."""
         return int(self.values.shape[0])
 
     @property
     def num_classes(self) -> int:
+        """Scores a row."""
         return int(self.values.shape[1])
 
 
@@ -50,10 +57,12 @@ class Columns:
 
     @property
     def num_rows(self) -> int:
+        """Rows."""
         return int(self.columns[0].shape[0])
 
     @property
     def num_classes(self) -> int:
+        """Scores a row."""
         return len(self.columns)
 
 
@@ -94,4 +103,5 @@ class Batch:
 
     @property
     def num_rows(self) -> int:
+        """Rows."""
         return self.predictions.num_rows

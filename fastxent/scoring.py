@@ -109,7 +109,8 @@ def evaluate(
         worst: so many rows of the highest loss are kept (``ev.worst``).
         keep: columns whose values are kept with those rows.
         label_errors: so many rows that are likeliest to be labeled wrong are kept (``ev.label_errors``).
-        statistics: "entropy" (of the predictions; multiclass), "ranking" (ROC AUC, average precision, thresholds; binary and multilabel), "temperature" (the
+        statistics: "entropy" (of the predictions; multiclass), "ranking" (ROC AUC, average precision, thresholds;
+            binary and multilabel), "temperature" (the
             loss of the logits divided by a grid of temperatures).
         top_k: the k of top-k accuracies; by default 1, 3, 5 and 10 below the number of classes.
         bins: bins of the calibration; by default 15, or what the library that ``binning`` names takes.

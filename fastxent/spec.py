@@ -142,7 +142,7 @@ class Spec:
         class_names: Iterable[str] | None = None,
         **options: Any,
     ) -> Spec:
-        """A spec from the words of the public functions: names of clips, one pos_weight for all, weights by class name."""
+        """A spec from the words of the public functions: one pos_weight for all labels, weights by class name."""
         names = None if class_names is None else tuple(str(name) for name in class_names)
         if isinstance(class_weight, Mapping):
             class_weight = _by_name(class_weight, names, num_classes)

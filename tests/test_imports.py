@@ -26,11 +26,20 @@ ALLOWED = {
     "scores": {"batch", "errors", "kernels", "spec", "statistics", "totals"},
     "totals": {"errors", "exact", "kernels", "spec", "statistics", "status"},
     "evaluation": {
-        "errors", "exact", "faults", "kernels", "report", "spec", "statistics", "status", "summary", "totals",
-    },  # fmt: skip
+        "errors",
+        "exact",
+        "faults",
+        "kernels",
+        "report",
+        "spec",
+        "statistics",
+        "status",
+        "summary",
+        "totals",
+    },
 }
 #: what faces the shell
-SHELL = {"cli", "combining", "commands", "comparison_table", "tables"}
+SHELL = {"cli"}
 #: imports of every one of these is deferred, and only for those who ask
 HEAVY = {"dask", "distributed", "duckdb", "jax", "matplotlib", "pandas", "polars", "pyspark", "torch"}
 

@@ -166,7 +166,7 @@ def test_a_comparison_of_evil_names(tmp_path: Path) -> None:
     assert len(page.all("script")) == 1
     assert page.all("img") == []
     assert "\x1b" not in text
-    from fastxent.comparison_table import show_comparison
+    from fastxent.cli.comparison_table import show_comparison
 
     show_comparison(c)
 
@@ -180,7 +180,7 @@ def test_no_escape_reaches_the_terminal(tmp_path: Path, capsys: pytest.CaptureFi
         "g": ["[red]\x1b]0;t\x07", "\x9b2J"],
     }
     c = fx.compare(pa.table(columns), pa.table(columns)[1:], "y", logits="z", on="i", group_by="g")
-    from fastxent.comparison_table import show_comparison
+    from fastxent.cli.comparison_table import show_comparison
 
     show_comparison(c)
     printed = capsys.readouterr().out

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 import fastxent as fx
-from fastxent.cli import _one_line_errors, cli
 from fastxent.atomic import write_atomically
+from fastxent.cli import _one_line_errors, cli
 from fastxent.states import merge_states, read_state
 
 

@@ -1,0 +1,1 @@
+"""Everything that is compiled: arrays in, arrays out; knows no files and no specs."""

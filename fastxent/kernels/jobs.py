@@ -90,7 +90,7 @@ def _weigh(card: Any, n: int, weight: Any) -> None:
 
 @cache
 def then(rows: Any, step: Any, name: str) -> Any:
-    """The row kernel that runs ``rows``, then ``step`` on the scorecard it left; both have the signature of a row kernel."""
+    """The row kernel that runs ``rows``, then ``step`` (of the same signature) on the scorecard it left."""
 
     @kernel(variant=name)
     def both(p, lo, n, card, work):

@@ -25,10 +25,38 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 _intrinsic: Any = intrinsic(prefer_literal=True)
 
 __all__ = [
-    "LANES", "Vector", "any_lane", "as_bits", "as_float", "as_ones", "fetch", "fill", "first_lane", "fma",
-    "halving_sum", "lane_max", "lane_min", "lane_numbers", "load", "load_first", "load_scalar", "load_whole", "maximum",
-    "minimum", "move", "narrow", "select", "shift_left", "shift_right", "splat", "splat_f32", "splat_i32", "splat_i64",
-    "store", "store_bytes", "widen",
+    "LANES",
+    "Vector",
+    "any_lane",
+    "as_bits",
+    "as_float",
+    "as_ones",
+    "fetch",
+    "fill",
+    "first_lane",
+    "fma",
+    "halving_sum",
+    "lane_max",
+    "lane_min",
+    "lane_numbers",
+    "load",
+    "load_first",
+    "load_scalar",
+    "load_whole",
+    "maximum",
+    "minimum",
+    "move",
+    "narrow",
+    "select",
+    "shift_left",
+    "shift_right",
+    "splat",
+    "splat_f32",
+    "splat_i32",
+    "splat_i64",
+    "store",
+    "store_bytes",
+    "widen",
 ]
 
 #: Lanes of a partial sum over classes. Part of the definition of a loss, see docs/design.md.
@@ -45,6 +73,7 @@ class Vector(types.Type):
 
     @property
     def key(self) -> Any:
+        """What tells one vector type from another."""
         return self.element, self.lanes
 
 
@@ -220,9 +249,7 @@ def _from_half(builder: Any, bits: Any, lanes: int) -> Any:
     sign = builder.shl(builder.and_(h, const(0x8000)), const(16))
     magnitude = builder.shl(builder.and_(h, const(0x7FFF)), const(13))
     exponent = builder.and_(magnitude, const(0x0F800000))
-    offset = builder.select(
-        builder.icmp_signed("==", exponent, const(0x0F800000)), const(224 << 23), const(112 << 23)
-    )
+    offset = builder.select(builder.icmp_signed("==", exponent, const(0x0F800000)), const(224 << 23), const(112 << 23))
     normal = builder.add(magnitude, offset)
     tiny = builder.fsub(
         builder.bitcast(builder.add(magnitude, const(113 << 23)), f32), ir.Constant(f32, [2.0**-14] * lanes)
@@ -272,7 +299,7 @@ def _count_mask(builder: Any, count: Any, lanes: int) -> Any:
 
 @_intrinsic
 def load_first(typingctx: Any, address: Any, kind: Any, lanes: Any, count: Any) -> Any:
-    """``load_first(address, kind, lanes, count)``: the first ``count`` numbers, -inf in the lanes after; reads no further."""
+    """``load_first(address, kind, lanes, count)``: the first ``count`` numbers, then -inf; reads no further."""
     element, number, decode = _FLOATS[kind.literal_value]
     vector = _loaded(kind.literal_value, lanes.literal_value)
 
@@ -300,7 +327,7 @@ def _masked_load(builder: Any, memory: ir.VectorType, pointer: Any, mask: Any, p
 
 @_intrinsic
 def load_scalar(typingctx: Any, address: Any, kind: Any) -> Any:
-    """``load_scalar(address, kind)``: one number as float64, or as int64 for the integer kinds ("int8" ... "uint64", "bool")."""
+    """``load_scalar(address, kind)``: one number as float64, or as int64 for the integer kinds."""
     name = kind.literal_value
     if name in _FLOATS:
         element, _, decode = _FLOATS[name]
@@ -345,7 +372,7 @@ def load_whole(typingctx: Any, address: Any, kind: Any, lanes: Any) -> Any:
 
 @_intrinsic
 def store_bytes(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """``store_bytes(array, index, vector)``: write the low byte of every integer lane to ``array[index:index + lanes]``."""
+    """``store_bytes(array, index, vector)``: the low byte of every integer lane to ``array[index:]``."""
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         data = context.make_array(sig.args[0])(context, builder, args[0]).data
@@ -358,7 +385,7 @@ def store_bytes(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 @_intrinsic
 def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """``store(array, index, vector)``: write the lanes to ``array[index:index + lanes]`` (contiguous, same element type)."""
+    """``store(array, index, vector)``: the lanes to ``array[index:]``, contiguous, of the same element type."""
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         data = context.make_array(sig.args[0])(context, builder, args[0]).data

@@ -64,7 +64,6 @@ MODERATE = 2.0**19
 INF = np.inf
 
 
-
 @kernel(inline="always")
 def below(x):
     """The next smaller number of x's own type (float64 here; float32 lanes use `below32`)."""
@@ -375,7 +374,8 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
                 if full:
                     e = p * scale
                     # Lanes of 32 bits stay so: a mask of float64 lanes is not mixed with one of int32 lanes.
-                    greater = greater + select(z > select(t > number, before, after), splat_i32(np.int32(1), TILE), splat_i32(np.int32(0), TILE))
+                    ahead = z > select(t > number, before, after)
+                    greater = greater + select(ahead, splat_i32(np.int32(1), TILE), splat_i32(np.int32(0), TILE))
                     best = select(z > top, splat_i32(number, TILE), best)
                     top = maximum(z, top)
                 if j - first < LANES:

@@ -76,7 +76,8 @@ _LARGEST_WHOLE = 2.0**40
 class Tallies(NamedTuple):
     """Totals of any number of rows, all int64; an array without cells is not wanted.
 
-    ``rows``: rows by status. ``first``: smallest row id by status of what is not scored. ``sums``: exact sums, see the row
+    ``rows``: rows by status. ``first``: smallest row id by status of what is not scored.
+    ``sums``: exact sums, see the row
     numbers above. ``histogram``: losses. ``extremes``: bits of the smallest and the largest loss.
     ``ranks``: rows by rank of the target, the last cell holds all greater ranks. ``calibration``:
     by confidence and whether it was right; with ``positive`` by the probability of class 1 and whether that is the

@@ -121,7 +121,7 @@ def log1p(x):
 
 @kernel(inline="always")
 def log(x):
-    """Logarithm of x > 0, subnormals included; log(0) = -inf, log(inf) = inf; NaN and negative numbers give NaN."""
+    """Logarithm of any number from 0 to inf, subnormals included; -inf of 0; NaN of NaN and of negative numbers."""
     tiny = x < 2.2250738585072014e-308
     scaled = select(tiny, x * 18014398509481984.0, x)
     value = _log_of(scaled, scaled * 0.0)

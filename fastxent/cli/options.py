@@ -1,47 +1,27 @@
-"""The shell command, the only place that prints.
-
-Tables and progress go to standard error, except that a table is the output of a command that was asked
-for nothing else; ``--json -`` writes pure JSON to standard output. Exit codes: 0 well, 1 a gate failed,
-2 usage, 3 bad data, 4 part of the data could not be read, 130 interrupted.
-"""
+"""The options of the shell commands, in the same words as the keywords in Python."""
 
 from __future__ import annotations
 
 import functools
-import os
-import signal
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastxent.errors import DataError, FastxentError, UsageError
-from fastxent.text import printable
+from fastxent.errors import UsageError
 
 if TYPE_CHECKING:
-    from fastxent.evaluation import Evaluation
     from fastxent.gates import Gate
-    from fastxent.sources import Split
 
 __all__ = [
     "Names",
     "arguments",
-    "cli",
-    "compiling_notice",
-    "deliver",
-    "judge",
-    "main",
     "prediction_options",
-    "progress_bar",
     "progress_option",
     "result_options",
     "state_option",
-    "write_text",
+    "statistics_options",
 ]
-
-EXIT_GATE, EXIT_USAGE, EXIT_DATA, EXIT_PARTIAL, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 
 class Names(click.ParamType):  # type: ignore[type-arg]
@@ -105,67 +85,6 @@ class _Clip(click.ParamType):  # type: ignore[type-arg]
             return str(value)
 
 
-def _exit_code(error: FastxentError) -> int:
-    return EXIT_USAGE if isinstance(error, UsageError) else EXIT_DATA
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Errors of ours become one line and an exit code; anything else is a bug and keeps its traceback."""
-    try:
-        yield
-    except FastxentError as error:
-        click.echo(f"fastxent: {printable(' '.join(str(error).split()))}", err=True)
-        sys.exit(_exit_code(error))
-    except KeyboardInterrupt as error:
-        click.echo(f"fastxent: {printable(str(error) or 'interrupted; nothing was written')}", err=True)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(EXIT_INTERRUPTED)  # taking the interpreter apart takes longer than stopping
-    except BrokenPipeError:
-        # The reader of our output has gone: end quietly, as other commands do.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-
-
-def _interrupt(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt
-
-
-#: Commands that live in files of their own, loaded when they are called.
-_ELSEWHERE = dict.fromkeys(("convert", "doctor", "inspect", "score", "warmup"), "fastxent.commands") | dict.fromkeys(
-    ("compare", "merge"), "fastxent.combining"
-)
-
-
-class _Commands(click.Group):
-    """A group that imports commands on first use, and leaves Ctrl-C to us (click would exit with 1)."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_ELSEWHERE})
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name in _ELSEWHERE:
-            from importlib import import_module
-
-            found: click.Command = getattr(import_module(_ELSEWHERE[name]), name)
-            return found
-        return super().get_command(ctx, name)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with _one_line_errors():
-            return super().invoke(ctx)
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="fastxent")
-def cli() -> None:
-    """Exact, reproducible and fast cross-entropy of predictions that already exist.
-
-    Start with:  fastxent evaluate predictions.parquet --logits logits --target label
-    """
-
-
 def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what the predictions and targets are; the same words as in Python."""
     options = [
@@ -213,7 +132,7 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--dtype", help="Numbers in packed columns: float16, bfloat16, float32, float64."),
         click.option("--verify-checksums", is_flag=True, help="Check page checksums where the files have them."),
         click.option("--threads", type=click.IntRange(min=1), help="Threads; all processors by default."),
-        click.option("--memory", type=_Size(), help="Data all threads together may hold, about. Default 128M a thread."),
+        click.option("--memory", type=_Size(), help="Data that all threads together may hold; 128M each by default."),
         click.option("--ids", metavar="COLUMN", help="Lists of class ids, where the predictions are the top k only."),
         click.option("--num-classes", type=click.IntRange(min=2), help="Classes in all, for top-k predictions."),
         click.option("--filter", metavar="TEXT", help="Rows to read, such as \"country == 'DE' and year >= 2024\"."),
@@ -231,10 +150,10 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def statistics_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Statistics beyond the usual ones; the same words as in Python."""
     options = [
-        click.option("--group-by", type=_Columns(), help="Statistics by the values of a column, or of several, crossed."),
-        click.option("--cluster-by", metavar="COLUMN", help="Ids of rows that belong together, for the standard error."),
+        click.option("--group-by", type=_Columns(), help="Statistics by the values of a column, or of several."),
+        click.option("--cluster-by", metavar="COLUMN", help="Ids of rows that belong together."),
         click.option("--units", metavar="COLUMN", help="Units (bytes, words) of a row, for the loss per unit."),
-        click.option("--worst", type=click.IntRange(0), default=0, metavar="K", help="Keep the K rows of highest loss."),
+        click.option("--worst", type=click.IntRange(0), default=0, metavar="K", help="Keep the K rows of worst loss."),
         click.option("--keep", type=_Columns(), help="Columns that are kept with those rows."),
         click.option(
             "--label-errors", type=click.IntRange(0), default=0, metavar="K",
@@ -297,111 +216,3 @@ def result_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 state_option = click.option("--state", "state_path", metavar="FILE", help="Write the totals, for `fastxent merge`.")
 progress_option = click.option("--progress/--no-progress", default=None, help="Progress bar; by default on a terminal.")
-
-
-@cli.command()
-@click.argument("paths", nargs=-1, metavar="[PATH]...")
-@prediction_options
-@statistics_options
-@result_options
-@state_option
-@progress_option
-def evaluate(
-    paths: tuple[str, ...],
-    json_path: str | None,
-    html_path: str | None,
-    gates: tuple[Gate, ...],
-    state_path: str | None,
-    progress: bool | None,
-    **options: Any,
-) -> None:
-    """Loss and statistics of the predictions in PATH: Parquet files, directories, globs.
-
-    Without PATH, --logits (--probs, --log-probs) and --target are .npy files.
-    """
-    from fastxent.scoring import evaluate as run
-
-    data = None if not paths else paths[0] if len(paths) == 1 else list(paths)
-    with compiling_notice(), progress_bar(progress) as step:
-        result = run(data, **arguments(options), progress=step)
-    deliver(result, json_path, html_path, gates, state_path)
-
-
-def deliver(
-    result: Evaluation, json_path: str | None, html_path: str | None, gates: tuple[Gate, ...], state_path: str | None
-) -> None:
-    """Write an evaluation to where it was asked for, then judge it."""
-    if state_path is not None:
-        from fastxent.atomic import write_atomically
-
-        write_atomically(state_path, result.totals.to_bytes())
-    if json_path is not None:
-        write_text(json_path, result.to_json() + "\n")
-    if html_path is not None:
-        write_text(html_path, result.to_html())
-    if "-" not in (json_path, html_path):
-        from fastxent.tables import show_evaluation
-
-        show_evaluation(result)
-    if result.num_rows == 0:
-        raise DataError(f"no row was scored ({result.rows['read']} read); every statistic is NaN")
-    for left in result.left_out:
-        click.echo(f"fastxent: {printable(str(left))}", err=True)
-    if gates:
-        judge(gates, result.to_dict())
-    if result.left_out:
-        sys.exit(EXIT_PARTIAL)
-
-
-def judge(gates: tuple[Gate, ...], values: dict[str, Any]) -> None:
-    """Exit with code 1 if a gate fails, naming each that does."""
-    from fastxent.gates import failures
-
-    if failed := failures(gates, values):
-        for line in failed:
-            click.echo(f"fastxent: {printable(line)}", err=True)
-        sys.exit(EXIT_GATE)
-
-
-def write_text(path: str, text: str) -> None:
-    """Write text to a file, whole or not at all, or to standard output for ``-``."""
-    if path == "-":
-        click.echo(text, nl=False)
-        return
-    from fastxent.atomic import write_atomically
-
-    write_atomically(path, text.encode())
-
-
-@contextmanager
-def compiling_notice() -> Iterator[None]:
-    """Say so when the first use is about to compile."""
-    from fastxent.kernels.compile import is_cold
-
-    if is_cold():
-        click.echo("fastxent: first use on this machine, compiling kernels (about 15 s, kept for later) ...", err=True)
-    yield
-
-
-@contextmanager
-def progress_bar(wanted: bool | None) -> Iterator[Callable[[Split], None] | None]:
-    """A bar with rate and time left on standard error."""
-    if wanted is False or (wanted is None and not sys.stderr.isatty()):
-        yield None
-        return
-    from fastxent.tables import progress_bar as bar
-
-    with bar() as step:
-        yield step
-
-
-def main() -> None:
-    """Entry point of the ``fastxent`` command."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
-    with _one_line_errors():
-        cli()
-
-
-if __name__ == "__main__":
-    main()

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from fastxent.cli import Names, arguments, compiling_notice, prediction_options, progress_bar, write_text
+from fastxent.cli.options import Names, arguments, prediction_options
+from fastxent.cli.output import compiling_notice, progress_bar, write_text
 from fastxent.errors import DataError
 from fastxent.text import printable
 
@@ -50,8 +51,8 @@ def score(
     The output has one row for every row of PATH, in order, and appears only when it is whole. An interrupted
     run into a directory goes on where it stopped.
     """
+    from fastxent.cli.tables import show_evaluation
     from fastxent.rowwise import score as run
-    from fastxent.tables import show_evaluation
 
     data = None if not paths else paths[0] if len(paths) == 1 else list(paths)
     with compiling_notice(), progress_bar(progress) as step:

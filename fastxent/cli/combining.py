@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastxent.cli import (
+from fastxent.cli.options import (
     Names,
     arguments,
-    compiling_notice,
-    deliver,
-    judge,
     prediction_options,
-    progress_bar,
     progress_option,
     result_options,
     state_option,
-    write_text,
 )
+from fastxent.cli.output import compiling_notice, deliver, judge, progress_bar, write_text
 from fastxent.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -115,7 +111,7 @@ def compare(
     if html_path is not None:
         write_text(html_path, result.to_html())
     if "-" not in (json_path, html_path):
-        from fastxent.comparison_table import show_comparison
+        from fastxent.cli.comparison_table import show_comparison
 
         show_comparison(result)
     if result.num_rows == 0:

@@ -1,0 +1,5 @@
+"""``python -m fastxent.cli`` is the ``fastxent`` command."""
+
+from fastxent.cli import main
+
+main()

@@ -1,0 +1,101 @@
+"""What commands put out: results where they were asked for, progress, exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fastxent.errors import DataError
+from fastxent.text import printable
+
+if TYPE_CHECKING:
+    from fastxent.evaluation import Evaluation
+    from fastxent.gates import Gate
+    from fastxent.sources import Split
+
+__all__ = [
+    "EXIT_DATA",
+    "EXIT_GATE",
+    "EXIT_INTERRUPTED",
+    "EXIT_PARTIAL",
+    "EXIT_USAGE",
+    "compiling_notice",
+    "deliver",
+    "judge",
+    "progress_bar",
+    "write_text",
+]
+
+EXIT_GATE, EXIT_USAGE, EXIT_DATA, EXIT_PARTIAL, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+
+
+def deliver(
+    result: Evaluation, json_path: str | None, html_path: str | None, gates: tuple[Gate, ...], state_path: str | None
+) -> None:
+    """Write an evaluation to where it was asked for, then judge it."""
+    if state_path is not None:
+        from fastxent.atomic import write_atomically
+
+        write_atomically(state_path, result.totals.to_bytes())
+    if json_path is not None:
+        write_text(json_path, result.to_json() + "\n")
+    if html_path is not None:
+        write_text(html_path, result.to_html())
+    if "-" not in (json_path, html_path):
+        from fastxent.cli.tables import show_evaluation
+
+        show_evaluation(result)
+    if result.num_rows == 0:
+        raise DataError(f"no row was scored ({result.rows['read']} read); every statistic is NaN")
+    for left in result.left_out:
+        click.echo(f"fastxent: {printable(str(left))}", err=True)
+    if gates:
+        judge(gates, result.to_dict())
+    if result.left_out:
+        sys.exit(EXIT_PARTIAL)
+
+
+def judge(gates: tuple[Gate, ...], values: dict[str, Any]) -> None:
+    """Exit with code 1 if a gate fails, naming each that does."""
+    from fastxent.gates import failures
+
+    if failed := failures(gates, values):
+        for line in failed:
+            click.echo(f"fastxent: {printable(line)}", err=True)
+        sys.exit(EXIT_GATE)
+
+
+def write_text(path: str, text: str) -> None:
+    """Write text to a file, whole or not at all, or to standard output for ``-``."""
+    if path == "-":
+        click.echo(text, nl=False)
+        return
+    from fastxent.atomic import write_atomically
+
+    write_atomically(path, text.encode())
+
+
+@contextmanager
+def compiling_notice() -> Iterator[None]:
+    """Say so when the first use is about to compile."""
+    from fastxent.kernels.compile import is_cold
+
+    if is_cold():
+        click.echo("fastxent: first use on this machine, compiling kernels (about 15 s, kept for later) ...", err=True)
+    yield
+
+
+@contextmanager
+def progress_bar(wanted: bool | None) -> Iterator[Callable[[Split], None] | None]:
+    """A bar with rate and time left on standard error."""
+    if wanted is False or (wanted is None and not sys.stderr.isatty()):
+        yield None
+        return
+    from fastxent.cli.tables import progress_bar as bar
+
+    with bar() as step:
+        yield step
