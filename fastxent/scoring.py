@@ -330,14 +330,9 @@ def open_predictions(
             )
         return open_arrays(predictions, target, extra=dict(extra) if isinstance(extra, Mapping) else None, **options)
     names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
-<<<<<<< HEAD
-    reading = {name: options.pop(name) for name in ("memory", "verify_checksums", "filter", "on_error")}
-    selection = Selection(predictions=names, target=target, extra=tuple(extra), **options)
-=======
     how = ("memory", "verify_checksums", "filter", "on_error")
     reading = {name: options.pop(name) for name in how if name in options}
     selection = Selection(predictions=names, target=target, extra=extra, **options)
->>>>>>> remote
     return open_source(data, selection, **reading)
 
 
