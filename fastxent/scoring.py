@@ -184,6 +184,8 @@ def evaluate(
         left_out=left_out,
     )
     if ids is not None or num_classes is not None:
+        uneven = [each for each in evaluation.warnings if "do not sum to 1" in each]  # they cannot: see sources.topk
+        evaluation.warnings[:] = [each for each in evaluation.warnings if each not in uneven]
         evaluation.warnings.append(_topk_warning(evaluation))
     return evaluation
 
@@ -332,7 +334,7 @@ def open_predictions(
     names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
     how = ("memory", "verify_checksums", "filter", "on_error")
     reading = {name: options.pop(name) for name in how if name in options}
-    selection = Selection(predictions=names, target=target, extra=extra, **options)
+    selection = Selection(predictions=names, target=target, extra=tuple(extra), **options)
     return open_source(data, selection, **reading)
 
 
