@@ -50,6 +50,7 @@ def test_top_k(tmp_path):
     assert ev.top_k[5] == np.mean((IDS == TOPK_LABELS[:, None]).any(axis=1))
     unseen = int((IDS != TOPK_LABELS[:, None]).all(axis=1).sum())
     assert f"target of {unseen} of 300 rows" in ev.warnings[0]
+    assert len(ev.warnings) == 1
     with pytest.raises(fx.UsageError, match="filter='y != 0'"):
         fx.evaluate(tmp_path, "y", log_probs="logprobs", ids="ids", num_classes=C, ignore_index=0)
 
