@@ -27,7 +27,7 @@ demo: $(VENV)/.demo ## install fastxent into .venv and score the two sets of pre
 	@$(BIN)/fastxent evaluate data/breast_cancer.parquet --logits logit --target label --task binary
 
 test: $(VENV)/.test ## run the tests; ARGS="-k words" or any other options go to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --benchmark-disable $(ARGS)
 
 lint: $(VENV)/.dev ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check .

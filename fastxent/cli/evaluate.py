@@ -10,6 +10,7 @@ from fastxent.cli.options import (
     arguments,
     prediction_options,
     progress_option,
+    reading_options,
     result_options,
     state_option,
     statistics_options,
@@ -25,6 +26,7 @@ __all__ = ["evaluate"]
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @prediction_options
+@reading_options
 @statistics_options
 @result_options
 @state_option

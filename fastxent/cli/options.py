@@ -18,6 +18,7 @@ __all__ = [
     "arguments",
     "prediction_options",
     "progress_option",
+    "reading_options",
     "result_options",
     "state_option",
     "statistics_options",
@@ -133,6 +134,13 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--verify-checksums", is_flag=True, help="Check page checksums where the files have them."),
         click.option("--threads", type=click.IntRange(min=1), help="Threads; all processors by default."),
         click.option("--memory", type=_Size(), help="Data that all threads together may hold; 128M each by default."),
+    ]
+    return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What of the data is read; the same words as in Python."""
+    options = [
         click.option("--ids", metavar="COLUMN", help="Lists of class ids, where the predictions are the top k only."),
         click.option("--num-classes", type=click.IntRange(min=2), help="Classes in all, for top-k predictions."),
         click.option("--filter", metavar="TEXT", help="Rows to read, such as \"country == 'DE' and year >= 2024\"."),
