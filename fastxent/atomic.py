@@ -136,6 +136,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     try:
         with writing(pending.path), open(pending.partial, "wb") as file:
             file.write(data)
+            if os.path.exists(target):
+                os.fchmod(file.fileno(), os.stat(target).st_mode & 0o777)
         pending.commit()
     finally:
         pending.abort()

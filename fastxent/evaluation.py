@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from fastxent import exact
 from fastxent.errors import UsageError
 from fastxent.faults import first_invalid, invalid_counts
 from fastxent.kernels import tally
-from fastxent.sources.leftout import LeftOut
 from fastxent.spec import NUMERICS_VERSION
 from fastxent.statistics import calibration as calibrating
 from fastxent.statistics import classes as by_class
@@ -37,6 +36,9 @@ from fastxent.statistics.loss import (
 from fastxent.statistics.ranking import Area
 from fastxent.status import EXPLANATION, Status
 from fastxent.totals import Totals
+
+if TYPE_CHECKING:
+    from fastxent.sources.leftout import LeftOut
 
 __all__ = [
     "QUANTILES", "SCHEMA", "TOP_K", "Z95", "Area", "BrierParts", "Calibration", "ClusterStats", "Evaluation",

@@ -94,7 +94,7 @@ SHELL = {
     "NaN": (["{}/nan.parquet", *OPTIONS], 3, "class 0 is nan"),
     "nothing scored": (["{}/ignored.parquet", *OPTIONS, "--ignore-index", "-100"], 3, "no row was scored (2 read)"),
     "unwritable": (["{}/good.parquet", *OPTIONS, "--json", "/dev/null/r.json"], 3, "/dev/null/r.json: cannot be written"),
-    "no form": (["{}/good.parquet", "--target", "y"], 2, "exactly one of logits="),
+    "no form": (["{}/good.parquet", "--target", "y"], 2, "say what"),
     "clip": (["{}/good.parquet", *OPTIONS, "--clip", "0.1"], 2, "clip applies to probs"),
     "weights": (["{}/good.parquet", *OPTIONS, "--class-weight", "1,x"], 2, "--class-weight: expected numbers"),
 }  # fmt: skip

@@ -37,7 +37,7 @@ def test_names_in_json_are_those_of_the_design():
         "warnings", "run",
     }  # fmt: skip
     assert set(found["loss"]) == {
-        "mean", "sum", "std", "stderr", "min", "max", "bits", "ci95", "quantiles", "clusters",
+        "mean", "sum", "std", "stderr", "min", "max", "infinite", "bits", "ci95", "quantiles", "clusters",
     }  # fmt: skip
     assert set(found["accuracy"]) == {"top1", "top3", "top5", "ci95"}
     assert found["loss"]["clusters"] == {"column": "fold", "count": 5, "exact": True}

@@ -38,9 +38,7 @@ def _one_line_errors() -> Iterator[None]:
         sys.exit(_exit_code(error))
     except KeyboardInterrupt as error:
         click.echo(f"fastxent: {printable(str(error) or 'interrupted; nothing was written')}", err=True)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(EXIT_INTERRUPTED)  # taking the interpreter apart takes longer than stopping
+        sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output has gone: end quietly, as other commands do.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -89,5 +87,12 @@ def main() -> None:
     """Entry point of the ``fastxent`` command."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
-    with _one_line_errors():
-        cli()
+    try:
+        with _one_line_errors():
+            cli()
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(EXIT_INTERRUPTED)  # taking the interpreter apart takes longer than stopping
+        raise
