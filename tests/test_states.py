@@ -136,7 +136,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     write_atomically(link, b"two")
     assert (path.read_bytes(), link.is_symlink(), path.stat().st_mode & 0o777) == (b"two", True, 0o640)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f", "link"]
-    with pytest.raises(fx.OutputError, match="cannot be written: No such file"):
+    with pytest.raises(fx.OutputError, match="cannot be written: the folder does not exist"):
         write_atomically(tmp_path / "none" / "f", b"")
     with pytest.raises(fx.OutputError, match="cannot be written"):
         write_atomically(tmp_path, b"")
