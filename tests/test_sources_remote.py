@@ -105,7 +105,7 @@ def test_nothing_there(server):
     try:
         import huggingface_hub  # noqa: F401
     except ImportError:
-        with pytest.raises(UsageError, match="huggingface_hub"):
+        with pytest.raises(UsageError, match=r"huggingface_hub|fsspec"):
             open_source("hf://datasets/a/b.parquet", Z)
 
 
