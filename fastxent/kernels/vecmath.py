@@ -2,7 +2,7 @@
 
 No libm, no tables, no branches. Every step is one IEEE operation or an integer operation on bit
 patterns, so a result depends on its argument only. Errors are measured in tests/test_vecmath.py:
-exp below 1.0 ulp, log and log1p below 0.9 ulp over their ranges. The coefficients are made by
+exp below 1.1 ulp, log and log1p below 0.9 ulp over their ranges. The coefficients are made by
 tests/remez.py, and a test makes them again.
 """
 
