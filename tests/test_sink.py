@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -422,14 +421,18 @@ def test_a_killed_run_leaves_nothing_that_looks_whole_and_is_cleaned_up_by_the_n
 
 
 def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(tmp_path, many_batches):
-    def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-
+    # The child limits itself: a function run between fork and exec is unsafe beside other threads.
+    program = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+from fastxent.cli import main
+main()
+"""
     env = os.environ | {"PYTHONPATH": str(ROOT), "FASTXENT_NUM_THREADS": "2"}
-    command = [sys.executable, "-c", "from fastxent.cli import main; main()", "score", many_batches]
+    command = [sys.executable, "-c", program, "score", many_batches]
     command += ["-o", str(tmp_path / "o.parquet"), "--logits", "logits", "--target", "label"]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, preexec_fn=limit, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, check=False)
     assert done.returncode == 3, done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     assert "cannot be written" in done.stderr

@@ -175,6 +175,15 @@ def test_along_across_and_columns_give_the_same_bits(rows):
     assert all(same_bits(first, other) for other in others)
 
 
+@pytest.mark.parametrize("value", [-INF, INF, NAN])
+@pytest.mark.parametrize("classes", [1, 5, 40])
+def test_a_row_without_a_softmax_is_the_same_in_every_loop(value, classes):
+    z = np.full((3, classes), value, np.float16)
+    t = np.array([0, classes // 2, classes - 1])
+    first, *others = (score(z, t, way) for way in WAYS)
+    assert all(same_bits(first, other) for other in others)
+
+
 @given(logits(kinds=("float16", "bfloat16", "float32")))
 @law
 def test_narrow_types_give_the_bits_of_their_float64_values(rows):

@@ -109,6 +109,9 @@ def careful_row(row, classes, card, i):
     real, whole, status = card
     fault = _fault(row, classes)
     if fault != sc.SCORED:
+        # Nothing of such a row is used; still it is the same whichever loop came by.
+        whole[sc.RANK, i] = 0
+        whole[sc.PREDICTED, i] = 0
         if status[i] == sc.SCORED:
             status[i] = fault
         return
