@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 
 from fastxent.kernels.simd import LANES
 
-__all__ = ["SIZE", "TILE", "Problem", "Work", "new_work"]
+__all__ = ["PLACES", "SIZE", "TILE", "Problem", "Work", "new_work"]
 
 #: Rows of a tile: kernels that have one row a lane take this many at a time.
 TILE = 16
+#: Where four sets of LANES vectors of TILE stand in `Work.lanes`, after two vectors. Not a multiple of 4096 bytes
+#: apart: a load would seem to want what was stored to the other set.
+PLACES = tuple((2 + (LANES + 5) * k) * TILE for k in range(4))
 
 #: Bytes of one number in memory, for every kind of prediction and target. Bool is read as "uint8".
 SIZE = {
@@ -57,8 +60,8 @@ class Problem(NamedTuple):
 class Work(NamedTuple):
     """Scratch of one thread, for problems of up to C classes.
 
-    ``row``: C float64. ``lanes``: vectors of TILE float64, 2 * LANES + 8 of them. ``labels``: TILE
-    int32. ``table``: addresses of the C rows of ``tile``, in which TILE rows stand class by class.
+    ``row``: C float64. ``lanes``: vectors of TILE float64, see `PLACES`. ``labels``: TILE int32. ``table``: addresses
+    of the C rows of ``tile``, in which TILE rows stand class by class.
     """
 
     row: NDArray[np.float64]
@@ -70,6 +73,13 @@ class Work(NamedTuple):
 
 def new_work(classes: int, size: int) -> Work:
     """Scratch for rows of ``classes`` numbers of ``size`` bytes."""
-    tile = np.zeros(classes * TILE)
+    tile = _aligned(classes * TILE)
     table = tile.ctypes.data + np.arange(classes, dtype=np.int64) * (TILE * size)
-    return Work(np.zeros(classes), np.zeros((2 * LANES + 8) * TILE), np.zeros(TILE, np.int32), table, tile)
+    return Work(np.zeros(classes), _aligned(PLACES[-1] + LANES * TILE), np.zeros(TILE, np.int32), table, tile)
+
+
+def _aligned(size: int) -> NDArray[np.float64]:
+    """Zeros that start a cache line, so that no vector straddles two."""
+    room = np.zeros(size + 7)
+    first = -room.ctypes.data % 64 // 8
+    return room[first : first + size]

@@ -68,10 +68,10 @@ from fastxent.kernels.vecmath import (
     EXP_LOW,
     LN2_HIGH,
     LN2_LOW,
-    LOG2_E,
-    ROUND,
     _log_of,
     log,
+    raised,
+    reduce,
 )
 
 __all__ = ["Form", "binary", "multilabel"]
@@ -125,24 +125,9 @@ def log1p_unit(x):
 
 @kernel(inline="always")
 def exp_of_minus(a):
-    """e^-|a|, the polynomial of `vecmath.exp` with even and odd powers apart."""
-    x = maximum(EXP_LOW, as_float(as_bits(a) | SIGN))
-    t = fma(x, LOG2_E, ROUND)
-    k = t - ROUND
-    r = fma(k, -LN2_HIGH, x)
-    r = fma(k, -LN2_LOW, r)
-    w = r * r
-    even = fma(w, C10, C8)
-    odd = fma(w, C11, C9)
-    even = fma(even, w, C6)
-    odd = fma(odd, w, C7)
-    even = fma(even, w, C4)
-    odd = fma(odd, w, C5)
-    even = fma(even, w, C2)
-    odd = fma(odd, w, C3)
-    p = fma(w, fma(odd, r, even), r)
-    scale = as_float(shift_left(as_bits(t), 52))
-    return fma(p, scale, scale)
+    """e^-|a|."""
+    r, power = reduce(maximum(EXP_LOW, as_float(as_bits(a) | SIGN)))
+    return raised(r, power)
 
 
 @kernel(inline="always")

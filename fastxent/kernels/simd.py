@@ -47,6 +47,8 @@ __all__ = [
     "minimum",
     "move",
     "narrow",
+    "prefetch",
+    "put",
     "select",
     "shift_left",
     "shift_right",
@@ -56,6 +58,7 @@ __all__ = [
     "splat_i64",
     "store",
     "store_bytes",
+    "transpose_8x8",
     "widen",
 ]
 
@@ -396,6 +399,17 @@ def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @_intrinsic
+def put(typingctx: Any, address: Any, value: Any) -> Any:
+    """``put(address, vector)``: the lanes to consecutive numbers of their own type."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        builder.store(args[1], _pointer(builder, args[0]), align=1)
+        return context.get_dummy_value()
+
+    return signature(types.none, types.int64, value), build
+
+
+@_intrinsic
 def fetch(typingctx: Any, array: Any, index: Any, lanes: Any) -> Any:
     """``fetch(array, index, lanes)``: the vector ``array[index:index + lanes]`` of a contiguous array."""
     vector = Vector(array.dtype, lanes.literal_value)
@@ -409,6 +423,21 @@ def fetch(typingctx: Any, array: Any, index: Any, lanes: Any) -> Any:
 
 
 @_intrinsic
+def prefetch(typingctx: Any, address: Any) -> Any:
+    """Ask for the cache line at an address, which may lie anywhere, mapped or not."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        i32 = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [ir.PointerType(), i32, i32, i32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        to_read, keep, data = (ir.Constant(i32, number) for number in (0, 3, 1))
+        builder.call(function, [_pointer(builder, args[0]), to_read, keep, data])
+        return context.get_dummy_value()
+
+    return signature(types.none, types.int64), build
+
+
+@_intrinsic
 def move(typingctx: Any, destination: Any, source: Any, size: Any) -> Any:
     """``move(destination, source, size)``: copy one number of ``size`` bytes from address to address."""
     element = ir.IntType(8 * size.literal_value)
@@ -419,6 +448,46 @@ def move(typingctx: Any, destination: Any, source: Any, size: Any) -> Any:
         return context.get_dummy_value()
 
     return signature(types.none, types.int64, types.int64, size), build
+
+
+def _interleaved(builder: Any, a: Any, b: Any, pattern: str) -> Any:
+    """Lanes of a and b by name: "0" to "7" those of a, "A" to "H" those of b."""
+    chosen = ["01234567ABCDEFGH".index(name) for name in pattern]
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), 8), chosen))
+
+
+@_intrinsic
+def transpose_8x8(
+    typingctx: Any, destination: Any, destination_stride: Any, source: Any, source_stride: Any, size: Any
+) -> Any:
+    """Eight rows of eight numbers of ``size`` bytes at ``source`` to eight columns at ``destination``.
+
+    Both are addresses, and the strides bytes from row to row.
+    """
+    vector = ir.VectorType(ir.IntType(8 * size.literal_value), 8)
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        to, to_stride, at, stride, _ = args
+
+        def row(base: Any, step: Any, number: int) -> Any:
+            offset = builder.mul(step, ir.Constant(ir.IntType(64), number))
+            return _pointer(builder, builder.add(base, offset))
+
+        v = [builder.load(row(at, stride, k), align=1, typ=vector) for k in range(8)]
+        # Pairs, quads, halves: the three steps that registers with lanes of 16 bytes have instructions for.
+        pairs = [_interleaved(builder, v[k], v[k + 1], p) for k in (0, 2, 4, 6) for p in ("0A1B4E5F", "2C3D6G7H")]
+        quads = [
+            _interleaved(builder, pairs[k + low], pairs[k + 2 + low], p)
+            for k in (0, 4)
+            for low in (0, 1)
+            for p in ("01AB45EF", "23CD67GH")
+        ]
+        columns = [_interleaved(builder, quads[k], quads[k + 4], p) for p in ("0123ABCD", "4567EFGH") for k in range(4)]
+        for number, column in enumerate(columns):
+            builder.store(column, row(to, to_stride, number), align=1)
+        return context.get_dummy_value()
+
+    return signature(types.none, types.int64, types.int64, types.int64, types.int64, size), build
 
 
 # --- arithmetic ---------------------------------------------------------------------------------------
@@ -494,11 +563,13 @@ def widen(typingctx: Any, a: Any) -> Any:
 
 @_intrinsic
 def narrow(typingctx: Any, a: Any, like: Any) -> Any:
-    """A float64 (or float64 lanes) as the element type of the vector ``like``; exact for numbers that came from it."""
+    """A float64 (or wide lanes) as the element type of the vector ``like``; exact for numbers that came from it."""
     result = like if isinstance(a, Vector) else like.element
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         target = _llvm(like) if isinstance(a, Vector) else _LLVM[like.element]
+        if like.element == types.int32:
+            return builder.trunc(args[0], target)
         return args[0] if like.element == types.float64 else builder.fptrunc(args[0], target)
 
     return signature(result, a if isinstance(a, Vector) else types.float64, like), build

@@ -42,7 +42,6 @@ from fastxent.kernels.simd import (
     load_scalar,
     maximum,
     minimum,
-    move,
     narrow,
     select,
     splat,
@@ -51,20 +50,14 @@ from fastxent.kernels.simd import (
     widen,
 )
 from fastxent.kernels.softmax import (
-    BEFORE,
     SPAN,
-    SQUARES,
-    TERMS,
-    Z_T,
     across,
     add_exactly,
     along,
-    below,
-    below32,
     fold,
-    read_label,
 )
-from fastxent.kernels.vecmath import EXP_LOW, exp, log, log1p, reduced_exp
+from fastxent.kernels.tiles import BEFORE, SQUARES, TERMS, Z_T, just_below, read_label, tile_reader
+from fastxent.kernels.vecmath import exp, log, log1p
 
 __all__ = ["SLACK", "bounded", "complement", "hard", "limits"]
 
@@ -147,19 +140,16 @@ def finisher(form: str, full: bool) -> Any:
 def scanner(form: str, kind: str, full: bool) -> Any:
     """The kernel that reads one row, the lanes within the row."""
     size = SIZE[kind]
-    narrow_kind = kind != "float64"
     logs = form == "log_probs"
 
     @kernel(variant=f"{form}-{kind}-{full}", inline="always")
     def absorb(x, threshold, total, squares, greater, low, top):
+        e = widen(x)
         if logs:
-            e, scale = reduced_exp(maximum(EXP_LOW, widen(x)))
-            total = fma(e, scale, total)
-            e = e * scale
+            e = exp(e)
         else:
-            e = widen(x)
-            total = total + e
             low = minimum(x, low)
+        total = total + e
         top = maximum(x, top)
         if full:
             squares = fma(e, e, squares)
@@ -177,7 +167,7 @@ def scanner(form: str, kind: str, full: bool) -> Any:
         hole = load_first(row, kind, LANES, 0)
         greater = as_ones(hole > hole, hole)
         after = narrow(x_t, hole)
-        before = narrow(below32(x_t) if narrow_kind else below(x_t), hole)
+        before = just_below(x_t, load_first(row, kind, 8, 0))
         if not logs:
             hole = narrow(splat(0.0, LANES), hole)
         low = hole
@@ -249,9 +239,8 @@ def tiler(form: str, kind: str, full: bool) -> Any:
                 x = load(load_scalar(table + j * 8, "int64") + row * size, kind, TILE)
                 number = np.int32(j)
                 e = widen(select(t == number, hole, x))
-                scale = e
                 if logs:
-                    e, scale = reduced_exp(maximum(EXP_LOW, e))
+                    e = exp(e)
                 if full:
                     greater = greater + select(x > select(t > number, before, after), one, one ^ one)
                     best = select(x > top, splat_i32(number, TILE), best)
@@ -265,11 +254,7 @@ def tiler(form: str, kind: str, full: bool) -> Any:
                     total = fetch(lanes, place, TILE)
                     if full:
                         squares = fetch(lanes, place + SQUARES - TERMS, TILE)
-                if logs:
-                    store(lanes, place, fma(e, scale, total))
-                    e = e * scale
-                else:
-                    store(lanes, place, total + e)
+                store(lanes, place, total + e)
                 if full:
                     store(lanes, place + SQUARES - TERMS, fma(e, e, squares))
             s, s_lost = add_exactly(s, s_lost, fold(lanes, TERMS, last - first))
@@ -298,6 +283,7 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
     read_tile = tiler(form, kind, full)
     finish = finisher(form, full)
     as_logits = across(kind, label, full, True) if columns else along(kind, label, full)
+    at, targets, transpose = tile_reader(kind, label, full, columns)
 
     @kernel(variant=f"{form}-{kind}", inline="always")
     def position(row, classes, value):
@@ -310,13 +296,6 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
             if found < count:
                 return j + found
         return 0
-
-    @kernel(variant=f"{form}-{kind}-{columns}", inline="always")
-    def at(p, row, j):
-        """The address of one score."""
-        if columns:
-            return load_scalar(p.scores + j * 8, "int64") + row * size
-        return p.scores + row * p.stride + j * size
 
     @kernel(variant=f"{form}-{kind}-{columns}")
     def blame(p, row, fine):
@@ -367,30 +346,13 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
                 whole[sc.PREDICTED, i] = t if rank == 0 else position(row, p.classes, top)
             judge(p, lo + i, card, i, low, top)
 
-    @kernel(variant=f"{form}-{kind}-{columns}")
-    def transpose(p, row, count, tile):
-        """Copy ``count`` rows class by class; the last one fills up the tile."""
-        for r in range(TILE):
-            source = row + min(r, count - 1)
-            for j in range(p.classes):
-                move(tile + (j * TILE + r) * size, at(p, source, j), size)
-
     @kernel(variant=f"{form}-{kind}-{label}-{full}-{columns}")
     def short_rows(p, lo, n, card, work):
-        real, whole, status = card
+        real, whole, _ = card
         for i in range(0, n, TILE):
             count = min(TILE, n - i)
-            for r in range(TILE):
-                index = lo + i + min(r, count - 1)
-                t, fate = read_label(p, index, label)
-                x_t = load_scalar(at(p, index, t), kind)
-                work.labels[r] = t
-                work.lanes[Z_T + r] = x_t
-                if full:
-                    work.lanes[BEFORE + r] = below32(x_t) if narrow_kind else below(x_t)
-                real[sc.LOSS, i + r] = x_t
-                whole[sc.TARGET, i + r] = t
-                status[i + r] = fate
+            targets(p, lo + i, count, card, work, i)
+            store(real[sc.LOSS], i, fetch(work.lanes, Z_T, TILE))
             if columns and count == TILE:
                 read_tile(p.scores, lo + i, p.classes, card, work, i)
             else:

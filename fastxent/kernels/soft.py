@@ -44,8 +44,9 @@ from fastxent.kernels.simd import (
     widen,
 )
 from fastxent.kernels.simplex import bounded, hard, limits
-from fastxent.kernels.softmax import SPAN, across, add_exactly, along, read_label
-from fastxent.kernels.vecmath import EXP_LOW, exp, log, log1p, reduced_exp
+from fastxent.kernels.softmax import SPAN, across, add_exactly, along
+from fastxent.kernels.tiles import read_label
+from fastxent.kernels.vecmath import exp, log, log1p
 
 __all__ = ["gatherer", "reader", "smoothed", "soft", "weigh"]
 
@@ -178,8 +179,7 @@ def softener(form: str, kind: str, target: str) -> Any:
                 vacant = (number == np.int32(k - g * LANES)) | (number >= np.int32(classes - g * LANES))
                 x = select(vacant, hole, group(row, classes, g))
                 if logits:
-                    e, scale = reduced_exp(maximum(EXP_LOW, x - top))
-                    total = fma(e, scale, total)
+                    total = total + exp(x - top)
                 else:
                     total = total + x
             s, s_lost = add_exactly(s, s_lost, halving_sum(total))

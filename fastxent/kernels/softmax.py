@@ -3,7 +3,7 @@
 1. The loss of a row is log(1 + S), S = sum over j != t of exp(z_j - z_t), in float64: one pass, no
    maximum, no cancellation, relative accuracy from 1e-300 to 340 nats.
 2. S has one definition, which decides its bits: class j belongs to lane j mod 32 of block j div 256;
-   a lane adds its terms in order, each by one fma; the 32 lanes of a block are folded by halves;
+   a lane adds its terms in order; the 32 lanes of a block are folded by halves;
    block sums are added in order by TwoSum. A lane without a class adds 0.
 3. Two loops follow that definition: `along` has the lanes within a row (many classes), `across` has
    them over rows (few classes, or one array a class). They give the same bits for the same row.
@@ -28,29 +28,38 @@ from fastxent.kernels.compile import kernel
 from fastxent.kernels.problem import SIZE, TILE
 from fastxent.kernels.simd import (
     LANES,
-    as_bits,
-    as_float,
     as_ones,
     fetch,
     first_lane,
     fma,
     halving_sum,
     lane_max,
-    lane_numbers,
     load,
     load_first,
     load_scalar,
     maximum,
     minimum,
-    move,
     narrow,
+    put,
     select,
     splat,
     splat_i32,
     store,
     widen,
 )
-from fastxent.kernels.vecmath import EXP_HIGH, EXP_LOW, exp, log, log1p, reduced_exp
+from fastxent.kernels.tiles import (
+    BEFORE,
+    POWERS,
+    REDUCED,
+    SQUARES,
+    TERMS,
+    Z_T,
+    fetch_ahead,
+    just_below,
+    read_label,
+    tile_reader,
+)
+from fastxent.kernels.vecmath import EXP_HIGH, EXP_LOW, ROUND, exp, log, log1p, raised, reduce
 
 __all__ = ["across", "along"]
 
@@ -61,34 +70,9 @@ STEEP = 2.0**490
 #: So does a row whose target's logit is larger than this: z_t + EXP_LOW, rounded to float32, must stay
 #: where the scale of e^x is exactly 0.
 MODERATE = 2.0**19
+#: A power as `reduce` leaves it whose `raised` is 0 whatever r.
+NOTHING = ROUND - 1023.0
 INF = np.inf
-
-
-@kernel(inline="always")
-def below(x):
-    """The next smaller number of x's own type (float64 here; float32 lanes use `below32`)."""
-    bits = as_bits(x + 0.0)
-    if bits > 0:
-        return as_float(bits - 1)
-    if bits == 0:
-        return -5e-324
-    return as_float(bits + 1)
-
-
-@kernel(inline="always")
-def below32(x):
-    """The next smaller float32 of a float64 that holds a float32 value, as float64."""
-    return np.float64(_below32(np.float32(x)))
-
-
-@kernel(inline="always")
-def _below32(x):
-    bits = as_bits(np.float32(x + np.float32(0.0)))
-    if bits > 0:
-        return as_float(np.int32(bits - 1))
-    if bits == 0:
-        return np.float32(-1e-45)
-    return as_float(np.int32(bits + 1))
 
 
 @kernel(inline="always")
@@ -199,72 +183,82 @@ def finish(real, whole, n, full):
             store(real[sc.BRIER], i, fma(wrong, wrong, fetch(real[sc.BRIER], i, TILE) * (p * p)))
 
 
+# Scratch is passed as an address: an array that is passed to a function costs two atomic additions.
+
+
+@kernel()
+def raise_row(scratch, count):
+    """Add what `reduce` left of ``count`` classes, a multiple of 8, to the sums of their lanes."""
+    for j in range(0, count, 8):
+        total = scratch + (TERMS + j % LANES) * 8
+        put(total, load(total, "float64", 8) + waiting(scratch, j))
+
+
+@kernel()
+def raise_row_and_squares(scratch, count):
+    """The same, and their squares."""
+    for j in range(0, count, 8):
+        total = scratch + (TERMS + j % LANES) * 8
+        square = scratch + (SQUARES + j % LANES) * 8
+        e = waiting(scratch, j)
+        put(total, load(total, "float64", 8) + e)
+        put(square, fma(e, e, load(square, "float64", 8)))
+
+
 @kernel(inline="always")
-def read_label(p, index, kind):
-    """The label and its status; an ignored or impossible label comes back as class 0."""
-    t = load_scalar(p.target + index * p.target_stride, kind)
-    if p.has_ignore and t == p.ignore:
-        return np.int64(0), sc.IGNORED
-    if t < 0 or t >= p.classes:
-        return np.int64(0), sc.LABEL_OUT_OF_RANGE
-    return t, sc.SCORED
+def waiting(scratch, j):
+    """The terms of eight classes that `reduce` left at place j."""
+    r = load(scratch + (REDUCED + j) * 8, "float64", 8)
+    return raised(r, load(scratch + (POWERS + j) * 8, "float64", 8))
 
 
 @cache
 def along(kind: str, label: str, full: bool) -> Any:
     """The row kernel with the lanes within a row, for many classes; ``full`` asks for more than the loss."""
     size = SIZE[kind]
-    narrow_kind = kind != "float64"
+    raise_terms = raise_row_and_squares if full else raise_row
 
-    @kernel(variant=f"{kind}-{full}", inline="always")
-    def add_terms(z, z_t, low, high, lanes, start, count):
-        """Add exp(z - z_t), and its square, to ``count`` lanes; below ``low`` a term is exactly 0."""
-        p, scale = reduced_exp(widen(minimum(high, maximum(low, z))) - z_t)
-        store(lanes, start, fma(p, scale, fetch(lanes, start, count)))
-        if full:
-            e = p * scale
-            store(lanes, LANES + start, fma(e, e, fetch(lanes, LANES + start, count)))
+    @kernel(variant=kind)
+    def reduce_row(row, count, z_t, scratch):
+        """`reduce` of z_j - z_t for ``count`` classes, and log 0 until they are a multiple of 8."""
+        low = narrow(z_t + EXP_LOW, load_first(row, kind, 1, 0))
+        high = narrow(z_t + EXP_HIGH, load_first(row, kind, 1, 0))
+        even = count // 8 * 8
+        for j in range(0, even, 8):
+            z = load(row + j * size, kind, 8)
+            r, power = reduce(widen(minimum(high, maximum(low, z))) - z_t)
+            put(scratch + (REDUCED + j) * 8, r)
+            put(scratch + (POWERS + j) * 8, power)
+        if even < count:
+            z = load_first(row + even * size, kind, 8, count - even)
+            r, power = reduce(widen(minimum(high, maximum(low, z))) - z_t)
+            put(scratch + (REDUCED + even) * 8, r)
+            put(scratch + (POWERS + even) * 8, power)
 
     @kernel(variant=f"{kind}-{full}", inline="always")
     def sums(row, classes, t, z_t, lanes):
         """S and Q: the terms of the classes other than t, and their squares."""
-        home = t // LANES
-        groups = (classes + LANES - 1) // LANES
-        whole_groups = classes // LANES
-        none = load_first(row, kind, 1, 0)
-        low = narrow(z_t + EXP_LOW, none)
-        high = narrow(z_t + EXP_HIGH, none)
+        scratch = lanes.ctypes.data
         s = 0.0
         s_lost = 0.0
         q = 0.0
         q_lost = 0.0
-        for first in range(0, groups, SPAN // LANES):
-            last = min(first + SPAN // LANES, groups)
-            store(lanes, 0, splat(0.0, LANES))
-            store(lanes, LANES, splat(0.0, LANES))
-            for half in range(2):
-                if half == 0:
-                    lo, hi, edge = first, min(last, home, whole_groups), home
-                else:
-                    lo, hi, edge = max(first, home + 1), min(last, whole_groups), groups - 1
-                    if edge == home or whole_groups == groups:
-                        edge = -1
-                # 16 lanes at a time and running sums in memory: with 32, or with sums in registers, AVX2 has
-                # too few registers and spills (3.3 GB/s against 4.6).
-                for g in range(2 * lo, 2 * hi):
-                    z = load(row + g * (16 * size), kind, 16)
-                    add_terms(z, z_t, low, high, lanes, (g & 1) * 16, 16)
-                if first <= edge < last:
-                    # The group of the target, or the end of the row: no more lanes than there are classes.
-                    count = min(LANES, classes - edge * LANES)
-                    for start in range(0, count, 8):
-                        z = load_first(row + (edge * LANES + start) * size, kind, 8, min(8, count - start))
-                        here = lane_numbers(8) == np.int32(t - edge * LANES - start)
-                        z = select(here, load_first(row, kind, 8, 0), z)
-                        add_terms(z, z_t, low, high, lanes, start, 8)
-            s, s_lost = add_exactly(s, s_lost, halving_sum(fetch(lanes, 0, LANES)))
+        for first in range(0, classes, SPAN):
+            count = min(SPAN, classes - first)
+            here = row + first * size
+            fetch_ahead(here, count * size)
+            # Two loops, since one has too many numbers under way for the processor to look ahead: on AVX2 1.3 ns a
+            # class instead of 0.95.
+            reduce_row(here, count, z_t, scratch)
+            if first <= t < first + count:
+                lanes[POWERS + t - first] = NOTHING
+            store(lanes, TERMS, splat(0.0, LANES))
             if full:
-                q, q_lost = add_exactly(q, q_lost, halving_sum(fetch(lanes, LANES, LANES)))
+                store(lanes, SQUARES, splat(0.0, LANES))
+            raise_terms(scratch, (count + 7) // 8 * 8)
+            s, s_lost = add_exactly(s, s_lost, halving_sum(fetch(lanes, TERMS, LANES)))
+            if full:
+                q, q_lost = add_exactly(q, q_lost, halving_sum(fetch(lanes, SQUARES, LANES)))
         return s + s_lost, q + q_lost
 
     @kernel(variant=f"{kind}", inline="always")
@@ -277,7 +271,7 @@ def along(kind: str, label: str, full: bool) -> Any:
         greater = as_ones(none > none, none)
         after = narrow(z_t, none)
         # Equal scores to the left of the target stand before it.
-        before = narrow(below32(z_t) if narrow_kind else below(z_t), none)
+        before = just_below(z_t, load_first(row, kind, 8, 0))
         for g in range(min(home, whole_groups)):
             z = load(row + g * (LANES * size), kind, LANES)
             greater = greater - as_ones(z > before, z)
@@ -346,73 +340,87 @@ def along(kind: str, label: str, full: bool) -> Any:
 def across(kind: str, label: str, full: bool, columns: bool) -> Any:
     """The row kernel with one row a lane, for few classes, or (``columns``) for one array a class."""
     size = SIZE[kind]
-    narrow_kind = kind != "float64"
+    at, targets, transpose = tile_reader(kind, label, full, columns)
 
-    @kernel(variant=f"{kind}-{full}")
-    def score_tile(table, row, classes, card, work, i):
-        """S, Q, rank, predicted class and max z_j - z_t of TILE rows from ``row`` on of the arrays in ``table``."""
-        real, whole, _ = card
+    @kernel(variant=f"{kind}")
+    def reduce_tile(table, row, first, last, labels, scratch):
+        """`reduce` of z_j - z_t, class by class; that of the target is log 0."""
+        for half in range(0, TILE, 8):
+            z_t = load(scratch + (Z_T + half) * 8, "float64", 8)
+            t = fetch(labels, half, 8)
+            none = load_first(table, kind, 8, 0)
+            low = narrow(z_t + EXP_LOW, none)
+            high = narrow(z_t + EXP_HIGH, none)
+            for j in range(first, last):
+                z = load(load_scalar(table + j * 8, "int64") + (row + half) * size, kind, 8)
+                z = select(t == np.int32(j), none, z)
+                r, power = reduce(widen(minimum(high, maximum(low, z))) - z_t)
+                place = (j - first) * TILE + half
+                put(scratch + (REDUCED + place) * 8, r)
+                put(scratch + (POWERS + place) * 8, power)
+
+    @kernel(variant=f"{full}")
+    def raise_tile(scratch, terms, fresh):
+        """What `reduce_tile` left of ``terms`` numbers: to the sums of their lanes, or as their first terms."""
+        for k in range(0, terms, 8):
+            total = scratch + (TERMS + k) * 8
+            square = scratch + (SQUARES + k) * 8
+            e = waiting(scratch, k)
+            if fresh:
+                put(total, e)
+                if full:
+                    put(square, e * e)
+            else:
+                put(total, load(total, "float64", 8) + e)
+                if full:
+                    put(square, fma(e, e, load(square, "float64", 8)))
+
+    @kernel(variant=f"{kind}", inline="always")
+    def order_tile(table, row, classes, card, work, i):
+        """Rank, predicted class and max z_j - z_t."""
         lanes = work.lanes
-        z_t = fetch(lanes, Z_T, TILE)
         t = fetch(work.labels, 0, TILE)
         none = load_first(table, kind, TILE, 0)
-        after = narrow(z_t, none)
+        after = narrow(fetch(lanes, Z_T, TILE), none)
         before = narrow(fetch(lanes, BEFORE, TILE), none)
-        low = narrow(z_t + EXP_LOW, none)
-        high = narrow(z_t + EXP_HIGH, none)
         top = none
         best = splat_i32(np.int32(0), TILE)
         greater = best
+        one = splat_i32(np.int32(1), TILE)
+        for j in range(classes):
+            z = load(load_scalar(table + j * 8, "int64") + row * size, kind, TILE)
+            number = np.int32(j)
+            # Lanes of 32 bits stay so: a mask of float64 lanes is not mixed with one of int32 lanes.
+            ahead = z > select(t > number, before, after)
+            greater = greater + select(ahead, one, one ^ one)
+            best = select(z > top, splat_i32(number, TILE), best)
+            top = maximum(z, top)
+        store(card.real[sc.CONFIDENCE], i, widen(top) - fetch(lanes, Z_T, TILE))
+        store(card.whole[sc.RANK], i, greater)
+        store(card.whole[sc.PREDICTED], i, best)
+
+    @kernel(variant=f"{kind}-{full}", inline="always")
+    def score_tile(table, row, classes, card, work, i):
+        """S, Q and what comes from the order, of TILE rows from ``row`` on of the arrays in ``table``."""
+        lanes = work.lanes
+        scratch = lanes.ctypes.data
         s = splat(0.0, TILE)
         s_lost = s
         q = s
         q_lost = s
-        for first in range(0, classes, SPAN):
-            last = min(first + SPAN, classes)
-            for j in range(first, last):
-                z = load(load_scalar(table + j * 8, "int64") + row * size, kind, TILE)
-                number = np.int32(j)
-                p, scale = reduced_exp(widen(minimum(high, maximum(low, select(t == number, none, z)))) - z_t)
-                place = (j % LANES) * TILE
+        for first in range(0, classes, LANES):
+            last = min(first + LANES, classes)
+            reduce_tile(table, row, first, last, work.labels, scratch)
+            raise_tile(scratch, (last - first) * TILE, first % SPAN == 0)
+            if last % SPAN == 0 or last == classes:
+                terms = last - (last - 1) // SPAN * SPAN
+                s, s_lost = add_exactly(s, s_lost, fold(lanes, TERMS, terms))
                 if full:
-                    e = p * scale
-                    # Lanes of 32 bits stay so: a mask of float64 lanes is not mixed with one of int32 lanes.
-                    ahead = z > select(t > number, before, after)
-                    greater = greater + select(ahead, splat_i32(np.int32(1), TILE), splat_i32(np.int32(0), TILE))
-                    best = select(z > top, splat_i32(number, TILE), best)
-                    top = maximum(z, top)
-                if j - first < LANES:
-                    store(lanes, TERMS + place, p * scale)
-                    if full:
-                        store(lanes, SQUARES + place, e * e)
-                else:
-                    store(lanes, TERMS + place, fma(p, scale, fetch(lanes, TERMS + place, TILE)))
-                    if full:
-                        store(lanes, SQUARES + place, fma(e, e, fetch(lanes, SQUARES + place, TILE)))
-            s, s_lost = add_exactly(s, s_lost, fold(lanes, TERMS, last - first))
-            if full:
-                q, q_lost = add_exactly(q, q_lost, fold(lanes, SQUARES, last - first))
-        store(real[sc.LOSS], i, s + s_lost)
+                    q, q_lost = add_exactly(q, q_lost, fold(lanes, SQUARES, terms))
+        store(card.real[sc.LOSS], i, s + s_lost)
         if full:
-            store(real[sc.CONFIDENCE], i, widen(top) - z_t)
-            store(real[sc.BRIER], i, q + q_lost)
-            store(whole[sc.RANK], i, greater)
-            store(whole[sc.PREDICTED], i, best)
-
-    @kernel(variant=f"{kind}-{columns}", inline="always")
-    def at(p, row, j):
-        """The address of one score."""
-        if columns:
-            return load_scalar(p.scores + j * 8, "int64") + row * size
-        return p.scores + row * p.stride + j * size
-
-    @kernel(variant=f"{kind}-{columns}", inline="always")
-    def transpose(p, row, count, tile):
-        """Copy ``count`` rows class by class; the last one fills up the tile."""
-        for r in range(TILE):
-            source = row + min(r, count - 1)
-            for j in range(p.classes):
-                move(tile + (j * TILE + r) * size, at(p, source, j), size)
+            store(card.real[sc.BRIER], i, q + q_lost)
+            order_tile(table, row, classes, card, work, i)
 
     @kernel(variant=f"{kind}-{columns}", inline="always")
     def unpack(p, row, scratch):
@@ -421,29 +429,21 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
 
     @kernel(variant=f"{kind}-{label}-{full}-{columns}")
     def rows(p, lo, n, card, work):
-        real, whole, status = card
+        real = card.real
         rough = 0
         for i in range(0, n, TILE):
             count = min(TILE, n - i)
-            for r in range(TILE):
-                index = lo + i + min(r, count - 1)
-                t, fate = read_label(p, index, label)
-                z = load_scalar(at(p, index, t), kind)
-                work.labels[r] = t
-                work.lanes[Z_T + r] = z
-                work.lanes[BEFORE + r] = below32(z) if narrow_kind else below(z)
-                whole[sc.TARGET, i + r] = t
-                status[i + r] = fate
-            if columns and count == TILE:
-                score_tile(p.scores, lo + i, p.classes, card, work, i)
-            else:
+            targets(p, lo + i, count, card, work, i)
+            table, row = p.scores, lo + i
+            if not columns or count < TILE:
                 transpose(p, lo + i, count, work.table[0])
-                score_tile(work.table.ctypes.data, 0, p.classes, card, work, i)
+                table, row = work.table.ctypes.data, 0
+            score_tile(table, row, p.classes, card, work, i)
             for r in range(i, i + count):
                 fine = real[sc.LOSS, r] <= STEEP and abs(work.lanes[Z_T + r - i]) <= MODERATE
                 real[sc.SCRATCH, r] = 0.0 if fine else 1.0
                 rough += not fine
-        finish(real, whole, n, full)
+        finish(real, card.whole, n, full)
         if rough > 0:
             for i in range(n):
                 if real[sc.SCRATCH, i] != 0.0:
@@ -451,13 +451,6 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
                     careful_row(work.row, p.classes, card, i)
 
     return rows
-
-
-# Places in `Work.lanes`.
-Z_T = 0
-BEFORE = TILE
-TERMS = 2 * TILE
-SQUARES = TERMS + LANES * TILE
 
 
 @kernel(inline="always")
