@@ -406,6 +406,12 @@ class Evaluation:
         return None if statistic is None else statistic.table(self._names_of_targets)
 
     @property
+    def worst_per_class(self) -> Any:
+        """A table as `worst`: the rows of highest loss of every true class, class by class."""
+        statistic: Any = self.totals.statistics.get("worst_per_class")
+        return None if statistic is None else statistic.table(self._names_of_targets)
+
+    @property
     def label_errors(self) -> dict[str, Any] | None:
         """Tables of the rows likeliest to be labeled wrong, by "self_confidence" and by "normalized_margin"."""
         found: dict[str, Any] = self.totals.statistics
@@ -509,7 +515,7 @@ class Evaluation:
         if (calibration := self.calibration) is not None:
             errors = {name: getattr(calibration, name) for name in ("binning", "ece", "mce", "rmsce", "ace")}
             result["calibration"] = errors | {"bins": [list(row) for row in calibration.bins]}
-        tables = ("per_class", "confused", "groups", "worst", "ranking")
+        tables = ("per_class", "confused", "groups", "worst", "worst_per_class", "ranking")
         result |= {name: table.to_pylist() for name in tables if (table := getattr(self, name)) is not None}
         if self.totals.spec.task == "binary" and (table := self.thresholds()) is not None:
             result["thresholds"] = table.to_pylist()

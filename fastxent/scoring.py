@@ -54,6 +54,7 @@ def evaluate(
     cluster_by: Any = None,
     units: Any = None,
     worst: int = 0,
+    worst_per_class: int = 0,
     keep: Any = None,
     label_errors: int = 0,
     statistics: str | Iterable[str] = (),
@@ -107,6 +108,7 @@ def evaluate(
         cluster_by: column of ids of rows that belong together (documents, users): the standard error respects them.
         units: column with the number of units (bytes, words) of a row, for the loss per unit (``ev.units``).
         worst: so many rows of the highest loss are kept (``ev.worst``).
+        worst_per_class: so many rows of the highest loss of each true class are kept (``ev.worst_per_class``).
         keep: columns whose values are kept with those rows.
         label_errors: so many rows that are likeliest to be labeled wrong are kept (``ev.label_errors``).
         statistics: "entropy" (of the predictions; multiclass), "ranking" (ROC AUC, average precision, thresholds;
@@ -138,6 +140,7 @@ def evaluate(
         cluster_by=cluster_by,
         units=units,
         worst=worst,
+        worst_per_class=worst_per_class,
         keep=keep,
         label_errors=label_errors,
         statistics=statistics,

@@ -97,6 +97,8 @@ def shown_tables(result: Evaluation) -> Iterator[tuple[str, Any, int]]:
         yield f"by {names}", groups.slice(0, ROWS), groups.num_rows
     if (worst := result.worst) is not None:
         yield "highest losses", worst.slice(0, ROWS), worst.num_rows
+    if (worst := result.worst_per_class) is not None:
+        yield "highest losses of each class", worst.slice(0, ROWS), worst.num_rows
     for by, table in (result.label_errors or {}).items():
         yield f"perhaps labeled wrong, by {by.replace('_', ' ')}", table.slice(0, ROWS), table.num_rows
 

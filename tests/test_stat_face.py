@@ -24,6 +24,7 @@ def test_names_in_json_are_those_of_the_design():
             "digits",
             group_by="ink",
             worst=3,
+            worst_per_class=1,
             keep="id",
             cluster_by="fold",
             units="id",
@@ -33,8 +34,8 @@ def test_names_in_json_are_those_of_the_design():
     )
     assert set(found) == {
         "schema", "spec", "rows", "loss", "perplexity", "units", "normalized_entropy", "d2", "accuracy", "mrr", "brier",
-        "brier_scaled", "calibration", "per_class", "confused", "groups", "worst", "label_errors", "temperature",
-        "warnings", "run",
+        "brier_scaled", "calibration", "per_class", "confused", "groups", "worst", "worst_per_class",
+        "label_errors", "temperature", "warnings", "run",
     }  # fmt: skip
     assert set(found["loss"]) == {
         "mean", "sum", "std", "stderr", "min", "max", "infinite", "bits", "ci95", "quantiles", "clusters",
@@ -42,6 +43,7 @@ def test_names_in_json_are_those_of_the_design():
     assert set(found["accuracy"]) == {"top1", "top3", "top5", "ci95"}
     assert found["loss"]["clusters"] == {"column": "fold", "count": 5, "exact": True}
     assert set(found["worst"][0]) == {"path", "row", "loss", "target", "predicted", "p_target", "confidence", "id"}
+    assert [row["target"] for row in found["worst_per_class"]] == list(range(10))
     assert found["groups"][0]["ink"] == "heavy"
     binary = json.loads(evaluated("breast", statistics="ranking").to_json())
     assert set(binary["auc"]) == {"value", "low", "high"}
@@ -123,18 +125,18 @@ def test_the_shell_has_the_same_words():
     told = CliRunner().invoke(
         cli, ["evaluate", DIGITS, "--logits", "logits", "--target", "label", "--group-by", "ink,fold", "--worst", "4",
               "--cluster-by", "id", "--units", "fold", "--keep", "id,ink", "--label-errors", "2", "--top-k", "2",
-              "--bins", "10", "--binning", "equal_mass", "--json", "-"],
+              "--worst-per-class", "2", "--bins", "10", "--binning", "equal_mass", "--json", "-"],
     )  # fmt: skip
     assert told.exit_code == 0, told.output
     found = json.loads(told.output)
     expected = evaluated(
         "digits", group_by=("ink", "fold"), cluster_by="id", units="fold", worst=4, keep=("id", "ink"), label_errors=2,
-        top_k=(2,), bins=10, binning="equal_mass",
+        worst_per_class=2, top_k=(2,), bins=10, binning="equal_mass",
     )  # fmt: skip
     expected = json.loads(expected.to_json())
     for result in (found, expected):
         result.pop("run")
-        for rows in (result["worst"], *result["label_errors"].values()):
+        for rows in (result["worst"], result["worst_per_class"], *result["label_errors"].values()):
             for row in rows:
                 row.pop("path")
     assert found == expected

@@ -131,6 +131,28 @@ def test_worst_rows_are_the_first_in_order_of_loss():
         assert found[name].to_pylist() == kept[name].to_pylist()
 
 
+@pytest.mark.parametrize("name", ["digits", "breast"])
+def test_worst_rows_of_each_class(name):
+    y, _, losses = digits() if name == "digits" else breast()
+    found = evaluated(name, worst_per_class=4, keep="id").worst_per_class
+    order = np.lexsort((np.arange(len(y)), -losses, y))
+    want = [i for c in np.unique(y) for i in order[y[order] == c][:4].tolist()]
+    assert found["row"].to_pylist() == found["id"].to_pylist() == want
+    assert found["target"].to_pylist() == y[want].tolist()
+    assert found["loss"].to_pylist() == pytest.approx(losses[want].tolist(), rel=1e-12)
+
+
+def test_worst_rows_of_classes_that_are_rare_or_absent():
+    z, y = np.eye(5, dtype=np.float32)[[0, 3, 3, 1, 3]], np.array([3, 3, 3, 1, 3])
+    found = fx.evaluate(logits=z, target=y, worst_per_class=3, class_names="abcde").worst_per_class
+    assert found["target"].to_pylist() == ["b", "d", "d", "d"]
+    assert found["row"].to_pylist() == [3, 0, 1, 2]  # equal losses by position
+    with pytest.raises(fx.UsageError, match=r"worst_per_class: 30,000 rows of 5 classes .* at most 20,000"):
+        fx.evaluate(logits=z, target=y, worst_per_class=30_000)
+    with pytest.raises(fx.UsageError, match="worst_per_class needs one label a row"):
+        fx.evaluate(logits=z, target=np.ones((5, 5)), task="multilabel", worst_per_class=1)
+
+
 def test_worst_rows_of_files_say_where_they_are(tmp_path):
     import pyarrow.parquet as pq
 

@@ -28,7 +28,7 @@ _TITLES = {"mean_loss": "loss", "p_target": "p(target)", "f1": "F1", "ece": "ECE
 _INTERNAL = {"schema", "spec", "rows", "run", "warnings", "first_invalid", "settings", "a", "b"}
 _SHOWN = {
     "loss", "perplexity", "accuracy", "brier", "calibration", "per_class", "confused", "confusion", "groups", "worst",
-    "label_errors", "weight_sum",
+    "worst_per_class", "label_errors", "weight_sum",
 }  # fmt: skip
 
 
@@ -291,6 +291,8 @@ def _rows(values: Mapping[str, Any]) -> Section:
     section = Section("Rows to look at", "rows")
     if values.get("worst"):
         section.tables.append(_table("Highest losses", values["worst"]))
+    if values.get("worst_per_class"):
+        section.tables.append(_table("Highest losses of each class", values["worst_per_class"]))
     errors = values.get("label_errors") or {}
     for by, entries in errors.items() if isinstance(errors, Mapping) else [("score", errors)]:
         if entries:
