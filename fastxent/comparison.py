@@ -475,12 +475,13 @@ class _Tally:
     def add(self, la: Any, lb: Any, ca: Any, cb: Any, clusters: Any) -> None:
         """Add pairs: losses, who is right, and the clusters they belong to (codes and values) or None."""
         from fastxent.kernels.exactsum import deposit
+        from fastxent.kernels.products import deposit_product
 
         with np.errstate(invalid="ignore"):
             d = la - lb
         n = len(d)
         deposit(d, n, self._sums[0])
-        _deposit_product(d, d, self._sums[1])
+        deposit_product(d, d, self._sums[1])
         deposit(la, n, self._sums[2])
         deposit(lb, n, self._sums[3])
         self._right += np.bincount(2 * ca.astype(np.int64) + cb, minlength=4).reshape(2, 2)
@@ -589,27 +590,12 @@ class _Clusters:
 
     def _flush(self) -> None:
         if self._waiting:
+            from fastxent.kernels.products import deposit_product
+
             sums, sizes = (np.array(column, np.float64) for column in zip(*self._waiting, strict=True))
-            _deposit_product(sums, sums, self._sums[0])
-            _deposit_product(sums, sizes, self._sums[1])
+            deposit_product(sums, sums, self._sums[0])
+            deposit_product(sums, sizes, self._sums[1])
             self._waiting.clear()
-
-
-def _deposit_product(x: NDArray[np.float64], y: NDArray[np.float64], state: exact.State) -> None:
-    """Add the products to the sum, each with what its rounding lost: a difference alike in all rows has no spread.
-
-    The loss is found by splitting (Dekker 1971); exact for products from 2^-969 up to 2^970.
-    """
-    from fastxent.kernels.exactsum import deposit, deposit_weighted
-
-    n = len(x)
-    deposit_weighted(x, y, n, state)
-    with np.errstate(all="ignore"):
-        parts = [(134217729.0 * v - (134217729.0 * v - v)) for v in (x, y)]
-        (a, b), (c, d) = ((high, v - high) for high, v in zip(parts, (x, y), strict=True))
-        lost = ((a * c - x * y) + a * d + b * c) + b * d
-    deposit(np.where(np.isfinite(lost), lost, 0.0), n, state)
-    state[exact.N] -= n
 
 
 def _difference(mean: float, stderr: float, df: int) -> Difference:

@@ -28,12 +28,12 @@ from fastxent.statistics.loss import (
     ClusterStats,
     LossStats,
     Quantile,
-    UnitStats,
     mean_loss,
     safe_exp,
     sum_of_losses,
 )
 from fastxent.statistics.ranking import Area
+from fastxent.statistics.units import UnitStats
 from fastxent.status import EXPLANATION, Status
 from fastxent.totals import Totals
 
@@ -155,9 +155,10 @@ class Evaluation:
 
     @property
     def units(self) -> UnitStats | None:
-        """Loss, bits and perplexity per unit."""
+        """Loss, bits and perplexity per unit, with the standard error; with clusters it respects them."""
         units: Any = self.totals.statistics.get("units")
-        return None if units is None else losses.unit_stats(self.totals, units)
+        clusters: Any = self.totals.statistics.get("clusters")
+        return None if units is None else losses.unit_stats(self.totals, units, clusters)
 
     @property
     def normalized_entropy(self) -> float | None:
@@ -556,7 +557,10 @@ class Evaluation:
 def _plain(value: Any) -> Any:
     """A record of numbers as a dict; anything else as it is."""
     fields = getattr(type(value), "__dataclass_fields__", None)
-    return value if fields is None else {name: getattr(value, name) for name in fields}
+    if fields is None:
+        return value
+    found = ((name, getattr(value, name)) for name in fields)
+    return {name: list(item) if isinstance(item, tuple) else item for name, item in found}
 
 
 def _finite(value: Any) -> Any:

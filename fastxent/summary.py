@@ -22,6 +22,10 @@ def _interval(low: float, high: float) -> str:
     return f"{low:.2%} to {high:.2%}"
 
 
+def _error(stderr: float) -> str:
+    return "" if math.isnan(stderr) else f" ± {stderr:.2g}"
+
+
 def headlines(result: Evaluation) -> Iterator[tuple[str, str]]:
     """Name and value of every headline number."""
     rows = result.rows
@@ -47,7 +51,7 @@ def _loss_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
     if stats is None or math.isnan(stats.stderr):
         yield "loss", f"{result.loss:.6g} nats"
     else:
-        yield "loss", f"{result.loss:.6g} ± {stats.stderr:.2g} nats  ({result.bits:.6g} bits)"
+        yield "loss", f"{result.loss:.6g}{_error(stats.stderr)} nats  ({result.bits:.6g} bits)"
     if stats is not None and (clusters := stats.clusters) is not None:
         what = (
             f"clusters of {printable(clusters.column)}"
@@ -59,7 +63,7 @@ def _loss_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
     if (units := result.units) is not None:
         yield (
             f"per {printable(units.column)}",
-            f"{units.loss:.6g} nats, {units.bits:.6g} bits, perplexity {units.perplexity:.6g}"
+            f"{units.loss:.6g}{_error(units.stderr)} nats, {units.bits:.6g} bits, perplexity {units.perplexity:.6g}"
             f"  ({units.sum:,.15g} units)",
         )
     if (d2 := result.d2) is not None and not math.isnan(d2):

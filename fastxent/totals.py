@@ -29,7 +29,7 @@ from fastxent.status import Status
 __all__ = ["Measures", "Totals"]
 
 _MAGIC = b"FASTXENT"
-_VERSION = 2
+_VERSION = 3
 _NEVER = np.iinfo(np.int64).max
 _ARRAYS = tuple(name for name in Tallies._fields if name != "positive")
 
@@ -79,7 +79,7 @@ class Measures:
             raise UsageError(f"group_by names a column twice: {', '.join(self.group_by)}")
         if self.keep and not self._keeps_rows:
             raise UsageError(
-                "keep says which columns are kept with the worst rows; pass worst= (worst_per_class=, label_errors=) too"
+                "keep says which columns are kept with the worst rows; pass worst=, worst_per_class= or label_errors="
             )
 
     @property

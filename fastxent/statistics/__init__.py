@@ -40,7 +40,7 @@ def new_statistics(spec: Spec, measures: Measures, classes: int, ranks: int) -> 
     if measures.group_by:
         found["groups"] = groups.Groups(spec, measures.group_by)
     if measures.cluster_by is not None:
-        found["clusters"] = clusters.Clusters(spec, measures.cluster_by)
+        found["clusters"] = clusters.Clusters(spec, measures.cluster_by, measures.units)
     if measures.units is not None:
         found["units"] = units.Units(spec, measures.units)
     if measures.worst:

@@ -13,15 +13,15 @@ from fastxent import exact
 from fastxent.faults import invalid_counts
 from fastxent.kernels import tally
 from fastxent.kernels.tally import Tallies
+from fastxent.statistics.units import Units, UnitStats
 from fastxent.status import Status
 
 if TYPE_CHECKING:
     from fastxent.statistics.clusters import Clusters
-    from fastxent.statistics.units import Units
     from fastxent.totals import Totals
 
 __all__ = [
-    "QUANTILES", "Z95", "ClusterStats", "LossStats", "Quantile", "UnitStats", "histogram_table", "loss_stats",
+    "QUANTILES", "Z95", "ClusterStats", "LossStats", "Quantile", "histogram_table", "loss_stats",
     "mean_loss", "sum_of_losses", "unit_stats",
 ]  # fmt: skip
 
@@ -98,17 +98,6 @@ class LossStats:
     infinite: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class UnitStats:
-    """Loss per unit of a column: total loss over total units, in nats and bits, and the perplexity of a unit."""
-
-    column: str
-    sum: float
-    loss: float
-    bits: float
-    perplexity: float
-
-
 def safe_exp(value: float) -> float:
     """Exp, infinite where it overflows."""
     try:
@@ -149,12 +138,17 @@ def extremes(totals: Totals) -> tuple[float, float]:
     return low, high
 
 
-def unit_stats(totals: Totals, units: Units) -> UnitStats:
+def unit_stats(totals: Totals, units: Units, clusters: Clusters | None) -> UnitStats:
     """Read the loss per unit."""
-    row = tally.WEIGHTED_LOSS if totals.spec.reads_weight else tally.LOSS
+    sums = totals.tallies.sums[tally.WEIGHTED_LOSS if totals.spec.reads_weight else tally.LOSS]
     count = exact.to_fraction(units.sum)
-    loss = math.nan if poisoned(totals) or not count else exact.rounded_mean(totals.tallies.sums[row], count)
-    return UnitStats(units.column, float(count), loss, loss / math.log(2.0), safe_exp(loss))
+    loss = stderr = math.nan
+    if count and not poisoned(totals):
+        loss = exact.rounded_mean(sums, count)
+        stderr = units.stderr(sums) if clusters is None else clusters.stderr_per_unit()
+    ci95 = (loss - Z95 * stderr, loss + Z95 * stderr)
+    bits, *bits_ci95 = (value / math.log(2.0) for value in (loss, *ci95))
+    return UnitStats(units.column, float(count), loss, bits, safe_exp(loss), stderr, ci95, (bits_ci95[0], bits_ci95[1]))
 
 
 def _spread(totals: Totals) -> tuple[float, float]:
