@@ -166,6 +166,14 @@ def test_worst_rows_of_files_say_where_they_are(tmp_path):
         assert part * 900 + row["row"] == row["id"]
 
 
+def test_worst_rows_of_a_filter_keep_their_number_in_the_file():
+    options = {"logits": "logits", "target": "label", "filter": "ink == 'heavy'"}
+    found = fx.evaluate(DIGITS, worst=10, worst_per_class=2, keep=("id", "ink"), **options)
+    for rows in (found.worst, found.worst_per_class):
+        assert set(rows["ink"].to_pylist()) == {"heavy"}
+        assert rows["row"].to_pylist() == rows["id"].to_pylist()  # ids of the digits are their places in the file
+
+
 def test_ties_go_to_the_first_rows():
     z, y = np.zeros((70000, 10), np.float32), np.zeros(70000, np.int8)
     found = fx.evaluate(logits=z, target=y, worst=4).worst

@@ -30,16 +30,21 @@ def show_comparison(result: Comparison) -> None:
     for name in ("", "A", "B", "A - B", "95 % interval", "p"):
         table.add_column(name, justify="right" if name else "left", style=None if name else "bold")
     table.add_row("loss (nats)", f"{outcome.loss['a']:.6g}", f"{outcome.loss['b']:.6g}", *_difference(outcome.delta))
-    table.add_row(
-        "accuracy", f"{outcome.accuracy['a']:.4%}", f"{outcome.accuracy['b']:.4%}",
-        *_difference(outcome.accuracy_delta, 100, " %"),
-    )  # fmt: skip
+    if outcome.accuracy is not None and outcome.accuracy_delta is not None:
+        table.add_row(
+            "accuracy", f"{outcome.accuracy['a']:.4%}", f"{outcome.accuracy['b']:.4%}",
+            *_difference(outcome.accuracy_delta, 100, " %"),
+        )  # fmt: skip
     console.print(table)
-    wins, test = outcome.wins, outcome.mcnemar
+    if (test := result.permutation) is not None:
+        kind = "all" if test.exact else f"seed {test.seed}"
+        console.print(f"[bold]sign flips[/bold]  p = {test.p_value:.3g} of {test.replicates:,} ({kind})")
+    wins = outcome.wins
     ties = f", {wins['ties']:,} alike" if wins["ties"] else ""
     console.print(f"[bold]lower loss[/bold]  A on {wins['a']:,} rows, B on {wins['b']:,}{ties}")
-    split = f"both {test.both:,}, only A {test.only_a:,}, only B {test.only_b:,}, neither {test.neither:,}"
-    console.print(f"[bold]right[/bold]       {split}  (McNemar p = {test.p_value:.3g}, {test.method})")
+    if (right := outcome.mcnemar) is not None:
+        split = f"both {right.both:,}, only A {right.only_a:,}, only B {right.only_b:,}, neither {right.neither:,}"
+        console.print(f"[bold]right[/bold]       {split}  (McNemar p = {right.p_value:.3g}, {right.method})")
     if outcome.clusters is not None:
         by = escape(printable(result.settings["cluster_by"]))
         console.print(f"[bold]clusters[/bold]    {outcome.clusters:,}, by {by}")

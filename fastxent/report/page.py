@@ -312,22 +312,24 @@ def _more(values: Mapping[str, Any]) -> Section:
 
 
 def _comparison(values: Mapping[str, Any]) -> Any:
-    delta, hits, wins, test = (values[key] for key in ("delta", "accuracy_delta", "wins", "mcnemar"))
-    loss, accuracy = values["loss"], values["accuracy"]
+    delta, wins, loss = (values[key] for key in ("delta", "wins", "loss"))
+    hits, test, accuracy = (values.get(key) for key in ("accuracy_delta", "mcnemar", "accuracy"))
+    flips = values.get("permutation")
     cards = [
         Card(
             "Loss of A − loss of B", _signed(delta["mean"]), _interval(delta["ci_low"], delta["ci_high"]), _tone(delta)
         ),
         Card("p", _number(delta["p_value"], 3), f"paired, {delta['df']:,} degrees of freedom"),
         Card("Loss", f"{_number(loss['a'], 5)} → {_number(loss['b'], 5)}", "A → B, nats"),
-        Card(
-            "Accuracy",
-            f"{_percent(accuracy['a'])} → {_percent(accuracy['b'])}",
-            f"A → B, p = {_number(hits['p_value'], 3)}",
-        ),
         Card("Lower loss", f"{wins['a']:,} : {wins['b']:,}", f"rows, A : B; {wins['ties']:,} alike"),
         Card("Rows", f"{values['rows']['compared']:,}", "compared"),
     ]
+    if accuracy is not None and hits is not None:
+        shares = f"{_percent(accuracy['a'])} → {_percent(accuracy['b'])}"
+        cards.insert(3, Card("Accuracy", shares, f"A → B, p = {_number(hits['p_value'], 3)}"))
+    if flips is not None:
+        kind = "all of them" if flips["exact"] else f"seed {flips['seed']}"
+        cards.insert(2, Card("p by sign flips", _number(flips["p_value"], 3), f"of {flips['replicates']:,}, {kind}"))
     paths = [_paths(values[side].get("paths", [])) for side in "ab"]
     where = Section("Where they differ", "groups")
     lines = [("all rows", delta["mean"], delta["ci_low"], delta["ci_high"])]
@@ -340,8 +342,8 @@ def _comparison(values: Mapping[str, Any]) -> Any:
                 {
                     column: name, "rows": entry["rows"], "loss A": entry["loss"]["a"], "loss B": entry["loss"]["b"],
                     "A − B": each["mean"], "low": each["ci_low"], "high": each["ci_high"], "p": each["p_value"],
-                    "accuracy A": entry["accuracy"]["a"], "accuracy B": entry["accuracy"]["b"],
                 }
+                | {f"accuracy {side.upper()}": share for side, share in entry.get("accuracy", {}).items()}
             )  # fmt: skip
         where.tables.append(_table(f"By {column}", entries))
     if any(all(map(math.isfinite, line[1:])) for line in lines):
@@ -349,12 +351,13 @@ def _comparison(values: Mapping[str, Any]) -> Any:
             (Markup(plots.difference_plot(lines)), "Differences of the mean loss with 95 % intervals.")
         )
     right = Section("Who is right", "right")
-    fourfold = [
-        {"": "A right", "B right": test["both"], "B wrong": test["only_a"]},
-        {"": "A wrong", "B right": test["only_b"], "B wrong": test["neither"]},
-    ]
-    right.tables.append(replace(_table("Rows by who is right", fourfold), sortable=False))
-    right.text.append(f"McNemar's test ({test['method']}): p = {_number(test['p_value'], 3)}.")
+    if test is not None:
+        fourfold = [
+            {"": "A right", "B right": test["both"], "B wrong": test["only_a"]},
+            {"": "A wrong", "B right": test["only_b"], "B wrong": test["neither"]},
+        ]
+        right.tables.append(replace(_table("Rows by who is right", fourfold), sortable=False))
+        right.text.append(f"McNemar's test ({test['method']}): p = {_number(test['p_value'], 3)}.")
     changed = Section("Rows that changed most", "changed")
     for name, caption in (("improved", "Lower loss in B"), ("regressed", "Higher loss in B")):
         if values.get(name):

@@ -102,7 +102,7 @@ def units_of(record: Record, column: str) -> NDArray[np.float64]:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise DataError(
-            f"{record.batch.path}, row {record.batch.first_row + record.lo + row} (from 0): column {column!r} "
+            f"{record.batch.path}, row {record.batch.number_of(record.lo + row)} (from 0): column {column!r} "
             f"(units) is {units[row]}; units are numbers of at least 0"
         )
     return np.where(scored, units, 0.0)

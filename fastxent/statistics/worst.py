@@ -103,7 +103,7 @@ def new_entry(record: Record, i: int, key: int, keep: tuple[str, ...]) -> Entry:
     real, whole, batch = record.card.real, record.card.whole, record.batch
     kept = [_plain((batch.extra or {})[name][record.lo + i]) for name in keep]
     fields = [
-        batch.path, batch.first_row + record.lo + i, float(real[sc.LOSS, i]), int(whole[sc.TARGET, i]),
+        batch.path, batch.number_of(record.lo + i), float(real[sc.LOSS, i]), int(whole[sc.TARGET, i]),
         int(whole[sc.PREDICTED, i]), float(real[sc.P_TARGET, i]), float(real[sc.CONFIDENCE, i]), *kept,
     ]  # fmt: skip
     return key, record.first_id + i, fields
