@@ -11,7 +11,7 @@ from fastxent.totals import Measures
 __all__ = ["STATISTICS", "asked"]
 
 #: Statistics that are gathered on request, by the names that ``statistics=`` takes.
-STATISTICS = ("entropy", "ranking", "temperature")
+STATISTICS = ("classwise", "entropy", "ranking", "temperature")
 
 
 def asked(
@@ -45,6 +45,7 @@ def asked(
         ranking="ranking" in wanted,
         temperature="temperature" in wanted,
         entropy="entropy" in wanted,
+        classwise="classwise" in wanted,
     )
     return measures, measures.columns if by_name else arrays
 

@@ -17,9 +17,10 @@ from fastxent import exact
 from fastxent.errors import UsageError
 from fastxent.faults import first_invalid, invalid_counts
 from fastxent.kernels import tally
-from fastxent.spec import NUMERICS_VERSION
+from fastxent.spec import NUMERICS_VERSION, Spec
 from fastxent.statistics import calibration as calibrating
 from fastxent.statistics import classes as by_class
+from fastxent.statistics import classwise
 from fastxent.statistics import loss as losses
 from fastxent.statistics.calibration import Binning, BrierParts, Calibration
 from fastxent.statistics.loss import (
@@ -33,21 +34,24 @@ from fastxent.statistics.loss import (
     sum_of_losses,
 )
 from fastxent.statistics.ranking import Area
+from fastxent.statistics.statistic import fixed
 from fastxent.statistics.units import UnitStats
 from fastxent.status import EXPLANATION, Status
-from fastxent.totals import Totals
+from fastxent.totals import RANKS, Measures, Totals
 
 if TYPE_CHECKING:
     from fastxent.sources.leftout import LeftOut
 
 __all__ = [
     "QUANTILES", "SCHEMA", "TOP_K", "Z95", "Area", "BrierParts", "Calibration", "ClusterStats", "Evaluation",
-    "LossStats", "Quantile", "TemperatureStats", "UnitStats", "mean_loss", "sum_of_losses", "wilson",
+    "LossStats", "Quantile", "TemperatureStats", "UnitStats", "check_readings", "mean_loss", "sum_of_losses", "wilson",
 ]  # fmt: skip
 
 SCHEMA = "fastxent.evaluation/1"
 
 TOP_K = (1, 3, 5, 10)
+#: Classes up to which the confusion matrix stands in `Evaluation.to_dict`.
+MATRIX = 100
 #: Confused pairs that are shown.
 PAIRS = 20
 
@@ -255,10 +259,7 @@ class Evaluation:
             return {}
         if self.top_ks is None:
             return {k: self._top(k) for k in TOP_K if k == 1 or k < classes}
-        most = min(classes, len(self._ranks) - 1)
-        for k in self.top_ks:
-            if not 1 <= k <= most:
-                raise UsageError(f"top_k: expected numbers from 1 to {most}, got {k}")
+        _check_top_k(self.top_ks, classes)
         return {k: self._top(k) for k in sorted({1, *self.top_ks})}
 
     def interval(self, share: float) -> tuple[float, float]:
@@ -295,10 +296,41 @@ class Evaluation:
 
     @property
     def brier_parts(self) -> BrierParts | None:
-        """Reliability, resolution, uncertainty and residual of a binary Brier score, over the calibration's bins."""
+        """Reliability, resolution, uncertainty and residual of the Brier score.
+
+        Binary: over the bins of the calibration. Multiclass: the sums over classes, each against the rest, over equal
+        bins of its probability (statistics "classwise").
+        """
+        if self._classwise is not None:
+            parts = [each.parts for each in self._classwise]
+            return BrierParts(*(math.fsum(getattr(p, name) for p in parts) for name in BrierParts.__slots__))
         if self.totals.spec.task != "binary" or self.brier is None:
             return None
         return calibrating.decompose(self._cells, self.brier, self.bins or self._default_bins, self.binning)
+
+    @cached_property
+    def _classwise(self) -> list[Any] | None:
+        statistic: Any = self.totals.statistics.get("classwise")
+        return None if statistic is None else statistic.read(self.bins or 15)
+
+    @property
+    def classwise(self) -> Any:
+        """A table with a row a class against the rest: share, ece, brier and its parts (statistics "classwise")."""
+        if (found := self._classwise) is None:
+            return None
+        import pyarrow as pa
+
+        rows = [
+            {"class": name, "share": each.share, "ece": each.ece, "brier": each.brier} | _plain(each.parts)
+            for name, each in zip(self.class_names, found, strict=True)
+        ]
+        return pa.Table.from_pylist(rows)
+
+    @property
+    def classwise_ece(self) -> float | None:
+        """Mean over classes of the calibration error of each against the rest (Kull et al. 2019)."""
+        found = self._classwise
+        return None if found is None else math.fsum(each.ece for each in found) / len(found)
 
     @property
     def _default_bins(self) -> int:
@@ -361,24 +393,33 @@ class Evaluation:
         return self.totals.tallies.confusion if self.totals.tallies.confusion.size else None
 
     @property
+    def weighted_confusion(self) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """Weight of the rows by target class and predicted class; None without weights, or where not gathered."""
+        if self._weighed is None or not self._weighed.confusion.size:
+            return None
+        return by_class.weight_matrix(self._weighed.confusion)
+
+    @property
     def confused(self) -> Any:
-        """A table of the most confused pairs: target, predicted, count. None if there were too many to count (2^20)."""
+        """A table of the most confused pairs: target, predicted, count, and with weights up to 1000 classes the weight.
+
+        None if there were too many to count (2^20).
+        """
         import pyarrow as pa
 
         pairs = self._confused_pairs()
         if pairs is None:
             return None
         names = self.class_names
-        columns = (
-            [names[t] for t, _, _ in pairs], [names[p] for _, p, _ in pairs], [count for _, _, count in pairs],
-        )  # fmt: skip
-        return pa.table(
-            [
-                pa.array(values, kind)
-                for values, kind in zip(columns, (pa.string(), pa.string(), pa.int64()), strict=True)
-            ],
-            names=["target", "predicted", "count"],
-        )
+        columns = {
+            "target": pa.array([names[t] for t, _, _ in pairs], pa.string()),
+            "predicted": pa.array([names[p] for _, p, _ in pairs], pa.string()),
+            "count": pa.array([count for _, _, count in pairs], pa.int64()),
+        }
+        if self._weighed is not None and self._weighed.confusion.size:
+            found = [float(fixed(self._weighed.confusion[t, p], 0)) for t, p, _ in pairs]
+            columns["weight"] = pa.array(found, pa.float64())
+        return pa.table(columns)
 
     def _confused_pairs(self) -> list[tuple[int, int, int]] | None:
         statistic: Any = self.totals.statistics.get("confused")
@@ -511,12 +552,16 @@ class Evaluation:
             top = self.top_k or {1: self.accuracy}
             result["accuracy"] = {f"top{k}": value for k, value in top.items()}
             result["accuracy"] |= {"ci95": {f"top{k}": list(self.interval(value)) for k, value in top.items()}}
-        names = ("mrr", "brier", "brier_scaled", "brier_parts", "auc", "average_precision")
+        names = ("mrr", "brier", "brier_scaled", "brier_parts", "classwise_ece", "auc", "average_precision")
         result |= {name: _plain(value) for name in names if (value := getattr(self, name)) is not None}
         if (calibration := self.calibration) is not None:
             errors = {name: getattr(calibration, name) for name in ("binning", "ece", "mce", "rmsce", "ace")}
             result["calibration"] = errors | {"bins": [list(row) for row in calibration.bins]}
-        tables = ("per_class", "confused", "groups", "worst", "worst_per_class", "ranking")
+        if (counts := self.confusion) is not None and len(counts) <= MATRIX:
+            result["confusion"] = counts.tolist()
+            if (sums := self.weighted_confusion) is not None:
+                result["weighted_confusion"] = sums.tolist()
+        tables = ("per_class", "classwise", "confused", "groups", "worst", "worst_per_class", "ranking")
         result |= {name: table.to_pylist() for name in tables if (table := getattr(self, name)) is not None}
         if self.totals.spec.task == "binary" and (table := self.thresholds()) is not None:
             result["thresholds"] = table.to_pylist()
@@ -552,6 +597,24 @@ class Evaluation:
         from fastxent.summary import html_table
 
         return html_table(self)
+
+
+def check_readings(
+    spec: Spec, measures: Measures, bins: int | None, binning: Binning, top_ks: Sequence[int] | None
+) -> None:
+    """Raise UsageError for what could not be read off the totals, before they are gathered."""
+    calibrating.check_bins(bins, binning)
+    if measures.classwise and bins is not None:
+        classwise.check_bins(bins)
+    if top_ks is not None and measures.scores and spec.task == "multiclass":
+        _check_top_k(top_ks, spec.num_classes)
+
+
+def _check_top_k(top_ks: Sequence[int], classes: int) -> None:
+    most = min(classes, RANKS)
+    for k in top_ks:
+        if not 1 <= k <= most:
+            raise UsageError(f"top_k: expected numbers from 1 to {most}, got {k}")
 
 
 def _plain(value: Any) -> Any:

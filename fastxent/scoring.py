@@ -11,7 +11,7 @@ from typing import Any, cast
 from fastxent import engine
 from fastxent.asked import asked
 from fastxent.errors import UsageError
-from fastxent.evaluation import Evaluation
+from fastxent.evaluation import Evaluation, check_readings
 from fastxent.losses import one_form
 from fastxent.sources import OnError, Selection, Source, Split, open_arrays, open_source
 from fastxent.sources.protocols import is_paths
@@ -112,8 +112,8 @@ def evaluate(
         keep: columns whose values are kept with those rows.
         label_errors: so many rows that are likeliest to be labeled wrong are kept (``ev.label_errors``).
         statistics: "entropy" (of the predictions; multiclass), "ranking" (ROC AUC, average precision, thresholds;
-            binary and multilabel), "temperature" (the
-            loss of the logits divided by a grid of temperatures).
+            binary and multilabel), "temperature" (the loss of the logits divided by a grid of temperatures),
+            "classwise" (calibration of every class, and the parts of the multiclass Brier score).
         top_k: the k of top-k accuracies; by default 1, 3, 5 and 10 below the number of classes.
         bins: bins of the calibration; by default 15, or what the library that ``binning`` names takes.
         binning: "equal_width", "equal_mass", "torchmetrics", "sklearn" or "netcal"; see `Evaluation.calibrate`.
@@ -176,6 +176,8 @@ def evaluate(
         loss=loss,
         gamma=gamma,
     )
+    top_ks = None if top_k is None else tuple(top_k)
+    check_readings(spec, measures, bins, binning, top_ks)
     totals = engine.run(source, spec, measures, threads=threads, done=progress)
     left_out = list(source.left_out)
     evaluation = Evaluation(
@@ -184,7 +186,7 @@ def evaluate(
         warnings=[str(each) for each in left_out],
         bins=bins,
         binning=binning,
-        top_ks=None if top_k is None else tuple(top_k),
+        top_ks=top_ks,
         left_out=left_out,
     )
     if ids is not None or num_classes is not None:

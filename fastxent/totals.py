@@ -56,6 +56,7 @@ class Measures:
         ranking: histograms of the scores, for ROC AUC and average precision (binary, multilabel).
         temperature: losses of the logits divided by a grid of temperatures.
         entropy: the mean entropy of the predictions (multiclass).
+        classwise: calibration and Brier score of every class against the rest (multiclass).
     """
 
     spread: bool = True
@@ -70,6 +71,7 @@ class Measures:
     ranking: bool = False
     temperature: bool = False
     entropy: bool = False
+    classwise: bool = False
 
     def __post_init__(self) -> None:
         for name in ("worst", "worst_per_class", "label_errors"):
@@ -85,7 +87,7 @@ class Measures:
     @property
     def full(self) -> bool:
         """Whether the row kernel must give more than the loss."""
-        return bool(self.scores or self.group_by or self._keeps_rows or self.ranking)
+        return bool(self.scores or self.group_by or self._keeps_rows or self.ranking or self.classwise)
 
     @property
     def _keeps_rows(self) -> bool:

@@ -34,7 +34,7 @@ def test_names_in_json_are_those_of_the_design():
     )
     assert set(found) == {
         "schema", "spec", "rows", "loss", "perplexity", "units", "normalized_entropy", "d2", "accuracy", "mrr", "brier",
-        "brier_scaled", "calibration", "per_class", "confused", "groups", "worst", "worst_per_class",
+        "brier_scaled", "calibration", "per_class", "confusion", "confused", "groups", "worst", "worst_per_class",
         "label_errors", "temperature", "warnings", "run",
     }  # fmt: skip
     assert set(found["loss"]) == {
@@ -142,9 +142,20 @@ def test_the_shell_has_the_same_words():
     assert found == expected
 
 
-def test_wrong_words_are_told():
-    with pytest.raises(fx.UsageError, match="statistics: expected 'entropy', 'ranking', 'temperature', got 'auc'"):
+def test_wrong_words_are_told(monkeypatch):
+    with pytest.raises(
+        fx.UsageError, match="statistics: expected 'classwise', 'entropy', 'ranking', 'temperature', got 'auc'"
+    ):
         evaluated("digits", statistics="auc")
+    monkeypatch.setattr("fastxent.engine.run", None)  # it is told before anything is scored
+    for options, message in (
+        ({"bins": 7}, "bins: expected a divisor of 3600, got 7"),
+        ({"binning": "even"}, "binning: expected one of 'equal_width'"),
+        ({"top_k": (1, 11)}, "top_k: expected numbers from 1 to 10, got 11"),
+        ({"bins": 16, "statistics": "classwise"}, "takes a divisor of 120, got 16"),
+    ):
+        with pytest.raises(fx.UsageError, match=message):
+            fx.evaluate(DIGITS, logits="logits", target="label", **options)
     with pytest.raises(fx.UsageError, match="worst: expected a number of rows up to"):
         evaluated("digits", worst=10**9)
     told = CliRunner().invoke(cli, ["evaluate", DIGITS, "--logits", "logits", "--target", "label", "--worst", "-1"])

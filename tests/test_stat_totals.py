@@ -23,7 +23,7 @@ from tests.statdata import BREAST, DIGITS, table, weights
 EXTRA = ("g", "doc", "bytes", "id")
 MEASURES = Measures(
     group_by=("g", "fold"), cluster_by="doc", units="bytes", worst=7, worst_per_class=3, keep=("id",), label_errors=5,
-    temperature=True,
+    temperature=True, classwise=True,
 )  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def problem(name, weighted):
     task = "binary" if binary else "multiclass"
     spec = fx.Spec.make(num_classes=1 if binary else 10, task=task, weighted=weighted, form="logits", ignore_index=3)
     values = {f: getattr(MEASURES, f) for f in Measures.__dataclass_fields__}
-    measures = Measures(**(values | {"ranking": binary, "temperature": not binary}))
+    measures = Measures(**(values | {"ranking": binary, "temperature": not binary, "classwise": not binary}))
     selection = Selection(
         ("logit" if binary else "logits",), "label", task=task, weight="w" if weighted else None, extra=(*EXTRA, "fold")
     )

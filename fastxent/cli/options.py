@@ -171,7 +171,9 @@ def statistics_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--label-errors", type=click.IntRange(0), default=0, metavar="K",
             help="Keep the K rows that are likeliest to be labeled wrong.",
         ),
-        click.option("--statistics", type=_Columns("NAMES"), help="More statistics: entropy, ranking, temperature."),
+        click.option(
+            "--statistics", type=_Columns("NAMES"), help="More statistics: classwise, entropy, ranking, temperature."
+        ),
         click.option("--top-k", metavar="K,K,...", help="Which top-k accuracies."),
         click.option("--bins", type=click.IntRange(1), help="Bins of the calibration; 15 by default."),
         click.option(

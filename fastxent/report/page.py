@@ -28,7 +28,7 @@ _TITLES = {"mean_loss": "loss", "p_target": "p(target)", "f1": "F1", "ece": "ECE
 _INTERNAL = {"schema", "spec", "rows", "run", "warnings", "first_invalid", "settings", "a", "b"}
 _SHOWN = {
     "loss", "perplexity", "accuracy", "brier", "calibration", "per_class", "confused", "confusion", "groups", "worst",
-    "worst_per_class", "label_errors", "weight_sum",
+    "worst_per_class", "label_errors", "weight_sum", "classwise", "weighted_confusion",
 }  # fmt: skip
 
 
@@ -284,6 +284,8 @@ def _classes(values: Mapping[str, Any], confusion: Any) -> Section:
     if values.get("confused"):
         section.tables.append(_table("Most confused pairs", values["confused"]))
     section.tables.insert(0, _table("Every class", entries))
+    if values.get("classwise"):
+        section.tables.append(_table("Every class against the rest: calibration and Brier score", values["classwise"]))
     return section
 
 

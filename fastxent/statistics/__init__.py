@@ -23,6 +23,7 @@ __all__ = ["RECORD_ROWS", "Record", "Statistic", "new_statistics"]
 def new_statistics(spec: Spec, measures: Measures, classes: int, ranks: int) -> dict[str, Statistic]:
     """The empty statistics that are asked for, by name, in the order of their names."""
     from fastxent.statistics import (
+        classwise,
         clusters,
         confused,
         entropy,
@@ -60,6 +61,8 @@ def new_statistics(spec: Spec, measures: Measures, classes: int, ranks: int) -> 
         found["ranking"] = ranking.Histograms(spec)
     if measures.entropy:
         found["entropy"] = entropy.Entropy(spec)
+    if measures.classwise:
+        found["classwise"] = classwise.Classwise(spec, classes)
     if measures.temperature:
         found["temperature"] = temperature.Temperature(spec)
     if measures.scores and single and spec.reads_weight:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent import exact
-from fastxent.batch import Batch, Columns, Matrix
+from fastxent.batch import Batch, Matrix
 from fastxent.errors import UsageError
 from fastxent.kernels import tally
 from fastxent.spec import Spec
 from fastxent.statistics.statistic import Record, Statistic, check_shape
+from fastxent.statistics.values import values_of
 
 __all__ = ["GRID", "Temperature"]
 
@@ -37,7 +38,8 @@ class Temperature(Statistic):
     def absorb(self, record: Record) -> None:
         """See `Statistic.absorb`."""
         assert record.sums_of is not None
-        batch, logits = _in_float64(record.batch, slice(record.lo, record.lo + record.n))
+        rows = slice(record.lo, record.lo + record.n)
+        batch, logits = _piece(record.batch, rows), values_of(record.batch, rows)
         for i, temperature in enumerate(self.grid):
             sums = record.sums_of(replace(batch, predictions=Matrix(logits / temperature, "float64")))
             self._sums[i] = exact.merge(self._sums[i], sums[self._rows])
@@ -66,23 +68,14 @@ class Temperature(Statistic):
         ]
 
 
-def _in_float64(batch: Batch, rows: slice) -> tuple[Batch, NDArray[np.float64]]:
-    predictions = batch.predictions
-    if isinstance(predictions, Columns):
-        values = np.stack([column[rows] for column in predictions.columns], axis=1)
-    else:
-        values = predictions.values[rows]
-    if predictions.kind == "float16":
-        values = values.view(np.float16)
-    elif predictions.kind == "bfloat16":
-        values = (values.astype(np.uint32) << 16).view(np.float32)
-    piece = replace(
+def _piece(batch: Batch, rows: slice) -> Batch:
+    """Some rows of a batch, without their predictions."""
+    return replace(
         batch,
-        predictions=Matrix(np.zeros((0, values.shape[1])), "float64"),
+        predictions=Matrix(np.zeros((0, batch.predictions.num_classes)), "float64"),
         target=batch.target[rows],
         weight=None if batch.weight is None else batch.weight[rows],
         status=None if batch.status is None else batch.status[rows],
         mask=None if batch.mask is None else batch.mask[rows],
         extra=None,
     )
-    return piece, values.astype(np.float64)
