@@ -438,6 +438,10 @@ class Evaluation:
     @property
     def groups(self) -> Any:
         """A table with a row a group: the group's values, count, loss, stderr, accuracy, brier, ece (15 bins)."""
+        return self._groups
+
+    @cached_property
+    def _groups(self) -> Any:
         statistic: Any = self.totals.statistics.get("groups")
         return None if statistic is None else statistic.table()
 
