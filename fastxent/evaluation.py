@@ -446,6 +446,16 @@ class Evaluation:
         return None if statistic is None else statistic.table()
 
     @property
+    def margins(self) -> dict[str, Any] | None:
+        """Where several columns are crossed: for each of them a table as `groups`, of its values alone."""
+        return self._margins
+
+    @cached_property
+    def _margins(self) -> dict[str, Any] | None:
+        statistic: Any = self.totals.statistics.get("groups")
+        return None if statistic is None or len(statistic.columns) < 2 else statistic.margins()
+
+    @property
     def worst(self) -> Any:
         """A table of the rows of highest loss: path, row (from 0 in it), loss, target, predicted, kept columns."""
         statistic: Any = self.totals.statistics.get("worst")
@@ -567,6 +577,8 @@ class Evaluation:
                 result["weighted_confusion"] = sums.tolist()
         tables = ("per_class", "classwise", "confused", "groups", "worst", "worst_per_class", "ranking")
         result |= {name: table.to_pylist() for name in tables if (table := getattr(self, name)) is not None}
+        if self.margins is not None:
+            result["margins"] = [row for table in self.margins.values() for row in table.to_pylist()]
         if self.totals.spec.task == "binary" and (table := self.thresholds()) is not None:
             result["thresholds"] = table.to_pylist()
         if (found := self.label_errors) is not None:

@@ -104,7 +104,8 @@ def evaluate(
         num_classes: the number of classes in all, for top-k predictions.
         progress: called after every finished split, from any thread.
         group_by: column, or several that are crossed, by whose values statistics are gathered as well
-            (``ev.groups``; up to 100,000 groups). With arrays: an array, or a dict of arrays by name.
+            (``ev.groups``, and ``ev.margins`` of each column; up to 100,000 groups). With arrays: an array, or a dict
+            of arrays by name.
         cluster_by: column of ids of rows that belong together (documents, users): the standard error respects them.
         units: column with the number of units (bytes, words) of a row, for the loss per unit (``ev.units``).
         worst: so many rows of the highest loss are kept (``ev.worst``).

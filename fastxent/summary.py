@@ -96,6 +96,8 @@ def _prediction_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
 
 def shown_tables(result: Evaluation) -> Iterator[tuple[str, Any, int]]:
     """Title, the first rows and the number of all rows of the tables that were asked for."""
+    for name, margin in (result.margins or {}).items():
+        yield f"by {name}", margin.slice(0, ROWS), margin.num_rows
     if (groups := result.groups) is not None:
         names = ", ".join(result.totals.measures.group_by)
         yield f"by {names}", groups.slice(0, ROWS), groups.num_rows

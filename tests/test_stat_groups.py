@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 
 import fastxent as fx
+from fastxent.gates import parse_gate
+from fastxent.kernels import records
 from fastxent.statistics import groups as grouping
 from fastxent.statistics.groups import Groups
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
@@ -45,6 +47,32 @@ def test_groups_agree_with_a_plain_program(by, weighted):
         assert row["ece"] == pytest.approx(ece(p.max(axis=1)[here], hit[here], v), rel=1e-9)
         if weighted:
             assert row["weight"] == v.sum()
+
+
+@WEIGHTED
+def test_margins_are_the_groups_of_one_column(weighted):
+    crossed = evaluated("digits", weighted, group_by=("ink", "fold"))
+    assert list(crossed.margins) == ["ink", "fold"]
+    for name, found in crossed.margins.items():
+        alone = evaluated("digits", weighted, group_by=name)
+        assert alone.margins is None
+        assert found.equals(alone.groups)
+    told = crossed.to_dict()["margins"]
+    assert [row["ink"] for row in told if "ink" in row] == ["heavy", "light", "medium"]
+    assert parse_gate("margins.ink.light.loss > 1").value(crossed.to_dict()) == told[1]["loss"]
+
+
+def test_margins_of_many_groups_carry_what_overflows():
+    rng = np.random.default_rng(0)
+    cells = rng.integers(0, 2**62, (5000, records.PLAIN_COLUMNS))
+    codes = rng.integers(0, 3, 5000)
+    found = grouping._put_together(cells >> np.where(np.arange(cells.shape[1]) % 2 == 0, 20, 0), codes, 3)
+    for code, row in enumerate(found):
+        here = cells[codes == code].astype(object)
+        for i in range(records.LOSS, records.PLAIN_COLUMNS, 2):
+            total = sum((int(c[i] >> 20) << 62) + int(c[i + 1]) for c in here)
+            assert (int(row[i]) << 62) + int(row[i + 1]) == total
+            assert 0 <= row[i + 1] < 2**62
 
 
 def test_groups_of_a_binary_task_calibrate_class_one():

@@ -28,7 +28,7 @@ _TITLES = {"mean_loss": "loss", "p_target": "p(target)", "f1": "F1", "ece": "ECE
 _INTERNAL = {"schema", "spec", "rows", "run", "warnings", "first_invalid", "settings", "a", "b"}
 _SHOWN = {
     "loss", "perplexity", "accuracy", "brier", "calibration", "per_class", "confused", "confusion", "groups", "worst",
-    "worst_per_class", "label_errors", "weight_sum", "classwise", "weighted_confusion",
+    "worst_per_class", "margins", "label_errors", "weight_sum", "classwise", "weighted_confusion",
 }  # fmt: skip
 
 
@@ -241,7 +241,13 @@ def _groups(values: Mapping[str, Any]) -> Section:
                 _table(f"By {column}", [{column: name, **_flat(entry)} for name, entry in found.items()])
             )
     elif groups:
-        section.tables.append(_table("By group", groups))
+        margins: dict[str, list[Any]] = {}
+        for entry in values.get("margins", ()):
+            margins.setdefault(next(iter(entry)), []).append(entry)
+        for column, entries in margins.items():
+            section.tables.append(_table(f"By {column}", entries))
+        by = list(groups[0])[: list(groups[0]).index("count")] if "count" in groups[0] else []
+        section.tables.append(_table(f"By {', '.join(by)}" if by else "By group", groups))
     if section.tables:
         section.text.append("Choose a heading of the table to sort by it.")
     return section

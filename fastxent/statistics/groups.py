@@ -128,22 +128,51 @@ class Groups(Statistic):
 
     def table(self) -> Any:
         """The groups as an Arrow table: the columns, then count, loss, stderr, accuracy, brier and ece."""
+        return self._table(self.columns, self.items)
+
+    def margins(self) -> dict[str, Any]:
+        """For every column a table as `table` of its values alone, over those of the other columns."""
+        items = self.items
+        cells = np.array([cells for _, cells in items], np.int64).reshape(len(items), self._width)
+        found = {}
+        for i, name in enumerate(self.columns):
+            keys = sorted({(key[i],) for key, _ in items})
+            places = {key: place for place, key in enumerate(keys)}
+            codes = np.array([places[(key[i],)] for key, _ in items], np.int64)
+            found[name] = self._table((name,), list(zip(keys, _put_together(cells, codes, len(keys)), strict=True)))
+        return found
+
+    def _table(self, columns: tuple[str, ...], items: list[tuple[Key, NDArray[np.int64]]]) -> Any:
         import pyarrow as pa
 
-        items = self.items
         result: dict[str, Any] = {
             name: _column([None if key[i][0] == _TYPES[type(None)] else key[i][1] for key, _ in items])
-            for i, name in enumerate(self.columns)
+            for i, name in enumerate(columns)
         }
         values = _statistics(np.array([cells for _, cells in items]).reshape(len(items), self._width), self.weighted)
         names = ["count", *(["weight"] if self.weighted else []), "loss", "stderr", "accuracy", "brier", "ece"]
         for name in names:
             if (name in ("accuracy", "ece") and not self._has_classes) or (name == "brier" and not self._has_scores):
                 continue
-            shown = name if name not in self.columns else f"{name}_"
+            shown = name if name not in columns else f"{name}_"
             kind = pa.int64() if name == "count" else pa.float64()
             result[shown] = pa.array(values[name], kind)
         return pa.table(result)
+
+
+def _put_together(cells: NDArray[np.int64], codes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Sums of rows of cells by code; low words go in by halves, so that up to 2^31 of them stay in range."""
+    result = np.zeros((count, cells.shape[1]), np.int64)
+    np.add.at(result, codes, cells)
+    half = FIXED_BITS // 2
+    for column in range(records.LOSS, cells.shape[1], 2):
+        low, high = np.zeros((2, count), np.int64)
+        np.add.at(low, codes, cells[:, column + 1] & ((1 << half) - 1))
+        np.add.at(high, codes, cells[:, column + 1] >> half)
+        high += low >> half
+        result[:, column] += high >> half
+        result[:, column + 1] = ((high & ((1 << half) - 1)) << half) + (low & ((1 << half) - 1))
+    return result
 
 
 def _factorize(column: Any, name: str) -> tuple[list[Value], NDArray[np.int64]]:
