@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -461,6 +462,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert result["rows"]["compared"] == 1797
     assert "0.107876" in output
     assert "McNemar" in output
+    assert re.search(r"higher loss in B .*\n{} ".format(result["regressed"][0]["id"]), output)
     assert "ink" in output
     code, output, error = run(
         "compare", A, B, *common, "--by-order", "--json", "-", "--fail-if", "delta.ci_high > 0.01"

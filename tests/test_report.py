@@ -174,18 +174,21 @@ def test_a_comparison_of_evil_names(tmp_path: Path) -> None:
 def test_no_escape_reaches_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("duckdb")
     columns = {
-        "i": ["\x1b[31mx", "y"],
+        "i": ["\x1b[31mx", "\x1b[32my"],
         "z": [[0.0, 1.0], [1.0, 0.0]],
         "y": [0, 1],
         "g": ["[red]\x1b]0;t\x07", "\x9b2J"],
     }
-    c = fx.compare(pa.table(columns), pa.table(columns)[1:], "y", logits="z", on="i", group_by="g")
+    other = pa.table(columns | {"z": [[0.0, 0.0], [0.0, 0.0]]})[1:]
+    c = fx.compare(pa.table(columns), other, "y", logits="z", on="i", group_by="g")
+    assert c.improved
     from fastxent.cli.comparison_table import show_comparison
 
     show_comparison(c)
     printed = capsys.readouterr().out
     assert not set(printed) & {"\x1b", "\x07", "\x9b"}
     assert "\\x1b[31mx" in printed
+    assert "\\x1b[32my" in printed
     code, _, error = run("evaluate", tmp_path / "\x1b[2J.parquet", "--logits", "z", "--target", "y", "--no-progress")
     assert code == 3
     assert "\x1b" not in error

@@ -24,7 +24,14 @@ _HERE = Path(__file__).parent
 ROWS = 500
 
 _PERCENT = {"accuracy", "accuracy A", "accuracy B", "precision", "recall", "f1", "confidence", "p_target", "share"}
-_TITLES = {"mean_loss": "loss", "p_target": "p(target)", "f1": "F1", "ece": "ECE"}
+_TITLES = {
+    "mean_loss": "loss",
+    "p_target": "p(target)",
+    "f1": "F1",
+    "ece": "ECE",
+    "brier": "Brier",
+    "stderr": "std. error",
+}
 _INTERNAL = {"schema", "spec", "rows", "run", "warnings", "first_invalid", "settings", "a", "b"}
 _SHOWN = {
     "loss", "perplexity", "accuracy", "brier", "calibration", "per_class", "confused", "confusion", "groups", "worst",
@@ -168,8 +175,12 @@ def _evaluation(values: Mapping[str, Any], confusion: Any, histogram: Any) -> An
         tops = [
             f"top-{key[3:]} {_percent(value)}" for key, value in accuracy.items() if key[:3] == "top" and key != "top1"
         ]
-        cards.append(Card("Accuracy", _percent(accuracy["top1"]), ", ".join(tops)))
+        low, high = accuracy.get("ci95", {}).get("top1", (math.nan, math.nan))
+        notes = tops if math.isnan(low) else [f"95 %: {_percent(low)} to {_percent(high)}", *tops]
+        cards.append(Card("Accuracy", _percent(accuracy["top1"]), ", ".join(notes)))
     cards.append(Card("Perplexity", _number(values["perplexity"], 5)))
+    if (units := values.get("units")) is not None:
+        cards.append(Card(f"Bits per {units['column']}", _number(units["bits"], 4), _interval(*units["bits_ci95"])))
     calibration = values.get("calibration")
     if calibration is not None:
         cards.append(
