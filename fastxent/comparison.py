@@ -6,7 +6,6 @@ Each side is scored once, rows are joined (`fastxent.pairing`), and what the pai
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import tempfile
@@ -20,8 +19,9 @@ from numpy.typing import NDArray
 
 from fastxent import engine
 from fastxent.differences import ClusterSums, Difference, McNemar, Outcome, Pairing, PairSums, runs
+from fastxent.document import json_text
 from fastxent.errors import DataError, UsageError
-from fastxent.evaluation import Evaluation, _finite
+from fastxent.evaluation import Evaluation
 from fastxent.losses import one_form
 from fastxent.pairing import Pairs, Spool, need_duckdb
 from fastxent.permutation import Permutation, check_permutations, sign_flip_test
@@ -98,7 +98,7 @@ class Comparison:
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """`to_dict` as JSON text; floats read back to the same bits, NaN and infinities as strings."""
-        return json.dumps(_finite(self.to_dict()), indent=indent, allow_nan=False, ensure_ascii=False)
+        return json_text(self.to_dict(), indent=indent)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """A report as one HTML page that needs nothing else; written to ``path`` if one is given. Extra ``report``."""

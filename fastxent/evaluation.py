@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from fastxent import exact
 from fastxent.errors import UsageError
 from fastxent.faults import first_invalid, invalid_counts
 from fastxent.kernels import tally
-from fastxent.spec import NUMERICS_VERSION, Spec
+from fastxent.spec import Spec
 from fastxent.statistics import calibration as calibrating
 from fastxent.statistics import classes as by_class
 from fastxent.statistics import classwise
@@ -43,15 +42,11 @@ if TYPE_CHECKING:
     from fastxent.sources.leftout import LeftOut
 
 __all__ = [
-    "QUANTILES", "SCHEMA", "TOP_K", "Z95", "Area", "BrierParts", "Calibration", "ClusterStats", "Evaluation",
+    "QUANTILES", "TOP_K", "Z95", "Area", "BrierParts", "Calibration", "ClusterStats", "Evaluation",
     "LossStats", "Quantile", "TemperatureStats", "UnitStats", "check_readings", "mean_loss", "sum_of_losses", "wilson",
 ]  # fmt: skip
 
-SCHEMA = "fastxent.evaluation/1"
-
 TOP_K = (1, 3, 5, 10)
-#: Classes up to which the confusion matrix stands in `Evaluation.to_dict`.
-MATRIX = 100
 #: Confused pairs that are shown.
 PAIRS = 20
 
@@ -321,7 +316,7 @@ class Evaluation:
         import pyarrow as pa
 
         rows = [
-            {"class": name, "share": each.share, "ece": each.ece, "brier": each.brier} | _plain(each.parts)
+            {"class": name, "share": each.share, "ece": each.ece, "brier": each.brier} | asdict(each.parts)
             for name, each in zip(self.class_names, found, strict=True)
         ]
         return pa.Table.from_pylist(rows)
@@ -549,52 +544,15 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values under stable names; statistics that were not gathered are absent."""
-        spec = {"num_classes": self.totals.spec.num_classes, "task": self.totals.spec.task} | self.totals.spec.to_dict()
-        stats = self.loss_stats
-        result: dict[str, Any] = {
-            "schema": SCHEMA,
-            "spec": spec,
-            "rows": self.rows,
-            "loss": {"mean": self.loss} if stats is None else _loss_dict(stats),
-        }
-        if self.totals.spec.reads_weight:
-            result["weight_sum"] = exact.rounded_sum(self.totals.tallies.sums[tally.WEIGHT])
-        result["perplexity"] = self.perplexity
-        names: tuple[str, ...] = ("units", "normalized_entropy", "d2", "entropy")
-        result |= {name: _plain(value) for name in names if (value := getattr(self, name)) is not None}
-        if self.accuracy is not None:
-            top = self.top_k or {1: self.accuracy}
-            result["accuracy"] = {f"top{k}": value for k, value in top.items()}
-            result["accuracy"] |= {"ci95": {f"top{k}": list(self.interval(value)) for k, value in top.items()}}
-        names = ("mrr", "brier", "brier_scaled", "brier_parts", "classwise_ece", "auc", "average_precision")
-        result |= {name: _plain(value) for name in names if (value := getattr(self, name)) is not None}
-        if (calibration := self.calibration) is not None:
-            errors = {name: getattr(calibration, name) for name in ("binning", "ece", "mce", "rmsce", "ace")}
-            result["calibration"] = errors | {"bins": [list(row) for row in calibration.bins]}
-        if (counts := self.confusion) is not None and len(counts) <= MATRIX:
-            result["confusion"] = counts.tolist()
-            if (sums := self.weighted_confusion) is not None:
-                result["weighted_confusion"] = sums.tolist()
-        tables = ("per_class", "classwise", "confused", "groups", "worst", "worst_per_class", "ranking")
-        result |= {name: table.to_pylist() for name in tables if (table := getattr(self, name)) is not None}
-        if self.margins is not None:
-            result["margins"] = [row for table in self.margins.values() for row in table.to_pylist()]
-        if self.totals.spec.task == "binary" and (table := self.thresholds()) is not None:
-            result["thresholds"] = table.to_pylist()
-        if (found := self.label_errors) is not None:
-            result["label_errors"] = {by: table.to_pylist() for by, table in found.items()}
-        if (temperature := self.temperature) is not None:
-            result["temperature"] = {name: getattr(temperature, name) for name in ("best", "loss", "gain")}
-            result["temperature"]["table"] = temperature.table.to_pylist()
-        if self.first_invalid:
-            result["first_invalid"] = self.first_invalid
-        if self.left_out:
-            result["left_out"] = [left.to_dict() for left in self.left_out]
-        return result | {"warnings": self.warnings, "run": {**self.run, "numerics_version": NUMERICS_VERSION}}
+        from fastxent.document import evaluation_dict
+
+        return evaluation_dict(self)
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """`to_dict` as JSON text; floats read back to the same bits, NaN and infinities as strings."""
-        return json.dumps(_finite(self.to_dict()), indent=indent, allow_nan=False, ensure_ascii=False)
+        from fastxent.document import json_text
+
+        return json_text(self.to_dict(), indent=indent)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """A report as one HTML page that needs nothing else; written to ``path`` if one is given. Extra ``report``."""
@@ -631,33 +589,6 @@ def _check_top_k(top_ks: Sequence[int], classes: int) -> None:
     for k in top_ks:
         if not 1 <= k <= most:
             raise UsageError(f"top_k: expected numbers from 1 to {most}, got {k}")
-
-
-def _plain(value: Any) -> Any:
-    """A record of numbers as a dict; anything else as it is."""
-    fields = getattr(type(value), "__dataclass_fields__", None)
-    if fields is None:
-        return value
-    found = ((name, getattr(value, name)) for name in fields)
-    return {name: list(item) if isinstance(item, tuple) else item for name, item in found}
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinities: they become the strings "NaN", "Infinity" and "-Infinity"."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
-    return value
-
-
-def _loss_dict(stats: LossStats) -> dict[str, Any]:
-    result = {name: getattr(stats, name) for name in ("mean", "sum", "std", "stderr", "min", "max", "infinite")}
-    result |= {"bits": stats.mean / math.log(2.0), "ci95": list(stats.ci95)}
-    result["quantiles"] = {f"{q:g}": quantile.value for q, quantile in stats.quantiles.items()}
-    return result | ({} if stats.clusters is None else {"clusters": _plain(stats.clusters)})
 
 
 def describe_invalid(status: Status) -> str:

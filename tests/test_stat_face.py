@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import fastxent as fx
 from fastxent.cli import cli
-from tests.statdata import BREAST, DIGITS, evaluated
+from tests.statdata import BREAST, DIGITS, digits, evaluated
 
 EVIL = "\x1b[31m[red]<script>alert(1)</script>\u202e"
 
@@ -33,14 +33,18 @@ def test_names_in_json_are_those_of_the_design():
         ).to_json()
     )
     assert set(found) == {
-        "schema", "spec", "rows", "loss", "perplexity", "units", "normalized_entropy", "d2", "accuracy", "mrr", "brier",
-        "brier_scaled", "calibration", "per_class", "confusion", "confused", "groups", "worst", "worst_per_class",
+        "schema", "spec", "rows", "loss", "loss_histogram", "perplexity", "units", "normalized_entropy", "d2",
+        "accuracy", "mrr", "brier", "brier_scaled", "calibration", "per_class", "confusion", "confused", "groups", "worst", "worst_per_class",
         "label_errors", "temperature", "warnings", "run",
     }  # fmt: skip
     assert set(found["loss"]) == {
-        "mean", "sum", "std", "stderr", "min", "max", "infinite", "bits", "ci95", "quantiles", "clusters",
+        "mean", "sum", "variance", "std", "stderr", "min", "max", "infinite", "bits", "ci95", "quantiles",
+        "quantile_bounds", "clusters",
     }  # fmt: skip
     assert set(found["accuracy"]) == {"top1", "top3", "top5", "ci95"}
+    low, high = found["loss"]["quantile_bounds"]["0.5"]
+    assert low <= np.median(digits()[2]) <= high
+    assert sum(row["count"] for row in found["loss_histogram"]) == 1797
     assert found["loss"]["clusters"] == {"column": "fold", "count": 5, "exact": True}
     assert set(found["worst"][0]) == {"path", "row", "loss", "target", "predicted", "p_target", "confidence", "id"}
     assert [row["target"] for row in found["worst_per_class"]] == list(range(10))

@@ -23,6 +23,7 @@ def test_spread_agrees_with_scipy(name):
     found = evaluated(name).loss_stats
     assert found.mean == pytest.approx(losses.mean(), rel=1e-12)
     assert found.sum == pytest.approx(losses.sum(), rel=1e-12)
+    assert found.variance == pytest.approx(losses.var(ddof=1), rel=1e-11)
     assert found.std == pytest.approx(losses.std(ddof=1), rel=1e-11)
     assert found.stderr == pytest.approx(scipy_stats.sem(losses), rel=1e-11)
     low, high = scipy_stats.norm.interval(0.95, losses.mean(), scipy_stats.sem(losses))

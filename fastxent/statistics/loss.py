@@ -79,15 +79,16 @@ class ClusterStats:
 
 @dataclass(frozen=True, slots=True)
 class LossStats:
-    """The distribution of the row losses, in nats. ``std`` and ``stderr`` are NaN below two rows.
+    """The distribution of the row losses, in nats.
 
-    With weights mean, sum and standard error are weighted; the rest counts every row once. With ``clusters`` the
+    ``variance`` (unbiased), its root ``std`` and ``stderr`` are NaN below two rows. With weights mean, sum and standard error are weighted; the rest counts every row once. With ``clusters`` the
     standard error and the interval are the cluster-robust ones, else they take rows for independent. ``infinite`` rows
     gave their target no probability.
     """
 
     mean: float
     sum: float
+    variance: float
     std: float
     stderr: float
     ci95: tuple[float, float]
@@ -119,6 +120,7 @@ def loss_stats(totals: Totals, clusters: Clusters | None) -> LossStats:
     return LossStats(
         mean=mean,
         sum=sum_of_losses(totals),
+        variance=variance,
         std=math.sqrt(variance),
         stderr=stderr,
         ci95=(mean - Z95 * stderr, mean + Z95 * stderr),
