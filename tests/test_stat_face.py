@@ -34,8 +34,8 @@ def test_names_in_json_are_those_of_the_design():
     )
     assert set(found) == {
         "schema", "spec", "rows", "loss", "loss_histogram", "perplexity", "units", "normalized_entropy", "d2",
-        "accuracy", "mrr", "brier", "brier_scaled", "calibration", "per_class", "confusion", "confused", "groups", "worst", "worst_per_class",
-        "label_errors", "temperature", "warnings", "run",
+        "accuracy", "mrr", "brier", "brier_scaled", "calibration", "per_class", "confusion", "confused", "groups",
+        "worst", "worst_per_class", "label_errors", "temperature", "warnings", "run",
     }  # fmt: skip
     assert set(found["loss"]) == {
         "mean", "sum", "variance", "std", "stderr", "min", "max", "infinite", "bits", "ci95", "quantiles",

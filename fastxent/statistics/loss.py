@@ -81,9 +81,9 @@ class ClusterStats:
 class LossStats:
     """The distribution of the row losses, in nats.
 
-    ``variance`` (unbiased), its root ``std`` and ``stderr`` are NaN below two rows. With weights mean, sum and standard error are weighted; the rest counts every row once. With ``clusters`` the
-    standard error and the interval are the cluster-robust ones, else they take rows for independent. ``infinite`` rows
-    gave their target no probability.
+    ``variance`` (unbiased), its root ``std`` and ``stderr`` are NaN below two rows. With weights mean, sum and standard
+    error are weighted; the rest counts every row once. With ``clusters`` the standard error and the interval are the
+    cluster-robust ones, else they take rows for independent. ``infinite`` rows gave their target no probability.
     """
 
     mean: float
