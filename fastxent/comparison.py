@@ -71,6 +71,43 @@ class Comparison:
         """Rows that were compared."""
         return self.outcome.rows
 
+    @property
+    def per_group(self) -> Any:
+        """An Arrow table with a row a group: column and value, rows, both losses, their difference, both accuracies."""
+        import pyarrow as pa
+
+        found = [
+            {
+                "column": column, "value": value, "rows": each.rows, "loss_a": each.loss["a"], "loss_b": each.loss["b"],
+                "delta": each.delta.mean, "stderr": each.delta.stderr, "ci_low": each.delta.ci_low,
+                "ci_high": each.delta.ci_high, "p_value": each.delta.p_value,
+            }
+            | {f"accuracy_{side}": share for side, share in (each.accuracy or {}).items()}
+            for column, values in self.groups.items() for value, each in values.items()
+        ]  # fmt: skip
+        return pa.Table.from_pylist(found)
+
+    @property
+    def changed(self) -> Any:
+        """An Arrow table of the rows that changed most: id (several columns as JSON text), both losses, difference.
+
+        Those with a lower loss in B come first, then those with a higher one.
+        """
+        import pyarrow as pa
+
+        rows = [*self.improved, *self.regressed]
+        ids = [_json_id(key) for key, *_ in rows]
+        columns: dict[str, Any] = {"id": [json_text(key) if isinstance(key, list) else key for key in ids]}
+        for i, name in enumerate(("loss_a", "loss_b", "delta"), start=1):
+            columns[name] = pa.array([row[i] for row in rows], pa.float64())
+        return pa.table(columns)
+
+    def _repr_html_(self) -> str:
+        """The differences as HTML tables, for notebooks."""
+        from fastxent.summary import comparison_html
+
+        return comparison_html(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values under stable names."""
         outcome = self.outcome.to_dict()

@@ -68,8 +68,8 @@ def evaluation_dict(result: Evaluation) -> dict[str, Any]:
     return values | {"warnings": result.warnings, "run": {**result.run, "numerics_version": NUMERICS_VERSION}}
 
 
-def json_text(values: dict[str, Any], *, indent: int | None = 2) -> str:
-    """A dictionary as JSON text; floats read back to the same bits, NaN and infinities as strings."""
+def json_text(values: Any, *, indent: int | None = None) -> str:
+    """JSON values as text; floats read back to the same bits, NaN and infinities as strings."""
     return json.dumps(_finite(values), indent=indent, allow_nan=False, ensure_ascii=False)
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from fastxent.text import printable
 
 if TYPE_CHECKING:
+    from fastxent.comparison import Comparison
     from fastxent.evaluation import Evaluation
 
-__all__ = ["cell_text", "headlines", "html_table", "shown_tables"]
+__all__ = ["cell_text", "comparison_html", "headlines", "html_table", "shown_tables"]
 
 #: Rows of a table that are shown.
 ROWS = 20
@@ -126,12 +127,34 @@ def html_table(result: Evaluation) -> str:
         for name, value in headlines(result)
     )
     parts = [f"<table>{rows}</table>"]
-    for title, table, total in shown_tables(result):
-        head = "".join(f"<th>{html.escape(printable(name))}</th>" for name in table.column_names)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell_text(value))}</td>" for value in row.values()) + "</tr>"
-            for row in table.to_pylist()
-        )
-        more = f" (first {table.num_rows:,} of {total:,})" if total > table.num_rows else ""
-        parts.append(f"<p>{html.escape(printable(title))}{more}</p><table><tr>{head}</tr>{body}</table>")
+    parts += [_html_rows(title, table, total) for title, table, total in shown_tables(result)]
     return "".join(parts)
+
+
+def comparison_html(result: Comparison) -> str:
+    """A comparison as HTML tables; everything is escaped."""
+    import pyarrow as pa
+
+    outcome = result.outcome
+    lines = [("loss", outcome.loss, outcome.delta)]
+    if outcome.accuracy is not None and outcome.accuracy_delta is not None:
+        lines.append(("accuracy", outcome.accuracy, outcome.accuracy_delta))
+    names = ("mean", "ci_low", "ci_high", "p_value")
+    found = [
+        {"": name, **{side.upper(): sides[side] for side in "ab"}} | {key: getattr(delta, key) for key in names}
+        for name, sides, delta in lines
+    ]
+    tables = [(f"{outcome.rows:,} rows compared; differences are A - B", pa.Table.from_pylist(found))]
+    tables += [("by group", result.per_group)] if result.groups else []
+    tables += [("rows that changed most", result.changed)] if result.changed.num_rows else []
+    return "".join(_html_rows(title, table.slice(0, ROWS), table.num_rows) for title, table in tables)
+
+
+def _html_rows(title: str, table: Any, total: int) -> str:
+    head = "".join(f"<th>{html.escape(printable(name))}</th>" for name in table.column_names)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell_text(value))}</td>" for value in row.values()) + "</tr>"
+        for row in table.to_pylist()
+    )
+    more = f" (first {table.num_rows:,} of {total:,})" if total > table.num_rows else ""
+    return f"<p>{html.escape(printable(title))}{more}</p><table><tr>{head}</tr>{body}</table>"

@@ -102,6 +102,30 @@ def test_clusters_against_statsmodels(digits: dict[str, Any], cluster: str) -> N
             assert (difference.ci_low, difference.ci_high) == pytest.approx(tuple(fit.conf_int()[0]), rel=1e-9)
 
 
+def test_tables_and_notebook(digits: dict[str, Any]) -> None:
+    import polars
+
+    c = fx.compare(A, B, "label", logits="logits", on=["id", "fold"], group_by=["ink", "fold"], k=2)
+    groups = c.per_group
+    assert list(zip(groups["column"].to_pylist(), groups["value"].to_pylist(), strict=True)) == [
+        (column, value) for column, values in c.groups.items() for value in values
+    ]
+    light = groups.to_pylist()[list(c.groups["ink"]).index("light")]
+    assert light["delta"] == c.groups["ink"]["light"].delta.mean
+    assert light["accuracy_b"] == c.groups["ink"]["light"].accuracy["b"]
+    assert c.changed["delta"].to_pylist() == [row[3] for row in c.improved + c.regressed]
+    assert json.loads(c.changed["id"][0].as_py()) == c.improved[0][0]
+    assert polars.from_arrow(c.changed).shape == c.changed.to_pandas().shape == (4, 4)
+    evil = "<script>\x1b[31m"
+    data = table([evil, "b"], [0, 1], g=[evil, "x"])
+    shown = fx.compare(data, table([evil, "b"], [0, 1], 1), "y", logits="z", on="id", group_by="g")._repr_html_()
+    assert "&lt;script&gt;\\x1b[31m" in shown
+    assert "<script>" not in shown
+    alone = fx.compare(data, data, "y", logits="z", on="id")
+    assert (alone.per_group.num_rows, alone.changed.num_rows) == (0, 0)
+    assert "by group" not in alone._repr_html_()
+
+
 def test_a_cluster_a_row_is_the_plain_error() -> None:
     plain = fx.compare(A, B, "label", logits="logits", on="id")
     single = fx.compare(A, B, "label", logits="logits", on="id", cluster_by="id")

@@ -324,7 +324,16 @@ def _more(values: Mapping[str, Any]) -> Section:
     rest = {key: value for key, value in values.items() if key not in _INTERNAL | _SHOWN}
     rest = {"weight sum": values["weight_sum"], **rest} if "weight_sum" in values else rest
     facts = [(name, _number(value)) for name, value in _flat(rest).items()]
-    return Section("More numbers", "more", facts=facts)
+    section = Section("More numbers", "more", facts=facts)
+    for name, caption in (
+        ("ranking", "Ranking of positives above negatives, with bounds"),
+        ("thresholds", "Thresholds"),
+    ):
+        if values.get(name):
+            section.tables.append(_table(caption, values[name]))
+    if (temperature := values.get("temperature")) is not None:
+        section.tables.append(_table("Loss of the logits divided by a temperature", temperature["table"]))
+    return section
 
 
 # --- a comparison
@@ -430,6 +439,8 @@ def _skipped(values: Mapping[str, Any], comparing: bool) -> Section:
                     "first row": one.get("first_invalid", {}).get(cause),
                 }
             )
+        if one.get("left_out"):
+            section.tables.append(_table("Parts that could not be read", one["left_out"]))
         if entries:
             caption = f"Rows of {side.upper()} that were not scored" if side else "Rows that were not scored"
             section.tables.append(
