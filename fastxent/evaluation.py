@@ -22,6 +22,7 @@ from fastxent.statistics import classes as by_class
 from fastxent.statistics import classwise
 from fastxent.statistics import loss as losses
 from fastxent.statistics.calibration import Binning, BrierParts, Calibration
+from fastxent.statistics.confused import most_confused
 from fastxent.statistics.loss import (
     QUANTILES,
     Z95,
@@ -33,7 +34,9 @@ from fastxent.statistics.loss import (
     sum_of_losses,
 )
 from fastxent.statistics.ranking import Area
+from fastxent.statistics.shares import wilson
 from fastxent.statistics.statistic import fixed
+from fastxent.statistics.temperature import TemperatureStats
 from fastxent.statistics.units import UnitStats
 from fastxent.status import EXPLANATION, Status
 from fastxent.totals import RANKS, Measures, Totals
@@ -49,26 +52,6 @@ __all__ = [
 TOP_K = (1, 3, 5, 10)
 #: Confused pairs that are shown.
 PAIRS = 20
-
-
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """The 95 % interval of Wilson (1927) for a share of n trials; n may be an effective number of trials."""
-    if not n > 0.0 or math.isnan(share):
-        return math.nan, math.nan
-    z2 = Z95 * Z95
-    middle = (share + z2 / (2.0 * n)) / (1.0 + z2 / n)
-    half = Z95 / (1.0 + z2 / n) * math.sqrt(share * (1.0 - share) / n + z2 / (4.0 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-@dataclass(frozen=True, slots=True)
-class TemperatureStats:
-    """Losses of logits divided by temperatures: ``table`` (temperature, loss), the best of them, and what it gains."""
-
-    best: float
-    loss: float
-    gain: float
-    table: Any
 
 
 @dataclass
@@ -189,14 +172,7 @@ class Evaluation:
     def temperature(self) -> TemperatureStats | None:
         """Losses at other temperatures."""
         statistic: Any = self.totals.statistics.get("temperature")
-        if statistic is None:
-            return None
-        import pyarrow as pa
-
-        found = statistic.losses()
-        best = min(range(len(found)), key=lambda i: (math.isnan(found[i]), found[i]))
-        table = pa.table({"temperature": list(statistic.grid), "loss": found})
-        return TemperatureStats(statistic.grid[best], found[best], self.loss - found[best], table)
+        return None if statistic is None else statistic.read(self.loss)
 
     # --- predictions
 
@@ -421,14 +397,7 @@ class Evaluation:
         if statistic is not None:
             found = statistic.pairs()
             return None if found is None else found[:PAIRS]
-        if (confusion := self.confusion) is None:
-            return None
-        wrong = confusion.copy()
-        np.fill_diagonal(wrong, 0)
-        flat = wrong.ravel()
-        used = np.flatnonzero(flat)
-        order = used[np.lexsort((used, -flat[used]))][:PAIRS]
-        return [(int(i) // len(wrong), int(i) % len(wrong), int(flat[i])) for i in order]
+        return None if self.confusion is None else most_confused(self.confusion, PAIRS)
 
     @property
     def groups(self) -> Any:
@@ -482,22 +451,8 @@ class Evaluation:
     def ranking(self) -> Any:
         """A table with a row a label: auc and average_precision, each with bounds that surely hold the exact value."""
         statistic: Any = self.totals.statistics.get("ranking")
-        if statistic is None:
-            return None
-        import pyarrow as pa
-
-        labels = range(self.totals.spec.num_classes)
-        found = [statistic.read(label) for label in labels]
         names = self.class_names[1:] if self.totals.spec.task == "binary" else self.class_names
-        columns: dict[str, Any] = {"label": list(names)}
-        for name in ("auc", "average_precision"):
-            areas = [getattr(row, name) for row in found]
-            columns |= {
-                name: [area.value for area in areas],
-                f"{name}_low": [area.low for area in areas],
-                f"{name}_high": [area.high for area in areas],
-            }
-        return pa.table(columns)
+        return None if statistic is None else statistic.table(names)
 
     def _mean_area(self, name: str) -> Area | None:
         if (table := self.ranking) is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,20 @@ from fastxent.spec import Spec
 from fastxent.statistics.statistic import Record, Statistic, check_shape
 from fastxent.statistics.values import values_of
 
-__all__ = ["GRID", "Temperature"]
+__all__ = ["GRID", "Temperature", "TemperatureStats"]
 
 #: A quarter to 4 in steps of the fourth root of 2.
 GRID = tuple(2.0 ** (k / 4) for k in range(-8, 9))
+
+
+@dataclass(frozen=True, slots=True)
+class TemperatureStats:
+    """Losses of logits divided by temperatures: ``table`` (temperature, loss), the best of them, and what it gains."""
+
+    best: float
+    loss: float
+    gain: float
+    table: Any
 
 
 class Temperature(Statistic):
@@ -66,6 +77,15 @@ class Temperature(Statistic):
             exact.rounded_mean(row[0], weight) if weight else float("nan")
             for row, weight in zip(sums, weights, strict=True)
         ]
+
+    def read(self, loss: float) -> TemperatureStats:
+        """The losses as a table and the best of them, beside the ``loss`` there is."""
+        import pyarrow as pa
+
+        found = self.losses()
+        best = min(range(len(found)), key=lambda i: (math.isnan(found[i]), found[i]))
+        table = pa.table({"temperature": list(self.grid), "loss": found})
+        return TemperatureStats(self.grid[best], found[best], loss - found[best], table)
 
 
 def _piece(batch: Batch, rows: slice) -> Batch:
