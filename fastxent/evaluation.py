@@ -262,8 +262,8 @@ class Evaluation:
 
     @property
     def brier_scaled(self) -> float | None:
-        """The Brier score on [0, 1]: half the sum over classes, or (p - y)^2 for binary tasks."""
-        return self.brier if self.brier is None or self.totals.spec.task == "binary" else self.brier / 2.0
+        """The Brier score on [0, 1]: half the sum over classes; of binary and multilabel tasks `brier` itself."""
+        return self.brier if self.brier is None or self.totals.spec.task != "multiclass" else self.brier / 2.0
 
     @property
     def brier_parts(self) -> BrierParts | None:

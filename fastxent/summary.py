@@ -83,7 +83,14 @@ def _prediction_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
         top = [f"top-{k} {value:.4%}" for k, value in result.top_k.items() if k > 1]
         found = [f"95 %: {_interval(*result.interval(result.accuracy))}", *top]
         yield "accuracy", f"{result.accuracy:.4%}  ({'; '.join(found)})"
-        yield "Brier score", f"{result.brier:.6g}"
+        scaled = f"  ({result.brier_scaled:.6g} on [0, 1])" if result.totals.spec.task == "multiclass" else ""
+        yield "Brier score", f"{result.brier:.6g}{scaled}"
+    if (parts := result.brier_parts) is not None:
+        yield (
+            "Brier parts",
+            f"reliability {parts.reliability:.4g} - resolution {parts.resolution:.4g} + uncertainty"
+            f" {parts.uncertainty:.4g} + residual {parts.residual:.2g}",
+        )
     if (calibration := result.calibration) is not None:
         bins = f"{len(calibration.rows)} bins" + (
             f", {calibration.binning}" if calibration.binning != "equal_width" else ""

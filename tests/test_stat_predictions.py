@@ -142,6 +142,15 @@ def test_classes_against_the_rest_that_cannot_be():
         fx.evaluate(logits=np.zeros((1, 10_001), np.float32), target=[0], statistics="classwise")
 
 
+def test_brier_of_labels_is_the_mean_of_theirs():
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(0, 2, (40, 3)), rng.random((40, 3))
+    found = fx.evaluate(probs=p, target=y, task="multilabel")
+    want = np.mean([metrics.brier_score_loss(y[:, i], p[:, i]) for i in range(3)])
+    assert found.brier == pytest.approx(want, rel=1e-12)
+    assert found.brier_scaled == found.brier  # it lies on [0, 1] already
+
+
 @WEIGHTED
 def test_confusion_agrees_with_scikit_learn(weighted):
     y, p, _ = digits()
