@@ -11,7 +11,7 @@ from fastxent.totals import Measures
 __all__ = ["STATISTICS", "asked"]
 
 #: Statistics that are gathered on request, by the names that ``statistics=`` takes.
-STATISTICS = ("entropy", "ranking", "temperature")
+STATISTICS = ("classwise", "entropy", "ranking", "temperature")
 
 
 def asked(
@@ -21,6 +21,7 @@ def asked(
     cluster_by: Any = None,
     units: Any = None,
     worst: int = 0,
+    worst_per_class: int = 0,
     keep: Any = None,
     label_errors: int = 0,
     statistics: str | Iterable[str] = (),
@@ -38,11 +39,13 @@ def asked(
         cluster_by=next(iter(_several("cluster_by", cluster_by, "cluster", by_name, arrays, one=True)), None),
         units=next(iter(_several("units", units, "units", by_name, arrays, one=True)), None),
         worst=worst,
+        worst_per_class=worst_per_class,
         keep=kept,
         label_errors=label_errors,
         ranking="ranking" in wanted,
         temperature="temperature" in wanted,
         entropy="entropy" in wanted,
+        classwise="classwise" in wanted,
     )
     return measures, measures.columns if by_name else arrays
 

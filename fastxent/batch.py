@@ -105,3 +105,7 @@ class Batch:
     def num_rows(self) -> int:
         """Rows."""
         return self.predictions.num_rows
+
+    def number_of(self, row: int) -> int:
+        """The number of a row of this batch within its source, from 0."""
+        return self.first_row + row if self.numbers is None else int(self.numbers[row])

@@ -1,34 +1,34 @@
 """Two sets of predictions of the same rows, paired: is one really better, by how much, and where?
 
-With L_A and L_B the losses of a row under the two models, everything is read off d = fl(L_A - L_B), one number a row.
-Sums of d and d^2 are exact, so the result does not depend on the order of rows, chunks or threads.
+Each side is scored once, rows are joined (`fastxent.pairing`), and what the pairs say is summed up exactly
+(`fastxent.differences`), of all rows and of every group.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent import engine, exact
+from fastxent import engine
+from fastxent.differences import ClusterSums, Difference, McNemar, Outcome, Pairing, PairSums, runs
+from fastxent.document import json_text
 from fastxent.errors import DataError, UsageError
-from fastxent.evaluation import Evaluation, _finite
+from fastxent.evaluation import Evaluation
 from fastxent.losses import one_form
 from fastxent.pairing import Pairs, Spool, need_duckdb
+from fastxent.permutation import Permutation, check_permutations, sign_flip_test
 from fastxent.scoring import open_predictions
-from fastxent.significance import mcnemar_p, t_quantile, t_two_sided
 from fastxent.sources import Source, Split
-from fastxent.spec import NUMERICS_VERSION, OnInvalid, Spec, Task
+from fastxent.spec import NUMERICS_VERSION, Loss, OnInvalid, Spec, Task
+from fastxent.statistics.statistic import predicts_class
 from fastxent.totals import Measures
 
 __all__ = ["SCHEMA", "Comparison", "Difference", "McNemar", "Outcome", "compare"]
@@ -39,73 +39,13 @@ SCHEMA = "fastxent.comparison/1"
 JOIN_MEMORY = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """The mean of a paired difference A - B, and how sure it is.
-
-    ``stderr`` is the standard error of the mean, from single rows or from clusters; the 95 % interval and the
-    two-sided ``p_value`` are Student's with ``df`` degrees of freedom (rows, or clusters, less one).
-    """
-
-    mean: float
-    stderr: float
-    ci_low: float
-    ci_high: float
-    t: float
-    df: int
-    p_value: float
-
-
-@dataclass(frozen=True, slots=True)
-class McNemar:
-    """Rows by who is right, and the two-sided p-value of McNemar's test, exact or by chi-square."""
-
-    both: int
-    only_a: int
-    only_b: int
-    neither: int
-    p_value: float
-    method: str
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the pairs of rows say, of all of them or of one group.
-
-    ``delta`` is the difference of the losses, A - B: positive where B is better. ``accuracy_delta`` is the difference
-    of the accuracies, also A - B: negative where B is better. ``wins`` counts the rows on which a side has the lower
-    loss.
-    """
-
-    rows: int
-    loss: dict[str, float]
-    accuracy: dict[str, float]
-    delta: Difference
-    accuracy_delta: Difference
-    wins: dict[str, int]
-    mcnemar: McNemar
-    clusters: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        result: dict[str, Any] = {
-            "rows": self.rows,
-            "loss": dict(self.loss),
-            "accuracy": dict(self.accuracy),
-            "delta": _fields(self.delta),
-            "accuracy_delta": _fields(self.accuracy_delta),
-            "wins": dict(self.wins),
-            "mcnemar": _fields(self.mcnemar),
-        }
-        return result if self.clusters is None else result | {"clusters": self.clusters}
-
-
 @dataclass(slots=True)
 class Comparison:
     """The result of `compare`.
 
     ``groups`` holds an `Outcome` for every value of every ``group_by`` column. ``improved`` and ``regressed`` are the
-    rows whose loss is lower, or higher, in B by most: (id, loss in A, loss in B, difference).
+    rows whose loss is lower, or higher, in B by most: (id, loss in A, loss in B, difference). ``permutation`` is the
+    sign-flip test of the loss difference, where one was asked for.
     """
 
     outcome: Outcome
@@ -119,6 +59,7 @@ class Comparison:
     settings: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     run: dict[str, Any] = field(default_factory=dict)
+    permutation: Permutation | None = None
 
     @property
     def delta(self) -> Difference:
@@ -129,6 +70,43 @@ class Comparison:
     def num_rows(self) -> int:
         """Rows that were compared."""
         return self.outcome.rows
+
+    @property
+    def per_group(self) -> Any:
+        """An Arrow table with a row a group: column and value, rows, both losses, their difference, both accuracies."""
+        import pyarrow as pa
+
+        found = [
+            {
+                "column": column, "value": value, "rows": each.rows, "loss_a": each.loss["a"], "loss_b": each.loss["b"],
+                "delta": each.delta.mean, "stderr": each.delta.stderr, "ci_low": each.delta.ci_low,
+                "ci_high": each.delta.ci_high, "p_value": each.delta.p_value,
+            }
+            | {f"accuracy_{side}": share for side, share in (each.accuracy or {}).items()}
+            for column, values in self.groups.items() for value, each in values.items()
+        ]  # fmt: skip
+        return pa.Table.from_pylist(found)
+
+    @property
+    def changed(self) -> Any:
+        """An Arrow table of the rows that changed most: id (several columns as JSON text), both losses, difference.
+
+        Those with a lower loss in B come first, then those with a higher one.
+        """
+        import pyarrow as pa
+
+        rows = [*self.improved, *self.regressed]
+        ids = [_json_id(key) for key, *_ in rows]
+        columns: dict[str, Any] = {"id": [json_text(key) if isinstance(key, list) else key for key in ids]}
+        for i, name in enumerate(("loss_a", "loss_b", "delta"), start=1):
+            columns[name] = pa.array([row[i] for row in rows], pa.float64())
+        return pa.table(columns)
+
+    def _repr_html_(self) -> str:
+        """The differences as HTML tables, for notebooks."""
+        from fastxent.summary import comparison_html
+
+        return comparison_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values under stable names."""
@@ -142,6 +120,8 @@ class Comparison:
             result[side] = {key: whole[key] for key in ("spec", "rows", "first_invalid") if key in whole}
             result[side]["paths"] = whole["run"].get("paths", [])
         result |= outcome
+        if self.permutation is not None:
+            result["permutation"] = asdict(self.permutation)
         if self.groups:
             result["groups"] = {
                 column: {value: each.to_dict() for value, each in values.items()}
@@ -155,7 +135,7 @@ class Comparison:
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """`to_dict` as JSON text; floats read back to the same bits, NaN and infinities as strings."""
-        return json.dumps(_finite(self.to_dict()), indent=indent, allow_nan=False, ensure_ascii=False)
+        return json_text(self.to_dict(), indent=indent)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """A report as one HTML page that needs nothing else; written to ``path`` if one is given. Extra ``report``."""
@@ -185,6 +165,12 @@ def compare(
     group_by: str | Sequence[str] = (),
     cluster_by: str | None = None,
     k: int = 10,
+    permutations: int = 0,
+    seed: int = 0,
+    weight: Any = None,
+    class_weight: Iterable[float] | Mapping[Any, float] | None = None,
+    loss: Loss = "cross_entropy",
+    gamma: float = 2.0,
     task: Task = "multiclass",
     mask: Any = None,
     pos_weight: float | Iterable[float] | None = None,
@@ -225,6 +211,13 @@ def compare(
         cluster_by: column of ``a`` that says which rows belong together (a document, a user); standard errors are
             then those of clusters.
         k: how many of the rows that changed most are kept, each way.
+        permutations: so many replicates of a sign-flip permutation test of the loss difference (of clusters, with
+            ``cluster_by``): a p-value that assumes no distribution. 9999 is usual; 0 makes no test.
+        seed: of the signs of that test.
+        weight: column of ``a`` (or array) with sample weights: means, differences and their errors are weighted.
+        class_weight: as in `evaluate`.
+        loss: the loss of a row, as in `evaluate`. "kl_divergence" and "entropy" have no accuracy to compare.
+        gamma: exponent of the focal loss.
         task: "multiclass", "binary" or "multilabel".
         mask: as in `evaluate`, like the arguments up to ``dtype``.
         pos_weight: see `evaluate`.
@@ -256,6 +249,7 @@ def compare(
     """
     need_duckdb()
     started = time.perf_counter()
+    check_permutations(permutations, seed)
     keys = _keys(on, by_order, arrays=a is None)
     groups = (group_by,) if isinstance(group_by, str) else tuple(dict.fromkeys(group_by))
     if a is None and (groups or cluster_by):
@@ -267,24 +261,27 @@ def compare(
     form_b, scores_b = one_form(**other) if any(v is not None for v in other.values()) else (form_a, scores_a)
     if b is None and all(v is None for v in other.values()):
         raise UsageError("there is nothing to compare with: name a second set, or b_logits (b_probs, b_log_probs)")
+    if loss == "kl_divergence" and form_a != form_b:
+        raise UsageError("kl_divergence takes targets as logits beside logits, as probabilities beside probabilities")
     threads = engine.default_threads() if threads is None else threads
     names = None if class_names is None else tuple(class_names)
     reading: dict[str, Any] = {
-        "task": task, "weight": None, "mask": mask, "class_names": names, "dtype": dtype, "memory": None,
+        "task": task, "mask": mask, "class_names": names, "dtype": dtype, "memory": None,
         "verify_checksums": verify_checksums,
     }  # fmt: skip
     columns = (*groups, *([] if cluster_by is None else [cluster_by]))
     measuring: dict[str, Any] = {
         "task": task, "pos_weight": pos_weight, "label_smoothing": label_smoothing, "ignore_index": ignore_index,
-        "on_invalid": on_invalid,
+        "on_invalid": on_invalid, "class_weight": class_weight, "loss": loss, "gamma": gamma,
     }  # fmt: skip
 
-    def scorer(data: Any, form: str, scores: Any, column: Any, extra: tuple[str, ...]) -> _Side:
-        source = open_predictions(data, scores, column, extra=tuple(dict.fromkeys(extra)), **reading)
+    def scorer(data: Any, form: str, scores: Any, column: Any, extra: tuple[str, ...], weight: Any = None) -> _Side:
+        source = open_predictions(data, scores, column, extra=tuple(dict.fromkeys(extra)), weight=weight, **reading)
         spec = Spec.make(
             num_classes=source.num_classes,
             form=form,
             soft=source.dense_target,
+            weighted=weight is not None,
             clip=clip if form == "probs" else None,
             normalize=normalize and form != "logits",
             class_names=names or source.class_names,
@@ -292,7 +289,7 @@ def compare(
         )
         return _Side(source, spec, extra[len(keys) :])
 
-    side_a = scorer(a, form_a, scores_a, target, (*keys, *columns))
+    side_a = scorer(a, form_a, scores_a, target, (*keys, *columns), weight)
     side_b = scorer(a if b is None else b, form_b, scores_b, target if b_target is None else b_target, keys)
     _check_alike(side_a, side_b, by_order=not keys)
     if clip is not None and "probs" not in (form_a, form_b):
@@ -305,12 +302,16 @@ def compare(
         _check_keys(keys, cluster_by, *(spool for _, spool in results))
         pairs = Pairs(folder, *files, keys=len(keys), memory=JOIN_MEMORY if memory is None else memory, threads=threads)
         try:
-            result = _compared(pairs, [e for e, _ in results], keys, groups, cluster_by, k)
+            reader = _Reader(pairs, groups, cluster_by, side_a.spec)
+            result = _compared(reader, [e for e, _ in results], keys, k)
+            if permutations:
+                result.permutation = reader.permutation(result.outcome, permutations, seed)
         finally:
             pairs.close()
     result.settings = {"on": list(keys)} if keys else {"by_order": True}
     result.settings |= {"forms": {"a": form_a, "b": form_b}} | ({"group_by": list(groups)} if groups else {})
     result.settings |= {} if cluster_by is None else {"cluster_by": cluster_by}
+    result.settings |= {"weight": weight} if isinstance(weight, str) else {}
     from fastxent import __version__
 
     result.run = {"seconds": time.perf_counter() - started, "threads": threads, "version": __version__}
@@ -328,14 +329,21 @@ class _Side:
     def score(
         self, path: str, keys: tuple[str, ...], threads: int, progress: Callable[[Split], None] | None
     ) -> tuple[Evaluation, Spool]:
-        spool = Spool(path, keys, self.columns)
+        spool = Spool(path, keys, self.columns, self.spec if self.spec.reads_weight else None)
 
         def done(split: Split) -> None:
             spool.done(split)
             if progress is not None:
                 progress(split)
 
-        totals = engine.run(self.source, self.spec, Measures(), threads=threads, outputs_of=spool.outputs_of, done=done)
+        totals = engine.run(
+            self.source,
+            self.spec,
+            Measures(scores=_has_classes(self.spec)),
+            threads=threads,
+            outputs_of=spool.outputs_of,
+            done=done,
+        )
         spool.close()
         return Evaluation(totals, run={"paths": list(self.source.paths)}), spool
 
@@ -384,14 +392,13 @@ def _check_keys(keys: tuple[str, ...], cluster_by: str | None, a: Spool, b: Spoo
             raise UsageError(f"on: column {key!r} holds {left} on one side and {right} on the other; write them alike")
 
 
-def _compared(
-    pairs: Pairs,
-    sides: list[Evaluation],
-    keys: tuple[str, ...],
-    groups: tuple[str, ...],
-    cluster_by: str | None,
-    k: int,
-) -> Comparison:
+def _has_classes(spec: Spec) -> bool:
+    """Whether a row is right or wrong: it has a predicted class, or (multilabel) all of its labels."""
+    return predicts_class(spec) or spec.task == "multilabel"
+
+
+def _compared(reader: _Reader, sides: list[Evaluation], keys: tuple[str, ...], k: int) -> Comparison:
+    pairs = reader.pairs
     what = " and ".join(keys) or "row"
     if keys:
         for side in "ab":
@@ -405,19 +412,17 @@ def _compared(
             f"{count:,} rows have another target in b than in a ({what} {_listed(first, count)});"
             " the two sides are not predictions of the same thing"
         )
-    cluster = None if cluster_by is None else f"c{len(groups)}"
-    outcomes = list(_outcomes(pairs, None, cluster, cluster_by))
+    outcomes = list(reader.outcomes())
     result = Comparison(
-        outcome=outcomes[0][1] if outcomes else _Tally(cluster is not None).outcome(),
+        outcome=outcomes[0][1] if outcomes else reader.sums().outcome(),
         a=sides[0],
         b=sides[1],
         only={side: pairs.lonely(side) for side in "ab"},
         unscored=pairs.unscored(),
         improved=pairs.extremes(k, descending=True),
         regressed=pairs.extremes(k, descending=False),
+        groups={column: dict(reader.outcomes(f"c{i}")) for i, column in enumerate(reader.groups)},
     )
-    for i, column in enumerate(groups):
-        result.groups[column] = dict(_outcomes(pairs, f"c{i}", cluster, cluster_by))
     if math.isnan(result.delta.mean) and result.num_rows:
         result.warnings.append("some losses are infinite on both sides: their difference, and the mean, is undefined")
     if not result.num_rows:
@@ -425,29 +430,83 @@ def _compared(
     return result
 
 
-def _outcomes(
-    pairs: Pairs, group: str | None, cluster: str | None, cluster_by: str | None
-) -> Iterator[tuple[str, Outcome]]:
-    """The outcome of each value of the group column, or the one of all rows; pairs come sorted by it."""
-    tally: _Tally | None = None
-    here = ""
-    for batch in pairs.stream(group, cluster):
-        la, lb = (np.array(batch.column(i)) for i in (0, 1))
-        ca, cb = (batch.column(i).to_numpy(zero_copy_only=False) for i in (2, 3))
-        clusters = None if cluster is None else _codes(batch.column(batch.num_columns - 1))
-        if clusters is not None and (clusters[0] < 0).any():
-            raise DataError(f"cluster_by: column {cluster_by!r} has nulls; every row needs a cluster")
-        codes, values = (np.zeros(len(la), np.int64), [""]) if group is None else _codes(batch.column(4))
-        for lo, hi in _runs(codes):
-            value = _label(values[codes[lo]] if codes[lo] >= 0 else None)
-            if tally is None or value != here:
-                if tally is not None:
-                    yield here, tally.outcome()
-                tally, here = _Tally(cluster is not None), value
-            piece = None if clusters is None else (clusters[0][lo:hi], clusters[1])
-            tally.add(la[lo:hi], lb[lo:hi], ca[lo:hi], cb[lo:hi], piece)
-    if tally is not None:
-        yield here, tally.outcome()
+class _Reader:
+    """The joined pairs as sums: of all rows, by group, in clusters, with weights."""
+
+    def __init__(self, pairs: Pairs, groups: tuple[str, ...], cluster_by: str | None, spec: Spec) -> None:
+        self.pairs, self.groups = pairs, groups
+        self._cluster_by = cluster_by
+        self._cluster = None if cluster_by is None else f"c{len(groups)}"
+        self._weighted, self._classes = spec.reads_weight, _has_classes(spec)
+
+    def sums(self) -> PairSums:
+        """Empty ones."""
+        return PairSums(clustered=self._cluster is not None, weighted=self._weighted, classes=self._classes)
+
+    def _pairing(self, batch: Any) -> Pairing:
+        la, lb = (np.array(batch[name]) for name in ("la", "lb"))
+        ca, cb = (batch[name].to_numpy(zero_copy_only=False) for name in ("ca", "cb"))
+        return Pairing(la, lb, ca, cb, *(np.array(batch[name]) for name in (("s", "x") if self._weighted else ())))
+
+    def _clusters(self, batch: Any) -> tuple[NDArray[np.int64], list[Any]] | None:
+        if self._cluster is None:
+            return None
+        codes, values = _codes(batch[self._cluster])
+        if (codes < 0).any():
+            raise DataError(f"cluster_by: column {self._cluster_by!r} has nulls; every row needs a cluster")
+        return codes, values
+
+    def outcomes(self, group: str | None = None) -> Iterator[tuple[str, Outcome]]:
+        """The outcome of each value of the group column, or the one of all rows; pairs come sorted by it."""
+        sums: PairSums | None = None
+        here = ""
+        for batch in self.pairs.stream([c for c in (group, self._cluster) if c is not None], weighted=self._weighted):
+            pairing, clusters = self._pairing(batch), self._clusters(batch)
+            codes, values = (np.zeros(len(batch), np.int64), [""]) if group is None else _codes(batch[group])
+            for lo, hi in runs(codes):
+                value = _label(values[codes[lo]] if codes[lo] >= 0 else None)
+                if sums is None or value != here:
+                    if sums is not None:
+                        yield here, sums.outcome()
+                    sums, here = self.sums(), value
+                sums.add(pairing.cut(lo, hi), None if clusters is None else (clusters[0][lo:hi], clusters[1]))
+        if sums is not None:
+            yield here, sums.outcome()
+
+    def permutation(self, outcome: Outcome, permutations: int, seed: int) -> Permutation:
+        """The sign-flip test of the difference of the losses, of rows in the order of their ids or of clusters."""
+        count = outcome.rows if outcome.clusters is None else outcome.clusters
+        return sign_flip_test(self._differences(), count, permutations, seed)
+
+    def _differences(self) -> Iterator[NDArray[np.float64]]:
+        collected = _Collected()
+        order = self.pairs.keys if self._cluster is None else [self._cluster]
+        for batch in self.pairs.stream(order, weighted=self._weighted):
+            y, clusters = self._pairing(batch).y, self._clusters(batch)
+            if clusters is None:
+                yield y
+                continue
+            collected.add(clusters, y, None, np.zeros(len(y)))
+            yield collected.take()
+        collected.close()
+        yield collected.take()
+
+
+class _Collected(ClusterSums):
+    """The sums of clusters as they come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sums: list[float] = []
+
+    def record(self, y: float, x: float, hits: float) -> None:
+        """See `ClusterSums.record`."""
+        self._sums.append(y)
+
+    def take(self) -> NDArray[np.float64]:
+        """Those that have come since."""
+        found, self._sums = np.array(self._sums, np.float64), []
+        return found
 
 
 def _codes(column: Any) -> tuple[NDArray[np.int64], list[Any]]:
@@ -455,176 +514,6 @@ def _codes(column: Any) -> tuple[NDArray[np.int64], list[Any]]:
     encoded = column.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     return codes, encoded.dictionary.to_pylist()
-
-
-def _runs(codes: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Ranges of equal neighbours."""
-    edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
-    return ((lo, hi) for lo, hi in itertools.pairwise(edges) if hi > lo)
-
-
-class _Tally:
-    """Exact sums over pairs of rows. ``clustered`` ones must be added cluster by cluster."""
-
-    def __init__(self, clustered: bool) -> None:
-        self._sums = exact.empty(4)  # d, d^2, loss of A, loss of B
-        self._right = np.zeros((2, 2), np.int64)
-        self._wins = {"a": 0, "b": 0, "ties": 0}
-        self._clusters = _Clusters() if clustered else None
-
-    def add(self, la: Any, lb: Any, ca: Any, cb: Any, clusters: Any) -> None:
-        """Add pairs: losses, who is right, and the clusters they belong to (codes and values) or None."""
-        from fastxent.kernels.exactsum import deposit
-
-        with np.errstate(invalid="ignore"):
-            d = la - lb
-        n = len(d)
-        deposit(d, n, self._sums[0])
-        _deposit_product(d, d, self._sums[1])
-        deposit(la, n, self._sums[2])
-        deposit(lb, n, self._sums[3])
-        self._right += np.bincount(2 * ca.astype(np.int64) + cb, minlength=4).reshape(2, 2)
-        lower, higher = int((la < lb).sum()), int((la > lb).sum())
-        for side, count in (("a", lower), ("b", higher), ("ties", n - lower - higher)):
-            self._wins[side] += count
-        if self._clusters is not None:
-            codes, values = clusters
-            hits = ca.astype(np.int64) - cb
-            for lo, hi in _runs(codes):
-                whole = 0 < lo and hi < n  # what touches an end may go on in another batch
-                self._clusters.add(values[codes[lo]], d[lo:hi], int(hits[lo:hi].sum()), whole)
-
-    def outcome(self) -> Outcome:
-        """What they say."""
-        n = int(self._sums[0, exact.N])
-        neither, only_b, only_a, both = (int(value) for value in self._right.reshape(4))
-        if self._clusters is None:
-            moments = exact.moments(self._sums[0], self._sums[1])
-            loss_error = math.sqrt(moments.variance / n) if n > 1 else math.nan
-            spread = Fraction(n * (only_a + only_b) - (only_a - only_b) ** 2, n * (n - 1)) if n > 1 else None
-            hit_error = math.nan if spread is None else math.sqrt(spread / n)
-            df, clusters = n - 1, None
-        else:
-            loss_error, hit_error = self._clusters.errors(self._sums[0], only_a - only_b)
-            clusters = self._clusters.close()
-            df = clusters - 1
-        p_value, method = mcnemar_p(only_a, only_b)
-        return Outcome(
-            rows=n,
-            loss={side: exact.rounded_mean(self._sums[i], n) for side, i in (("a", 2), ("b", 3))},
-            accuracy={"a": _ratio(both + only_a, n), "b": _ratio(both + only_b, n)},
-            delta=_difference(exact.rounded_mean(self._sums[0]), loss_error, df),
-            accuracy_delta=_difference(_ratio(only_a - only_b, n), hit_error, df),
-            wins=self._wins,
-            mcnemar=McNemar(both, only_a, only_b, neither, p_value, method),
-            clusters=clusters,
-        )
-
-
-class _Clusters:
-    """Sums over clusters, which come one after the other, each perhaps in several pieces.
-
-    A cluster's sum S of d is exact and rounded once, whichever way it came; of clusters are kept the exact sums of
-    S^2 and S n, and of n^2, which give sum (S - m n)^2 when the mean m is known.
-    """
-
-    def __init__(self) -> None:
-        self._open: Any = None
-        self._state = exact.empty()
-        self._size = self._hits = 0
-        self._waiting: list[tuple[float, int]] = []
-        self._sums = exact.empty(2)  # S^2, S n
-        self._squares = self._hit_squares = self._hit_cross = 0
-        self._count = 0
-
-    def add(self, name: Any, d: NDArray[np.float64], hits: int, whole: bool) -> None:
-        """Add rows of one cluster; ``whole`` if they surely are all of it."""
-        from fastxent.kernels.exactsum import deposit
-
-        if self._size and (whole or name != self._open):
-            self._settle()
-        if whole and np.isfinite(d).all():
-            # The same number as the exact state's, correctly rounded, and ten times faster for a few rows.
-            self._record(math.fsum(d.tolist()), len(d), hits)
-            return
-        self._open = name
-        deposit(d, len(d), self._state)
-        self._size += len(d)
-        self._hits += hits
-
-    def close(self) -> int:
-        """No cluster will follow; how many there were."""
-        if self._size:
-            self._settle()
-        self._flush()
-        return self._count
-
-    def errors(self, sum_d: exact.State, hits: int) -> tuple[float, float]:
-        """Standard errors of the mean difference of the losses and of the accuracies."""
-        g, n = self.close(), int(sum_d[exact.N])
-        if g < 2:
-            return math.nan, math.nan
-        scale = Fraction(g, (g - 1) * n * n)
-        m = Fraction(hits, n)
-        hit_error = math.sqrt(scale * (self._hit_squares - 2 * m * self._hit_cross + m * m * self._squares))
-        if not (math.isfinite(exact.rounded_sum(sum_d)) and math.isfinite(exact.rounded_sum(self._sums[0]))):
-            return math.nan, hit_error
-        m = exact.to_fraction(sum_d) / n
-        squares, cross = exact.to_fraction(self._sums[0]), exact.to_fraction(self._sums[1])
-        return math.sqrt(scale * max(squares - 2 * m * cross + m * m * self._squares, Fraction(0))), hit_error
-
-    def _settle(self) -> None:
-        self._record(exact.rounded_sum(self._state), self._size, self._hits)
-        self._state[:] = 0
-        self._size = self._hits = 0
-
-    def _record(self, total: float, size: int, hits: int) -> None:
-        self._waiting.append((total, size))
-        self._squares += size * size
-        self._hit_squares += hits * hits
-        self._hit_cross += hits * size
-        self._count += 1
-        if len(self._waiting) >= 4096:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            sums, sizes = (np.array(column, np.float64) for column in zip(*self._waiting, strict=True))
-            _deposit_product(sums, sums, self._sums[0])
-            _deposit_product(sums, sizes, self._sums[1])
-            self._waiting.clear()
-
-
-def _deposit_product(x: NDArray[np.float64], y: NDArray[np.float64], state: exact.State) -> None:
-    """Add the products to the sum, each with what its rounding lost: a difference alike in all rows has no spread.
-
-    The loss is found by splitting (Dekker 1971); exact for products from 2^-969 up to 2^970.
-    """
-    from fastxent.kernels.exactsum import deposit, deposit_weighted
-
-    n = len(x)
-    deposit_weighted(x, y, n, state)
-    with np.errstate(all="ignore"):
-        parts = [(134217729.0 * v - (134217729.0 * v - v)) for v in (x, y)]
-        (a, b), (c, d) = ((high, v - high) for high, v in zip(parts, (x, y), strict=True))
-        lost = ((a * c - x * y) + a * d + b * c) + b * d
-    deposit(np.where(np.isfinite(lost), lost, 0.0), n, state)
-    state[exact.N] -= n
-
-
-def _difference(mean: float, stderr: float, df: int) -> Difference:
-    if math.isnan(mean) or math.isnan(stderr):
-        return Difference(mean, stderr, math.nan, math.nan, math.nan, max(df, 0), math.nan)
-    if stderr == 0.0:  # every row differs by the same: by nothing, or certainly
-        t = 0.0 if mean == 0.0 else math.copysign(math.inf, mean)
-        return Difference(mean, stderr, mean, mean, t, df, 1.0 if mean == 0.0 else 0.0)
-    half = t_quantile(0.95, df) * stderr
-    t = mean / stderr
-    return Difference(mean, stderr, mean - half, mean + half, t, df, t_two_sided(t, df))
-
-
-def _ratio(count: int, n: int) -> float:
-    return count / n if n else math.nan
 
 
 def _label(value: Any) -> str:
@@ -640,7 +529,3 @@ def _json_id(key: Any) -> Any:
     if isinstance(key, list):
         return [_json_id(part) for part in key]
     return key if isinstance(key, int | str) and not isinstance(key, bool) else str(key)
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__dataclass_fields__}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,59 +16,42 @@ from fastxent import exact
 from fastxent.errors import UsageError
 from fastxent.faults import first_invalid, invalid_counts
 from fastxent.kernels import tally
-from fastxent.spec import NUMERICS_VERSION
+from fastxent.spec import Spec
 from fastxent.statistics import calibration as calibrating
 from fastxent.statistics import classes as by_class
+from fastxent.statistics import classwise
 from fastxent.statistics import loss as losses
 from fastxent.statistics.calibration import Binning, BrierParts, Calibration
+from fastxent.statistics.confused import most_confused
 from fastxent.statistics.loss import (
     QUANTILES,
     Z95,
     ClusterStats,
     LossStats,
     Quantile,
-    UnitStats,
     mean_loss,
     safe_exp,
     sum_of_losses,
 )
 from fastxent.statistics.ranking import Area
+from fastxent.statistics.shares import wilson
+from fastxent.statistics.statistic import fixed
+from fastxent.statistics.temperature import TemperatureStats
+from fastxent.statistics.units import UnitStats
 from fastxent.status import EXPLANATION, Status
-from fastxent.totals import Totals
+from fastxent.totals import RANKS, Measures, Totals
 
 if TYPE_CHECKING:
     from fastxent.sources.leftout import LeftOut
 
 __all__ = [
-    "QUANTILES", "SCHEMA", "TOP_K", "Z95", "Area", "BrierParts", "Calibration", "ClusterStats", "Evaluation",
-    "LossStats", "Quantile", "TemperatureStats", "UnitStats", "mean_loss", "sum_of_losses", "wilson",
+    "QUANTILES", "TOP_K", "Z95", "Area", "BrierParts", "Calibration", "ClusterStats", "Evaluation",
+    "LossStats", "Quantile", "TemperatureStats", "UnitStats", "check_readings", "mean_loss", "sum_of_losses", "wilson",
 ]  # fmt: skip
-
-SCHEMA = "fastxent.evaluation/1"
 
 TOP_K = (1, 3, 5, 10)
 #: Confused pairs that are shown.
 PAIRS = 20
-
-
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """The 95 % interval of Wilson (1927) for a share of n trials; n may be an effective number of trials."""
-    if not n > 0.0 or math.isnan(share):
-        return math.nan, math.nan
-    z2 = Z95 * Z95
-    middle = (share + z2 / (2.0 * n)) / (1.0 + z2 / n)
-    half = Z95 / (1.0 + z2 / n) * math.sqrt(share * (1.0 - share) / n + z2 / (4.0 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-@dataclass(frozen=True, slots=True)
-class TemperatureStats:
-    """Losses of logits divided by temperatures: ``table`` (temperature, loss), the best of them, and what it gains."""
-
-    best: float
-    loss: float
-    gain: float
-    table: Any
 
 
 @dataclass
@@ -155,9 +137,10 @@ class Evaluation:
 
     @property
     def units(self) -> UnitStats | None:
-        """Loss, bits and perplexity per unit."""
+        """Loss, bits and perplexity per unit, with the standard error; with clusters it respects them."""
         units: Any = self.totals.statistics.get("units")
-        return None if units is None else losses.unit_stats(self.totals, units)
+        clusters: Any = self.totals.statistics.get("clusters")
+        return None if units is None else losses.unit_stats(self.totals, units, clusters)
 
     @property
     def normalized_entropy(self) -> float | None:
@@ -189,14 +172,7 @@ class Evaluation:
     def temperature(self) -> TemperatureStats | None:
         """Losses at other temperatures."""
         statistic: Any = self.totals.statistics.get("temperature")
-        if statistic is None:
-            return None
-        import pyarrow as pa
-
-        found = statistic.losses()
-        best = min(range(len(found)), key=lambda i: (math.isnan(found[i]), found[i]))
-        table = pa.table({"temperature": list(statistic.grid), "loss": found})
-        return TemperatureStats(statistic.grid[best], found[best], self.loss - found[best], table)
+        return None if statistic is None else statistic.read(self.loss)
 
     # --- predictions
 
@@ -254,10 +230,7 @@ class Evaluation:
             return {}
         if self.top_ks is None:
             return {k: self._top(k) for k in TOP_K if k == 1 or k < classes}
-        most = min(classes, len(self._ranks) - 1)
-        for k in self.top_ks:
-            if not 1 <= k <= most:
-                raise UsageError(f"top_k: expected numbers from 1 to {most}, got {k}")
+        _check_top_k(self.top_ks, classes)
         return {k: self._top(k) for k in sorted({1, *self.top_ks})}
 
     def interval(self, share: float) -> tuple[float, float]:
@@ -289,15 +262,46 @@ class Evaluation:
 
     @property
     def brier_scaled(self) -> float | None:
-        """The Brier score on [0, 1]: half the sum over classes, or (p - y)^2 for binary tasks."""
-        return self.brier if self.brier is None or self.totals.spec.task == "binary" else self.brier / 2.0
+        """The Brier score on [0, 1]: half the sum over classes; of binary and multilabel tasks `brier` itself."""
+        return self.brier if self.brier is None or self.totals.spec.task != "multiclass" else self.brier / 2.0
 
     @property
     def brier_parts(self) -> BrierParts | None:
-        """Reliability, resolution, uncertainty and residual of a binary Brier score, over the calibration's bins."""
+        """Reliability, resolution, uncertainty and residual of the Brier score.
+
+        Binary: over the bins of the calibration. Multiclass: the sums over classes, each against the rest, over equal
+        bins of its probability (statistics "classwise").
+        """
+        if self._classwise is not None:
+            parts = [each.parts for each in self._classwise]
+            return BrierParts(*(math.fsum(getattr(p, name) for p in parts) for name in BrierParts.__slots__))
         if self.totals.spec.task != "binary" or self.brier is None:
             return None
         return calibrating.decompose(self._cells, self.brier, self.bins or self._default_bins, self.binning)
+
+    @cached_property
+    def _classwise(self) -> list[Any] | None:
+        statistic: Any = self.totals.statistics.get("classwise")
+        return None if statistic is None else statistic.read(self.bins or 15)
+
+    @property
+    def classwise(self) -> Any:
+        """A table with a row a class against the rest: share, ece, brier and its parts (statistics "classwise")."""
+        if (found := self._classwise) is None:
+            return None
+        import pyarrow as pa
+
+        rows = [
+            {"class": name, "share": each.share, "ece": each.ece, "brier": each.brier} | asdict(each.parts)
+            for name, each in zip(self.class_names, found, strict=True)
+        ]
+        return pa.Table.from_pylist(rows)
+
+    @property
+    def classwise_ece(self) -> float | None:
+        """Mean over classes of the calibration error of each against the rest (Kull et al. 2019)."""
+        found = self._classwise
+        return None if found is None else math.fsum(each.ece for each in found) / len(found)
 
     @property
     def _default_bins(self) -> int:
@@ -360,49 +364,71 @@ class Evaluation:
         return self.totals.tallies.confusion if self.totals.tallies.confusion.size else None
 
     @property
+    def weighted_confusion(self) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """Weight of the rows by target class and predicted class; None without weights, or where not gathered."""
+        if self._weighed is None or not self._weighed.confusion.size:
+            return None
+        return by_class.weight_matrix(self._weighed.confusion)
+
+    @property
     def confused(self) -> Any:
-        """A table of the most confused pairs: target, predicted, count. None if there were too many to count (2^20)."""
+        """A table of the most confused pairs: target, predicted, count, and with weights up to 1000 classes the weight.
+
+        None if there were too many to count (2^20).
+        """
         import pyarrow as pa
 
         pairs = self._confused_pairs()
         if pairs is None:
             return None
         names = self.class_names
-        columns = (
-            [names[t] for t, _, _ in pairs], [names[p] for _, p, _ in pairs], [count for _, _, count in pairs],
-        )  # fmt: skip
-        return pa.table(
-            [
-                pa.array(values, kind)
-                for values, kind in zip(columns, (pa.string(), pa.string(), pa.int64()), strict=True)
-            ],
-            names=["target", "predicted", "count"],
-        )
+        columns = {
+            "target": pa.array([names[t] for t, _, _ in pairs], pa.string()),
+            "predicted": pa.array([names[p] for _, p, _ in pairs], pa.string()),
+            "count": pa.array([count for _, _, count in pairs], pa.int64()),
+        }
+        if self._weighed is not None and self._weighed.confusion.size:
+            found = [float(fixed(self._weighed.confusion[t, p], 0)) for t, p, _ in pairs]
+            columns["weight"] = pa.array(found, pa.float64())
+        return pa.table(columns)
 
     def _confused_pairs(self) -> list[tuple[int, int, int]] | None:
         statistic: Any = self.totals.statistics.get("confused")
         if statistic is not None:
             found = statistic.pairs()
             return None if found is None else found[:PAIRS]
-        if (confusion := self.confusion) is None:
-            return None
-        wrong = confusion.copy()
-        np.fill_diagonal(wrong, 0)
-        flat = wrong.ravel()
-        used = np.flatnonzero(flat)
-        order = used[np.lexsort((used, -flat[used]))][:PAIRS]
-        return [(int(i) // len(wrong), int(i) % len(wrong), int(flat[i])) for i in order]
+        return None if self.confusion is None else most_confused(self.confusion, PAIRS)
 
     @property
     def groups(self) -> Any:
         """A table with a row a group: the group's values, count, loss, stderr, accuracy, brier, ece (15 bins)."""
+        return self._groups
+
+    @cached_property
+    def _groups(self) -> Any:
         statistic: Any = self.totals.statistics.get("groups")
         return None if statistic is None else statistic.table()
+
+    @property
+    def margins(self) -> dict[str, Any] | None:
+        """Where several columns are crossed: for each of them a table as `groups`, of its values alone."""
+        return self._margins
+
+    @cached_property
+    def _margins(self) -> dict[str, Any] | None:
+        statistic: Any = self.totals.statistics.get("groups")
+        return None if statistic is None or len(statistic.columns) < 2 else statistic.margins()
 
     @property
     def worst(self) -> Any:
         """A table of the rows of highest loss: path, row (from 0 in it), loss, target, predicted, kept columns."""
         statistic: Any = self.totals.statistics.get("worst")
+        return None if statistic is None else statistic.table(self._names_of_targets)
+
+    @property
+    def worst_per_class(self) -> Any:
+        """A table as `worst`: the rows of highest loss of every true class, class by class."""
+        statistic: Any = self.totals.statistics.get("worst_per_class")
         return None if statistic is None else statistic.table(self._names_of_targets)
 
     @property
@@ -425,22 +451,8 @@ class Evaluation:
     def ranking(self) -> Any:
         """A table with a row a label: auc and average_precision, each with bounds that surely hold the exact value."""
         statistic: Any = self.totals.statistics.get("ranking")
-        if statistic is None:
-            return None
-        import pyarrow as pa
-
-        labels = range(self.totals.spec.num_classes)
-        found = [statistic.read(label) for label in labels]
         names = self.class_names[1:] if self.totals.spec.task == "binary" else self.class_names
-        columns: dict[str, Any] = {"label": list(names)}
-        for name in ("auc", "average_precision"):
-            areas = [getattr(row, name) for row in found]
-            columns |= {
-                name: [area.value for area in areas],
-                f"{name}_low": [area.low for area in areas],
-                f"{name}_high": [area.high for area in areas],
-            }
-        return pa.table(columns)
+        return None if statistic is None else statistic.table(names)
 
     def _mean_area(self, name: str) -> Area | None:
         if (table := self.ranking) is None:
@@ -487,46 +499,15 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values under stable names; statistics that were not gathered are absent."""
-        spec = {"num_classes": self.totals.spec.num_classes, "task": self.totals.spec.task} | self.totals.spec.to_dict()
-        stats = self.loss_stats
-        result: dict[str, Any] = {
-            "schema": SCHEMA,
-            "spec": spec,
-            "rows": self.rows,
-            "loss": {"mean": self.loss} if stats is None else _loss_dict(stats),
-        }
-        if self.totals.spec.reads_weight:
-            result["weight_sum"] = exact.rounded_sum(self.totals.tallies.sums[tally.WEIGHT])
-        result["perplexity"] = self.perplexity
-        names: tuple[str, ...] = ("units", "normalized_entropy", "d2", "entropy")
-        result |= {name: _plain(value) for name in names if (value := getattr(self, name)) is not None}
-        if self.accuracy is not None:
-            top = self.top_k or {1: self.accuracy}
-            result["accuracy"] = {f"top{k}": value for k, value in top.items()}
-            result["accuracy"] |= {"ci95": {f"top{k}": list(self.interval(value)) for k, value in top.items()}}
-        names = ("mrr", "brier", "brier_scaled", "brier_parts", "auc", "average_precision")
-        result |= {name: _plain(value) for name in names if (value := getattr(self, name)) is not None}
-        if (calibration := self.calibration) is not None:
-            errors = {name: getattr(calibration, name) for name in ("binning", "ece", "mce", "rmsce", "ace")}
-            result["calibration"] = errors | {"bins": [list(row) for row in calibration.bins]}
-        tables = ("per_class", "confused", "groups", "worst", "ranking")
-        result |= {name: table.to_pylist() for name in tables if (table := getattr(self, name)) is not None}
-        if self.totals.spec.task == "binary" and (table := self.thresholds()) is not None:
-            result["thresholds"] = table.to_pylist()
-        if (found := self.label_errors) is not None:
-            result["label_errors"] = {by: table.to_pylist() for by, table in found.items()}
-        if (temperature := self.temperature) is not None:
-            result["temperature"] = {name: getattr(temperature, name) for name in ("best", "loss", "gain")}
-            result["temperature"]["table"] = temperature.table.to_pylist()
-        if self.first_invalid:
-            result["first_invalid"] = self.first_invalid
-        if self.left_out:
-            result["left_out"] = [left.to_dict() for left in self.left_out]
-        return result | {"warnings": self.warnings, "run": {**self.run, "numerics_version": NUMERICS_VERSION}}
+        from fastxent.document import evaluation_dict
+
+        return evaluation_dict(self)
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """`to_dict` as JSON text; floats read back to the same bits, NaN and infinities as strings."""
-        return json.dumps(_finite(self.to_dict()), indent=indent, allow_nan=False, ensure_ascii=False)
+        from fastxent.document import json_text
+
+        return json_text(self.to_dict(), indent=indent)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """A report as one HTML page that needs nothing else; written to ``path`` if one is given. Extra ``report``."""
@@ -547,28 +528,22 @@ class Evaluation:
         return html_table(self)
 
 
-def _plain(value: Any) -> Any:
-    """A record of numbers as a dict; anything else as it is."""
-    fields = getattr(type(value), "__dataclass_fields__", None)
-    return value if fields is None else {name: getattr(value, name) for name in fields}
+def check_readings(
+    spec: Spec, measures: Measures, bins: int | None, binning: Binning, top_ks: Sequence[int] | None
+) -> None:
+    """Raise UsageError for what could not be read off the totals, before they are gathered."""
+    calibrating.check_bins(bins, binning)
+    if measures.classwise and bins is not None:
+        classwise.check_bins(bins)
+    if top_ks is not None and measures.scores and spec.task == "multiclass":
+        _check_top_k(top_ks, spec.num_classes)
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinities: they become the strings "NaN", "Infinity" and "-Infinity"."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
-    return value
-
-
-def _loss_dict(stats: LossStats) -> dict[str, Any]:
-    result = {name: getattr(stats, name) for name in ("mean", "sum", "std", "stderr", "min", "max", "infinite")}
-    result |= {"bits": stats.mean / math.log(2.0), "ci95": list(stats.ci95)}
-    result["quantiles"] = {f"{q:g}": quantile.value for q, quantile in stats.quantiles.items()}
-    return result | ({} if stats.clusters is None else {"clusters": _plain(stats.clusters)})
+def _check_top_k(top_ks: Sequence[int], classes: int) -> None:
+    most = min(classes, RANKS)
+    for k in top_ks:
+        if not 1 <= k <= most:
+            raise UsageError(f"top_k: expected numbers from 1 to {most}, got {k}")
 
 
 def describe_invalid(status: Status) -> str:

@@ -36,7 +36,7 @@ def raise_first_invalid(totals: Totals, batch: Batch) -> None:
     status = min(found, key=lambda cause: found[cause])
     row = found[status] - batch.first_id
     what, remedy = EXPLANATION[status]
-    number = batch.first_row + row if batch.numbers is None else int(batch.numbers[row])
+    number = batch.number_of(row)
     raise InvalidRowError(
         f"{batch.path}, row {number} (from 0): {what}{_detail(status, batch, row)}; {remedy}",
         cause=status.name.lower(),

@@ -4,15 +4,15 @@ The grammar, read by hand and never evaluated as code::
 
     gate       = path comparator number
     path       = part { "." part }
-    part       = bare word | "quoted" | 'quoted'        a quoted part may hold dots, spaces and signs
+    part       = bare word | "quoted" | 'quoted'        quoted: dots, spaces, signs, its own quote doubled
     comparator = "<" | "<=" | ">" | ">=" | "==" | "!="
     number     = what float() reads, but not NaN
 
 A path walks through the names of `Evaluation.to_dict` or `Comparison.to_dict`. Of a list of classes, a part names the
 class; of a list of groups two parts choose the column and its value (``groups.country.DE.loss``), again and again until
-one group is left; of a plain list a part is a position. A path that ends at a table of numbers means its headline:
-``loss`` is ``loss.mean``, ``accuracy`` is ``accuracy.top1``. A value that is NaN fails every gate: what could not
-be measured has not passed.
+one group is left, where null is the group without a value and "'null'" the text; of any other list a part is a
+position, from 0. A path that ends at a table of numbers means its headline: ``loss`` is ``loss.mean``, ``accuracy`` is
+``accuracy.top1``. A value that is NaN fails every gate: what could not be measured has not passed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _COMPARATORS: dict[str, Callable[[float, float], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-_PART = re.compile(r"""\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s."'<>=!]+))""")
+_PART = re.compile(r"""\s*(?:"(?P<double>(?:[^"]|"")*)"|'(?P<single>(?:[^']|'')*)'|(?P<bare>[^\s."'<>=!]+))""")
 _COMPARATOR = re.compile(r"\s*(<=|>=|==|!=|<|>)\s*")
 _HEADLINE = {"loss": "mean", "accuracy": "top1", "calibration": "ece", "delta": "mean"}
 _SHOWN = 20
@@ -74,13 +74,19 @@ class Gate:
         elif isinstance(here, list | tuple):
             if len(found := [entry for entry in here if _named(entry) == part]) == 1:
                 return found[0]
-            if any(isinstance(entry, Mapping) and part in entry for entry in here):
+            if any(part in _columns(entry) for entry in here):
                 return _Column(part, list(here))
-            if not _names(here) and part.isdecimal() and int(part) < len(here):
+            if part.isdecimal() and int(part) < len(here) and not any(map(_named, here)):
                 return here[int(part)]
+            if any(isinstance(entry, Mapping) and part in entry for entry in here):
+                ways = ", ".join(map(_quoted, _names(here)))
+                raise UsageError(
+                    f"--fail-if {self.text!r}: {_joined(self.path[:depth])} are {len(here):,} entries, each with its "
+                    f"own {part!r}; choose one of them first, by position or by {ways}"
+                )
         elif isinstance(here, _Column):
-            left = [entry for entry in here.entries if _label(entry.get(here.name)) == part]
-            if left:
+            groups = (entry for entry in here.entries if isinstance(entry, Mapping) and here.name in entry)
+            if left := [entry for entry in groups if _label(entry[here.name]) == part]:
                 return left[0] if len(left) == 1 else left
         where = f"in {_joined(self.path[:depth])}" if depth else "in the result"
         raise UsageError(f"--fail-if {self.text!r}: there is no {part!r} {where}{_choices(here, part)}")
@@ -103,7 +109,8 @@ def parse_gate(text: str) -> Gate:
         match = _PART.match(text, at)
         if match is None:
             raise _malformed(text, "a name" if text[at:].strip() else "a name after the dot" if parts else "a name")
-        parts.append(next(group for group in match.groups() if group is not None))
+        quote = {"double": '"', "single": "'"}.get(match.lastgroup or "", "")
+        parts.append(match[match.lastgroup or 0].replace(2 * quote, quote) if quote else match["bare"])
         at = match.end()
         if text[at : at + 1] != ".":
             break
@@ -136,7 +143,11 @@ def _malformed(text: str, expected: str) -> UsageError:
 
 
 def _quoted(part: str) -> str:
-    return part if re.fullmatch(r"""[^\s."'<>=!]+""", part) else f'"{part}"'
+    """A part as it can be written in a gate."""
+    if re.fullmatch(r"""[^\s."'<>=!]+""", part):
+        return part
+    quote = "'" if '"' in part and "'" not in part else '"'
+    return quote + part.replace(quote, 2 * quote) + quote
 
 
 def _joined(parts: Iterable[str]) -> str:
@@ -152,7 +163,16 @@ class _Column:
 
 
 def _label(value: Any) -> str:
-    return "null" if value is None else str(value)
+    """The value of a group as a part: null is null, and the text null is 'null', as in a comparison."""
+    return "null" if value is None else repr(value) if value == "null" else str(value)
+
+
+def _columns(entry: Any) -> list[str]:
+    """The names by whose values an entry of a list can be chosen: of a group, what it was grouped by."""
+    if not isinstance(entry, Mapping):
+        return []
+    names = list(map(str, entry))
+    return (names[: names.index("count")] if "count" in names else []) or names
 
 
 def _named(entry: Any) -> str | None:
@@ -167,10 +187,10 @@ def _names(here: Any) -> list[str]:
     if isinstance(here, Mapping):
         return [str(name) for name in here]
     if isinstance(here, _Column):
-        return list(dict.fromkeys(_label(entry.get(here.name)) for entry in here.entries))
+        return list(dict.fromkeys(_label(entry[here.name]) for entry in here.entries if here.name in entry))
     if isinstance(here, list | tuple):
         names = [name for entry in here if (name := _named(entry)) is not None]
-        return names or [str(key) for entry in here[:1] if isinstance(entry, Mapping) for key in entry]
+        return names or list(dict.fromkeys(name for entry in here for name in _columns(entry)))
     return []
 
 

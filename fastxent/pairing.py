@@ -21,6 +21,7 @@ from fastxent.batch import Batch
 from fastxent.errors import DataError, UsageError
 from fastxent.kernels.jobs import Outputs, no_outputs
 from fastxent.sources import Split
+from fastxent.spec import Spec
 from fastxent.status import Status
 
 __all__ = ["Pairs", "Spool", "need_duckdb"]
@@ -44,11 +45,13 @@ class Spool:
     """One side's row results on their way into a Parquet file.
 
     Columns: ``row`` (number in the data set), ``loss``, ``correct``, ``fate`` (`Status`), ``target`` (the number, or
-    a fingerprint of a dense target), then ``k0, k1, ...`` for ``keys`` and ``c0, c1, ...`` for ``columns``.
+    a fingerprint of a dense target), then ``k0, k1, ...`` for ``keys`` and ``c0, c1, ...`` for ``columns``. With a
+    spec that ``weighs`` rows, at the end ``s``, the sample weight, and ``x``, that times the class weight.
     """
 
-    def __init__(self, path: str, keys: Sequence[str], columns: Sequence[str]) -> None:
+    def __init__(self, path: str, keys: Sequence[str], columns: Sequence[str], weighs: Spec | None = None) -> None:
         self._path = path
+        self._weighs = weighs
         self._names = {f"k{i}": name for i, name in enumerate(keys)} | {f"c{i}": name for i, name in enumerate(columns)}
         self._keys = tuple(keys)
         self._lock = threading.Lock()
@@ -83,6 +86,8 @@ class Spool:
         extra = batch.extra or {}
         self.dense |= batch.target.ndim == 2
         columns = [_plain(extra[name], name, name in self._keys) for name in self._names.values()]
+        if self._weighs is not None:
+            columns += map(pa.array, _weights(batch, self._weighs))
         mine.open = (outputs, np.arange(batch.first_id, batch.first_id + n), _comparable(batch.target), columns)
         return outputs
 
@@ -110,6 +115,7 @@ class Spool:
 
     def _write(self, waiting: _Waiting) -> None:
         names = ["row", "loss", "correct", "fate", "target", *self._names]
+        names += [] if self._weighs is None else ["s", "x"]
         columns = [pa.concat_arrays(_alike(parts)) for parts in zip(*waiting.take(), strict=True)]
         with self._lock:
             if self._writer is None:
@@ -177,6 +183,17 @@ def _plain(column: Any, name: str, key: bool) -> Any:
     if key and array.null_count:
         raise DataError(f"column {name!r}: {array.null_count} ids are null; a row without an id has no partner")
     return pa.concat_arrays([array, array.slice(0, 0)])  # a copy: the source may reuse its buffers
+
+
+def _weights(batch: Batch, spec: Spec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sample weights, and those times the class weights: what a loss is multiplied by, and what its mean divides by."""
+    sample = np.ones(batch.num_rows) if batch.weight is None else batch.weight.copy()
+    if spec.class_weight is None or batch.target.ndim == 2:
+        return sample, sample
+    table = np.array(spec.class_weight)
+    label = batch.target.astype(np.int64)
+    known = (label >= 0) & (label < len(table))  # the others are not scored
+    return sample, sample * np.where(known, table[np.where(known, label, 0)], 0.0)
 
 
 def _comparable(target: NDArray[Any]) -> NDArray[Any]:
@@ -261,11 +278,11 @@ class Pairs:
             f"SELECT {', '.join(self.keys)} FROM pairs WHERE fa <= {ignored} AND fb <= {ignored} AND ta != tb"
         )
 
-    def stream(self, group: str | None, cluster: str | None) -> Iterator[Any]:
-        """Record batches of pairs: la, lb, ca, cb, and the group and cluster columns, by which they are sorted."""
-        sort = [column for column in (group, cluster) if column is not None]
-        order = f" ORDER BY {', '.join(sort)}" if sort else ""
-        query = f"SELECT {', '.join(['la', 'lb', 'ca', 'cb', *sort])} FROM pairs WHERE {_BOTH}{order}"
+    def stream(self, order: Sequence[str], *, weighted: bool) -> Iterator[Any]:
+        """Record batches of pairs, sorted: la, lb, ca, cb, with weights s and x, and the columns they are sorted by."""
+        sort = f" ORDER BY {', '.join(order)}" if order else ""
+        columns = ["la", "lb", "ca", "cb", *(("s", "x") if weighted else ()), *order]
+        query = f"SELECT {', '.join(columns)} FROM pairs WHERE {_BOTH}{sort}"
         try:
             with self._connection.cursor() as cursor:  # its own, since other queries may come before its last row
                 result = cursor.sql(query)

@@ -11,7 +11,7 @@ from typing import Any, cast
 from fastxent import engine
 from fastxent.asked import asked
 from fastxent.errors import UsageError
-from fastxent.evaluation import Evaluation
+from fastxent.evaluation import Evaluation, check_readings
 from fastxent.losses import one_form
 from fastxent.sources import OnError, Selection, Source, Split, open_arrays, open_source
 from fastxent.sources.protocols import is_paths
@@ -54,6 +54,7 @@ def evaluate(
     cluster_by: Any = None,
     units: Any = None,
     worst: int = 0,
+    worst_per_class: int = 0,
     keep: Any = None,
     label_errors: int = 0,
     statistics: str | Iterable[str] = (),
@@ -103,15 +104,17 @@ def evaluate(
         num_classes: the number of classes in all, for top-k predictions.
         progress: called after every finished split, from any thread.
         group_by: column, or several that are crossed, by whose values statistics are gathered as well
-            (``ev.groups``; up to 100,000 groups). With arrays: an array, or a dict of arrays by name.
+            (``ev.groups``, and ``ev.margins`` of each column; up to 100,000 groups). With arrays: an array, or a dict
+            of arrays by name.
         cluster_by: column of ids of rows that belong together (documents, users): the standard error respects them.
         units: column with the number of units (bytes, words) of a row, for the loss per unit (``ev.units``).
         worst: so many rows of the highest loss are kept (``ev.worst``).
+        worst_per_class: so many rows of the highest loss of each true class are kept (``ev.worst_per_class``).
         keep: columns whose values are kept with those rows.
         label_errors: so many rows that are likeliest to be labeled wrong are kept (``ev.label_errors``).
         statistics: "entropy" (of the predictions; multiclass), "ranking" (ROC AUC, average precision, thresholds;
-            binary and multilabel), "temperature" (the
-            loss of the logits divided by a grid of temperatures).
+            binary and multilabel), "temperature" (the loss of the logits divided by a grid of temperatures),
+            "classwise" (calibration of every class, and the parts of the multiclass Brier score).
         top_k: the k of top-k accuracies; by default 1, 3, 5 and 10 below the number of classes.
         bins: bins of the calibration; by default 15, or what the library that ``binning`` names takes.
         binning: "equal_width", "equal_mass", "torchmetrics", "sklearn" or "netcal"; see `Evaluation.calibrate`.
@@ -138,6 +141,7 @@ def evaluate(
         cluster_by=cluster_by,
         units=units,
         worst=worst,
+        worst_per_class=worst_per_class,
         keep=keep,
         label_errors=label_errors,
         statistics=statistics,
@@ -173,6 +177,8 @@ def evaluate(
         loss=loss,
         gamma=gamma,
     )
+    top_ks = None if top_k is None else tuple(top_k)
+    check_readings(spec, measures, bins, binning, top_ks)
     totals = engine.run(source, spec, measures, threads=threads, done=progress)
     left_out = list(source.left_out)
     evaluation = Evaluation(
@@ -181,7 +187,7 @@ def evaluate(
         warnings=[str(each) for each in left_out],
         bins=bins,
         binning=binning,
-        top_ks=None if top_k is None else tuple(top_k),
+        top_ks=top_ks,
         left_out=left_out,
     )
     if ids is not None or num_classes is not None:

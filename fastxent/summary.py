@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from fastxent.text import printable
 
 if TYPE_CHECKING:
+    from fastxent.comparison import Comparison
     from fastxent.evaluation import Evaluation
 
-__all__ = ["cell_text", "headlines", "html_table", "shown_tables"]
+__all__ = ["cell_text", "comparison_html", "headlines", "html_table", "shown_tables"]
 
 #: Rows of a table that are shown.
 ROWS = 20
@@ -20,6 +21,10 @@ ROWS = 20
 
 def _interval(low: float, high: float) -> str:
     return f"{low:.2%} to {high:.2%}"
+
+
+def _error(stderr: float) -> str:
+    return "" if math.isnan(stderr) else f" ± {stderr:.2g}"
 
 
 def headlines(result: Evaluation) -> Iterator[tuple[str, str]]:
@@ -47,7 +52,7 @@ def _loss_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
     if stats is None or math.isnan(stats.stderr):
         yield "loss", f"{result.loss:.6g} nats"
     else:
-        yield "loss", f"{result.loss:.6g} ± {stats.stderr:.2g} nats  ({result.bits:.6g} bits)"
+        yield "loss", f"{result.loss:.6g}{_error(stats.stderr)} nats  ({result.bits:.6g} bits)"
     if stats is not None and (clusters := stats.clusters) is not None:
         what = (
             f"clusters of {printable(clusters.column)}"
@@ -59,7 +64,7 @@ def _loss_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
     if (units := result.units) is not None:
         yield (
             f"per {printable(units.column)}",
-            f"{units.loss:.6g} nats, {units.bits:.6g} bits, perplexity {units.perplexity:.6g}"
+            f"{units.loss:.6g}{_error(units.stderr)} nats, {units.bits:.6g} bits, perplexity {units.perplexity:.6g}"
             f"  ({units.sum:,.15g} units)",
         )
     if (d2 := result.d2) is not None and not math.isnan(d2):
@@ -78,7 +83,14 @@ def _prediction_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
         top = [f"top-{k} {value:.4%}" for k, value in result.top_k.items() if k > 1]
         found = [f"95 %: {_interval(*result.interval(result.accuracy))}", *top]
         yield "accuracy", f"{result.accuracy:.4%}  ({'; '.join(found)})"
-        yield "Brier score", f"{result.brier:.6g}"
+        scaled = f"  ({result.brier_scaled:.6g} on [0, 1])" if result.totals.spec.task == "multiclass" else ""
+        yield "Brier score", f"{result.brier:.6g}{scaled}"
+    if (parts := result.brier_parts) is not None:
+        yield (
+            "Brier parts",
+            f"reliability {parts.reliability:.4g} - resolution {parts.resolution:.4g} + uncertainty"
+            f" {parts.uncertainty:.4g} + residual {parts.residual:.2g}",
+        )
     if (calibration := result.calibration) is not None:
         bins = f"{len(calibration.rows)} bins" + (
             f", {calibration.binning}" if calibration.binning != "equal_width" else ""
@@ -92,11 +104,15 @@ def _prediction_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
 
 def shown_tables(result: Evaluation) -> Iterator[tuple[str, Any, int]]:
     """Title, the first rows and the number of all rows of the tables that were asked for."""
+    for name, margin in (result.margins or {}).items():
+        yield f"by {name}", margin.slice(0, ROWS), margin.num_rows
     if (groups := result.groups) is not None:
         names = ", ".join(result.totals.measures.group_by)
         yield f"by {names}", groups.slice(0, ROWS), groups.num_rows
     if (worst := result.worst) is not None:
         yield "highest losses", worst.slice(0, ROWS), worst.num_rows
+    if (worst := result.worst_per_class) is not None:
+        yield "highest losses of each class", worst.slice(0, ROWS), worst.num_rows
     for by, table in (result.label_errors or {}).items():
         yield f"perhaps labeled wrong, by {by.replace('_', ' ')}", table.slice(0, ROWS), table.num_rows
 
@@ -118,12 +134,34 @@ def html_table(result: Evaluation) -> str:
         for name, value in headlines(result)
     )
     parts = [f"<table>{rows}</table>"]
-    for title, table, total in shown_tables(result):
-        head = "".join(f"<th>{html.escape(printable(name))}</th>" for name in table.column_names)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell_text(value))}</td>" for value in row.values()) + "</tr>"
-            for row in table.to_pylist()
-        )
-        more = f" (first {table.num_rows:,} of {total:,})" if total > table.num_rows else ""
-        parts.append(f"<p>{html.escape(printable(title))}{more}</p><table><tr>{head}</tr>{body}</table>")
+    parts += [_html_rows(title, table, total) for title, table, total in shown_tables(result)]
     return "".join(parts)
+
+
+def comparison_html(result: Comparison) -> str:
+    """A comparison as HTML tables; everything is escaped."""
+    import pyarrow as pa
+
+    outcome = result.outcome
+    lines = [("loss", outcome.loss, outcome.delta)]
+    if outcome.accuracy is not None and outcome.accuracy_delta is not None:
+        lines.append(("accuracy", outcome.accuracy, outcome.accuracy_delta))
+    names = ("mean", "ci_low", "ci_high", "p_value")
+    found = [
+        {"": name, **{side.upper(): sides[side] for side in "ab"}} | {key: getattr(delta, key) for key in names}
+        for name, sides, delta in lines
+    ]
+    tables = [(f"{outcome.rows:,} rows compared; differences are A - B", pa.Table.from_pylist(found))]
+    tables += [("by group", result.per_group)] if result.groups else []
+    tables += [("rows that changed most", result.changed)] if result.changed.num_rows else []
+    return "".join(_html_rows(title, table.slice(0, ROWS), table.num_rows) for title, table in tables)
+
+
+def _html_rows(title: str, table: Any, total: int) -> str:
+    head = "".join(f"<th>{html.escape(printable(name))}</th>" for name in table.column_names)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell_text(value))}</td>" for value in row.values()) + "</tr>"
+        for row in table.to_pylist()
+    )
+    more = f" (first {table.num_rows:,} of {total:,})" if total > table.num_rows else ""
+    return f"<p>{html.escape(printable(title))}{more}</p><table><tr>{head}</tr>{body}</table>"

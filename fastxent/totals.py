@@ -29,7 +29,7 @@ from fastxent.status import Status
 __all__ = ["Measures", "Totals"]
 
 _MAGIC = b"FASTXENT"
-_VERSION = 2
+_VERSION = 3
 _NEVER = np.iinfo(np.int64).max
 _ARRAYS = tuple(name for name in Tallies._fields if name != "positive")
 
@@ -50,11 +50,13 @@ class Measures:
         cluster_by: column with the clusters that standard errors respect.
         units: column with the number of units (bytes, words) of a row.
         worst: so many rows of the highest loss are kept.
+        worst_per_class: so many rows of the highest loss of each true class are kept.
         keep: columns that are kept with those rows.
         label_errors: so many rows that are likeliest to be labeled wrong are kept.
         ranking: histograms of the scores, for ROC AUC and average precision (binary, multilabel).
         temperature: losses of the logits divided by a grid of temperatures.
         entropy: the mean entropy of the predictions (multiclass).
+        classwise: calibration and Brier score of every class against the rest (multiclass).
     """
 
     spread: bool = True
@@ -63,25 +65,33 @@ class Measures:
     cluster_by: str | None = None
     units: str | None = None
     worst: int = 0
+    worst_per_class: int = 0
     keep: tuple[str, ...] = ()
     label_errors: int = 0
     ranking: bool = False
     temperature: bool = False
     entropy: bool = False
+    classwise: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("worst", "label_errors"):
+        for name in ("worst", "worst_per_class", "label_errors"):
             if not 0 <= getattr(self, name) <= MOST_ROWS:
                 raise UsageError(f"{name}: expected a number of rows up to {MOST_ROWS:,}, got {getattr(self, name)}")
         if len(set(self.group_by)) != len(self.group_by):
             raise UsageError(f"group_by names a column twice: {', '.join(self.group_by)}")
-        if self.keep and not (self.worst or self.label_errors):
-            raise UsageError("keep says which columns are kept with the worst rows; pass worst= (or label_errors=) too")
+        if self.keep and not self._keeps_rows:
+            raise UsageError(
+                "keep says which columns are kept with the worst rows; pass worst=, worst_per_class= or label_errors="
+            )
 
     @property
     def full(self) -> bool:
         """Whether the row kernel must give more than the loss."""
-        return bool(self.scores or self.group_by or self.worst or self.label_errors or self.ranking)
+        return bool(self.scores or self.group_by or self._keeps_rows or self.ranking or self.classwise)
+
+    @property
+    def _keeps_rows(self) -> bool:
+        return bool(self.worst or self.worst_per_class or self.label_errors)
 
     @property
     def columns(self) -> tuple[str, ...]:

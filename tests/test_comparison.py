@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from scipy import stats
 
 import fastxent as fx
 from fastxent import pairing
-from fastxent.comparison import _Clusters, _Tally
+from fastxent.differences import Pairing, PairSums, _Spread
 from tests.test_states import run
 
 pytest.importorskip("duckdb")
@@ -101,6 +102,30 @@ def test_clusters_against_statsmodels(digits: dict[str, Any], cluster: str) -> N
             assert (difference.ci_low, difference.ci_high) == pytest.approx(tuple(fit.conf_int()[0]), rel=1e-9)
 
 
+def test_tables_and_notebook(digits: dict[str, Any]) -> None:
+    import polars
+
+    c = fx.compare(A, B, "label", logits="logits", on=["id", "fold"], group_by=["ink", "fold"], k=2)
+    groups = c.per_group
+    assert list(zip(groups["column"].to_pylist(), groups["value"].to_pylist(), strict=True)) == [
+        (column, value) for column, values in c.groups.items() for value in values
+    ]
+    light = groups.to_pylist()[list(c.groups["ink"]).index("light")]
+    assert light["delta"] == c.groups["ink"]["light"].delta.mean
+    assert light["accuracy_b"] == c.groups["ink"]["light"].accuracy["b"]
+    assert c.changed["delta"].to_pylist() == [row[3] for row in c.improved + c.regressed]
+    assert json.loads(c.changed["id"][0].as_py()) == c.improved[0][0]
+    assert polars.from_arrow(c.changed).shape == c.changed.to_pandas().shape == (4, 4)
+    evil = "<script>\x1b[31m"
+    data = table([evil, "b"], [0, 1], g=[evil, "x"])
+    shown = fx.compare(data, table([evil, "b"], [0, 1], 1), "y", logits="z", on="id", group_by="g")._repr_html_()
+    assert "&lt;script&gt;\\x1b[31m" in shown
+    assert "<script>" not in shown
+    alone = fx.compare(data, data, "y", logits="z", on="id")
+    assert (alone.per_group.num_rows, alone.changed.num_rows) == (0, 0)
+    assert "by group" not in alone._repr_html_()
+
+
 def test_a_cluster_a_row_is_the_plain_error() -> None:
     plain = fx.compare(A, B, "label", logits="logits", on="id")
     single = fx.compare(A, B, "label", logits="logits", on="id", cluster_by="id")
@@ -118,9 +143,11 @@ def test_order_chunks_and_threads_change_nothing(tmp_path: Path, monkeypatch: py
     pq.write_table(parts[:700], tmp_path / "b" / "0.parquet", row_group_size=64)
     pq.write_table(parts[700:], tmp_path / "b" / "1.parquet")
 
-    def result(left: Any, right: Any, **options: Any) -> dict[str, Any]:
-        c = fx.compare(left, right, "label", logits="logits", on="id", group_by="ink", cluster_by="fold", **options)
-        return {k: v for k, v in c.to_dict().items() if k not in ("a", "b", "run")}
+    def result(left: Any, right: Any, **options: Any) -> list[dict[str, Any]]:
+        common = {"logits": "logits", "on": "id", "group_by": "ink", "permutations": 99} | options
+        clustered = fx.compare(left, right, "label", cluster_by="fold", **common)
+        found = [c.to_dict() for c in (clustered, fx.compare(left, right, "label", weight="id", **common))]
+        return [{k: v for k, v in each.items() if k not in ("a", "b", "run")} for each in found]
 
     want = result(A, B)
     monkeypatch.setattr(pairing, "ROWS", 50)
@@ -273,12 +300,12 @@ def test_pieces_of_clusters_add_up(rows: list[tuple[int, float, bool, bool]], cu
     ca, cb = (np.array([row[i] for row in rows]) for i in (2, 3))
 
     def outcome(cuts: list[int]) -> Any:
-        tally = _Tally(True)
+        sums = PairSums(clustered=True)
         edges = [0, *sorted(cut for cut in cuts if 0 < cut < len(rows)), len(rows)]
         for lo, hi in itertools.pairwise(edges):
             if hi > lo:
-                tally.add(la[lo:hi], lb[lo:hi], ca[lo:hi], cb[lo:hi], (clusters[lo:hi], list(range(5))))
-        return tally.outcome()
+                sums.add(Pairing(la, lb, ca, cb).cut(lo, hi), (clusters[lo:hi], list(range(5))))
+        return sums.outcome()
 
     whole = outcome([])
     assert repr(outcome(cuts)) == repr(whole)
@@ -293,19 +320,160 @@ def test_pieces_of_clusters_add_up(rows: list[tuple[int, float, bool, bool]], cu
 
 def test_the_same_difference_in_every_row_has_no_spread() -> None:
     for clustered in (False, True):
-        tally = _Tally(clustered)
+        sums = PairSums(clustered=clustered)
         d = np.full(9, 0.1)
         right = np.full(9, True)
-        tally.add(d, np.zeros(9), right, right, (np.arange(9) // 2, list(range(5))) if clustered else None)
-        assert tally.outcome().delta.stderr == 0.0
-        assert tally.outcome().delta.mean == 0.1
+        sums.add(Pairing(d, np.zeros(9), right, right), (np.arange(9) // 2, list(range(5))) if clustered else None)
+        assert sums.outcome().delta.stderr == 0.0
+        assert sums.outcome().delta.mean == 0.1
 
 
 def test_many_clusters_are_flushed() -> None:
-    clusters = _Clusters()
+    clusters = _Spread()
     for i in range(10_000):
-        clusters.add(i, np.array([1.0, 0.5]), 0, bool(i % 3))
-    assert clusters.close() == 10_000
+        clusters._add(i, bool(i % 3), np.array([1.0, 0.5]), None, np.zeros(2))
+    clusters.close()
+    assert clusters.count == 10_000
+
+
+def ratio(y: np.ndarray, x: np.ndarray, groups: Any = None) -> tuple[float, float]:
+    """Sum y / sum x and its standard error, in rational arithmetic."""
+    top, below = [Fraction(v) for v in y], [Fraction(v) for v in x]
+    m = sum(top) / sum(below)
+    rests = [a - m * b for a, b in zip(top, below, strict=True)]
+    if groups is not None:
+        rests = [sum(itertools.compress(rests, groups == g)) for g in np.unique(groups)]
+    n = len(rests)
+    return float(m), math.sqrt(Fraction(n, n - 1) * sum(r * r for r in rests) / sum(below) ** 2)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("by_class", [False, True])
+def test_weights_against_rational_arithmetic_and_statsmodels(
+    digits: dict[str, Any], clustered: bool, by_class: bool
+) -> None:
+    from statsmodels.api import WLS
+
+    n = len(digits["id"])
+    w = np.random.default_rng(3).integers(0, 4, n) * 0.37
+    table = np.arange(1.0, 11.0) if by_class else np.ones(10)
+    x = w * table[digits["label"]]
+    options: dict[str, Any] = {"class_weight": table} if by_class else {}
+    options |= {"cluster_by": "fold"} if clustered else {}
+    a = pq.read_table(A).append_column("w", [w])
+    c = fx.compare(a, B, "label", logits="logits", on="id", weight="w", group_by="ink", **options)
+    assert c.outcome.weight_sum == pytest.approx(x.sum(), rel=1e-14)
+    outcomes = [(np.full(n, True), c.outcome), *((digits["ink"] == v, o) for v, o in c.groups["ink"].items())]
+    for here, outcome in outcomes:
+        groups = digits["fold"][here] if clustered else None
+        for difference, d in (
+            (outcome.delta, digits["a"] - digits["b"]),
+            (outcome.accuracy_delta, digits["hit_a"].astype(float) - digits["hit_b"]),
+        ):
+            found = (difference.mean, difference.stderr)
+            assert found == pytest.approx(ratio((x * d)[here], x[here], groups), rel=1e-9)
+            fit = WLS(d[here], np.ones(here.sum()), weights=x[here])
+            kind = {"cov_type": "cluster", "cov_kwds": {"groups": groups}} if clustered else {"cov_type": "HC1"}
+            assert found == pytest.approx((fit.fit(**kind).params[0], fit.fit(**kind).bse[0]), rel=1e-9)
+        assert outcome.accuracy["a"] == pytest.approx(np.average(digits["hit_a"][here], weights=x[here]), rel=1e-12)
+        assert outcome.wins["a"] == ((digits["a"] < digits["b"]) & here).sum()
+    weighted = fx.evaluate(a, "label", logits="logits", weight="w", class_weight=options.get("class_weight"))
+    assert c.outcome.loss["a"] == pytest.approx(weighted.loss, rel=1e-14)
+    assert c.outcome.accuracy["a"] == weighted.accuracy
+
+
+def test_equal_weights_change_nothing() -> None:
+    plain = fx.compare(A, B, "label", logits="logits", on="id", cluster_by="fold")
+    a = pq.read_table(A)
+    same = fx.compare(
+        a.append_column("w", [np.full(len(a), 4.0)]),
+        B,
+        "label",
+        logits="logits",
+        on="id",
+        cluster_by="fold",
+        weight="w",
+    )
+    assert same.delta == plain.delta
+    assert same.outcome.accuracy_delta == plain.outcome.accuracy_delta
+    assert (plain.outcome.weight_sum, same.outcome.weight_sum) == (None, 4.0 * len(a))
+
+
+def test_a_row_of_no_weight_is_not_there() -> None:
+    p, q = [[0.0, 1.0], [0.5, 0.5], [0.2, 0.8]], [[0.0, 1.0], [0.25, 0.75], [0.5, 0.5]]
+    with_it = fx.compare(probs=p, b_probs=q, target=[0, 0, 0], weight=np.array([0.0, 1.0, 2.0]))
+    assert with_it.delta.mean == pytest.approx((math.log(0.5) + 2 * math.log(2.5)) / 3, rel=1e-15)
+    assert math.isfinite(with_it.delta.stderr)
+    with pytest.raises(fx.InvalidRowError, match="weight"):
+        fx.compare(probs=p, b_probs=q, target=[0, 0, 0], weight=np.array([0.0, -1.0, 2.0]))
+
+
+def test_other_losses() -> None:
+    rng = np.random.default_rng(1)
+    y, z, v = rng.integers(0, 3, 50), rng.normal(size=(50, 3)), rng.normal(size=(50, 3))
+    c = fx.compare(logits=z, b_logits=v, target=y, loss="focal", gamma=1.5)
+    d = [fx.focal_loss(y, logits=scores, gamma=1.5, reduction="none") for scores in (z, v)]
+    assert c.delta.mean == pytest.approx((d[0] - d[1]).mean(), rel=1e-14)
+    assert c.outcome.accuracy is not None
+    p, q = (np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True) for scores in (z, v))
+    c = fx.compare(probs=p, b_probs=q, target=p, loss="kl_divergence")
+    assert c.outcome.loss == pytest.approx({"a": 0.0, "b": stats.entropy(p.T, q.T).mean()}, rel=1e-12, abs=1e-16)
+    assert not {"accuracy", "accuracy_delta", "mcnemar"} & set(c.to_dict())
+    assert "Who is right" not in c.to_html()
+    with pytest.raises(fx.UsageError, match="logits beside logits"):
+        fx.compare(probs=p, b_logits=v, target=p, loss="kl_divergence")
+
+
+def signs(seed: int, numbers: np.ndarray, words: int) -> np.ndarray:
+    """The signs of a sign-flip test, a row a number."""
+    mask = (1 << 64) - 1
+
+    def mix(x: int) -> int:
+        x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & mask
+        x = (x ^ (x >> 27)) * 0x94D049BB133111EB & mask
+        return x ^ (x >> 31)
+
+    golden = 0x9E3779B97F4A7C15
+    rows = []
+    for i in numbers.tolist():
+        base = mix(seed + golden * (i + 1) & mask)
+        bits = [mix(base + golden * (word + 1) & mask) for word in range(words)]
+        rows.append([-1.0 if h >> b & 1 else 1.0 for h in bits for b in range(64)])
+    return np.array(rows)
+
+
+def test_sign_flips_against_scipy_and_a_plain_program(digits: dict[str, Any]) -> None:
+    options: dict[str, Any] = {"logits": "logits", "on": "id", "permutations": 999}
+    found = fx.compare(A, B, "label", seed=5, **options).permutation
+    d = (digits["a"] - digits["b"])[np.argsort(digits["id"])]
+    sums = d @ signs(5, np.arange(len(d)), 16)[:, :999]
+    assert found.p_value == (1 + (np.abs(sums) >= abs(d.sum())).sum()) / 1000
+    assert (found.replicates, found.exact, found.seed) == (999, False, 5)
+    assert fx.compare(A, B, "label", seed=6, **options).permutation.p_value != found.p_value
+    want = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=20_000, rng=0).pvalue
+    many = fx.compare(A, B, "label", logits="logits", on="id", permutations=20_000).permutation.p_value
+    assert many == pytest.approx(want, abs=5 * math.sqrt(2 * want * (1 - want) / 20_000))
+    clustered = fx.compare(A, B, "label", cluster_by="ink", **options).permutation
+    assert (clustered.replicates, clustered.exact) == (8, True)
+    s = [d[np.argsort(np.argsort(digits["id"]))][digits["ink"] == v].sum() for v in np.unique(digits["ink"])]
+    assert clustered.p_value == stats.permutation_test((s,), np.sum, permutation_type="samples").pvalue
+
+
+def test_few_rows_try_all_signs() -> None:
+    rng = np.random.default_rng(2)
+    y, z, v = rng.integers(0, 3, 9), rng.normal(size=(9, 3)), rng.normal(size=(9, 3)) + 0.5 * np.eye(3)[0]
+    c = fx.compare(logits=z, b_logits=v, target=y, permutations=512)
+    a, b = (fx.cross_entropy(y, logits=scores, reduction="none") for scores in (z, v))
+    assert (c.permutation.replicates, c.permutation.exact) == (512, True)
+    assert c.permutation.p_value == stats.permutation_test((a - b,), np.sum, permutation_type="samples").pvalue
+    assert not fx.compare(logits=z, b_logits=v, target=y, permutations=511).permutation.exact
+    same = fx.compare(logits=z, b_logits=z, target=y, permutations=99).permutation
+    assert same.p_value == 1.0
+    p = [[0.0, 1.0], [0.5, 0.5]]
+    assert math.isnan(fx.compare(probs=p, b_probs=p, target=[0, 0], permutations=99).permutation.p_value)
+    for wrong in ({"permutations": -1}, {"permutations": 10**9}, {"permutations": 9, "seed": -1}):
+        with pytest.raises(fx.UsageError, match=f"{list(wrong)[-1]}: expected"):
+            fx.compare(logits=z, b_logits=v, target=y, **wrong)
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -318,6 +486,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert result["rows"]["compared"] == 1797
     assert "0.107876" in output
     assert "McNemar" in output
+    assert re.search(r"higher loss in B .*\n{} ".format(result["regressed"][0]["id"]), output)
     assert "ink" in output
     code, output, error = run(
         "compare", A, B, *common, "--by-order", "--json", "-", "--fail-if", "delta.ci_high > 0.01"
@@ -333,5 +502,15 @@ def test_the_command(tmp_path: Path) -> None:
     )
     code, output, _ = run("compare", A, *common, "--b-probs", "probs", "--by-order")
     assert code == 0
+    more = ("--on", "id", "--weight", "id", "--loss", "focal", "--gamma", "1", "--permutations", "99", "--seed", "3")
+    code, output, error = run("compare", A, B, *common, *more, "--json", path)
+    assert (code, error) == (0, "")
+    assert "sign flips" in output
+    result = json.loads(path.read_text())
+    weighted = fx.compare(A, B, "label", logits="logits", on="id", weight="id", loss="focal", gamma=1.0)
+    assert result["delta"] == weighted.to_dict()["delta"]
+    assert (result["permutation"]["replicates"], result["permutation"]["seed"]) == (99, 3)
+    assert result["settings"]["weight"] == "id"
+    assert run("compare", A, B, *common, *more, "--fail-if", "permutation.p_value <= 1")[0] == 1
     code, _, error = run("compare", A, B, *common)
     assert (code, "--by-order" in error) == (2, True)

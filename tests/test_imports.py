@@ -26,6 +26,7 @@ ALLOWED = {
     "scores": {"batch", "errors", "kernels", "spec", "statistics", "totals"},
     "totals": {"errors", "exact", "kernels", "spec", "statistics", "status"},
     "evaluation": {
+        "document",
         "errors",
         "exact",
         "faults",

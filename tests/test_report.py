@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import fastxent as fx
@@ -174,18 +175,21 @@ def test_a_comparison_of_evil_names(tmp_path: Path) -> None:
 def test_no_escape_reaches_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("duckdb")
     columns = {
-        "i": ["\x1b[31mx", "y"],
+        "i": ["\x1b[31mx", "\x1b[32my"],
         "z": [[0.0, 1.0], [1.0, 0.0]],
         "y": [0, 1],
         "g": ["[red]\x1b]0;t\x07", "\x9b2J"],
     }
-    c = fx.compare(pa.table(columns), pa.table(columns)[1:], "y", logits="z", on="i", group_by="g")
+    other = pa.table(columns | {"z": [[0.0, 0.0], [0.0, 0.0]]})[1:]
+    c = fx.compare(pa.table(columns), other, "y", logits="z", on="i", group_by="g")
+    assert c.improved
     from fastxent.cli.comparison_table import show_comparison
 
     show_comparison(c)
     printed = capsys.readouterr().out
     assert not set(printed) & {"\x1b", "\x07", "\x9b"}
     assert "\\x1b[31mx" in printed
+    assert "\\x1b[32my" in printed
     code, _, error = run("evaluate", tmp_path / "\x1b[2J.parquet", "--logits", "z", "--target", "y", "--no-progress")
     assert code == 3
     assert "\x1b" not in error
@@ -200,6 +204,29 @@ def test_what_is_absent_is_left_out() -> None:
     assert "ignored, as ignore_index asks" in text
     ev = fx.evaluate(probs=[[0.0, 1.0], [0.5, 0.5]], target=[0, 0])
     assert "∞" in Page(ev.to_html()).text
+
+
+def test_what_was_asked_for_is_shown(tmp_path: Path) -> None:
+    ev = fx.evaluate(
+        A, "label", logits="logits", group_by=("ink", "fold"), worst_per_class=1, units="fold",
+        statistics=("classwise", "temperature"),
+    )  # fmt: skip
+    text = Page(ev.to_html()).text
+    for caption in (
+        "By ink", "By fold", "By ink, fold", "Highest losses of each class", "Bits per fold",
+        "Every class against the rest", "Loss of the logits divided by a temperature",
+    ):  # fmt: skip
+        assert caption in text
+    binary = fx.evaluate(logits=[0.3, -1.0, 2.0], target=[0, 1, 1], task="binary", statistics="ranking")
+    text = Page(binary.to_html()).text
+    assert "Thresholds" in text
+    assert "Ranking of positives above negatives" in text
+    pq.write_table(pq.read_table(A), tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 nothing PAR1")
+    part = fx.evaluate(str(tmp_path), "label", logits="logits", on_error="skip")
+    assert "Parts that could not be read" in Page(part.to_html()).text
+    flips = fx.compare(A, A, "label", logits="logits", b_probs="probs", by_order=True, permutations=9)
+    assert "p by sign flips" in Page(flips.to_html()).text
 
 
 def test_the_shell_writes_reports(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import fastxent as fx
 from fastxent.cli import cli
-from tests.statdata import BREAST, DIGITS, evaluated
+from tests.statdata import BREAST, DIGITS, digits, evaluated
 
 EVIL = "\x1b[31m[red]<script>alert(1)</script>\u202e"
 
@@ -24,6 +24,7 @@ def test_names_in_json_are_those_of_the_design():
             "digits",
             group_by="ink",
             worst=3,
+            worst_per_class=1,
             keep="id",
             cluster_by="fold",
             units="id",
@@ -32,16 +33,21 @@ def test_names_in_json_are_those_of_the_design():
         ).to_json()
     )
     assert set(found) == {
-        "schema", "spec", "rows", "loss", "perplexity", "units", "normalized_entropy", "d2", "accuracy", "mrr", "brier",
-        "brier_scaled", "calibration", "per_class", "confused", "groups", "worst", "label_errors", "temperature",
-        "warnings", "run",
+        "schema", "spec", "rows", "loss", "loss_histogram", "perplexity", "units", "normalized_entropy", "d2",
+        "accuracy", "mrr", "brier", "brier_scaled", "calibration", "per_class", "confusion", "confused", "groups",
+        "worst", "worst_per_class", "label_errors", "temperature", "warnings", "run",
     }  # fmt: skip
     assert set(found["loss"]) == {
-        "mean", "sum", "std", "stderr", "min", "max", "infinite", "bits", "ci95", "quantiles", "clusters",
+        "mean", "sum", "variance", "std", "stderr", "min", "max", "infinite", "bits", "ci95", "quantiles",
+        "quantile_bounds", "clusters",
     }  # fmt: skip
     assert set(found["accuracy"]) == {"top1", "top3", "top5", "ci95"}
+    low, high = found["loss"]["quantile_bounds"]["0.5"]
+    assert low <= np.median(digits()[2]) <= high
+    assert sum(row["count"] for row in found["loss_histogram"]) == 1797
     assert found["loss"]["clusters"] == {"column": "fold", "count": 5, "exact": True}
     assert set(found["worst"][0]) == {"path", "row", "loss", "target", "predicted", "p_target", "confidence", "id"}
+    assert [row["target"] for row in found["worst_per_class"]] == list(range(10))
     assert found["groups"][0]["ink"] == "heavy"
     binary = json.loads(evaluated("breast", statistics="ranking").to_json())
     assert set(binary["auc"]) == {"value", "low", "high"}
@@ -123,26 +129,37 @@ def test_the_shell_has_the_same_words():
     told = CliRunner().invoke(
         cli, ["evaluate", DIGITS, "--logits", "logits", "--target", "label", "--group-by", "ink,fold", "--worst", "4",
               "--cluster-by", "id", "--units", "fold", "--keep", "id,ink", "--label-errors", "2", "--top-k", "2",
-              "--bins", "10", "--binning", "equal_mass", "--json", "-"],
+              "--worst-per-class", "2", "--bins", "10", "--binning", "equal_mass", "--json", "-"],
     )  # fmt: skip
     assert told.exit_code == 0, told.output
     found = json.loads(told.output)
     expected = evaluated(
         "digits", group_by=("ink", "fold"), cluster_by="id", units="fold", worst=4, keep=("id", "ink"), label_errors=2,
-        top_k=(2,), bins=10, binning="equal_mass",
+        worst_per_class=2, top_k=(2,), bins=10, binning="equal_mass",
     )  # fmt: skip
     expected = json.loads(expected.to_json())
     for result in (found, expected):
         result.pop("run")
-        for rows in (result["worst"], *result["label_errors"].values()):
+        for rows in (result["worst"], result["worst_per_class"], *result["label_errors"].values()):
             for row in rows:
                 row.pop("path")
     assert found == expected
 
 
-def test_wrong_words_are_told():
-    with pytest.raises(fx.UsageError, match="statistics: expected 'entropy', 'ranking', 'temperature', got 'auc'"):
+def test_wrong_words_are_told(monkeypatch):
+    with pytest.raises(
+        fx.UsageError, match="statistics: expected 'classwise', 'entropy', 'ranking', 'temperature', got 'auc'"
+    ):
         evaluated("digits", statistics="auc")
+    monkeypatch.setattr("fastxent.engine.run", None)  # it is told before anything is scored
+    for options, message in (
+        ({"bins": 7}, "bins: expected a divisor of 3600, got 7"),
+        ({"binning": "even"}, "binning: expected one of 'equal_width'"),
+        ({"top_k": (1, 11)}, "top_k: expected numbers from 1 to 10, got 11"),
+        ({"bins": 16, "statistics": "classwise"}, "takes a divisor of 120, got 16"),
+    ):
+        with pytest.raises(fx.UsageError, match=message):
+            fx.evaluate(DIGITS, logits="logits", target="label", **options)
     with pytest.raises(fx.UsageError, match="worst: expected a number of rows up to"):
         evaluated("digits", worst=10**9)
     told = CliRunner().invoke(cli, ["evaluate", DIGITS, "--logits", "logits", "--target", "label", "--worst", "-1"])

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 
 import fastxent as fx
+from fastxent.gates import parse_gate
+from fastxent.kernels import records
 from fastxent.statistics import groups as grouping
 from fastxent.statistics.groups import Groups
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
@@ -45,6 +47,32 @@ def test_groups_agree_with_a_plain_program(by, weighted):
         assert row["ece"] == pytest.approx(ece(p.max(axis=1)[here], hit[here], v), rel=1e-9)
         if weighted:
             assert row["weight"] == v.sum()
+
+
+@WEIGHTED
+def test_margins_are_the_groups_of_one_column(weighted):
+    crossed = evaluated("digits", weighted, group_by=("ink", "fold"))
+    assert list(crossed.margins) == ["ink", "fold"]
+    for name, found in crossed.margins.items():
+        alone = evaluated("digits", weighted, group_by=name)
+        assert alone.margins is None
+        assert found.equals(alone.groups)
+    told = crossed.to_dict()["margins"]
+    assert [row["ink"] for row in told if "ink" in row] == ["heavy", "light", "medium"]
+    assert parse_gate("margins.ink.light.loss > 1").value(crossed.to_dict()) == told[1]["loss"]
+
+
+def test_margins_of_many_groups_carry_what_overflows():
+    rng = np.random.default_rng(0)
+    cells = rng.integers(0, 2**62, (5000, records.PLAIN_COLUMNS))
+    codes = rng.integers(0, 3, 5000)
+    found = grouping._put_together(cells >> np.where(np.arange(cells.shape[1]) % 2 == 0, 20, 0), codes, 3)
+    for code, row in enumerate(found):
+        here = cells[codes == code].astype(object)
+        for i in range(records.LOSS, records.PLAIN_COLUMNS, 2):
+            total = sum((int(c[i] >> 20) << 62) + int(c[i + 1]) for c in here)
+            assert (int(row[i]) << 62) + int(row[i + 1]) == total
+            assert 0 <= row[i + 1] < 2**62
 
 
 def test_groups_of_a_binary_task_calibrate_class_one():
@@ -131,6 +159,28 @@ def test_worst_rows_are_the_first_in_order_of_loss():
         assert found[name].to_pylist() == kept[name].to_pylist()
 
 
+@pytest.mark.parametrize("name", ["digits", "breast"])
+def test_worst_rows_of_each_class(name):
+    y, _, losses = digits() if name == "digits" else breast()
+    found = evaluated(name, worst_per_class=4, keep="id").worst_per_class
+    order = np.lexsort((np.arange(len(y)), -losses, y))
+    want = [i for c in np.unique(y) for i in order[y[order] == c][:4].tolist()]
+    assert found["row"].to_pylist() == found["id"].to_pylist() == want
+    assert found["target"].to_pylist() == y[want].tolist()
+    assert found["loss"].to_pylist() == pytest.approx(losses[want].tolist(), rel=1e-12)
+
+
+def test_worst_rows_of_classes_that_are_rare_or_absent():
+    z, y = np.eye(5, dtype=np.float32)[[0, 3, 3, 1, 3]], np.array([3, 3, 3, 1, 3])
+    found = fx.evaluate(logits=z, target=y, worst_per_class=3, class_names="abcde").worst_per_class
+    assert found["target"].to_pylist() == ["b", "d", "d", "d"]
+    assert found["row"].to_pylist() == [3, 0, 1, 2]  # equal losses by position
+    with pytest.raises(fx.UsageError, match=r"worst_per_class: 30,000 rows of 5 classes .* at most 20,000"):
+        fx.evaluate(logits=z, target=y, worst_per_class=30_000)
+    with pytest.raises(fx.UsageError, match="worst_per_class needs one label a row"):
+        fx.evaluate(logits=z, target=np.ones((5, 5)), task="multilabel", worst_per_class=1)
+
+
 def test_worst_rows_of_files_say_where_they_are(tmp_path):
     import pyarrow.parquet as pq
 
@@ -142,6 +192,14 @@ def test_worst_rows_of_files_say_where_they_are(tmp_path):
     for row in found:
         part = int(row["path"][-len("0.parquet")])
         assert part * 900 + row["row"] == row["id"]
+
+
+def test_worst_rows_of_a_filter_keep_their_number_in_the_file():
+    options = {"logits": "logits", "target": "label", "filter": "ink == 'heavy'"}
+    found = fx.evaluate(DIGITS, worst=10, worst_per_class=2, keep=("id", "ink"), **options)
+    for rows in (found.worst, found.worst_per_class):
+        assert set(rows["ink"].to_pylist()) == {"heavy"}
+        assert rows["row"].to_pylist() == rows["id"].to_pylist()  # ids of the digits are their places in the file
 
 
 def test_ties_go_to_the_first_rows():

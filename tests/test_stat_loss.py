@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ def test_spread_agrees_with_scipy(name):
     found = evaluated(name).loss_stats
     assert found.mean == pytest.approx(losses.mean(), rel=1e-12)
     assert found.sum == pytest.approx(losses.sum(), rel=1e-12)
+    assert found.variance == pytest.approx(losses.var(ddof=1), rel=1e-11)
     assert found.std == pytest.approx(losses.std(ddof=1), rel=1e-11)
     assert found.stderr == pytest.approx(scipy_stats.sem(losses), rel=1e-11)
     low, high = scipy_stats.norm.interval(0.95, losses.mean(), scipy_stats.sem(losses))
@@ -97,9 +99,50 @@ def test_loss_per_unit():
     assert found.loss == pytest.approx(breast()[2].sum() / total, rel=1e-12)
     assert found.bits == pytest.approx(found.loss / math.log(2), rel=1e-15)
     assert found.perplexity == pytest.approx(math.exp(found.loss), rel=1e-15)
+    low, high = found.ci95
+    assert (high - low) / 2 == pytest.approx(1.959963984540054 * found.stderr, rel=1e-12)
+    assert found.bits_ci95 == pytest.approx((low / math.log(2), high / math.log(2)), rel=1e-15)
     bad = table(BREAST).append_column("bytes", [pa.array([1] * 568 + [None])])
     with pytest.raises(fx.DataError, match=r"row 568 .* column 'bytes' \(units\) is nan"):
         fx.evaluate(bad, logits="logit", target="label", task="binary", units="bytes")
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("clustered", [False, True])
+def test_error_of_the_loss_per_unit_is_that_of_a_ratio(weighted, clustered):
+    """Against the formula in rational arithmetic, and statsmodels: a weighted regression on a constant is a ratio."""
+    from statsmodels.api import WLS
+
+    y, _, losses = digits()
+    n = len(y)
+    units = np.arange(n) % 50 * 1000.25 + 1
+    doc = np.arange(n) // 7
+    data = table(DIGITS).append_column("bytes", [units]).append_column("doc", [doc]).append_column("w", [weights(n)])
+    options = ({"weight": "w"} if weighted else {}) | ({"cluster_by": "doc"} if clustered else {})
+    found = fx.evaluate(data, logits="logits", target="label", units="bytes", **options).units
+    w = weights(n) if weighted else np.ones(n)
+    top, below = ([Fraction(value) * Fraction(v) for value, v in zip(x, w, strict=True)] for x in (losses, units))
+    ratio = sum(top) / sum(below)
+    assert found.loss == pytest.approx(float(ratio), rel=1e-12)
+    rests = [a - ratio * b for a, b in zip(top, below, strict=True)]
+    if clustered:
+        rests = [sum(rests[i : i + 7]) for i in range(0, n, 7)]
+    spread = Fraction(len(rests), len(rests) - 1) * sum(r * r for r in rests) / sum(below) ** 2
+    assert found.stderr == pytest.approx(math.sqrt(spread), rel=1e-10)
+    fit = WLS(losses / units, np.ones(n), weights=w * units)
+    kind = {"cov_type": "cluster", "cov_kwds": {"groups": doc}} if clustered else {"cov_type": "HC1"}
+    assert found.stderr == pytest.approx(fit.fit(**kind).bse[0], rel=1e-9)
+
+
+def test_loss_in_proportion_to_the_units_has_no_error():
+    z = np.full((64, 2), [[0.0, 1.0]]) * np.ones((64, 1))
+    same = fx.evaluate(logits=z, target=np.zeros(64, int), units=np.full(64, 0.1)).units
+    assert same.stderr == 0.0
+    single = fx.evaluate(logits=z[:1], target=[0], units=[3]).units
+    assert math.isnan(single.stderr)
+    endless = fx.evaluate(probs=[[0.0, 1.0], [0.5, 0.5]], target=[0, 0], units=[1, 2]).units
+    assert endless.loss == math.inf
+    assert math.isnan(endless.stderr)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

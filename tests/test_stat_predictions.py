@@ -12,7 +12,7 @@ from sklearn.calibration import calibration_curve
 import fastxent as fx
 from fastxent.kernels import tally
 from fastxent.statistics import calibration as calibrating
-from tests.statdata import BREAST, breast, column, digits, evaluated, table, weights
+from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
 
 WEIGHTED = pytest.mark.parametrize("weighted", [False, True])
 
@@ -72,6 +72,102 @@ def test_brier_agrees_with_scikit_learn(weighted):
     expected = metrics.brier_score_loss(y, p, sample_weight=weight_of(len(y), weighted))
     found = evaluated("breast", weighted)
     assert found.brier == found.brier_scaled == pytest.approx(expected, rel=1e-11)
+
+
+@WEIGHTED
+@pytest.mark.parametrize("bins", [None, 10])
+def test_every_class_against_the_rest(weighted, bins):
+    """Against scikit-learn and a plain program; Murphy's identity holds, class by class and of all classes."""
+    y, p, _ = digits()
+    w = weights(len(y)) if weighted else np.ones(len(y))
+    found = evaluated("digits", weighted, statistics="classwise", bins=bins)
+    rows = found.classwise.to_pylist()
+    n = bins or 15
+    for c, row in enumerate(rows):
+        hit = (y == c).astype(float)
+        assert row["class"] == str(c)
+        assert row["share"] == pytest.approx(np.average(hit, weights=w), rel=1e-12)
+        assert row["brier"] == pytest.approx(metrics.brier_score_loss(hit, p[:, c], sample_weight=w), rel=1e-10)
+        number = np.minimum((p[:, c] * n).astype(int), n - 1)
+        mass = np.bincount(number, w, n) / w.sum()
+        used = mass > 0
+        gaps = np.bincount(number, w * (p[:, c] - hit), n) / w.sum()
+        assert row["ece"] == pytest.approx(np.abs(gaps).sum(), rel=1e-9)
+        assert row["reliability"] == pytest.approx((gaps[used] ** 2 / mass[used]).sum(), rel=1e-8)
+        means = np.bincount(number, w * hit, n)[used] / w.sum() / mass[used]
+        assert row["resolution"] == pytest.approx((mass[used] * (means - row["share"]) ** 2).sum(), rel=1e-9)
+        assert row["uncertainty"] == pytest.approx(row["share"] * (1 - row["share"]), rel=1e-12)
+        whole = row["reliability"] - row["resolution"] + row["uncertainty"] + row["residual"]
+        assert whole == pytest.approx(row["brier"], abs=1e-15)
+    parts = found.brier_parts
+    whole = parts.reliability - parts.resolution + parts.uncertainty + parts.residual
+    assert whole == pytest.approx(found.brier, rel=1e-12)
+    assert whole / 2 == pytest.approx(found.brier_scaled, rel=1e-12)
+    assert abs(parts.residual) < 0.05 * parts.resolution
+    assert found.classwise_ece == pytest.approx(np.mean([row["ece"] for row in rows]), rel=1e-12)
+    json = found.to_dict()
+    assert json["classwise"] == rows
+    assert json["brier_parts"]["resolution"] == parts.resolution
+
+
+def test_forecasts_that_bins_hold_exactly_leave_no_residual():
+    p = np.array([[0.25, 0.75], [0.25, 0.75], [0.5, 0.5], [0.5, 0.5]])
+    parts = fx.evaluate(probs=p, target=[0, 1, 1, 1], statistics="classwise").brier_parts
+    assert (parts.reliability, parts.resolution, parts.uncertainty) == (0.375 / 2 + 0.125, 0.125, 0.375)
+    assert parts.residual == pytest.approx(0.0, abs=1e-17)
+
+
+@pytest.mark.parametrize("form", ["probs", "log_probs", "bfloat16"])
+def test_classes_of_every_form(form):
+    y, p, _ = digits()
+    if form == "bfloat16":
+        z = column(DIGITS, "logits").astype(np.float32)
+        half = (z.view(np.uint32) >> 16).astype(np.uint16)
+        found = fx.evaluate(logits=half, target=y, dtype="bfloat16", statistics="classwise")
+        e = np.exp((half.astype(np.uint32) << 16).view(np.float32).astype(float))
+        p = e / e.sum(axis=1, keepdims=True)
+    else:
+        scores = p * 0.5 if form == "probs" else np.log(p * 0.5)
+        found = fx.evaluate(target=y, statistics="classwise", normalize=True, **{form: scores})
+    for c, brier in enumerate(found.classwise["brier"].to_pylist()):
+        assert brier == pytest.approx(metrics.brier_score_loss(y == c, p[:, c]), rel=1e-10)
+
+
+def test_classes_against_the_rest_that_cannot_be():
+    z = np.zeros((2, 3))
+    for options in ({"target": np.eye(3)[:2]}, {"target": np.ones((2, 3)), "task": "multilabel"}):
+        with pytest.raises(fx.UsageError, match="'classwise' applies to task 'multiclass' with labels"):
+            fx.evaluate(logits=z, statistics="classwise", **options)
+    with pytest.raises(fx.UsageError, match="'classwise' applies up to 10,000 classes, and there are 10,001"):
+        fx.evaluate(logits=np.zeros((1, 10_001), np.float32), target=[0], statistics="classwise")
+
+
+def test_brier_of_labels_is_the_mean_of_theirs():
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(0, 2, (40, 3)), rng.random((40, 3))
+    found = fx.evaluate(probs=p, target=y, task="multilabel")
+    want = np.mean([metrics.brier_score_loss(y[:, i], p[:, i]) for i in range(3)])
+    assert found.brier == pytest.approx(want, rel=1e-12)
+    assert found.brier_scaled == found.brier  # it lies on [0, 1] already
+
+
+@WEIGHTED
+def test_confusion_agrees_with_scikit_learn(weighted):
+    y, p, _ = digits()
+    w = weights(len(y))
+    guess = p.argmax(axis=1)
+    found = evaluated("digits", weighted)
+    assert found.confusion.tolist() == metrics.confusion_matrix(y, guess).tolist() == found.to_dict()["confusion"]
+    if not weighted:
+        assert found.weighted_confusion is None
+        return
+    want = metrics.confusion_matrix(y, guess, sample_weight=w)
+    assert found.weighted_confusion.tolist() == want.tolist() == found.to_dict()["weighted_confusion"]
+    for row in found.confused.to_pylist():
+        assert row["weight"] == want[int(row["target"]), int(row["predicted"])]
+    many = fx.evaluate(logits=np.zeros((4, 1001), np.float32), target=[0, 1, 1, 0], weight=np.ones(4))
+    assert many.weighted_confusion is None
+    assert many.confused.column_names == ["target", "predicted", "count"]
 
 
 @WEIGHTED

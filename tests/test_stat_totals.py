@@ -22,8 +22,9 @@ from tests.statdata import BREAST, DIGITS, table, weights
 #: name -> (table, selection, spec, measures): everything that can be gathered.
 EXTRA = ("g", "doc", "bytes", "id")
 MEASURES = Measures(
-    group_by=("g", "fold"), cluster_by="doc", units="bytes", worst=7, keep=("id",), label_errors=5, temperature=True
-)
+    group_by=("g", "fold"), cluster_by="doc", units="bytes", worst=7, worst_per_class=3, keep=("id",), label_errors=5,
+    temperature=True, classwise=True,
+)  # fmt: skip
 
 
 def with_extras(path):
@@ -40,7 +41,7 @@ def problem(name, weighted):
     task = "binary" if binary else "multiclass"
     spec = fx.Spec.make(num_classes=1 if binary else 10, task=task, weighted=weighted, form="logits", ignore_index=3)
     values = {f: getattr(MEASURES, f) for f in Measures.__dataclass_fields__}
-    measures = Measures(**(values | {"ranking": binary, "temperature": not binary}))
+    measures = Measures(**(values | {"ranking": binary, "temperature": not binary, "classwise": not binary}))
     selection = Selection(
         ("logit" if binary else "logits",), "label", task=task, weight="w" if weighted else None, extra=(*EXTRA, "fold")
     )
@@ -153,6 +154,7 @@ CHANGES = [
     setter("statistics", value={}),
     setter("statistics", "worst", value=[[1, 2]]),
     setter("statistics", "worst", value=[["a", 2, []]]),
+    setter("statistics", "worst_per_class", value=[[1, 2, ["", 0, "0x0p+0", 77, 0, "0x0p+0", "0x0p+0"]]]),
     setter("statistics", "groups", value=[[[1, 2]]]),
     setter("statistics", "groups", value="text"),
 ]
@@ -161,7 +163,7 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_header_that_lies_is_refused(change):
     rows, selection, spec, _ = problem("digits", False)
-    good = totals_of(rows, selection, spec, Measures(group_by=("g",), worst=2)).to_bytes()
+    good = totals_of(rows, selection, spec, Measures(group_by=("g",), worst=2, worst_per_class=1)).to_bytes()
     with pytest.raises(fx.StateError, match=r"^kept\.fxt: "):
         Totals.from_bytes(resealed(good, change), "kept.fxt")
 

@@ -65,7 +65,12 @@ def pairing_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--changed", "k", type=click.IntRange(0), default=10, help="How many rows that changed most are named."
         ),
-    ]
+        click.option(
+            "--permutations", type=click.IntRange(0), default=0, metavar="N",
+            help="Replicates of a sign-flip permutation test; 9999 is usual.",
+        ),
+        click.option("--seed", type=click.IntRange(0), default=0, help="Of the signs of that test."),
+    ]  # fmt: skip
     return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
 
 
@@ -94,12 +99,6 @@ def compare(
     from fastxent.comparison import compare as run
 
     options = arguments(options)
-    for key in ("weight", "class_weight"):
-        if options.pop(key) is not None:
-            raise UsageError(f"compare has no --{key.replace('_', '-')}: every row counts the same")
-    if options.pop("loss") != "cross_entropy":
-        raise UsageError("compare has no --loss: it compares cross-entropies")
-    options.pop("gamma")
     if options["on"] is None and not options["by_order"]:
         raise UsageError("say how rows are paired: --on COLUMN names the column of ids, --by-order goes by order")
     options["on"] = None if options["on"] is None else [name.strip() for name in options["on"].split(",")]

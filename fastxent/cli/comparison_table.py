@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,6 +19,8 @@ __all__ = ["show_comparison"]
 
 #: Groups that a table shows before it says how many more there are.
 GROUPS = 20
+#: Rows that changed most, each way.
+CHANGED = 3
 
 
 def show_comparison(result: Comparison) -> None:
@@ -30,16 +32,21 @@ def show_comparison(result: Comparison) -> None:
     for name in ("", "A", "B", "A - B", "95 % interval", "p"):
         table.add_column(name, justify="right" if name else "left", style=None if name else "bold")
     table.add_row("loss (nats)", f"{outcome.loss['a']:.6g}", f"{outcome.loss['b']:.6g}", *_difference(outcome.delta))
-    table.add_row(
-        "accuracy", f"{outcome.accuracy['a']:.4%}", f"{outcome.accuracy['b']:.4%}",
-        *_difference(outcome.accuracy_delta, 100, " %"),
-    )  # fmt: skip
+    if outcome.accuracy is not None and outcome.accuracy_delta is not None:
+        table.add_row(
+            "accuracy", f"{outcome.accuracy['a']:.4%}", f"{outcome.accuracy['b']:.4%}",
+            *_difference(outcome.accuracy_delta, 100, " %"),
+        )  # fmt: skip
     console.print(table)
-    wins, test = outcome.wins, outcome.mcnemar
+    if (test := result.permutation) is not None:
+        kind = "all" if test.exact else f"seed {test.seed}"
+        console.print(f"[bold]sign flips[/bold]  p = {test.p_value:.3g} of {test.replicates:,} ({kind})")
+    wins = outcome.wins
     ties = f", {wins['ties']:,} alike" if wins["ties"] else ""
     console.print(f"[bold]lower loss[/bold]  A on {wins['a']:,} rows, B on {wins['b']:,}{ties}")
-    split = f"both {test.both:,}, only A {test.only_a:,}, only B {test.only_b:,}, neither {test.neither:,}"
-    console.print(f"[bold]right[/bold]       {split}  (McNemar p = {test.p_value:.3g}, {test.method})")
+    if (right := outcome.mcnemar) is not None:
+        split = f"both {right.both:,}, only A {right.only_a:,}, only B {right.only_b:,}, neither {right.neither:,}"
+        console.print(f"[bold]right[/bold]       {split}  (McNemar p = {right.p_value:.3g}, {right.method})")
     if outcome.clusters is not None:
         by = escape(printable(result.settings["cluster_by"]))
         console.print(f"[bold]clusters[/bold]    {outcome.clusters:,}, by {by}")
@@ -47,6 +54,9 @@ def show_comparison(result: Comparison) -> None:
         console.print(_group_table(column, groups))
         if len(groups) > GROUPS:
             console.print(f"... and {len(groups) - GROUPS:,} more; --json has them all", markup=False)
+    for title, rows in (("lower loss in B", result.improved), ("higher loss in B", result.regressed)):
+        if rows:
+            console.print(_changed_table(title, rows[:CHANGED]))
     console.print(_verdict(outcome), markup=False)
     for warning in result.warnings:
         console.print(f"warning: {printable(warning)}", markup=False)
@@ -65,9 +75,22 @@ def _group_table(column: str, groups: dict[str, Outcome]) -> Table:
     return table
 
 
+def _changed_table(title: str, rows: list[tuple[Any, float, float, float]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column(title)
+    for name in ("loss A", "loss B", "A - B"):
+        table.add_column(name, justify="right")
+    for key, la, lb, d in rows:
+        parts = key if isinstance(key, list) else [key]
+        table.add_row(Text(", ".join(map(printable, parts))), f"{la:.6g}", f"{lb:.6g}", f"{d:+.4g}")
+    return table
+
+
 def _difference(d: Difference, scale: float = 1.0, unit: str = "") -> tuple[str, str, str]:
-    low, high = scale * d.ci_low, scale * d.ci_high
-    return f"{scale * d.mean:+.4g}{unit}", f"{low:+.4g} to {high:+.4g}{unit}", f"{d.p_value:.3g}"
+    mean = f"{scale * d.mean:+.4g}{unit}"
+    if math.isnan(d.p_value):
+        return mean, "–", "–"
+    return mean, f"{scale * d.ci_low:+.4g} to {scale * d.ci_high:+.4g}{unit}", f"{d.p_value:.3g}"
 
 
 def _others(result: Comparison) -> str:

@@ -162,12 +162,18 @@ def statistics_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--cluster-by", metavar="COLUMN", help="Ids of rows that belong together."),
         click.option("--units", metavar="COLUMN", help="Units (bytes, words) of a row, for the loss per unit."),
         click.option("--worst", type=click.IntRange(0), default=0, metavar="K", help="Keep the K rows of worst loss."),
+        click.option(
+            "--worst-per-class", type=click.IntRange(0), default=0, metavar="K",
+            help="Keep the K rows of worst loss of each class.",
+        ),
         click.option("--keep", type=_Columns(), help="Columns that are kept with those rows."),
         click.option(
             "--label-errors", type=click.IntRange(0), default=0, metavar="K",
             help="Keep the K rows that are likeliest to be labeled wrong.",
         ),
-        click.option("--statistics", type=_Columns("NAMES"), help="More statistics: entropy, ranking, temperature."),
+        click.option(
+            "--statistics", type=_Columns("NAMES"), help="More statistics: classwise, entropy, ranking, temperature."
+        ),
         click.option("--top-k", metavar="K,K,...", help="Which top-k accuracies."),
         click.option("--bins", type=click.IntRange(1), help="Bins of the calibration; 15 by default."),
         click.option(

@@ -18,7 +18,7 @@ from fastxent.kernels.tally import calibration_cell, probability_of_one
 
 __all__ = [
     "BRIER", "COUNT", "GAPS", "GROUP_BINS", "HITS", "LARGE", "LOSS", "SQUARE", "by_group", "by_score", "hash_bytes",
-    "weigh_cells", "weigh_classes",
+    "weigh_cells", "weigh_classes", "weigh_confusion",
 ]  # fmt: skip
 
 FIXED_ONE = 1 << 62
@@ -112,6 +112,15 @@ def weigh_classes(card: Any, n: int, classes: Any, ranks: Any) -> None:
         add_fixed(classes, predicted, CLASS_PREDICTED, w)
         add_fixed(classes, predicted, CLASS_CONF, w * real[sc.CONFIDENCE, i])
         add_fixed(ranks, min(np.int64(card.whole[sc.RANK, i]), last), 0, w)
+
+
+@kernel()
+def weigh_confusion(card: Any, n: int, confusion: Any) -> None:
+    """Weights by target class (first axis) and predicted class (second)."""
+    for i in range(n):
+        w = card.real[sc.WEIGHT, i]
+        if card.status[i] == sc.SCORED and w < _LIMIT:
+            add_fixed(confusion[card.whole[sc.TARGET, i]], card.whole[sc.PREDICTED, i], 0, w)
 
 
 @kernel()

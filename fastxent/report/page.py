@@ -24,11 +24,18 @@ _HERE = Path(__file__).parent
 ROWS = 500
 
 _PERCENT = {"accuracy", "accuracy A", "accuracy B", "precision", "recall", "f1", "confidence", "p_target", "share"}
-_TITLES = {"mean_loss": "loss", "p_target": "p(target)", "f1": "F1", "ece": "ECE"}
+_TITLES = {
+    "mean_loss": "loss",
+    "p_target": "p(target)",
+    "f1": "F1",
+    "ece": "ECE",
+    "brier": "Brier",
+    "stderr": "std. error",
+}
 _INTERNAL = {"schema", "spec", "rows", "run", "warnings", "first_invalid", "settings", "a", "b"}
 _SHOWN = {
     "loss", "perplexity", "accuracy", "brier", "calibration", "per_class", "confused", "confusion", "groups", "worst",
-    "label_errors", "weight_sum",
+    "worst_per_class", "margins", "label_errors", "weight_sum", "classwise", "weighted_confusion",
 }  # fmt: skip
 
 
@@ -168,8 +175,12 @@ def _evaluation(values: Mapping[str, Any], confusion: Any, histogram: Any) -> An
         tops = [
             f"top-{key[3:]} {_percent(value)}" for key, value in accuracy.items() if key[:3] == "top" and key != "top1"
         ]
-        cards.append(Card("Accuracy", _percent(accuracy["top1"]), ", ".join(tops)))
+        low, high = accuracy.get("ci95", {}).get("top1", (math.nan, math.nan))
+        notes = tops if math.isnan(low) else [f"95 %: {_percent(low)} to {_percent(high)}", *tops]
+        cards.append(Card("Accuracy", _percent(accuracy["top1"]), ", ".join(notes)))
     cards.append(Card("Perplexity", _number(values["perplexity"], 5)))
+    if (units := values.get("units")) is not None:
+        cards.append(Card(f"Bits per {units['column']}", _number(units["bits"], 4), _interval(*units["bits_ci95"])))
     calibration = values.get("calibration")
     if calibration is not None:
         cards.append(
@@ -241,7 +252,13 @@ def _groups(values: Mapping[str, Any]) -> Section:
                 _table(f"By {column}", [{column: name, **_flat(entry)} for name, entry in found.items()])
             )
     elif groups:
-        section.tables.append(_table("By group", groups))
+        margins: dict[str, list[Any]] = {}
+        for entry in values.get("margins", ()):
+            margins.setdefault(next(iter(entry)), []).append(entry)
+        for column, entries in margins.items():
+            section.tables.append(_table(f"By {column}", entries))
+        by = list(groups[0])[: list(groups[0]).index("count")] if "count" in groups[0] else []
+        section.tables.append(_table(f"By {', '.join(by)}" if by else "By group", groups))
     if section.tables:
         section.text.append("Choose a heading of the table to sort by it.")
     return section
@@ -284,6 +301,8 @@ def _classes(values: Mapping[str, Any], confusion: Any) -> Section:
     if values.get("confused"):
         section.tables.append(_table("Most confused pairs", values["confused"]))
     section.tables.insert(0, _table("Every class", entries))
+    if values.get("classwise"):
+        section.tables.append(_table("Every class against the rest: calibration and Brier score", values["classwise"]))
     return section
 
 
@@ -291,6 +310,8 @@ def _rows(values: Mapping[str, Any]) -> Section:
     section = Section("Rows to look at", "rows")
     if values.get("worst"):
         section.tables.append(_table("Highest losses", values["worst"]))
+    if values.get("worst_per_class"):
+        section.tables.append(_table("Highest losses of each class", values["worst_per_class"]))
     errors = values.get("label_errors") or {}
     for by, entries in errors.items() if isinstance(errors, Mapping) else [("score", errors)]:
         if entries:
@@ -303,29 +324,40 @@ def _more(values: Mapping[str, Any]) -> Section:
     rest = {key: value for key, value in values.items() if key not in _INTERNAL | _SHOWN}
     rest = {"weight sum": values["weight_sum"], **rest} if "weight_sum" in values else rest
     facts = [(name, _number(value)) for name, value in _flat(rest).items()]
-    return Section("More numbers", "more", facts=facts)
+    section = Section("More numbers", "more", facts=facts)
+    for name, caption in (
+        ("ranking", "Ranking of positives above negatives, with bounds"),
+        ("thresholds", "Thresholds"),
+    ):
+        if values.get(name):
+            section.tables.append(_table(caption, values[name]))
+    if (temperature := values.get("temperature")) is not None:
+        section.tables.append(_table("Loss of the logits divided by a temperature", temperature["table"]))
+    return section
 
 
 # --- a comparison
 
 
 def _comparison(values: Mapping[str, Any]) -> Any:
-    delta, hits, wins, test = (values[key] for key in ("delta", "accuracy_delta", "wins", "mcnemar"))
-    loss, accuracy = values["loss"], values["accuracy"]
+    delta, wins, loss = (values[key] for key in ("delta", "wins", "loss"))
+    hits, test, accuracy = (values.get(key) for key in ("accuracy_delta", "mcnemar", "accuracy"))
+    flips = values.get("permutation")
     cards = [
         Card(
             "Loss of A − loss of B", _signed(delta["mean"]), _interval(delta["ci_low"], delta["ci_high"]), _tone(delta)
         ),
         Card("p", _number(delta["p_value"], 3), f"paired, {delta['df']:,} degrees of freedom"),
         Card("Loss", f"{_number(loss['a'], 5)} → {_number(loss['b'], 5)}", "A → B, nats"),
-        Card(
-            "Accuracy",
-            f"{_percent(accuracy['a'])} → {_percent(accuracy['b'])}",
-            f"A → B, p = {_number(hits['p_value'], 3)}",
-        ),
         Card("Lower loss", f"{wins['a']:,} : {wins['b']:,}", f"rows, A : B; {wins['ties']:,} alike"),
         Card("Rows", f"{values['rows']['compared']:,}", "compared"),
     ]
+    if accuracy is not None and hits is not None:
+        shares = f"{_percent(accuracy['a'])} → {_percent(accuracy['b'])}"
+        cards.insert(3, Card("Accuracy", shares, f"A → B, p = {_number(hits['p_value'], 3)}"))
+    if flips is not None:
+        kind = "all of them" if flips["exact"] else f"seed {flips['seed']}"
+        cards.insert(2, Card("p by sign flips", _number(flips["p_value"], 3), f"of {flips['replicates']:,}, {kind}"))
     paths = [_paths(values[side].get("paths", [])) for side in "ab"]
     where = Section("Where they differ", "groups")
     lines = [("all rows", delta["mean"], delta["ci_low"], delta["ci_high"])]
@@ -338,8 +370,8 @@ def _comparison(values: Mapping[str, Any]) -> Any:
                 {
                     column: name, "rows": entry["rows"], "loss A": entry["loss"]["a"], "loss B": entry["loss"]["b"],
                     "A − B": each["mean"], "low": each["ci_low"], "high": each["ci_high"], "p": each["p_value"],
-                    "accuracy A": entry["accuracy"]["a"], "accuracy B": entry["accuracy"]["b"],
                 }
+                | {f"accuracy {side.upper()}": share for side, share in entry.get("accuracy", {}).items()}
             )  # fmt: skip
         where.tables.append(_table(f"By {column}", entries))
     if any(all(map(math.isfinite, line[1:])) for line in lines):
@@ -347,12 +379,13 @@ def _comparison(values: Mapping[str, Any]) -> Any:
             (Markup(plots.difference_plot(lines)), "Differences of the mean loss with 95 % intervals.")
         )
     right = Section("Who is right", "right")
-    fourfold = [
-        {"": "A right", "B right": test["both"], "B wrong": test["only_a"]},
-        {"": "A wrong", "B right": test["only_b"], "B wrong": test["neither"]},
-    ]
-    right.tables.append(replace(_table("Rows by who is right", fourfold), sortable=False))
-    right.text.append(f"McNemar's test ({test['method']}): p = {_number(test['p_value'], 3)}.")
+    if test is not None:
+        fourfold = [
+            {"": "A right", "B right": test["both"], "B wrong": test["only_a"]},
+            {"": "A wrong", "B right": test["only_b"], "B wrong": test["neither"]},
+        ]
+        right.tables.append(replace(_table("Rows by who is right", fourfold), sortable=False))
+        right.text.append(f"McNemar's test ({test['method']}): p = {_number(test['p_value'], 3)}.")
     changed = Section("Rows that changed most", "changed")
     for name, caption in (("improved", "Lower loss in B"), ("regressed", "Higher loss in B")):
         if values.get(name):
@@ -406,6 +439,8 @@ def _skipped(values: Mapping[str, Any], comparing: bool) -> Section:
                     "first row": one.get("first_invalid", {}).get(cause),
                 }
             )
+        if one.get("left_out"):
+            section.tables.append(_table("Parts that could not be read", one["left_out"]))
         if entries:
             caption = f"Rows of {side.upper()} that were not scored" if side else "Rows that were not scored"
             section.tables.append(

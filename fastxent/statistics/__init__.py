@@ -22,18 +22,34 @@ __all__ = ["RECORD_ROWS", "Record", "Statistic", "new_statistics"]
 
 def new_statistics(spec: Spec, measures: Measures, classes: int, ranks: int) -> dict[str, Statistic]:
     """The empty statistics that are asked for, by name, in the order of their names."""
-    from fastxent.statistics import clusters, confused, entropy, groups, ranking, temperature, units, weighed, worst
+    from fastxent.statistics import (
+        classwise,
+        clusters,
+        confused,
+        entropy,
+        groups,
+        ranking,
+        temperature,
+        units,
+        weighed,
+        worst,
+        worst_of_class,
+    )
 
     single = predicts_class(spec)
     found: dict[str, Statistic] = {}
     if measures.group_by:
         found["groups"] = groups.Groups(spec, measures.group_by)
     if measures.cluster_by is not None:
-        found["clusters"] = clusters.Clusters(spec, measures.cluster_by)
+        found["clusters"] = clusters.Clusters(spec, measures.cluster_by, measures.units)
     if measures.units is not None:
         found["units"] = units.Units(spec, measures.units)
     if measures.worst:
         found["worst"] = worst.Worst(measures.worst, "loss", measures.keep, classes=single)
+    if measures.worst_per_class:
+        if not single:
+            raise UsageError(f"worst_per_class needs one label a row, and {spec.loss} of task {spec.task!r} has none")
+        found["worst_per_class"] = worst_of_class.WorstOfClass(measures.worst_per_class, classes, measures.keep)
     if measures.label_errors:
         if not single:
             raise UsageError(f"label_errors needs one label a row, and {spec.loss} of task {spec.task!r} has none")
@@ -45,6 +61,8 @@ def new_statistics(spec: Spec, measures: Measures, classes: int, ranks: int) -> 
         found["ranking"] = ranking.Histograms(spec)
     if measures.entropy:
         found["entropy"] = entropy.Entropy(spec)
+    if measures.classwise:
+        found["classwise"] = classwise.Classwise(spec, classes)
     if measures.temperature:
         found["temperature"] = temperature.Temperature(spec)
     if measures.scores and single and spec.reads_weight:

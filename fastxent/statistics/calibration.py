@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from fastxent.errors import UsageError
 from fastxent.kernels import tally
 
-__all__ = ["Binning", "BrierParts", "Calibration", "Cells", "calibrate", "decompose", "plain_cells", "weighed_cells"]
+__all__ = [
+    "Binning",
+    "BrierParts",
+    "Calibration",
+    "Cells",
+    "calibrate",
+    "check_bins",
+    "decompose",
+    "plain_cells",
+    "weighed_cells",
+]
 
 Binning = Literal["equal_width", "equal_mass", "torchmetrics", "sklearn", "netcal"]
 #: How many bins each library takes by default.
@@ -129,23 +139,29 @@ def _bin_numbers(cells: Cells, binning: Binning, bins: int) -> NDArray[np.int64]
         total = int(cells.weight.sum())
         before = np.cumsum(cells.weight) - cells.weight
         return np.array([min(int(b) * bins // total, bins - 1) if total else 0 for b in before], np.int64)
-    if bins < 1 or tally.WIDTHS % bins:
-        raise UsageError(f"bins: expected a divisor of {tally.WIDTHS}, got {bins}")
     numbers = k * bins // tally.WIDTHS
     if binning == "sklearn":
         numbers -= edge & (k * bins % tally.WIDTHS == 0)
     return np.clip(numbers, 0, bins if binning == "torchmetrics" else bins - 1)
 
 
-def calibrate(
-    cells: Cells, bins: int | None = None, binning: Binning = "equal_width", *, weighted: bool
-) -> Calibration:
-    """Group cells into bins; see `fastxent.evaluation.Evaluation.calibrate`."""
+def check_bins(bins: int | None, binning: Binning) -> int:
+    """The number of bins that is meant; raises UsageError for what cannot be."""
     if binning not in get_args(Binning):
         raise UsageError(f"binning: expected one of {', '.join(map(repr, get_args(Binning)))}, got {binning!r}")
     bins = DEFAULT_BINS.get(binning, 15) if bins is None else bins
     if not 1 <= bins <= tally.WIDTHS:
         raise UsageError(f"bins: expected a number from 1 to {tally.WIDTHS}, got {bins}")
+    if binning != "equal_mass" and tally.WIDTHS % bins:
+        raise UsageError(f"bins: expected a divisor of {tally.WIDTHS}, got {bins}")
+    return bins
+
+
+def calibrate(
+    cells: Cells, bins: int | None = None, binning: Binning = "equal_width", *, weighted: bool
+) -> Calibration:
+    """Group cells into bins; see `fastxent.evaluation.Evaluation.calibrate`."""
+    bins = check_bins(bins, binning)
     numbers = _bin_numbers(cells, binning, bins)
     grouped = _grouped(cells, numbers, bins + (binning == "torchmetrics"))
     lows, highs = _bounds(cells, numbers, bins) if binning == "equal_mass" else _even(bins)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fastxent.kernels.tally import Tallies
     from fastxent.statistics.weighed import Weighed
 
-__all__ = ["ByClass", "base_entropy", "class_table", "rank_weights", "read_classes", "weigh_classes"]
+__all__ = ["ByClass", "base_entropy", "class_table", "rank_weights", "read_classes", "weigh_classes", "weight_matrix"]
 
 Number = int | Fraction
 
@@ -120,3 +120,11 @@ def base_entropy(support: list[Number]) -> float:
 def rank_weights(ranks: NDArray[np.int64]) -> list[Fraction]:
     """The weight of the rows by rank of the target."""
     return [fixed(row, 0) for row in ranks]
+
+
+def weight_matrix(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The sums of weights of `fastxent.kernels.records.weigh_confusion`, each rounded once."""
+    found = np.zeros(confusion.shape[:2])
+    used = np.nonzero(confusion.any(axis=2))
+    found[used] = [float(value) for value in read_fixed(confusion[used], 0)]
+    return found

@@ -14,6 +14,7 @@ from fastxent.kernels import records
 from fastxent.kernels import scorecard as sc
 from fastxent.spec import Spec
 from fastxent.statistics.statistic import FixedSum, KeyedSums, Record, Statistic
+from fastxent.statistics.units import units_of
 
 __all__ = ["BUCKETS", "MAX_CLUSTERS", "Clusters"]
 
@@ -22,6 +23,11 @@ MAX_CLUSTERS = 100_000
 BUCKETS = 4096
 _NULL = -(2**63)
 COUNT, WEIGHT, LOSS, LARGE = 0, 1, 3, 5
+# With a column of units three more follow.
+UNITS, LARGE_UNITS = 6, 8
+#: Units are summed in these, since rows have more of them than nats.
+UNIT_SCALE = 2.0**-10
+PLAIN_COLUMNS, COLUMNS_WITH_UNITS = UNITS, LARGE_UNITS + 1
 
 
 class _Sums(KeyedSums):
@@ -39,10 +45,12 @@ class Clusters(Statistic):
     Null ids form one cluster.
     """
 
-    def __init__(self, spec: Spec, column: str) -> None:
+    def __init__(self, spec: Spec, column: str, units: str | None = None) -> None:
         self.column = column
+        self._units = units
         self._weighted = spec.reads_weight
-        self._sums = _Sums(6, MAX_CLUSTERS, (WEIGHT, LOSS))
+        width, pairs = (PLAIN_COLUMNS, (WEIGHT, LOSS)) if units is None else (COLUMNS_WITH_UNITS, (WEIGHT, LOSS, UNITS))
+        self._sums = _Sums(width, MAX_CLUSTERS, pairs)
         self._batch: Any = None
         self._hashes: NDArray[np.int64] = np.zeros(0, np.int64)
 
@@ -58,11 +66,16 @@ class Clusters(Statistic):
         weight = real[sc.WEIGHT, :n] if self._weighted else np.ones(n)
         loss = real[sc.SCRATCH, :n] if self._weighted else real[sc.LOSS, :n]
         fine = (weight < 2.0**22) & (loss < 2.0**22)
-        cells = np.zeros((n, 6), np.int64)
+        cells = np.zeros((n, self._sums.width), np.int64)
         cells[:, COUNT] = 1
         cells[:, WEIGHT], cells[:, WEIGHT + 1] = FixedSum.split(np.where(fine, weight, 0.0))
         cells[:, LOSS], cells[:, LOSS + 1] = FixedSum.split(np.where(fine, loss, 0.0))
         cells[:, LARGE] = ~fine
+        if self._units is not None:
+            units = units_of(record, self._units) * weight * UNIT_SCALE
+            small = units < 2.0**22
+            cells[:, UNITS], cells[:, UNITS + 1] = FixedSum.split(np.where(small, units, 0.0))
+            cells[:, LARGE_UNITS] = ~small
         scored = record.scored
         if not scored.all():
             keys, cells = keys[scored], cells[scored]
@@ -94,16 +107,24 @@ class Clusters(Statistic):
 
     def stderr(self) -> float:
         """The cluster-robust standard error of the (weighted) mean loss; NaN below two clusters."""
+        return self._stderr_of_ratio(WEIGHT, (LARGE,))
+
+    def stderr_per_unit(self) -> float:
+        """The same of the loss per unit."""
+        return self._stderr_of_ratio(UNITS, (LARGE, LARGE_UNITS)) * UNIT_SCALE
+
+    def _stderr_of_ratio(self, below: int, large: tuple[int, ...]) -> float:
+        """Of the ratio of the losses to the pair of columns at ``below``."""
         count, cells = self.count, self._sums.cells.astype(object)
-        if count < 2 or cells[:, LARGE].any():
+        if count < 2 or any(cells[:, column].any() for column in large):
             return math.nan
         # In units of 2^-70, so that everything is an integer.
-        w = (cells[:, WEIGHT] << 40) + cells[:, WEIGHT + 1]
+        x = (cells[:, below] << 40) + cells[:, below + 1]
         y = (cells[:, LOSS] << 40) + cells[:, LOSS + 1]
-        total = int(w.sum())
+        total = int(x.sum())
         if total == 0:
             return math.nan
-        e = y * total - w * int(y.sum())
+        e = y * total - x * int(y.sum())
         return math.sqrt(Fraction(count, count - 1) * Fraction(int((e * e).sum()), total**4))
 
 

@@ -11,7 +11,7 @@ from fastxent.kernels import scorecard as sc
 from fastxent.spec import Spec
 from fastxent.statistics.statistic import KeyedSums, Record, Statistic
 
-__all__ = ["FULL_CLASSES", "MAX_PAIRS", "ConfusedPairs"]
+__all__ = ["FULL_CLASSES", "MAX_PAIRS", "ConfusedPairs", "most_confused"]
 
 #: Confusion is counted as a full matrix up to this many classes (8 MB of counters a thread).
 FULL_CLASSES = 1000
@@ -54,3 +54,13 @@ class ConfusedPairs(Statistic):
         order = np.lexsort((self._sums.keys, -counts))
         found = zip(self._sums.keys[order].tolist(), counts[order].tolist(), strict=True)
         return [(key // self._classes, key % self._classes, count) for key, count in found]
+
+
+def most_confused(confusion: NDArray[np.int64], most: int) -> list[tuple[int, int, int]]:
+    """The same of a full matrix, up to ``most``."""
+    wrong = confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    flat = wrong.ravel()
+    used = np.flatnonzero(flat)
+    order = used[np.lexsort((used, -flat[used]))][:most]
+    return [(int(i) // len(wrong), int(i) % len(wrong), int(flat[i])) for i in order]

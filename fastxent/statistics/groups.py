@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from fastxent.errors import StateError, UsageError
 from fastxent.kernels import records
 from fastxent.spec import Spec
-from fastxent.statistics.statistic import Record, Statistic, carry, check_shape, fixed, predicts_class
+from fastxent.statistics.statistic import FIXED_BITS, Record, Statistic, carry, check_shape, predicts_class
 
 __all__ = ["MAX_GROUPS", "Groups"]
 
@@ -129,22 +128,51 @@ class Groups(Statistic):
 
     def table(self) -> Any:
         """The groups as an Arrow table: the columns, then count, loss, stderr, accuracy, brier and ece."""
+        return self._table(self.columns, self.items)
+
+    def margins(self) -> dict[str, Any]:
+        """For every column a table as `table` of its values alone, over those of the other columns."""
+        items = self.items
+        cells = np.array([cells for _, cells in items], np.int64).reshape(len(items), self._width)
+        found = {}
+        for i, name in enumerate(self.columns):
+            keys = sorted({(key[i],) for key, _ in items})
+            places = {key: place for place, key in enumerate(keys)}
+            codes = np.array([places[(key[i],)] for key, _ in items], np.int64)
+            found[name] = self._table((name,), list(zip(keys, _put_together(cells, codes, len(keys)), strict=True)))
+        return found
+
+    def _table(self, columns: tuple[str, ...], items: list[tuple[Key, NDArray[np.int64]]]) -> Any:
         import pyarrow as pa
 
-        items = self.items
         result: dict[str, Any] = {
             name: _column([None if key[i][0] == _TYPES[type(None)] else key[i][1] for key, _ in items])
-            for i, name in enumerate(self.columns)
+            for i, name in enumerate(columns)
         }
-        rows = [_statistics(cells, self.weighted) for _, cells in items]
+        values = _statistics(np.array([cells for _, cells in items]).reshape(len(items), self._width), self.weighted)
         names = ["count", *(["weight"] if self.weighted else []), "loss", "stderr", "accuracy", "brier", "ece"]
         for name in names:
             if (name in ("accuracy", "ece") and not self._has_classes) or (name == "brier" and not self._has_scores):
                 continue
-            shown = name if name not in self.columns else f"{name}_"
+            shown = name if name not in columns else f"{name}_"
             kind = pa.int64() if name == "count" else pa.float64()
-            result[shown] = pa.array([row[name] for row in rows], kind)
+            result[shown] = pa.array(values[name], kind)
         return pa.table(result)
+
+
+def _put_together(cells: NDArray[np.int64], codes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Sums of rows of cells by code; low words go in by halves, so that up to 2^31 of them stay in range."""
+    result = np.zeros((count, cells.shape[1]), np.int64)
+    np.add.at(result, codes, cells)
+    half = FIXED_BITS // 2
+    for column in range(records.LOSS, cells.shape[1], 2):
+        low, high = np.zeros((2, count), np.int64)
+        np.add.at(low, codes, cells[:, column + 1] & ((1 << half) - 1))
+        np.add.at(high, codes, cells[:, column + 1] >> half)
+        high += low >> half
+        result[:, column] += high >> half
+        result[:, column + 1] = ((high & ((1 << half) - 1)) << half) + (low & ((1 << half) - 1))
+    return result
 
 
 def _factorize(column: Any, name: str) -> tuple[list[Value], NDArray[np.int64]]:
@@ -195,25 +223,35 @@ def _column(values: list[Value]) -> Any:
     return pa.array(values, kind)
 
 
-def _statistics(cells: Any, weighted: bool) -> dict[str, float]:
-    """One group's statistics, each rounded once from its sums."""
-    n = int(cells[records.COUNT])
-    total = fixed(cells, records.WEIGHT) if weighted else Fraction(n)
-    result: dict[str, float] = {"count": n, "weight": float(total)}
-    if not total or cells[records.LARGE]:
-        loss = math.inf if cells[records.LARGE] else math.nan
-        return result | {"loss": loss} | dict.fromkeys(("stderr", "accuracy", "brier", "ece"), math.nan)
-    y, yy = fixed(cells, records.LOSS), fixed(cells, records.SQUARE)
-    squares = n * yy - y * y if not weighted else Fraction(0)
+def _statistics(cells: NDArray[np.int64], weighted: bool) -> dict[str, list[float]]:
+    """The statistics of all groups, each rounded once from its sums, which are integers in units of 2^-62."""
+
+    def pair(column: int) -> Any:
+        return (cells[:, column].astype(object) << FIXED_BITS) + cells[:, column + 1]
+
+    count = cells[:, records.COUNT].astype(object)
+    total = pair(records.WEIGHT) if weighted else count << FIXED_BITS
+    loss, square = pair(records.LOSS), pair(records.SQUARE)
     if weighted:
-        ww, wy = fixed(cells, records.WEIGHT_SQUARE), fixed(cells, records.CROSS)
-        squares = n * (total * total * yy - 2 * y * total * wy + y * y * ww) / (total * total)
-    gaps = sum(abs(fixed(cells, records.GAPS + 2 * b)) for b in range(records.GROUP_BINS))
-    spread = max(squares, Fraction(0)) / (total * total)
-    return result | {
-        "loss": float(y / total),
-        "stderr": math.sqrt(spread / (n - 1)) if n > 1 else math.nan,
-        "accuracy": float(fixed(cells, records.HITS) / total),
-        "brier": float(fixed(cells, records.BRIER) / total),
-        "ece": float(gaps / total),
+        ww, wy = pair(records.WEIGHT_SQUARE), pair(records.CROSS)
+        above = count * (total * total * square - 2 * loss * total * wy + loss * loss * ww) << FIXED_BITS
+        below = total**4 * (count - 1)
+    else:
+        above = (count * square << FIXED_BITS) - loss * loss
+        below = total * total * (count - 1)
+    gaps = sum(abs(pair(records.GAPS + 2 * b)) for b in range(records.GROUP_BINS))
+    fine = (total > 0) & (cells[:, records.LARGE] == 0)
+
+    def ratio(part: Any, whole: Any) -> list[float]:
+        return [a / b if good and b else math.nan for a, b, good in zip(part, whole, fine, strict=True)]
+
+    means = ratio(loss, total)
+    return {
+        "count": count.tolist(),
+        "weight": [value / (1 << FIXED_BITS) for value in total],
+        "loss": [math.inf if large else mean for mean, large in zip(means, cells[:, records.LARGE], strict=True)],
+        "stderr": list(map(math.sqrt, ratio(np.maximum(above, 0), below))),
+        "accuracy": ratio(pair(records.HITS), total),
+        "brier": ratio(pair(records.BRIER), total),
+        "ece": ratio(gaps, total),
     }

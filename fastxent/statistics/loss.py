@@ -13,15 +13,15 @@ from fastxent import exact
 from fastxent.faults import invalid_counts
 from fastxent.kernels import tally
 from fastxent.kernels.tally import Tallies
+from fastxent.statistics.units import Units, UnitStats
 from fastxent.status import Status
 
 if TYPE_CHECKING:
     from fastxent.statistics.clusters import Clusters
-    from fastxent.statistics.units import Units
     from fastxent.totals import Totals
 
 __all__ = [
-    "QUANTILES", "Z95", "ClusterStats", "LossStats", "Quantile", "UnitStats", "histogram_table", "loss_stats",
+    "QUANTILES", "Z95", "ClusterStats", "LossStats", "Quantile", "histogram_table", "loss_stats",
     "mean_loss", "sum_of_losses", "unit_stats",
 ]  # fmt: skip
 
@@ -79,15 +79,16 @@ class ClusterStats:
 
 @dataclass(frozen=True, slots=True)
 class LossStats:
-    """The distribution of the row losses, in nats. ``std`` and ``stderr`` are NaN below two rows.
+    """The distribution of the row losses, in nats.
 
-    With weights mean, sum and standard error are weighted; the rest counts every row once. With ``clusters`` the
-    standard error and the interval are the cluster-robust ones, else they take rows for independent. ``infinite`` rows
-    gave their target no probability.
+    ``variance`` (unbiased), its root ``std`` and ``stderr`` are NaN below two rows. With weights mean, sum and standard
+    error are weighted; the rest counts every row once. With ``clusters`` the standard error and the interval are the
+    cluster-robust ones, else they take rows for independent. ``infinite`` rows gave their target no probability.
     """
 
     mean: float
     sum: float
+    variance: float
     std: float
     stderr: float
     ci95: tuple[float, float]
@@ -96,17 +97,6 @@ class LossStats:
     quantiles: dict[float, Quantile]
     clusters: ClusterStats | None = None
     infinite: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class UnitStats:
-    """Loss per unit of a column: total loss over total units, in nats and bits, and the perplexity of a unit."""
-
-    column: str
-    sum: float
-    loss: float
-    bits: float
-    perplexity: float
 
 
 def safe_exp(value: float) -> float:
@@ -130,6 +120,7 @@ def loss_stats(totals: Totals, clusters: Clusters | None) -> LossStats:
     return LossStats(
         mean=mean,
         sum=sum_of_losses(totals),
+        variance=variance,
         std=math.sqrt(variance),
         stderr=stderr,
         ci95=(mean - Z95 * stderr, mean + Z95 * stderr),
@@ -149,12 +140,17 @@ def extremes(totals: Totals) -> tuple[float, float]:
     return low, high
 
 
-def unit_stats(totals: Totals, units: Units) -> UnitStats:
+def unit_stats(totals: Totals, units: Units, clusters: Clusters | None) -> UnitStats:
     """Read the loss per unit."""
-    row = tally.WEIGHTED_LOSS if totals.spec.reads_weight else tally.LOSS
+    sums = totals.tallies.sums[tally.WEIGHTED_LOSS if totals.spec.reads_weight else tally.LOSS]
     count = exact.to_fraction(units.sum)
-    loss = math.nan if poisoned(totals) or not count else exact.rounded_mean(totals.tallies.sums[row], count)
-    return UnitStats(units.column, float(count), loss, loss / math.log(2.0), safe_exp(loss))
+    loss = stderr = math.nan
+    if count and not poisoned(totals):
+        loss = exact.rounded_mean(sums, count)
+        stderr = units.stderr(sums) if clusters is None else clusters.stderr_per_unit()
+    ci95 = (loss - Z95 * stderr, loss + Z95 * stderr)
+    bits, *bits_ci95 = (value / math.log(2.0) for value in (loss, *ci95))
+    return UnitStats(units.column, float(count), loss, bits, safe_exp(loss), stderr, ci95, (bits_ci95[0], bits_ci95[1]))
 
 
 def _spread(totals: Totals) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,6 +132,21 @@ class Histograms(Statistic):
         pairs = 2 * total_neg * total_pos
         auc = Area(twice / pairs, (twice - slack) / pairs, (twice + slack) / pairs)
         return LabelRanking(auc, _average_precision(neg[::-1], pos[::-1], total_pos, exact))
+
+    def table(self, names: Sequence[str]) -> Any:
+        """An Arrow table with a row a label: its name, then auc and average_precision with their bounds."""
+        import pyarrow as pa
+
+        found = [self.read(label) for label in range(self._labels)]
+        columns: dict[str, Any] = {"label": list(names)}
+        for name in ("auc", "average_precision"):
+            areas = [getattr(row, name) for row in found]
+            columns |= {
+                name: [area.value for area in areas],
+                f"{name}_low": [area.low for area in areas],
+                f"{name}_high": [area.high for area in areas],
+            }
+        return pa.table(columns)
 
     def thresholds(self, label: int) -> Any:
         """Counts and rates of predicting "positive" for scores of at least ``threshold``, as an Arrow table.

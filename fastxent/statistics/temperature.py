@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastxent import exact
-from fastxent.batch import Batch, Columns, Matrix
+from fastxent.batch import Batch, Matrix
 from fastxent.errors import UsageError
 from fastxent.kernels import tally
 from fastxent.spec import Spec
 from fastxent.statistics.statistic import Record, Statistic, check_shape
+from fastxent.statistics.values import values_of
 
-__all__ = ["GRID", "Temperature"]
+__all__ = ["GRID", "Temperature", "TemperatureStats"]
 
 #: A quarter to 4 in steps of the fourth root of 2.
 GRID = tuple(2.0 ** (k / 4) for k in range(-8, 9))
+
+
+@dataclass(frozen=True, slots=True)
+class TemperatureStats:
+    """Losses of logits divided by temperatures: ``table`` (temperature, loss), the best of them, and what it gains."""
+
+    best: float
+    loss: float
+    gain: float
+    table: Any
 
 
 class Temperature(Statistic):
@@ -37,7 +49,8 @@ class Temperature(Statistic):
     def absorb(self, record: Record) -> None:
         """See `Statistic.absorb`."""
         assert record.sums_of is not None
-        batch, logits = _in_float64(record.batch, slice(record.lo, record.lo + record.n))
+        rows = slice(record.lo, record.lo + record.n)
+        batch, logits = _piece(record.batch, rows), values_of(record.batch, rows)
         for i, temperature in enumerate(self.grid):
             sums = record.sums_of(replace(batch, predictions=Matrix(logits / temperature, "float64")))
             self._sums[i] = exact.merge(self._sums[i], sums[self._rows])
@@ -65,24 +78,24 @@ class Temperature(Statistic):
             for row, weight in zip(sums, weights, strict=True)
         ]
 
+    def read(self, loss: float) -> TemperatureStats:
+        """The losses as a table and the best of them, beside the ``loss`` there is."""
+        import pyarrow as pa
 
-def _in_float64(batch: Batch, rows: slice) -> tuple[Batch, NDArray[np.float64]]:
-    predictions = batch.predictions
-    if isinstance(predictions, Columns):
-        values = np.stack([column[rows] for column in predictions.columns], axis=1)
-    else:
-        values = predictions.values[rows]
-    if predictions.kind == "float16":
-        values = values.view(np.float16)
-    elif predictions.kind == "bfloat16":
-        values = (values.astype(np.uint32) << 16).view(np.float32)
-    piece = replace(
+        found = self.losses()
+        best = min(range(len(found)), key=lambda i: (math.isnan(found[i]), found[i]))
+        table = pa.table({"temperature": list(self.grid), "loss": found})
+        return TemperatureStats(self.grid[best], found[best], loss - found[best], table)
+
+
+def _piece(batch: Batch, rows: slice) -> Batch:
+    """Some rows of a batch, without their predictions."""
+    return replace(
         batch,
-        predictions=Matrix(np.zeros((0, values.shape[1])), "float64"),
+        predictions=Matrix(np.zeros((0, batch.predictions.num_classes)), "float64"),
         target=batch.target[rows],
         weight=None if batch.weight is None else batch.weight[rows],
         status=None if batch.status is None else batch.status[rows],
         mask=None if batch.mask is None else batch.mask[rows],
         extra=None,
     )
-    return piece, values.astype(np.float64)

@@ -1,0 +1,28 @@
+"""Exact sums of products: each product goes in with what its rounding lost, so that nothing is lost to cancellation."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastxent.exact import N, State
+from fastxent.kernels.exactsum import deposit, deposit_weighted
+
+__all__ = ["deposit_product"]
+
+_SPLIT = 2.0**27 + 1.0
+
+
+def deposit_product(x: NDArray[np.float64], y: NDArray[np.float64], state: State) -> None:
+    """Add the products of two arrays to the sum.
+
+    What rounding lost is found by splitting (Dekker 1971); exact for products from 2^-969 up to 2^970.
+    """
+    n = len(x)
+    deposit_weighted(x, y, n, state)
+    with np.errstate(all="ignore"):
+        parts = [(_SPLIT * v - (_SPLIT * v - v)) for v in (x, y)]
+        (a, b), (c, d) = ((high, v - high) for high, v in zip(parts, (x, y), strict=True))
+        lost = ((a * c - x * y) + a * d + b * c) + b * d
+    deposit(np.where(np.isfinite(lost), lost, 0.0), n, state)
+    state[N] -= n
