@@ -184,7 +184,7 @@ def compare(
     threads: int | None = None,
     memory: int | None = None,
     verify_checksums: bool = False,
-    progress: Callable[[Split], None] | None = None,
+    progress: engine.Progress | None = None,
 ) -> Comparison:
     """Compare two sets of predictions of the same rows: the mean difference of their losses with its interval.
 
@@ -231,7 +231,7 @@ def compare(
         threads: threads to use; all processors by default.
         memory: bytes the join may hold before it goes to disk, about; 1 GiB by default.
         verify_checksums: check page checksums of Parquet files that have them.
-        progress: called after every finished split of either side, from any thread.
+        progress: called with every finished split of either side and the number of rows of both, from any thread.
 
     Returns:
         A `Comparison`; its ``delta`` is A - B, positive where B has the lower loss.
@@ -294,11 +294,12 @@ def compare(
     _check_alike(side_a, side_b, by_order=not keys)
     if clip is not None and "probs" not in (form_a, form_b):
         raise UsageError(f"clip applies to probs, and these are {form_a}")
+    counts = (side_a.source.num_rows, side_b.source.num_rows)
+    total = sum(counts) if min(counts) >= 0 else -1
+    step = None if progress is None else lambda split: progress(split, total)
     with tempfile.TemporaryDirectory(prefix="fastxent-", ignore_cleanup_errors=True) as folder:
         files = [os.path.join(folder, f"{name}.parquet") for name in "ab"]
-        results = [
-            side.score(file, keys, threads, progress) for side, file in zip((side_a, side_b), files, strict=True)
-        ]
+        results = [side.score(file, keys, threads, step) for side, file in zip((side_a, side_b), files, strict=True)]
         _check_keys(keys, cluster_by, *(spool for _, spool in results))
         pairs = Pairs(folder, *files, keys=len(keys), memory=JOIN_MEMORY if memory is None else memory, threads=threads)
         try:
@@ -327,14 +328,14 @@ class _Side:
     columns: tuple[str, ...]
 
     def score(
-        self, path: str, keys: tuple[str, ...], threads: int, progress: Callable[[Split], None] | None
+        self, path: str, keys: tuple[str, ...], threads: int, step: Callable[[Split], None] | None
     ) -> tuple[Evaluation, Spool]:
         spool = Spool(path, keys, self.columns, self.spec if self.spec.reads_weight else None)
 
         def done(split: Split) -> None:
             spool.done(split)
-            if progress is not None:
-                progress(split)
+            if step is not None:
+                step(split)
 
         totals = engine.run(
             self.source,

@@ -26,13 +26,15 @@ from fastxent.spec import Spec
 from fastxent.totals import Measures, Totals
 from fastxent.turns import Stopped, Turns
 
-__all__ = ["RowSink", "default_threads", "run"]
+__all__ = ["Progress", "RowSink", "default_threads", "run"]
 
 #: Below this many bytes of work, starting threads costs more than it saves (about 0.1 ms).
 SMALL = 1 << 19
 
 OutputsOf = Callable[[Batch], Outputs | None]
 Done = Callable[[Split], None]
+#: What callers give: told of every finished split, with the number of rows in all (-1: unknown), from any thread.
+Progress = Callable[[Split, int], None]
 
 
 class RowSink(Protocol):

@@ -8,7 +8,7 @@ import os
 import posixpath
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fastxent import engine
@@ -52,7 +52,7 @@ def score(
     verify_checksums: bool = False,
     overwrite: bool = False,
     resume: bool = True,
-    progress: Callable[[Split], None] | None = None,
+    progress: engine.Progress | None = None,
 ) -> Evaluation:
     """Write the loss and the scores of every row beside the evaluation of all of them.
 
@@ -99,7 +99,7 @@ def score(
         verify_checksums: check page checksums of Parquet files that have them.
         overwrite: replace a file that exists. In a directory, outputs of the same call need no permission.
         resume: False does finished outputs in a directory again.
-        progress: called after every finished split, from any thread.
+        progress: called with every finished split and the number of rows to do (-1 if unknown), from any thread.
 
     Returns:
         The `Evaluation` of all rows, those of finished outputs included.
@@ -174,7 +174,7 @@ class _Run:
         spec: Spec,
         measures: Measures,
         threads: int,
-        progress: Callable[[Split], None] | None,
+        progress: engine.Progress | None,
     ) -> None:
         self._source = source
         self._spec = spec
@@ -182,7 +182,7 @@ class _Run:
         self._threads = threads
         self._progress = progress
         self._lock = threading.Lock()
-        self._rows = self._bytes = 0
+        self._rows = self._bytes = self._to_do = 0
 
     def into_file(self, out: str, results: Results, job: str, overwrite: bool) -> Totals:
         sink = FileSink(out, results, job, overwrite=overwrite)
@@ -223,6 +223,8 @@ class _Run:
         return facts | {"bytes": self._bytes, "rows_per_second": self._rows / seconds if seconds else 0.0}
 
     def _engine(self, sink: Any, splits: Sequence[Split]) -> Totals:
+        counts = [split.num_rows for split in splits]
+        self._to_do = sum(counts) if min(counts, default=0) >= 0 else -1
         return engine.run(
             self._source, self._spec, self._measures, threads=self._threads, sink=sink, splits=splits, done=self._count
         )
@@ -232,7 +234,7 @@ class _Run:
             self._rows += max(split.num_rows, 0)
             self._bytes += max(split.nbytes, 0)
         if self._progress is not None:
-            self._progress(split)
+            self._progress(split, self._to_do)
 
     def _how_far(self) -> str:
         known = f" of {self._source.num_rows:,}" if self._source.num_rows >= 0 else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from fastxent import engine
@@ -13,7 +13,7 @@ from fastxent.asked import asked
 from fastxent.errors import UsageError
 from fastxent.evaluation import Evaluation, check_readings
 from fastxent.losses import one_form
-from fastxent.sources import OnError, Selection, Source, Split, open_arrays, open_source
+from fastxent.sources import OnError, Selection, Source, open_arrays, open_source
 from fastxent.sources.protocols import is_paths
 from fastxent.spec import Form, Loss, OnInvalid, Spec, Task
 from fastxent.statistics.calibration import Binning
@@ -49,7 +49,7 @@ def evaluate(
     on_error: OnError = "raise",
     ids: str | None = None,
     num_classes: int | None = None,
-    progress: Callable[[Split], None] | None = None,
+    progress: engine.Progress | None = None,
     group_by: Any = None,
     cluster_by: Any = None,
     units: Any = None,
@@ -102,7 +102,7 @@ def evaluate(
         ids: column with lists of class ids, where ``probs`` or ``log_probs`` holds the top k of ``num_classes`` only;
             `fastxent.sources.topk` says which statistics mean something then.
         num_classes: the number of classes in all, for top-k predictions.
-        progress: called after every finished split, from any thread.
+        progress: called with every finished split and the number of rows in all (-1 if unknown), from any thread.
         group_by: column, or several that are crossed, by whose values statistics are gathered as well
             (``ev.groups``, and ``ev.margins`` of each column; up to 100,000 groups). With arrays: an array, or a dict
             of arrays by name.
@@ -179,7 +179,8 @@ def evaluate(
     )
     top_ks = None if top_k is None else tuple(top_k)
     check_readings(spec, measures, bins, binning, top_ks)
-    totals = engine.run(source, spec, measures, threads=threads, done=progress)
+    done = None if progress is None else lambda split: progress(split, source.num_rows)
+    totals = engine.run(source, spec, measures, threads=threads, done=done)
     left_out = list(source.left_out)
     evaluation = Evaluation(
         totals,

@@ -235,8 +235,16 @@ def folder(tmp_path):
 
 def run_folder(folder, **options):
     done = []
-    ev = fx.score(str(folder), f"{folder.parent}/out/", **COLUMNS, keep=["id"], progress=done.append, **options)
-    return ev, {os.path.relpath(split.path, folder) for split in done}
+    ev = fx.score(
+        str(folder),
+        f"{folder.parent}/out/",
+        **COLUMNS,
+        keep=["id"],
+        progress=lambda *told: done.append(told),
+        **options,
+    )
+    assert not done or {total for _, total in done} == {sum(split.num_rows for split, _ in done)}
+    return ev, {os.path.relpath(split.path, folder) for split, _ in done}
 
 
 def test_a_directory_gets_one_file_for_each_and_goes_on_where_it_stopped(folder):

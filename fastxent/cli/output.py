@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,9 @@ from fastxent.errors import DataError
 from fastxent.text import printable
 
 if TYPE_CHECKING:
+    from fastxent.engine import Progress
     from fastxent.evaluation import Evaluation
     from fastxent.gates import Gate
-    from fastxent.sources import Split
 
 __all__ = [
     "EXIT_DATA",
@@ -90,7 +90,7 @@ def compiling_notice() -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(wanted: bool | None) -> Iterator[Callable[[Split], None] | None]:
+def progress_bar(wanted: bool | None) -> Iterator[Progress | None]:
     """A bar with rate and time left on standard error."""
     if wanted is False or (wanted is None and not sys.stderr.isatty()):
         yield None

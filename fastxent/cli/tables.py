@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -59,20 +61,32 @@ def _rich_table(rows: Any) -> Table:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[Split], None]]:
-    """A callback for finished splits that draws rows, rate and time so far after the first second."""
-    console = Console(stderr=True)
-    state = {"rows": 0, "bytes": 0, "started": time.perf_counter()}
-    with console.status("") as status:
+def progress_bar() -> Iterator[Callable[[Split, int], None]]:
+    """A callback for finished splits that draws how far it is, the rates, and the time that is left."""
+    bar = Progress(
+        TextColumn("{task.completed:,.0f} rows"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rates]}"),
+        TextColumn("time left"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    started = time.perf_counter()
+    done = 0
+    lock = threading.Lock()
+    with bar:
+        task = bar.add_task("", total=None, rates="")
 
-        def step(split: Split) -> None:
-            state["rows"] += split.num_rows
-            state["bytes"] += split.nbytes
-            seconds = time.perf_counter() - state["started"]
-            status.update(
-                f"{state['rows']:,.0f} rows, {state['rows'] / seconds:,.0f} rows/s, "
-                f"{state['bytes'] / seconds / 1e9:.2f} GB/s"
-            )
+        def step(split: Split, total: int) -> None:
+            nonlocal done
+            with lock:
+                done += max(split.nbytes, 0)
+            bar.update(task, total=total if total >= 0 else None, advance=max(split.num_rows, 0))
+            seconds = time.perf_counter() - started
+            rates = f"{bar.tasks[0].completed / seconds:,.0f} rows/s, {done / seconds / 1e9:.2f} GB/s"
+            bar.update(task, rates=rates)
 
         yield step
     sys.stderr.flush()
