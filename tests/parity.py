@@ -179,6 +179,12 @@ def single(make: Callable[[], Case]) -> Callable[[], Case]:
     return lambda: {k: np.float32(v) if v.dtype.kind == "f" else v for k, v in make().items()}
 
 
+def half() -> Case:
+    """Probabilities in float16."""
+    case = timid()
+    return case | {"p": np.float16(case["p"])}
+
+
 def certain() -> Case:
     """Probabilities of 0 and 1, right and wrong."""
     p = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
@@ -494,6 +500,12 @@ SKLEARN = [
         "unless a clip is named.",
     ),
     Row(
+        "scikit-learn", "log_loss(y, p), float16", 'cross_entropy(y, probs=p, clip="sklearn"), float16', half,
+        probs(clip="sklearn"), sklearn_call("log_loss", "y", "p"),
+        reason="scikit-learn takes logarithms and their mean in float16, which leaves three digits; here the same "
+        "numbers are widened first.",
+    ),
+    Row(
         "scikit-learn", "log_loss(y, p), y binary, p (n,)", "binary_cross_entropy(y, probs=p)", binary,
         lambda c: fx.binary_cross_entropy(c["y"], probs=c["p"]), sklearn_call("log_loss", "y", "p"),
     ),
@@ -624,6 +636,16 @@ def optax_smoothed(case: Case) -> Array:
     return optax_call("softmax_cross_entropy", "z", "t")(one_hot | {"t": smooth})
 
 
+def optax_where(name: str, *arrays: str) -> Call:
+    """The call with classes switched off by its own mask, which keeps logits finite."""
+
+    def call(case: Case) -> Array:
+        on = np.isfinite(case["z"])
+        return optax_call(name, *arrays, where=on)(case | {"z": np.where(on, case["z"], 0.0)})
+
+    return call
+
+
 OPTAX = [
     Row(
         "optax", "softmax_cross_entropy(z, q)", "cross_entropy(q, logits=z)", multiclass,
@@ -641,6 +663,17 @@ OPTAX = [
     Row(
         "optax", "safe_softmax_cross_entropy(z, q), z = -inf where q = 0", "cross_entropy(q, logits=z)", masked,
         none(fx.cross_entropy, "q", logits="z"), optax_call("safe_softmax_cross_entropy", "z", "q"),
+    ),
+    Row(
+        "optax", "softmax_cross_entropy(z, q, where=m)",
+        "cross_entropy(q, logits=z), z = -inf where m is false", masked,
+        none(fx.cross_entropy, "q", logits="z"), optax_where("softmax_cross_entropy", "z", "q"),
+    ),
+    Row(
+        "optax", "softmax_cross_entropy_with_integer_labels(z, y, where=m)",
+        "cross_entropy(y, logits=z), z = -inf where m is false", lambda: masked() | {"y": 1 + np.arange(N) % (C - 1)},
+        none(fx.cross_entropy, "y", logits="z"),
+        optax_where("softmax_cross_entropy_with_integer_labels", "z", "y"),
     ),
     Row(
         "optax", "softmax_cross_entropy(z, q), z = -inf where q = 0", "cross_entropy(q, logits=z)", masked,

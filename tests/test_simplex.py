@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -23,7 +24,6 @@ DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.f
 KINDS = list(DTYPES)
 CLASSES = [1, 2, 3, 10, 31, 32, 33, 100, 257, 1000]
 FORMS = ["probs", "log_probs"]
-ULP = 2.0**-52
 
 
 class Scores:
@@ -139,7 +139,7 @@ def off(value: float, true: mpf) -> float:
     """The error in ulp of the true value (or of 2^-1000, if that is larger)."""
     if mpmath.isinf(true) or value == np.inf:
         return 0.0 if value == true else np.inf
-    return float(abs(mpf(float(value)) - true) / (max(abs(true), mpf(2) ** -1000) * ULP))
+    return float(abs(mpf(float(value)) - true) / math.ulp(max(abs(float(true)), 2.0**-1000)))
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ from fastxent.kernels.softmax import (
     fold,
     read_label,
 )
+from fastxent.kernels.twofold import exp_less_one
 from fastxent.kernels.vecmath import EXP_LOW, exp, log, log1p, reduced_exp
 
 __all__ = ["SLACK", "bounded", "complement", "hard", "limits"]
@@ -79,11 +80,8 @@ LOW = SQUARES + LANES * TILE
 
 @kernel(inline="always")
 def complement(loss):
-    """1 - e^-loss for loss >= 0, to a few ulp however small (Kahan's (1 - u) loss / -log u, u = e^-loss)."""
-    u = exp(loss * -1.0)
-    wrong = u * -1.0 + 1.0
-    near = select(u < 1.0, wrong * loss / (log(u) * -1.0), loss)
-    return select(loss < 0.7, near, wrong)
+    """1 - e^-loss for loss >= 0, right to 1 ulp however small."""
+    return exp_less_one(loss * -1.0)[0] * -1.0
 
 
 @kernel(inline="always")
