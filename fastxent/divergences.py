@@ -145,6 +145,11 @@ def kl_divergence(
     source = open_arrays(predictions, target, weight=sample_weight, dtype=dtype)
     if not source.dense_target:
         raise UsageError("target: kl_divergence needs a distribution a row, of the predictions' shape")
+    held, patterns = as_array(target, "target")
+    if dtype in ("float16", "bfloat16") and patterns is None and held.dtype.name == "uint16":
+        raise UsageError(
+            "target: bit patterns cannot be told from integers; view them as float16 or ml_dtypes.bfloat16"
+        )
     spec = Spec.make(
         num_classes=source.num_classes,
         form=form,

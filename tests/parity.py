@@ -352,13 +352,26 @@ def by_row(call: Call) -> Call:
     return means
 
 
-def torch_elements(function: str, scores: str, target: str, **options: Any) -> Call:
+def torch_elements(function: str, scores: str, target: str, rows: bool = True, **options: Any) -> Call:
     def call(case: Case) -> Array:
         functional, t = tensors(case)
         loss, y = getattr(functional, function), t[target].to(t[scores].dtype)
         return loss(t[scores], y, reduction="none", **given(t, options)).numpy()
 
-    return by_row(call)
+    return by_row(call) if rows else call
+
+
+def label_at_a_time(case: Case) -> Array:
+    """Weights of elements beside weights of the positive: each label is a binary task, its column a view."""
+
+    def losses(k: int) -> Array:
+        y, z, weight = (case[name][:, k] for name in "yzq")
+        none: Array = fx.binary_cross_entropy(
+            y, logits=z, sample_weight=weight, pos_weight=case["w"][k], reduction="none"
+        )
+        return none
+
+    return np.stack([losses(k) for k in range(C)], axis=1)
 
 
 TORCH = [
@@ -379,6 +392,21 @@ TORCH = [
         "binary_cross_entropy(y, logits=z, pos_weight=w), a row being the mean of its labels", multilabel,
         binary_cross_entropy("logits", "y", pos_weight="w"),
         torch_elements("binary_cross_entropy_with_logits", "z", "y", pos_weight="w"),
+    ),
+    Row(
+        "torch", "binary_cross_entropy_with_logits(z, y, weight=s), (n, L)",
+        "binary_cross_entropy(y.ravel(), logits=z.ravel(), sample_weight=s.ravel())", multilabel,
+        lambda c: fx.binary_cross_entropy(
+            c["y"].ravel(), logits=c["z"].ravel(), sample_weight=c["q"].ravel(), reduction="none"
+        ),
+        lambda c: torch_elements("binary_cross_entropy_with_logits", "z", "y", weight="q", rows=False)(c).ravel(),
+    ),
+    Row(
+        "torch", "binary_cross_entropy_with_logits(z, y, weight=s, pos_weight=w), (n, L)",
+        "a label at a time: binary_cross_entropy(y[:, l], logits=z[:, l], sample_weight=s[:, l], pos_weight=w[l])",
+        multilabel,
+        label_at_a_time,
+        torch_elements("binary_cross_entropy_with_logits", "z", "y", False, weight="q", pos_weight="w"),
     ),
     Row(
         "torch", "cross_entropy(z, y), every y ignored", "cross_entropy(y, logits=z, ignore_index=-100)", nothing_left,

@@ -31,21 +31,18 @@ p /= p.sum(axis=1, keepdims=True)
 half = np.float16(z / 100)
 half[::2, 3] = 2.0**-20
 found = {"subnormals": bool(tiny[0] * 0.5)}
-for name, kind in (("float16", half), ("float32", np.float32(z)), ("float64", z)):
-    found[name] = [
-        fx.cross_entropy(y, logits=kind, reduction="none"),
-        fx.cross_entropy(y, logits=kind, label_smoothing=0.1, reduction="none"),
-        fx.cross_entropy(p, logits=kind, reduction="none"),
-        fx.focal_loss(y, logits=kind, gamma=1.5, reduction="none"),
-        fx.binary_cross_entropy(y % 2, logits=kind[:, 0].copy(), reduction="none"),
-        fx.entropy(logits=kind, reduction="none"),
-        fx.kl_divergence(kind[::-1].copy(), logits=kind, reduction="none"),
-    ]
+for name, kind in (("float16", half), ("float32", np.float32(z))):
+    found[name] = [fx.cross_entropy(y, logits=kind, reduction="none"), fx.entropy(logits=kind, reduction="none")]
+found["float64"] = [
+    fx.cross_entropy(y, logits=z, reduction="none"),
+    fx.cross_entropy(p, logits=z, reduction="none"),
+    fx.focal_loss(y, logits=z, gamma=1.5, reduction="none"),
+    fx.binary_cross_entropy(y % 2, logits=z[:, 0].copy(), reduction="none"),
+    fx.kl_divergence(z[::-1].copy(), logits=z, reduction="none"),
+]
 found["probs"] = [
     fx.cross_entropy(y, probs=p, reduction="none"),
-    fx.cross_entropy(p[::-1].copy(), probs=p, reduction="none"),
     fx.kl_divergence(p[::-1].copy(), probs=p, normalize=True, reduction="none"),
-    fx.entropy(log_probs=np.log(p), reduction="none"),
 ]
 for name in list(found)[1:]:
     found[name] = [np.where(x < 2.0**-1000, 0.0, x).tobytes().hex() for x in found[name]]

@@ -29,6 +29,7 @@ from fastxent.kernels.simd import (
     fma,
     halving_sum,
     lane_numbers,
+    load_scalar,
     minimum,
     select,
     splat,
@@ -285,8 +286,10 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
     rows that do not sum to 1 give the generalized divergence. "logits": both are logits (or log-probabilities).
     """
     size = SIZE[kind]
+    target_size = SIZE[target]
     group, peak = reader(kind)
-    targets, target_peak = reader(target)
+    wide = target if "float" in target else "float64"
+    targets, target_peak = reader(wide)
     gather = gatherer(kind)
     logits = form == "logits"
     variant = f"{form}-{kind}-{target}"
@@ -320,7 +323,7 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
         return mass_of
 
     mass_of = summer(group, kind)
-    target_mass_of = summer(targets, target)
+    target_mass_of = summer(targets, wide)
 
     @kernel(variant=variant, inline="always")
     def of_logits(w, z, w_top, z_top, w_share, log_ratio):
@@ -423,6 +426,10 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
             for r in range(count):
                 row = work.table[0] + r * p.classes * size if columns else p.scores + (lo + i + r) * p.stride
                 place = p.target + (lo + i + r) * p.target_stride
+                if target != wide:
+                    for j in range(p.classes):
+                        work.row[j] = load_scalar(place + j * target_size, target)
+                    place = work.row.ctypes.data
                 loss[i + r], card.status[i + r] = divergence(row, place, p.classes, p.normalize)
                 card.real[sc.WEIGHT, i + r] = 1.0
 
