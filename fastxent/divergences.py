@@ -33,9 +33,14 @@ def entropy(
 
     .. math:: H = -\sum_j p_j \log p_j
 
-    It equals the program ``H = scipy.special.entr(p).sum(axis=1)``, but stays accurate for entropies
-    near 0. From logits it is :math:`\log s + \sum_j e_j (m - z_j) / s` with :math:`e_j = e^{z_j - m}`,
-    :math:`s = \sum_j e_j` and m the largest logit; no term is negative.
+    It equals the program ::
+
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        loss = -(p * np.log(p)).sum(axis=1)
+
+    but is within 4 ulp of the true value also near 0. From logits it is
+    :math:`\log s + \sum_j e_j (m - z_j) / s` with :math:`e_j = e^{z_j - m}`, :math:`s = \sum_j e_j` and m the
+    largest logit; no term is negative. A p of 0 adds 0.
 
     Args:
         logits: (n, C) unnormalized scores. Give exactly one of ``logits``, ``probs`` and ``log_probs``.
@@ -98,8 +103,14 @@ def kl_divergence(
 
     .. math:: D(t \| p) = \sum_j t_j \log(t_j / p_j) - t_j + p_j
 
-    Each term is at least 0; for rows that sum to 1 it is the familiar :math:`\sum_j t_j \log(t_j / p_j)`
-    without its cancellation. It equals the program ``scipy.special.kl_div(t, p).sum(axis=1)``.
+    Each term is at least 0; for rows that sum to 1 it is the familiar :math:`\sum_j t_j \log(t_j / p_j)`. It
+    equals the program ::
+
+        ratio = np.log(target / probs)
+        loss = (target * ratio - target + probs).sum(axis=1)
+
+    without its cancellation: it is within 4 ulp of the true value, however near the two are; between logits and with
+    ``normalize``, a divergence below 2^-100 is noise of the size of 2^-104. A t of 0 adds p.
 
     Args:
         target: (n, C) distributions: probabilities beside ``probs``, logits beside ``logits``.
@@ -134,6 +145,11 @@ def kl_divergence(
     source = open_arrays(predictions, target, weight=sample_weight, dtype=dtype)
     if not source.dense_target:
         raise UsageError("target: kl_divergence needs a distribution a row, of the predictions' shape")
+    held, patterns = as_array(target, "target")
+    if dtype in ("float16", "bfloat16") and patterns is None and held.dtype.name == "uint16":
+        raise UsageError(
+            "target: bit patterns cannot be told from integers; view them as float16 or ml_dtypes.bfloat16"
+        )
     spec = Spec.make(
         num_classes=source.num_classes,
         form=form,
@@ -168,8 +184,14 @@ def focal_loss(
 
     .. math:: FL = w_t (1 - p)^\gamma L
 
-    It equals the program ``(1 - p) ** gamma * -log(p)``, with 1 - p taken as :math:`-\mathrm{expm1}(-L)`,
-    so that confident rows keep their digits. Scores of shape (n,) are a binary task.
+    It equals the program ::
+
+        p = probs[np.arange(len(target)), target]
+        loss = class_weight[target] * (1 - p) ** gamma * -np.log(p)
+
+    with 1 - p taken as :math:`-\mathrm{expm1}(-L)`, so that confident rows keep their digits: within 4 ulp of the
+    true value of FL at the L of the row (gamma up to 10), whose own error it magnifies by up to 1 + gamma. Scores
+    of shape (n,) are a binary task.
 
     Args:
         target: (n,) class indices, or 0 and 1 for a binary task.

@@ -111,10 +111,15 @@ def cross_entropy(
     .. math:: L = w_t \log\bigl(1 + \sum_{j \ne t} e^{z_j - z_t}\bigr), \qquad
               \text{mean} = \frac{\sum_i s_i L_i}{\sum_i s_i w_{t_i}}
 
-    It equals the program ``lse = logsumexp(z, axis=1)``; ``L = w[t] * (lse - z[arange(n), t])``;
-    ``mean = (s * L).sum() / (s * w[t]).sum()``, computed in float64 whatever the input's type, and
-    summed exactly. A distribution q as target gives :math:`L = \sum_c w_c q_c (lse - z_c)`, and the mean
-    divides by :math:`\sum_i s_i`. With smoothing a, q becomes (1 - a) q + a / C.
+    With q a distribution as target, :math:`L = \sum_c w_c q_c (lse - z_c)` and the mean divides by
+    :math:`\sum_i s_i`; with smoothing a, q becomes (1 - a) q + a / C. It equals the program ::
+
+        lse = np.log(np.exp(logits).sum(axis=1))
+        loss = class_weight[target] * (lse - logits[np.arange(len(target)), target])
+        mean = (sample_weight * loss).sum() / (sample_weight * class_weight[target]).sum()
+
+    in float64 whatever the input's type, without its overflow and cancellation, and summed exactly: the loss of a
+    row is within 4 ulp of the true one, if differences of its logits are float64 numbers (docs/design.md).
 
     Args:
         target: (n,) class indices of any integer type (or names, with ``class_names``), or (n, C) distributions.
@@ -200,9 +205,14 @@ def binary_cross_entropy(
 
     .. math:: L = w\,y \log(1 + e^{-z}) + (1 - y) \log(1 + e^{z})
 
-    It equals the program ``L = w * y * logaddexp(0, -z) + (1 - y) * logaddexp(0, z)``, in float64. The loss
-    of a multilabel row is the mean over its labels (over those that the mask lets count), so that the mean
-    over rows is the mean over all elements, as in torch. With smoothing a, y becomes (1 - a) y + a / 2.
+    It equals the program ::
+
+        positive, negative = np.log1p(np.exp(-logits)), np.log1p(np.exp(logits))
+        smooth = (1 - label_smoothing) * target + label_smoothing / 2
+        loss = pos_weight * smooth * positive + (1 - smooth) * negative
+
+    in float64 and within 4 ulp of the true value. The loss of a multilabel row is the mean over its labels (over
+    those that the mask lets count), so that the mean over rows is the mean over all elements, as in torch.
 
     Args:
         target: (n,) or (n, L) of 0 and 1 (any integer type or bool), or probabilities (any float type).

@@ -54,7 +54,7 @@ def score(
     resume: bool = True,
     progress: engine.Progress | None = None,
 ) -> Evaluation:
-    """Write the loss and the scores of every row beside the evaluation of all of them.
+    r"""Write the loss and the scores of every row beside the evaluation of all of them.
 
     The output has exactly one row for every row of the input, in its order: the columns of ``keep``, then
 
@@ -65,6 +65,12 @@ def score(
     - ``p_target``: the probability of the target class (of the likeliest, if the target is a distribution),
     - ``rank``: how many classes come before the target class; 0 if it is the predicted one,
     - ``status``: "scored", "ignored", or why the row is invalid; rows not scored have nulls before it.
+
+    With :math:`L = \log \sum_j e^{z_j - z_t}` for logits z and target t, it equals the program ::
+
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        p_target = p[np.arange(len(target)), target]
+        loss, confidence, predicted = -np.log(p_target), p.max(axis=1), p.argmax(axis=1)
 
     Multilabel rows have ``loss`` and ``status`` only. The file appears when it is whole: an error, a full
     disk or Ctrl-C leave nothing that could be taken for it.
@@ -117,6 +123,9 @@ def score(
         ...     rows = pq.read_table(f"{folder}/rows.parquet")
         >>> rows["rank"].to_pylist(), rows["status"].to_pylist(), ev.accuracy
         ([0, 1], ['scored', 'scored'], 0.5)
+
+    References:
+        Good (1952), "Rational decisions", J. R. Stat. Soc. B 14.
     """
     started = time.perf_counter()
     out = os.fspath(out_path)

@@ -62,10 +62,15 @@ def evaluate(
     bins: int | None = None,
     binning: Binning = "equal_width",
 ) -> Evaluation:
-    """Evaluate predictions where they lie: loss and statistics of all rows in one pass and bounded memory.
+    r"""Evaluate predictions where they lie: loss and statistics of all rows in one pass and bounded memory.
 
     The row loss is that of `fastxent.cross_entropy` (multiclass) or `fastxent.binary_cross_entropy`
-    (binary, multilabel), in nats.
+    (binary, multilabel), in nats, :math:`L = \log \sum_j e^{z_j - z_t}` for logits z and target t. It equals the
+    program ::
+
+        e = np.exp(logits - logits.max(axis=1, keepdims=True))
+        loss = -np.log(e[np.arange(len(target)), target] / e.sum(axis=1)).mean()
+        accuracy = (logits.argmax(axis=1) == target).mean()
 
     Args:
         data: path, list of paths, glob or directory of Parquet files, or an Arrow table or frame. Left out,
@@ -132,6 +137,10 @@ def evaluate(
         >>> ev = fx.evaluate(logits=[[2.0, 0.0], [0.0, 2.0]], target=[0, 0])
         >>> round(ev.loss, 6), ev.accuracy
         (1.126928, 0.5)
+
+    References:
+        Good (1952), "Rational decisions", J. R. Stat. Soc. B 14, for the loss; Neal (2015), "Fast exact summation
+        using small and large superaccumulators", arXiv 1505.05571, for its mean.
     """
     started = time.perf_counter()
     given = next((value for value in (logits, probs, log_probs) if value is not None), None)

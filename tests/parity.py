@@ -179,6 +179,12 @@ def single(make: Callable[[], Case]) -> Callable[[], Case]:
     return lambda: {k: np.float32(v) if v.dtype.kind == "f" else v for k, v in make().items()}
 
 
+def half() -> Case:
+    """Probabilities in float16."""
+    case = timid()
+    return case | {"p": np.float16(case["p"])}
+
+
 def certain() -> Case:
     """Probabilities of 0 and 1, right and wrong."""
     p = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
@@ -346,13 +352,26 @@ def by_row(call: Call) -> Call:
     return means
 
 
-def torch_elements(function: str, scores: str, target: str, **options: Any) -> Call:
+def torch_elements(function: str, scores: str, target: str, rows: bool = True, **options: Any) -> Call:
     def call(case: Case) -> Array:
         functional, t = tensors(case)
         loss, y = getattr(functional, function), t[target].to(t[scores].dtype)
         return loss(t[scores], y, reduction="none", **given(t, options)).numpy()
 
-    return by_row(call)
+    return by_row(call) if rows else call
+
+
+def label_at_a_time(case: Case) -> Array:
+    """Weights of elements beside weights of the positive: each label is a binary task, its column a view."""
+
+    def losses(k: int) -> Array:
+        y, z, weight = (case[name][:, k] for name in "yzq")
+        none: Array = fx.binary_cross_entropy(
+            y, logits=z, sample_weight=weight, pos_weight=case["w"][k], reduction="none"
+        )
+        return none
+
+    return np.stack([losses(k) for k in range(C)], axis=1)
 
 
 TORCH = [
@@ -373,6 +392,21 @@ TORCH = [
         "binary_cross_entropy(y, logits=z, pos_weight=w), a row being the mean of its labels", multilabel,
         binary_cross_entropy("logits", "y", pos_weight="w"),
         torch_elements("binary_cross_entropy_with_logits", "z", "y", pos_weight="w"),
+    ),
+    Row(
+        "torch", "binary_cross_entropy_with_logits(z, y, weight=s), (n, L)",
+        "binary_cross_entropy(y.ravel(), logits=z.ravel(), sample_weight=s.ravel())", multilabel,
+        lambda c: fx.binary_cross_entropy(
+            c["y"].ravel(), logits=c["z"].ravel(), sample_weight=c["q"].ravel(), reduction="none"
+        ),
+        lambda c: torch_elements("binary_cross_entropy_with_logits", "z", "y", weight="q", rows=False)(c).ravel(),
+    ),
+    Row(
+        "torch", "binary_cross_entropy_with_logits(z, y, weight=s, pos_weight=w), (n, L)",
+        "a label at a time: binary_cross_entropy(y[:, l], logits=z[:, l], sample_weight=s[:, l], pos_weight=w[l])",
+        multilabel,
+        label_at_a_time,
+        torch_elements("binary_cross_entropy_with_logits", "z", "y", False, weight="q", pos_weight="w"),
     ),
     Row(
         "torch", "cross_entropy(z, y), every y ignored", "cross_entropy(y, logits=z, ignore_index=-100)", nothing_left,
@@ -492,6 +526,12 @@ SKLEARN = [
         sklearn_call("log_loss", "y", "p", labels=[0, 1, 2]),
         reason="scikit-learn clips to the machine epsilon of the type of p; a target of probability 0 costs +inf "
         "unless a clip is named.",
+    ),
+    Row(
+        "scikit-learn", "log_loss(y, p), float16", 'cross_entropy(y, probs=p, clip="sklearn"), float16', half,
+        probs(clip="sklearn"), sklearn_call("log_loss", "y", "p"),
+        reason="scikit-learn takes logarithms and their mean in float16, which leaves three digits; here the same "
+        "numbers are widened first.",
     ),
     Row(
         "scikit-learn", "log_loss(y, p), y binary, p (n,)", "binary_cross_entropy(y, probs=p)", binary,
@@ -624,6 +664,16 @@ def optax_smoothed(case: Case) -> Array:
     return optax_call("softmax_cross_entropy", "z", "t")(one_hot | {"t": smooth})
 
 
+def optax_where(name: str, *arrays: str) -> Call:
+    """The call with classes switched off by its own mask, which keeps logits finite."""
+
+    def call(case: Case) -> Array:
+        on = np.isfinite(case["z"])
+        return optax_call(name, *arrays, where=on)(case | {"z": np.where(on, case["z"], 0.0)})
+
+    return call
+
+
 OPTAX = [
     Row(
         "optax", "softmax_cross_entropy(z, q)", "cross_entropy(q, logits=z)", multiclass,
@@ -641,6 +691,17 @@ OPTAX = [
     Row(
         "optax", "safe_softmax_cross_entropy(z, q), z = -inf where q = 0", "cross_entropy(q, logits=z)", masked,
         none(fx.cross_entropy, "q", logits="z"), optax_call("safe_softmax_cross_entropy", "z", "q"),
+    ),
+    Row(
+        "optax", "softmax_cross_entropy(z, q, where=m)",
+        "cross_entropy(q, logits=z), z = -inf where m is false", masked,
+        none(fx.cross_entropy, "q", logits="z"), optax_where("softmax_cross_entropy", "z", "q"),
+    ),
+    Row(
+        "optax", "softmax_cross_entropy_with_integer_labels(z, y, where=m)",
+        "cross_entropy(y, logits=z), z = -inf where m is false", lambda: masked() | {"y": 1 + np.arange(N) % (C - 1)},
+        none(fx.cross_entropy, "y", logits="z"),
+        optax_where("softmax_cross_entropy_with_integer_labels", "z", "y"),
     ),
     Row(
         "optax", "softmax_cross_entropy(z, q), z = -inf where q = 0", "cross_entropy(q, logits=z)", masked,

@@ -140,6 +140,25 @@ def test_containers_of_the_same_numbers(tmp_path, kind):
         assert fx.cross_entropy(t, logits=z.astype(z.dtype.newbyteorder())) == wanted
 
 
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_patterns_of_16_bits_in_any_order(kind):
+    z, t = random_logits(RNG, 100, 5, kind)
+    bits = z.view(np.uint16)
+    wanted = fx.cross_entropy(t, logits=z)
+    for other in (bits, bits.astype(">u2"), np.asfortranarray(bits), np.asfortranarray(bits.astype(">u2"))):
+        assert fx.cross_entropy(t, logits=other, dtype=kind) == wanted
+
+
+def test_divergence_from_integers():
+    z, t = random_logits(RNG, 50, 5, "float32")
+    one_hot = np.eye(5)[t]
+    wanted = fx.kl_divergence(one_hot, probs=scipy.special.softmax(z, axis=1))
+    assert fx.kl_divergence(one_hot.astype(np.uint8), probs=scipy.special.softmax(z, axis=1)) == wanted
+    bits = z.astype(np.float16).view(np.uint16)
+    with pytest.raises(fx.UsageError, match="bit patterns"):
+        fx.kl_divergence(bits, logits=bits, dtype="float16")
+
+
 @pytest.mark.parametrize("label", [np.uint8, np.int32, np.float64])
 def test_labels_of_any_type(label):
     z, t = random_logits(RNG, 100, 5, "float32")

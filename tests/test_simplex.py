@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.problem import Problem, new_work
 from fastxent.kernels.simplex import complement, hard
+from tests import naive
 
 Array = NDArray[Any]
 
@@ -23,7 +25,6 @@ DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.f
 KINDS = list(DTYPES)
 CLASSES = [1, 2, 3, 10, 31, 32, 33, 100, 257, 1000]
 FORMS = ["probs", "log_probs"]
-ULP = 2.0**-52
 
 
 class Scores:
@@ -139,7 +140,7 @@ def off(value: float, true: mpf) -> float:
     """The error in ulp of the true value (or of 2^-1000, if that is larger)."""
     if mpmath.isinf(true) or value == np.inf:
         return 0.0 if value == true else np.inf
-    return float(abs(mpf(float(value)) - true) / (max(abs(true), mpf(2) ** -1000) * ULP))
+    return float(abs(mpf(float(value)) - true) / math.ulp(max(abs(float(true)), 2.0**-1000)))
 
 
 @pytest.mark.parametrize(
@@ -159,8 +160,16 @@ def test_rows_against_50_digits(form: str, kind: str) -> None:
             assert np.array_equal(got.predicted, wide.argmax(axis=1))
             for i in range(8 if classes > 100 else 12):
                 true = exact(form, x[i], y[i], normalize)
+                # Normalizing is a softmax of the logarithms, whose differences may be no float64 numbers.
+                rounded = naive.spread_bound(wide[i], int(y[i])) if form == "log_probs" and normalize else 0.0
                 # log p_t -> p_t multiplies the error of exp by nothing, its argument being exact.
-                for name, allowed in (("loss", 4), ("p_target", 6), ("confidence", 6), ("brier", 16), ("margin", 4)):
+                for name, allowed in (
+                    ("loss", 4 + rounded),
+                    ("p_target", 6),
+                    ("confidence", 6),
+                    ("brier", 16),
+                    ("margin", 4),
+                ):
                     error = off(getattr(got, name)[i], true[name])
                     assert error <= allowed, (classes, normalize, i, name, error)
 

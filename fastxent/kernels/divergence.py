@@ -5,9 +5,9 @@
    is right to the last digits, where - sum p log p has lost them. From probabilities it is
    - sum p_j log p_j of the numbers stored, or normalized: there p_k enters as log1p(q / p_k).
 2. KL(t || p) is the sum of t log(t / p) - t + p (`scipy.special.kl_div`), each term at least 0, which
-   for rows that sum to 1 is sum t log(t / p) without its cancellation. Near t = p a term is summed from
-   its series in x = (t - p) / p, or between rows of logits in d = log(t / p).
-3. Focal loss (Lin et al. 2017) from the loss L itself: p_t = e^-L, so (1 - p_t)^g L = complement(L)^g L,
+   for rows that sum to 1 is sum t log(t / p) without its cancellation. A term has its relative accuracy
+   however near t is to p: see `from_ratio`, and for rows of logits `from_log`.
+3. Focal loss (Lin et al. 2017) from the loss L itself: p_t = e^-L, so (1 - p_t)^g L = (-expm1(-L))^g L,
    accurate for confident rows, where 1 - p_t as a difference is not.
 """
 
@@ -24,51 +24,41 @@ from fastxent.kernels.problem import SIZE, TILE
 from fastxent.kernels.simd import (
     LANES,
     fetch,
+    fill,
     first_lane,
     fma,
     halving_sum,
     lane_numbers,
-    maximum,
+    load_scalar,
+    minimum,
     select,
     splat,
     store,
 )
-from fastxent.kernels.simplex import SLACK, complement
-from fastxent.kernels.soft import close, gatherer, reader
+from fastxent.kernels.simplex import SLACK
+from fastxent.kernels.soft import gatherer, reader
 from fastxent.kernels.softmax import SPAN, add_exactly
-from fastxent.kernels.vecmath import exp, log, log1p
+from fastxent.kernels.twofold import (
+    add,
+    binary_exponent,
+    exp_less_one,
+    exp_of_difference,
+    multiply,
+    power,
+    subtract,
+)
+from fastxent.kernels.vecmath import L0, L1, L2, L3, L4, L5, L6, LN2_HIGH, LN2_LOW, exp, log, log1p
 
 __all__ = ["as_loss", "clear", "entropy", "focal", "kl"]
 
 INF = np.inf
-#: Below this |x| (or |d|) a term of the divergence is summed from its series.
+#: Below this |log(t / p)| a term of the divergence between logits is summed from its series.
 NEAR = 0.1
 
 
 @kernel(inline="always")
-def near_ratio(x):
-    """(1 + x) log(1 + x) - x for |x| < NEAR: sum over k >= 2 of (-x)^k / (k (k - 1)); 16 terms leave 1e-17 of it."""
-    s = fma(x, -1.0 / 272.0, 1.0 / 240.0)
-    s = fma(s, x, -1.0 / 210.0)
-    s = fma(s, x, 1.0 / 182.0)
-    s = fma(s, x, -1.0 / 156.0)
-    s = fma(s, x, 1.0 / 132.0)
-    s = fma(s, x, -1.0 / 110.0)
-    s = fma(s, x, 1.0 / 90.0)
-    s = fma(s, x, -1.0 / 72.0)
-    s = fma(s, x, 1.0 / 56.0)
-    s = fma(s, x, -1.0 / 42.0)
-    s = fma(s, x, 1.0 / 30.0)
-    s = fma(s, x, -1.0 / 20.0)
-    s = fma(s, x, 1.0 / 12.0)
-    s = fma(s, x, -1.0 / 6.0)
-    s = fma(s, x, 1.0 / 2.0)
-    return s * x * x
-
-
-@kernel(inline="always")
 def near_log(d):
-    """1 + d e^d - e^d for |d| < NEAR: sum over k >= 2 of (k - 1) d^k / k!; 10 terms leave 1e-17 of it."""
+    """e^d d - e^d + 1 for |d| < NEAR: sum over k >= 2 of (k - 1) d^k / k!."""
     s = fma(d, 10.0 / 39916800.0, 9.0 / 3628800.0)
     s = fma(s, d, 8.0 / 362880.0)
     s = fma(s, d, 7.0 / 40320.0)
@@ -82,9 +72,66 @@ def near_log(d):
 
 
 @kernel(inline="always")
-def near(x):
-    """Where |x| < NEAR."""
-    return (x < NEAR) & (x > -NEAR)
+def from_log(d, q, t):
+    """The term t d - t + q, given d = log(t / q); and t - q."""
+    e, e_lost = exp_less_one(minimum(2.0, d))
+    a, a_lost = subtract(d, e)
+    b, b_lost = multiply(d, e)
+    c, c_lost = add(a, b)
+    unit = c + (c_lost + (fma(d, e_lost, b_lost) + (a_lost - e_lost)))
+    unit = select((d < NEAR) & (d > -NEAR), near_log(d), unit)
+    far = d > 2.0
+    return select(far, fma(t, d - 1.0, q), q * unit), select(far, t - q, q * e)
+
+
+@kernel(inline="always")
+def from_ratio(t, t_lost, q, q_lost):
+    """The term t log(t / q) - t + q of numbers in two parts, which are 0 or from 2^-800 to 2^600; and t - q.
+
+    With t / q = 2^k (1 + s) / (1 - s), log(t / q) = k ln 2 + 2 s + s^3 R. For k = 0 that is s (t - q) + t s^3 R,
+    in which next to nothing cancels; else the difference is taken in two parts.
+    """
+    none = fill(0.0, t)
+    huge = t > q * 2.0**900
+    raised = select(huge, q * 2.0**600, q)
+    ratio = t / raised
+    k, down = binary_exponent(ratio)
+    level = t * down
+    level_lost = t_lost * down
+    raised_lost = select(huge, none, q_lost)
+    x, x_lost = add(level - raised, level_lost - raised_lost)
+    both, both_lost = add(level, raised)
+    both_lost = both_lost + (level_lost + raised_lost)
+    s = x / both
+    s_lost = fma(s * -1.0, both_lost, fma(s * -1.0, both, x) + x_lost) / both
+    z = s * s
+    p = fma(z, L6, L5)
+    p = fma(p, z, L4)
+    p = fma(p, z, L3)
+    p = fma(p, z, L2)
+    p = fma(p, z, L1)
+    p = fma(p, z, L0)
+    cube = s * z * p
+    near = fma(s, x, t * cube)
+    k = k + select(huge, none + 600.0, none)
+    log, log_lost = add(k * LN2_HIGH, s * 2.0)
+    log_lost = log_lost + fma(k, LN2_LOW, fma(s_lost, 2.0, cube))
+    a, a_lost = multiply(t, log)
+    d, d_lost = subtract(t, q)
+    d_lost = d_lost + (t_lost - q_lost)
+    c, c_lost = subtract(a, d)
+    value = c + (c_lost + (fma(t, log_lost, a_lost) - d_lost))
+    value = select(k == 0.0, near, value)
+    value = select(q == 0.0, none + INF, value)
+    return select(ratio > 2.0**-1000, value, q), d + d_lost
+
+
+@kernel(inline="always")
+def unit_of(mass):
+    """Of the sum of a row of probabilities: its significand, and two factors whose product is 2^400 over the rest."""
+    lift = 1.0 if mass > 2.0**-900 else 2.0**200
+    _, down = binary_exponent(mass * lift)
+    return mass * lift * down, lift * 2.0**300, down * 2.0**100
 
 
 @cache
@@ -113,10 +160,10 @@ def entropy(form: str, kind: str, columns: bool) -> Any:
             cross = splat(0.0, LANES)
             for g in range(first, min(first + SPAN // LANES, groups)):
                 here = lane_numbers(LANES) == np.int32(k - g * LANES)
-                x = select(here, splat(-INF, LANES), group(row, classes, g)) - top
-                e = exp(x)
+                x = select(here, splat(-INF, LANES), group(row, classes, g))
+                e = exp_of_difference(x, top)
                 total = total + e
-                cross = cross + select(e == 0.0, e, e * (x * -1.0))
+                cross = fma(e, select(e == 0.0, e, x * -1.0 + top), cross)
             s, s_lost = add_exactly(s, s_lost, halving_sum(total))
             c, c_lost = add_exactly(c, c_lost, halving_sum(cross))
         return s + s_lost, c + c_lost
@@ -143,7 +190,7 @@ def entropy(form: str, kind: str, columns: bool) -> Any:
                     cost = select(vacant, splat(-INF, LANES), x)
                     e = exp(cost)
                 total = total + e
-                cross = cross + select(e == 0.0, e, e * (cost * -1.0))
+                cross = fma(e, select(e == 0.0, e, cost * -1.0), cross)
             s, s_lost = add_exactly(s, s_lost, halving_sum(total))
             c, c_lost = add_exactly(c, c_lost, halving_sum(cross))
         return s + s_lost, c + c_lost
@@ -212,17 +259,21 @@ def entropy(form: str, kind: str, columns: bool) -> Any:
 def focal(p, lo, n, card, work):
     """Cross-entropy losses in LOSS -> focal losses (1 - e^-L)^gamma L; a factor alpha belongs to the class weights."""
     loss = card.real[sc.LOSS]
-    g = p.gamma
-    whole = g == np.floor(g) and 0.0 <= g <= 8.0
+    times = int(min(p.gamma, 64.0))
     for i in range(0, n, TILE):
         plain = fetch(loss, i, TILE)
-        wrong = complement(plain)
+        wrong, wrong_lost = exp_less_one(plain * -1.0)
         factor = splat(1.0, TILE)
-        if whole:
-            for _ in range(int(g)):
-                factor = factor * wrong
-        else:
-            factor = exp(log(wrong) * g)
+        lost = splat(0.0, TILE)
+        for _ in range(times):
+            product, more = multiply(factor, wrong)
+            lost = fma(factor, wrong_lost, fma(lost, wrong, more))
+            factor = product
+        factor = factor + lost
+        if times % 2 == 1:
+            factor = factor * -1.0
+        if p.gamma > times:
+            factor = factor * power(wrong * -1.0, p.gamma - times)
         store(loss, i, select(plain == 0.0, plain, factor * plain))
 
 
@@ -234,8 +285,10 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
     rows that do not sum to 1 give the generalized divergence. "logits": both are logits (or log-probabilities).
     """
     size = SIZE[kind]
+    target_size = SIZE[target]
     group, peak = reader(kind)
-    targets, target_peak = reader(target)
+    wide = target if "float" in target else "float64"
+    targets, target_peak = reader(wide)
     gather = gatherer(kind)
     logits = form == "logits"
     variant = f"{form}-{kind}-{target}"
@@ -255,7 +308,7 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
                     vacant = (number == np.int32(k - g * LANES)) | (number >= np.int32(classes - g * LANES))
                     x = read(row, classes, g)
                     if logits:
-                        e = exp(select(vacant, splat(-INF, LANES), x - top))
+                        e = exp_of_difference(select(vacant, splat(-INF, LANES), x), top)
                     else:
                         e = select(vacant, splat(0.0, LANES), x)
                         fit = fit and first_lane(e < 0.0) == LANES
@@ -268,29 +321,30 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
         return mass_of
 
     mass_of = summer(group, kind)
-    target_mass_of = summer(targets, target)
+    target_mass_of = summer(targets, wide)
 
     @kernel(variant=variant, inline="always")
-    def term(w, z, w_top, z_top, w_mass, z_mass, shift):
-        """What one class adds."""
-        if logits:
-            q = exp(z - z_top) / z_mass
-            t = exp(w - w_top) / w_mass
-            d = (w - z) - shift
-            value = select(near(d), q * near_log(d), t * d - t + q)
-            impossible = z == -INF
-        else:
-            q = z / z_mass
-            t = w / w_mass
-            x = t - q
-            smaller = select(t < q, t, q)
-            ratio = select(x < 0.0, x * -1.0, x) / smaller
-            size = select(ratio < 1e300, log1p(ratio), log(t) - log(q))
-            size = select(x < 0.0, size * -1.0, size)
-            value = select(near(x / q), q * near_ratio(x / q), t * size - x)
-            impossible = q == 0.0
-        value = select(impossible, splat(INF, LANES), maximum(0.0, value))
-        return select(t == 0.0, q, value)
+    def of_logits(w, z, w_top, z_top, w_share, log_ratio):
+        """What one class adds, and t - q; in units in which q is e^(z - z_top)."""
+        q = exp_of_difference(z, z_top)
+        t = exp_of_difference(w, w_top) * w_share
+        between, between_lost = add(splat(w_top, LANES), -z_top)
+        d, lost = subtract(w, z)
+        d, more = subtract(d, between)
+        d = (d - log_ratio) + (lost + more - between_lost)
+        value, gap = from_log(d, q, t)
+        value = select(z == -INF, splat(INF, LANES), value)
+        none = t == 0.0
+        return select(none, q, value), select(none, q * -1.0, gap)
+
+    @kernel(variant=variant, inline="always")
+    def of_probs(w, z, w_unit, z_unit):
+        """What one class adds, and t - q; times 2^400 and the two levels."""
+        w_level, w_up, w_down = w_unit
+        z_level, z_up, z_down = z_unit
+        t, t_lost = multiply(w * w_up * w_down, z_level)
+        q, q_lost = multiply(z * z_up * z_down, w_level)
+        return from_ratio(t, t_lost, q, q_lost)
 
     @kernel(variant=variant)
     def blame(row, classes, top):
@@ -314,32 +368,49 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
         w_mass, fit = target_mass_of(place, classes, w_top, w_k)
         if not fit:
             return np.nan, sc.INVALID_TARGET
-        shift = 0.0
+        log_ratio = 0.0
+        w_unit = z_unit = (1.0, 2.0**400, 1.0)
+        unit = 2.0**400
         if logits:
-            shift = (w_top - z_top) + (log1p(w_mass) - log1p(z_mass))
             w_mass += 1.0
             z_mass += 1.0
+            log_ratio = log(w_mass / z_mass)
+            unit = z_mass
         elif normalize:
             w_mass += w_top
             z_mass += z_top
             if w_mass == 0.0 or z_mass == 0.0:
                 return np.nan, sc.ZERO_MASS if z_mass == 0.0 else sc.INVALID_TARGET
-        else:
-            w_mass = 1.0
-            z_mass = 1.0
+            w_unit, z_unit = unit_of(w_mass), unit_of(z_mass)
+            unit = w_unit[0] * z_unit[0] * 2.0**400
         groups = (classes + LANES - 1) // LANES
         s = 0.0
         s_lost = 0.0
+        excess = 0.0
+        excess_lost = 0.0
         for first in range(0, groups, SPAN // LANES):
             total = splat(0.0, LANES)
+            gaps = total
             for g in range(first, min(first + SPAN // LANES, groups)):
                 z = group(row, classes, g)
                 w = targets(place, classes, g)
-                value = term(w, z, w_top, z_top, w_mass, z_mass, shift)
+                if logits:
+                    value, gap = of_logits(w, z, w_top, z_top, z_mass / w_mass, log_ratio)
+                else:
+                    value, gap = of_probs(w, z, w_unit, z_unit)
                 inside = lane_numbers(LANES) < np.int32(classes - g * LANES)
                 total = total + select(inside, value, splat(0.0, LANES))
+                gaps = gaps + select(inside, gap, splat(0.0, LANES))
             s, s_lost = add_exactly(s, s_lost, halving_sum(total))
-        return close(s, s_lost), sc.SCORED
+            excess, excess_lost = add_exactly(excess, excess_lost, halving_sum(gaps))
+        if s == INF:
+            return INF, sc.SCORED
+        value = (s + s_lost) / unit
+        if logits or normalize:
+            # The masses are rounded, so that sum t / sum q = 1 + e: the divergence is value / (1 + e) - e + log(1 + e).
+            e = (excess + excess_lost) / unit
+            value = max(0.0, value / (1.0 + e) - 0.5 * e * e)
+        return value, sc.SCORED
 
     @kernel(variant=f"{variant}-{columns}")
     def rows(p, lo, n, card, work):
@@ -351,6 +422,10 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
             for r in range(count):
                 row = work.table[0] + r * p.classes * size if columns else p.scores + (lo + i + r) * p.stride
                 place = p.target + (lo + i + r) * p.target_stride
+                if target != wide:
+                    for j in range(p.classes):
+                        work.row[j] = load_scalar(place + j * target_size, target)
+                    place = work.row.ctypes.data
                 loss[i + r], card.status[i + r] = divergence(row, place, p.classes, p.normalize)
                 card.real[sc.WEIGHT, i + r] = 1.0
 

@@ -57,6 +57,7 @@ from fastxent.kernels.softmax import (
     fold,
 )
 from fastxent.kernels.tiles import BEFORE, SQUARES, TERMS, Z_T, just_below, read_label, tile_reader
+from fastxent.kernels.twofold import exp_less_one
 from fastxent.kernels.vecmath import exp, log, log1p
 
 __all__ = ["SLACK", "bounded", "complement", "hard", "limits"]
@@ -72,11 +73,8 @@ LOW = SQUARES + LANES * TILE
 
 @kernel(inline="always")
 def complement(loss):
-    """1 - e^-loss for loss >= 0, to a few ulp however small (Kahan's (1 - u) loss / -log u, u = e^-loss)."""
-    u = exp(loss * -1.0)
-    wrong = u * -1.0 + 1.0
-    near = select(u < 1.0, wrong * loss / (log(u) * -1.0), loss)
-    return select(loss < 0.7, near, wrong)
+    """1 - e^-loss for loss >= 0, right to 1 ulp however small."""
+    return exp_less_one(loss * -1.0)[0] * -1.0
 
 
 @kernel(inline="always")

@@ -46,6 +46,7 @@ from fastxent.kernels.simd import (
 from fastxent.kernels.simplex import bounded, hard, limits
 from fastxent.kernels.softmax import SPAN, across, add_exactly, along
 from fastxent.kernels.tiles import read_label
+from fastxent.kernels.twofold import exp_of_difference
 from fastxent.kernels.vecmath import exp, log, log1p
 
 __all__ = ["gatherer", "reader", "smoothed", "soft", "weigh"]
@@ -145,6 +146,8 @@ def softener(form: str, kind: str, target: str) -> Any:
     group, peak = reader(kind)
     dense = target != ""
     targets = reader(target)[0] if dense else group
+    # Differences of narrower numbers are exact.
+    wide = kind in ("float32", "float64")
     variant = f"{form}-{kind}-{target}"
 
     @kernel(variant=variant, inline="always")
@@ -179,7 +182,7 @@ def softener(form: str, kind: str, target: str) -> Any:
                 vacant = (number == np.int32(k - g * LANES)) | (number >= np.int32(classes - g * LANES))
                 x = select(vacant, hole, group(row, classes, g))
                 if logits:
-                    total = total + exp(x - top)
+                    total = total + (exp_of_difference(x, top) if wide else exp(x - top))
                 else:
                     total = total + x
             s, s_lost = add_exactly(s, s_lost, halving_sum(total))
@@ -210,7 +213,7 @@ def softener(form: str, kind: str, target: str) -> Any:
             for g in range(first, min(first + SPAN // LANES, groups)):
                 a = shares(p, g, place, y)
                 d = distance(group(row, p.classes, g), logits, top, mass, near, np.int32(k - g * LANES))
-                cross = cross + select(a > 0.0, a * bounded(d, least, most), splat(0.0, LANES))
+                cross = fma(a, select(a > 0.0, bounded(d, least, most), splat(0.0, LANES)), cross)
                 weight = weight + a
             a_sum, a_lost = add_exactly(a_sum, a_lost, halving_sum(weight))
             c_sum, c_lost = add_exactly(c_sum, c_lost, halving_sum(cross))

@@ -40,7 +40,7 @@ def kind_of(dtype: np.dtype[Any], named: str | None = None) -> Kind | None:
     """
     if named is not None and named not in KIND_OF_DTYPE:
         raise UsageError(f"dtype must be one of {', '.join(KIND_OF_DTYPE)}, got {named!r}")
-    if dtype == np.uint16 or dtype.str == "|V2":  # "|V2" is what np.save makes of bfloat16
+    if dtype.name == "uint16" or dtype.str == "|V2":  # "|V2" is what np.save makes of bfloat16
         if named in ("float16", "bfloat16"):
             return "bfloat16" if named == "bfloat16" else "float16"
         if dtype.str == "|V2":
