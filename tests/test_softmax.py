@@ -7,7 +7,7 @@ import math
 import mpmath as mp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fastxent.status import Status
@@ -89,7 +89,7 @@ def test_targets_far_behind(way, lead):
 
 @given(st.integers(0, 2**32), st.integers(2, 60), st.sampled_from([1e-3, 1.0, 1e3, 1e15, 1e300]))
 @settings(deadline=None, max_examples=150)
-def test_any_float64_is_as_exact_as_its_differences(seed, classes, scale):
+def test_any_float64_however_much_its_differences_are_rounded(seed, classes, scale):
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(1, classes)) * scale + rng.normal() * 1000
     t = np.array([rng.integers(classes)])
@@ -98,7 +98,7 @@ def test_any_float64_is_as_exact_as_its_differences(seed, classes, scale):
     if row.loss < mp.mpf(2) ** -1000:
         assert result.loss[0] < 2.0**-999
     else:
-        assert naive.ulps(result.loss[0], row.loss) <= 4 + naive.spread_bound(z[0], int(t[0]))
+        assert naive.ulps(result.loss[0], row.loss) <= 4
     assert (result.predicted[0], result.rank[0]) == (row.predicted, row.rank)
 
 
@@ -184,10 +184,21 @@ def test_a_row_without_a_softmax_is_the_same_in_every_loop(value, classes):
     assert all(same_bits(first, other) for other in others)
 
 
+def differences_are_exact(z, t):
+    """Whether every z_j - z_t is a float64 number, as it is but for magnitudes that are 2^28 apart and more."""
+    own = z[np.arange(len(t)), t][:, None]
+    with np.errstate(invalid="ignore"):
+        d = z - own
+        back = d - z
+        lost = (z - (d - back)) - (own + back)
+    return not np.any(lost[np.isfinite(d)])
+
+
 @given(logits(kinds=("float16", "bfloat16", "float32")))
 @law
 def test_narrow_types_give_the_bits_of_their_float64_values(rows):
     wide = rows.z.astype(np.float64)
+    assume(differences_are_exact(wide, rows.t))
     assert same_bits(score(*rows, "along"), score(wide, rows.t, "along"))
     assert same_bits(score(*rows, "across"), score(wide, rows.t, "across"))
 

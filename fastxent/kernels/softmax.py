@@ -59,6 +59,7 @@ from fastxent.kernels.tiles import (
     read_label,
     tile_reader,
 )
+from fastxent.kernels.twofold import subtract
 from fastxent.kernels.vecmath import EXP_HIGH, EXP_LOW, ROUND, exp, log, log1p, raised, reduce
 
 __all__ = ["across", "along"]
@@ -213,9 +214,28 @@ def waiting(scratch, j):
 
 
 @cache
+def shifter(kind: str) -> Any:
+    """`reduce` of z - z_t for scores of a kind, z held between ``low`` and ``high``."""
+
+    @kernel(variant=kind, inline="always")
+    def narrow_shifted(z, z_t, low, high):
+        return reduce(widen(minimum(high, maximum(low, z))) - z_t)
+
+    @kernel(variant=kind, inline="always")
+    def wide_shifted(z, z_t, low, high):
+        # The difference of float64 numbers is rounded, by up to 32 ulp of its exponential: r takes back what that lost.
+        d, lost = subtract(minimum(high, maximum(low, z)), z_t)
+        r, power = reduce(d)
+        return r + lost, power
+
+    return wide_shifted if kind == "float64" else narrow_shifted
+
+
+@cache
 def along(kind: str, label: str, full: bool) -> Any:
     """The row kernel with the lanes within a row, for many classes; ``full`` asks for more than the loss."""
     size = SIZE[kind]
+    shifted = shifter(kind)
     raise_terms = raise_row_and_squares if full else raise_row
 
     @kernel(variant=kind)
@@ -226,12 +246,12 @@ def along(kind: str, label: str, full: bool) -> Any:
         even = count // 8 * 8
         for j in range(0, even, 8):
             z = load(row + j * size, kind, 8)
-            r, power = reduce(widen(minimum(high, maximum(low, z))) - z_t)
+            r, power = shifted(z, z_t, low, high)
             put(scratch + (REDUCED + j) * 8, r)
             put(scratch + (POWERS + j) * 8, power)
         if even < count:
             z = load_first(row + even * size, kind, 8, count - even)
-            r, power = reduce(widen(minimum(high, maximum(low, z))) - z_t)
+            r, power = shifted(z, z_t, low, high)
             put(scratch + (REDUCED + even) * 8, r)
             put(scratch + (POWERS + even) * 8, power)
 
@@ -341,6 +361,7 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
     """The row kernel with one row a lane, for few classes, or (``columns``) for one array a class."""
     size = SIZE[kind]
     at, targets, transpose = tile_reader(kind, label, full, columns)
+    shifted = shifter(kind)
 
     @kernel(variant=f"{kind}")
     def reduce_tile(table, row, first, last, labels, scratch):
@@ -354,7 +375,7 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
             for j in range(first, last):
                 z = load(load_scalar(table + j * 8, "int64") + (row + half) * size, kind, 8)
                 z = select(t == np.int32(j), none, z)
-                r, power = reduce(widen(minimum(high, maximum(low, z))) - z_t)
+                r, power = shifted(z, z_t, low, high)
                 place = (j - first) * TILE + half
                 put(scratch + (REDUCED + place) * 8, r)
                 put(scratch + (POWERS + place) * 8, power)
