@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 
 import fastxent as fx
 
+# Its default backend, tensorflow, is not installed for the tests.
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
 Array = NDArray[Any]
 Case = dict[str, Array]
 Call = Callable[[Case], Any]
@@ -834,7 +837,6 @@ def keras_loss(name: str, target: str, scores: str, weight: str | None = None, *
     """A loss class of Keras, in float64."""
 
     def call(case: Case) -> float:
-        os.environ.setdefault("KERAS_BACKEND", "torch")
         keras = importlib.import_module("keras")
         loss = getattr(keras.losses, name)(dtype="float64", **options)
         y, p = case[target], case[scores]
@@ -849,7 +851,6 @@ def keras_metric(name: str, target: str, scores: str, weight: str | None = None,
     """A metric class of Keras; its state is float32 unless told otherwise."""
 
     def call(case: Case) -> float:
-        os.environ.setdefault("KERAS_BACKEND", "torch")
         keras = importlib.import_module("keras")
         metric = getattr(keras.metrics, name)(dtype="float64", **options)
         metric.update_state(case[target], case[scores], None if weight is None else case[weight])
@@ -1000,5 +1001,4 @@ def document() -> str:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("KERAS_BACKEND", "torch")
     Path(__file__).parents[1].joinpath("docs", "parity.md").write_text(document(), encoding="utf-8")

@@ -124,7 +124,8 @@ def job(rows: Any, name: str) -> Any:
         for start in range(lo, hi, BLOCK):
             n = min(BLOCK, hi - start)
             stop = start + n
-            card.real[sc.WEIGHT, :n] = 1.0
+            if weighted or out.record.status.size > 0:
+                card.real[sc.WEIGHT, :n] = 1.0
             rows(p, start, n, card, work)
             all_scored = settle(
                 card,

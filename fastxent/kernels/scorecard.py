@@ -51,5 +51,9 @@ class Scorecard(NamedTuple):
 
 
 def new_scorecard(rows: int = BLOCK) -> Scorecard:
-    """An empty scorecard."""
-    return Scorecard(np.zeros((8, rows)), np.zeros((4, rows), np.int32), np.zeros(rows, np.uint8))
+    """An empty scorecard: its rows start cache lines, and are not a multiple of 4096 bytes apart."""
+    width = (rows + 7) // 8 * 8 + 40
+    room = np.zeros(8 * width + 7)
+    first = -room.ctypes.data % 64 // 8
+    real = room[first : first + 8 * width].reshape(8, width)
+    return Scorecard(real, np.zeros((4, width), np.int32), np.zeros(rows, np.uint8))
