@@ -203,7 +203,7 @@ class Scorer:
             if self._record is None:
                 self._record = scorecard.new_scorecard(RECORD_ROWS)
             outputs = outputs._replace(record=self._record)
-        run = job(kernel.rows, kernel.name)
+        run = job(kernel.rows, kernel.name, self._spec.reads_weight)
         for lo in range(0, batch.num_rows, step):
             hi = min(lo + step, batch.num_rows)
             totals.prepare(hi - lo)
@@ -216,7 +216,6 @@ class Scorer:
                 self._work,
                 along,
                 outputs,
-                self._spec.reads_weight,
                 totals.tallies,
             )
             if self._record is not None and totals.statistics:

@@ -85,7 +85,7 @@ def compiling_notice() -> Iterator[None]:
     from fastxent.kernels.compile import is_cold
 
     if is_cold():
-        click.echo("fastxent: first use on this machine, compiling kernels (about 15 s, kept for later) ...", err=True)
+        click.echo("fastxent: first use on this machine, compiling kernels (about 25 s, kept for later) ...", err=True)
     yield
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
 from fastxent.kernels.scorecard import BLOCK, Scorecard, new_scorecard
-from fastxent.kernels.tally import absorb, count_uneven, settle
+from fastxent.kernels.tally import absorber, count_uneven, settle
 
 __all__ = ["Outputs", "Rows", "job", "no_outputs", "then"]
 
@@ -69,11 +69,15 @@ def _write(card: Any, n: int, at: int, out: Any) -> None:
 
 @kernel()
 def _keep(card: Any, n: int, at: int, record: Any) -> None:
+    # Loops, since Numba takes two seconds to compile assignments of slices.
     for k in range(card.real.shape[0]):
-        record.real[k, at : at + n] = card.real[k, :n]
+        for i in range(n):
+            record.real[k, at + i] = card.real[k, i]
     for k in range(card.whole.shape[0]):
-        record.whole[k, at : at + n] = card.whole[k, :n]
-    record.status[at : at + n] = card.status[:n]
+        for i in range(n):
+            record.whole[k, at + i] = card.whole[k, i]
+    for i in range(n):
+        record.status[at + i] = card.status[i]
 
 
 @kernel()
@@ -101,14 +105,15 @@ def then(rows: Any, step: Any, name: str) -> Any:
 
 
 @cache
-def job(rows: Any, name: str) -> Any:
-    """Compile ``run(p, lo, hi, first_id, card, work, along, out, weighted, tallies)`` around a row kernel.
+def job(rows: Any, name: str, weighted: bool) -> Any:
+    """Compile ``run(p, lo, hi, first_id, card, work, along, out, tallies)`` around a row kernel.
 
-    ``name`` names the kernel with everything it was made from. Row kernels of weighted problems
+    ``name`` names the kernel with everything it was made from. Row kernels of ``weighted`` problems
     leave the row's own weight (a class weight, or 1) in WEIGHT.
     """
+    absorb = absorber(weighted)
 
-    @kernel(variant=name)
+    @kernel(variant=f"{name}-{weighted}")
     def run(
         p: Any,
         lo: int,
@@ -118,14 +123,14 @@ def job(rows: Any, name: str) -> Any:
         work: Any,
         along: Any,
         out: Any,
-        weighted: bool,
         tallies: Any,
     ) -> None:
         for start in range(lo, hi, BLOCK):
             n = min(BLOCK, hi - start)
             stop = start + n
             if weighted or out.record.status.size > 0:
-                card.real[sc.WEIGHT, :n] = 1.0
+                for i in range(n):
+                    card.real[sc.WEIGHT, i] = 1.0
             rows(p, start, n, card, work)
             all_scored = settle(
                 card,
@@ -141,6 +146,6 @@ def job(rows: Any, name: str) -> Any:
                 _keep(card, n, start - lo, out.record)
             if along.slack >= 0.0:
                 count_uneven(card, n, first_id + start, along.slack, tallies)
-            absorb(card, n, first_id + start, all_scored, weighted, tallies)
+            absorb(card, n, first_id + start, all_scored, tallies)
 
     return run

@@ -6,6 +6,7 @@ Rows that are not scored are counted by their status and enter nothing else.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,8 @@ from fastxent.kernels.exactsum import deposit, deposit_square, deposit_weighted
 from fastxent.kernels.simd import as_bits, load_scalar
 
 __all__ = [
-    "CELLS", "HISTOGRAM", "LATE", "STATUSES", "SUMS", "UNEVEN", "WIDTHS", "Tallies", "absorb", "count_uneven", "settle",
+    "CELLS", "HISTOGRAM", "LATE", "STATUSES", "SUMS", "UNEVEN", "WIDTHS", "Tallies",
+    "absorber", "count_uneven", "settle",
 ]  # fmt: skip
 
 #: Room for status codes.
@@ -365,27 +367,33 @@ def _weighted(card: Any, n: int, t: Any) -> None:
     deposit(loss, n, t.sums[WEIGHTED_CORRECT])
 
 
-@kernel()
-def absorb(card: Any, n: int, first_id: int, all_scored: bool, weighted: bool, t: Any) -> None:
-    """Fold n settled rows, whose ids start at ``first_id``, into the tallies."""
-    scored = _count_rows(card, n, first_id, all_scored, t)
-    real = card.real
-    if weighted:
-        _weighted(card, n, t)  # before what uses SCRATCH
-    if t.sums.shape[0] > LOSS:
-        deposit(real[sc.LOSS], n, t.sums[LOSS])
-        t.sums[LOSS, 42] += scored - n
-    if t.sums.shape[0] > SQUARE:
-        deposit_square(real[sc.LOSS], n, t.sums[SQUARE])
-        t.sums[SQUARE, 42] += scored - n
-    if t.sums.shape[0] > BRIER:
-        deposit(real[sc.BRIER], n, t.sums[BRIER])
-        t.sums[BRIER, 42] += scored - n
-    if t.histogram.size > 0:
-        _spread_losses(card, n, all_scored, t)
-    if t.ranks.size > 0:
-        _rank(card, n, all_scored, t)
-    if t.calibration.size > 0:
-        _calibrate(card, n, all_scored, t)
-    if t.classes.size > 0:
-        _by_class(card, n, all_scored, t)
+@cache
+def absorber(weighted: bool) -> Any:
+    """Compile ``absorb(card, n, first_id, all_scored, t)``: what is not asked for is not even compiled."""
+
+    @kernel(variant=str(weighted))
+    def absorb(card: Any, n: int, first_id: int, all_scored: bool, t: Any) -> None:
+        """Fold n settled rows, whose ids start at ``first_id``, into the tallies."""
+        scored = _count_rows(card, n, first_id, all_scored, t)
+        real = card.real
+        if weighted:
+            _weighted(card, n, t)  # before what uses SCRATCH
+        if t.sums.shape[0] > LOSS:
+            deposit(real[sc.LOSS], n, t.sums[LOSS])
+            t.sums[LOSS, 42] += scored - n
+        if t.sums.shape[0] > SQUARE:
+            deposit_square(real[sc.LOSS], n, t.sums[SQUARE])
+            t.sums[SQUARE, 42] += scored - n
+        if t.sums.shape[0] > BRIER:
+            deposit(real[sc.BRIER], n, t.sums[BRIER])
+            t.sums[BRIER, 42] += scored - n
+        if t.histogram.size > 0:
+            _spread_losses(card, n, all_scored, t)
+        if t.ranks.size > 0:
+            _rank(card, n, all_scored, t)
+        if t.calibration.size > 0:
+            _calibrate(card, n, all_scored, t)
+        if t.classes.size > 0:
+            _by_class(card, n, all_scored, t)
+
+    return absorb
