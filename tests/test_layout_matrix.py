@@ -9,6 +9,7 @@ import io
 from pathlib import Path
 
 import duckdb
+import ml_dtypes
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -16,21 +17,24 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
+import safetensors.numpy
+from foreign import values as foreign
 
+import fastxent as fx
 from fastxent.batch import Columns, Matrix
 from fastxent.sources import Selection, open_arrays, open_source
 
-N, C = 300, 4
-RNG = np.random.default_rng(3)
-F32 = RNG.normal(size=(N, C)).astype(np.float32)
+N, C = 300, foreign.CLASSES
+F64 = foreign.scores(N)
+F32 = F64.astype(np.float32)
 F16 = F32.astype(np.float16)
-F64 = RNG.normal(size=(N, C))
 BF16 = (F32.view(np.uint32) >> 16).astype(np.uint16)
-INT = RNG.integers(-9, 9, (N, C)).astype(np.int16)
-#: What a sparse vector may hold: every other number 0.
-ZEROS = np.where(np.arange(C) % 2, 0.0, F64)
-LABELS = RNG.integers(0, C, N)
-NAMES = [f"p_{j}" for j in range(C)]
+INT = np.rint(F64).astype(np.int16)
+LABELS = foreign.labels(N)
+NAMES = list(foreign.NAMES)
+FOREIGN = Path(foreign.__file__).parent
+#: the files that are kept in tests/foreign hold the first rows
+KEPT = slice(0, foreign.ROWS)
 
 
 def arrow(column, **more):
@@ -71,25 +75,6 @@ def duck(path, kind):
         database.execute(f"COPY ({select}) TO '{path}' (FORMAT parquet)")
 
 
-def spark(path, sparse):
-    """Spark ML's VectorUDT as Spark writes it: struct<type: tinyint, size: int, indices: list, values: list>."""
-    vector = pa.struct({
-        "type": pa.int8(), "size": pa.int32(), "indices": pa.list_(pa.int32()), "values": pa.list_(pa.float64()),
-    })  # fmt: skip
-    rows = [{"type": 1, "size": None, "indices": None, "values": row.tolist()} for row in (ZEROS if sparse else F64)]
-    if sparse:
-        for i in range(0, N, 3):
-            where = np.flatnonzero(ZEROS[i])
-            rows[i] = {"type": 0, "size": C, "indices": where.tolist(), "values": ZEROS[i][where].tolist()}
-    parquet(arrow(pa.array(rows, vector)), path, store_schema=False)
-
-
-def spark_array(path):
-    """array<float> as Spark writes it: nullable, the element called "element", no Arrow schema."""
-    kind = pa.list_(pa.field("element", pa.float32()))
-    parquet(arrow(lists(F32).cast(kind)), path, store_schema=False, use_compliant_nested_type=True)
-
-
 def polars(path, kind, write="write_parquet"):
     kinds = {
         "List": pl.List(pl.Float32), "Array": pl.Array(pl.Float32, C), "f64": pl.List(pl.Float64),
@@ -113,14 +98,13 @@ def npy(path, values):
     np.save(path.with_name("y.npy"), LABELS)
 
 
-def safetensors(path, kind):
-    import json
+def tensors(path, values):
+    safetensors.numpy.save_file({"z": values, "y": LABELS}, path)
 
-    values = {"F16": F16, "BF16": BF16, "F32": F32}[kind]
-    header = {"z": {"dtype": kind, "shape": [N, C], "data_offsets": [0, values.nbytes]}}
-    header["y"] = {"dtype": "I64", "shape": [N], "data_offsets": [values.nbytes, values.nbytes + 8 * N]}
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + values.tobytes() + LABELS.astype("<i8").tobytes())
+
+def converted(path):
+    parquet(arrow(lists(F32)), path.with_name("lists.parquet"))
+    fx.convert(path.with_name("lists.parquet"), path, logits="z", target="y", layout="packed")
 
 
 def ipc(table, path, stream=False):
@@ -132,7 +116,7 @@ def ipc(table, path, stream=False):
 LIST, WIDE, STRUCT, FLAT = "decoded (lists, about 1 GB/s)", "a view a column", "its fields as columns", "zero-copy view"
 PQ, MAP, COPY = "a.parquet", "zero-copy view of the mapped file", "copied row by row"
 
-#: layout, written by, how it is read, file name, writer, expected values, dtype=
+#: layout, written by, how it is read, file name, writer (None: a file kept in tests/foreign), expected values, dtype=
 LAYOUTS = [
     ("`list<float>`", "pyarrow", LIST, PQ, lambda p: parquet(arrow(lists(F32)), p), F32, None),
     ("`large_list<float>`", "pyarrow", LIST, PQ, lambda p: parquet(arrow(lists(F32, pa.LargeListArray)), p), F32, None),
@@ -145,24 +129,35 @@ LAYOUTS = [
     ("`list<float>`", "DuckDB `FLOAT[]`", LIST, PQ, lambda p: duck(p, "list"), F32, None),
     ("`list<float>`", "DuckDB `FLOAT[n]`", LIST, PQ, lambda p: duck(p, "array"), F32, None),
     ("`struct<p_0: float, ...>`", "DuckDB `STRUCT`", STRUCT, PQ, lambda p: duck(p, "struct"), F32, None),
-    ("`struct<p_0: float, ...>`", "pyarrow, BigQuery", STRUCT, PQ, struct, F32, None),
+    ("`struct<p_0: float, ...>`", "pyarrow", STRUCT, PQ, struct, F32, None),
     ("`list<double>`", "pandas, a column of arrays", LIST, PQ, lambda p: pandas(p, "list"), F64, None),
     ("one column a class", "pandas", WIDE, PQ, lambda p: pandas(p, "wide"), F32, None),
     ("one column a class", "pyarrow", WIDE, PQ, lambda p: parquet(columns(F64), p), F64, None),
     ("one column a class, integers", "pyarrow", "converted to double", PQ,
      lambda p: parquet(columns(INT), p), INT, None),
-    ("`array<float>`", "Spark", LIST, PQ, spark_array, F32, None),
-    ("Spark ML vector, dense", "Spark (its schema, by pyarrow)", LIST, PQ, lambda p: spark(p, False), F64, None),
-    ("Spark ML vector, sparse", "Spark (its schema, by pyarrow)", COPY, PQ, lambda p: spark(p, True), ZEROS, None),
+    ("`array<float>`, in two parts", "Spark", LIST, "spark/array_float", None, F32[KEPT], None),
+    ("`array<double>`, zstd", "Spark", LIST, "spark/array_double", None, F64[KEPT], None),
+    ("`array<float>`, pages of version 2", "Spark", LIST, "spark/array_of_version_2", None, F32[KEPT], None),
+    ("`array<float>`, in the form of old Hive", "Spark", LIST, "spark/array_legacy", None, F32[KEPT], None),
+    ("Spark ML vector, dense", "Spark", LIST, "spark/vector_dense", None, F64[KEPT], None),
+    ("Spark ML vector, sparse and dense", "Spark", COPY, "spark/vector_sparse", None, foreign.sparse_scores(), None),
+    ("`struct<p_0: float, ...>`", "Spark", STRUCT, "spark/struct", None, F32[KEPT], None),
+    ("`binary`", "Spark", FLAT, "spark/binary", None, F64[KEPT], "float64"),
+    ("one column a class", "Spark", WIDE, "spark/columns", None, F64[KEPT], None),
+    ("`list<float>`, class names in the metadata", "Hugging Face datasets", LIST, "huggingface/sequence.parquet",
+     None, F32[KEPT], None),
+    ("`fixed_size_list<float>`, the same", "Hugging Face datasets", LIST, "huggingface/fixed.parquet",
+     None, F32[KEPT], None),
     ("`fixed_shape_tensor`", "pyarrow", LIST, PQ,
      lambda p: parquet(arrow(pa.FixedShapeTensorArray.from_numpy_ndarray(F32)), p), F32, None),
     ("`list<halffloat>`", "pyarrow", LIST, PQ, lambda p: parquet(arrow(lists(F16)), p), F16, None),
-    ("`fixed_size_binary`", "pyarrow, `fastxent convert`", FLAT, PQ,
+    ("`fixed_size_binary`", "pyarrow", FLAT, PQ,
      lambda p: parquet(arrow(packed(F32)), p), F32, "float32"),
+    ("`fixed_size_binary`", "`fastxent convert`", FLAT, PQ, converted, F32, "float32"),
     ("`fixed_size_binary` of float16", "pyarrow", FLAT, PQ, lambda p: parquet(arrow(packed(F16)), p), F16, "float16"),
     ("`fixed_size_binary` of bfloat16", "pyarrow", FLAT, PQ,
      lambda p: parquet(arrow(packed(BF16)), p), BF16, "bfloat16"),
-    ("`binary`", "pyarrow, Spark", FLAT, PQ, lambda p: parquet(arrow(packed(F64, False)), p), F64, "float64"),
+    ("`binary`", "pyarrow", FLAT, PQ, lambda p: parquet(arrow(packed(F64, False)), p), F64, "float64"),
     ("Arrow file", "pyarrow", MAP, "a.arrow", lambda p: ipc(arrow(lists(F32)), p), F32, None),
     ("Arrow stream in a file", "pyarrow", MAP, "a.arrows", lambda p: ipc(arrow(lists(F32)), p, True), F32, None),
     ("Arrow file", "polars `write_ipc`", MAP, "a.arrow", lambda p: polars(p, "Array", "write_ipc"), F32, None),
@@ -174,8 +169,10 @@ LAYOUTS = [
     ("`.npy`, big-endian", "NumPy", "converted block by block", "a.npy",
      lambda p: npy(p, F32.astype(">f4")), F32, None),
     ("`.npz`", "NumPy `savez`", MAP, "a.npz", lambda p: np.savez(p, z=F32, y=LABELS), F32, None),
-    ("`.safetensors`", "safetensors, torch", MAP, "a.safetensors", lambda p: safetensors(p, "F32"), F32, None),
-    ("`.safetensors`, BF16", "safetensors, torch", MAP, "a.safetensors", lambda p: safetensors(p, "BF16"), BF16, None),
+    ("`.safetensors`", "safetensors", MAP, "a.safetensors", lambda p: tensors(p, F32), F32, None),
+    ("`.safetensors`, F16", "safetensors", MAP, "a.safetensors", lambda p: tensors(p, F16), F16, None),
+    ("`.safetensors`, BF16", "safetensors", MAP, "a.safetensors",
+     lambda p: tensors(p, BF16.view(ml_dtypes.bfloat16)), BF16, None),
 ]  # fmt: skip
 
 
@@ -200,13 +197,18 @@ def test_every_layout_gives_the_bits_of_the_array(tmp_path, row):
     layout, writer, _, name, write, values, dtype = row
     if "Float16" in writer and not hasattr(pl, "Float16"):
         pytest.skip("this polars has no Float16")
-    write(tmp_path / name)
+    path = (FOREIGN if write is None else tmp_path) / name
+    if write is not None:
+        write(path)
+    target, names = "y", None
+    if name == "spark/columns":
+        target, names = "z", foreign.WORDS  # labels that are text
     wide = layout.startswith("one column")
-    selection = Selection(("p_*",) if wide else () if name.endswith(".npy") else ("z",), "y", dtype=dtype)
+    selection = Selection(("p_*",) if wide else ("z",), target, dtype=dtype, class_names=names)
     if name.endswith(".npy"):
         selection = Selection((), str(tmp_path / "y.npy"), dtype=dtype)
-    source = open_source(tmp_path / name, selection)
-    plain = open_arrays(values, LABELS, dtype="bfloat16" if values is BF16 else None)
+    source = open_source(path, selection)
+    plain = open_arrays(values, LABELS[: len(values)], dtype="bfloat16" if values is BF16 else None)
     found, expected = read(source), read(plain)
     assert found[1] == expected[1]
     assert found[0].tobytes() == expected[0].tobytes()
@@ -217,8 +219,8 @@ def table_of_layouts():
     out = io.StringIO()
     out.write("| layout | file | written by | how it is read |\n|---|---|---|---|\n")
     for layout, writer, way, name, *_ in LAYOUTS:
-        ending = name.partition(".")[2]
-        out.write(f"| {layout} | {'Parquet' if ending == 'parquet' else '.' + ending} | {writer} | {way} |\n")
+        ending = Path(name).suffix
+        out.write(f"| {layout} | {'Parquet' if ending in ('', '.parquet') else ending} | {writer} | {way} |\n")
     return out.getvalue()
 
 
