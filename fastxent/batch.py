@@ -88,6 +88,7 @@ class Batch:
         first_id: the number of the first row within the whole data set, from 0.
         numbers: the number of each row within its source, where they do not follow one another (a filter chose
             them); ``first_row`` and ``first_id`` then count the chosen rows.
+        ids: (n, C) int64, the class of each score, where rows store some of the classes only; -1 for none or the rest.
     """
 
     predictions: Predictions
@@ -100,6 +101,7 @@ class Batch:
     first_row: int = 0
     first_id: int = 0
     numbers: NDArray[np.int64] | None = None
+    ids: NDArray[np.int64] | None = None
 
     @property
     def num_rows(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import glob
 import os
@@ -14,11 +15,13 @@ from typing import Any
 from fastxent import engine
 from fastxent.errors import UsageError
 from fastxent.evaluation import Evaluation
-from fastxent.scoring import prepare, run_facts
+from fastxent.scoring import Job, open_job, run_facts
 from fastxent.sink import FileSink, FolderSink, Results, job_digest, read_record, totals_of
-from fastxent.sources import Source, Split
-from fastxent.spec import Loss, OnInvalid, Spec, Task
-from fastxent.totals import Measures, Totals
+from fastxent.sources import OnError, Split
+from fastxent.spec import Loss, OnInvalid, Task
+from fastxent.states import shift_rows
+from fastxent.statistics.calibration import Binning
+from fastxent.totals import Totals
 
 __all__ = ["score"]
 
@@ -50,13 +53,27 @@ def score(
     threads: int | None = None,
     memory: int | None = None,
     verify_checksums: bool = False,
+    filter: Any = None,
+    on_error: OnError = "raise",
+    ids: str | None = None,
+    num_classes: int | None = None,
     overwrite: bool = False,
     resume: bool = True,
     progress: engine.Progress | None = None,
+    group_by: Any = None,
+    cluster_by: Any = None,
+    units: Any = None,
+    worst: int = 0,
+    worst_per_class: int = 0,
+    label_errors: int = 0,
+    statistics: str | Iterable[str] = (),
+    top_k: Iterable[int] | None = None,
+    bins: int | None = None,
+    binning: Binning = "equal_width",
 ) -> Evaluation:
     r"""Write the loss and the scores of every row beside the evaluation of all of them.
 
-    The output has exactly one row for every row of the input, in its order: the columns of ``keep``, then
+    The output has exactly one row for every row that is read, in its order: the columns of ``keep``, then
 
     - ``loss``: float64, in nats, the bits of `fastxent.cross_entropy` with ``reduction="none"``; class
       weights are in it, sample weights are not,
@@ -65,6 +82,10 @@ def score(
     - ``p_target``: the probability of the target class (of the likeliest, if the target is a distribution),
     - ``rank``: how many classes come before the target class; 0 if it is the predicted one,
     - ``status``: "scored", "ignored", or why the row is invalid; rows not scored have nulls before it.
+
+    Of top-k predictions ``predicted`` is the class id (null if the likeliest class is none of those stored), and
+    ``stored`` before the status says whether the target is among them; where it is not, ``p_target`` is its even
+    share of the mass that is missing and ``rank`` the number of stored classes that are likelier.
 
     With :math:`L = \log \sum_j e^{z_j - z_t}` for logits z and target t, it equals the program ::
 
@@ -84,9 +105,10 @@ def score(
         logits: the scores, as for `fastxent.evaluate`; give exactly one of ``logits``, ``probs`` and ``log_probs``.
         probs: the same for probabilities.
         log_probs: the same for log-probabilities.
-        keep: names of the columns to copy to the output; without ``data``, arrays by name.
+        keep: names of the columns to copy to the output (and to keep with the worst rows); without ``data``, arrays
+            by name.
         prefix: put before the names of the score columns.
-        task: as for `fastxent.evaluate`, like all that follow up to ``verify_checksums``.
+        task: as for `fastxent.evaluate`, like all that follow but those about the output.
         weight: column (or array) of sample weights.
         mask: column (or array) that says which labels of a multilabel row count.
         loss: which loss; "kl_divergence" and "entropy" have no scores beside it.
@@ -101,11 +123,26 @@ def score(
         normalize: divide the probabilities of a row by their sum.
         dtype: kind of number in packed columns.
         threads: threads to use; all processors by default.
-        memory: bytes a thread may hold of the data, about.
+        memory: bytes of the data that all threads together may hold.
         verify_checksums: check page checksums of Parquet files that have them.
+        filter: which rows of ``data`` are read; the others are not in the output.
+        on_error: "skip" leaves out what cannot be read, whole; it is not in the output but in the result's
+            ``left_out``. In a directory, files with something left out are done again by the next run.
+        ids: column with lists of class ids, of top-k predictions.
+        num_classes: the number of classes in all, for top-k predictions.
         overwrite: replace a file that exists. In a directory, outputs of the same call need no permission.
         resume: False does finished outputs in a directory again.
         progress: called with every finished split and the number of rows to do (-1 if unknown), from any thread.
+        group_by: columns by whose values statistics are gathered as well.
+        cluster_by: column of ids of rows that belong together.
+        units: column with the number of units of a row.
+        worst: so many rows of the highest loss are kept in the result.
+        worst_per_class: the same for each true class.
+        label_errors: so many rows that are likeliest to be labeled wrong are kept in the result.
+        statistics: statistics beyond the usual ones.
+        top_k: the k of top-k accuracies.
+        bins: bins of the calibration.
+        binning: how confidence is cut into bins.
 
     Returns:
         The `Evaluation` of all rows, those of finished outputs included.
@@ -130,13 +167,15 @@ def score(
     started = time.perf_counter()
     out = os.fspath(out_path)
     kept = (keep,) if isinstance(keep, str) else tuple(keep)
-    source, spec = prepare(
+    kept_rows = bool(worst or worst_per_class or label_errors)
+    job = open_job(
         data,
         target,
+        copied=dict(keep) if isinstance(keep, Mapping) else kept,
+        keep=keep if kept_rows and kept else None,
         logits=logits,
         probs=probs,
         log_probs=log_probs,
-        extra=dict(keep) if isinstance(keep, Mapping) else kept,
         task=task,
         weight=weight,
         mask=mask,
@@ -151,10 +190,25 @@ def score(
         clip=clip,
         normalize=normalize,
         dtype=dtype,
+        threads=threads,
         memory=memory,
         verify_checksums=verify_checksums,
+        filter=filter,
+        on_error=on_error,
+        ids=ids,
+        num_classes=num_classes,
+        bins=bins,
+        binning=binning,
+        top_k=top_k,
+        group_by=group_by,
+        cluster_by=cluster_by,
+        units=units,
+        worst=worst,
+        worst_per_class=worst_per_class,
+        label_errors=label_errors,
+        statistics=statistics,
     )
-    threads = engine.default_threads() if threads is None else threads
+    source, spec, measures = job.source, job.spec, job.measures
     files = [value for value in (logits, probs, log_probs, target, weight) if data is None and _is_path(value)]
     _refuse_inputs(out, data, [*source.paths, *files])
     named = {
@@ -162,33 +216,29 @@ def score(
         for name, value in (("logits", logits), ("probs", probs), ("log_probs", log_probs))
         if value is not None and data is not None
     }
-    columns = {} if data is None else {"target": target, "weight": weight, "mask": mask}
-    job = job_digest(spec, keep=kept, prefix=prefix, dtype=dtype, **named, **columns)
-    measures = Measures(scores=loss not in ("kl_divergence", "entropy"))
-    run = _Run(source, spec, measures, threads, progress)
-    results = Results(spec, kept, prefix, scores=measures.scores)
+    columns = {} if data is None else {"target": target, "weight": weight, "mask": mask, "ids": ids}
+    digest = job_digest(
+        spec, keep=kept, prefix=prefix, dtype=dtype, filter=None if filter is None else str(filter),
+        num_classes=num_classes, measures=dataclasses.asdict(measures), **named, **columns,
+    )  # fmt: skip
+    run = _Run(job, progress)
+    names = source.class_names if job.topk else spec.class_names
+    results = Results(spec, kept, prefix, scores=measures.scores, names=names, topk=job.topk)
     if _is_folder(out):
-        totals = run.into_folder(data, out, results, job, overwrite, resume)
+        totals = run.into_folder(data, out, results, digest, overwrite, resume)
     else:
-        totals = run.into_file(out, results, job, overwrite)
-    return Evaluation(totals, run=run.facts(time.perf_counter() - started))
+        totals = run.into_file(out, results, digest, overwrite)
+    return job.evaluation(totals, run.facts(time.perf_counter() - started))
 
 
 class _Run:
     """One pass, and how far it has come."""
 
-    def __init__(
-        self,
-        source: Source,
-        spec: Spec,
-        measures: Measures,
-        threads: int,
-        progress: engine.Progress | None,
-    ) -> None:
-        self._source = source
-        self._spec = spec
-        self._measures = measures
-        self._threads = threads
+    def __init__(self, job: Job, progress: engine.Progress | None) -> None:
+        self._source = job.source
+        self._spec = job.spec
+        self._measures = job.measures
+        self._threads = job.threads
         self._progress = progress
         self._lock = threading.Lock()
         self._rows = self._bytes = self._to_do = 0
@@ -197,7 +247,7 @@ class _Run:
         sink = FileSink(out, results, job, overwrite=overwrite)
         try:
             totals = self._engine(sink, self._source.splits())
-            sink.finish(totals, _kept_types(self._source.paths, results.keep))
+            sink.finish(totals, _kept_types(self._source.paths, results.keep), left_out=len(self._source.left_out))
         except BaseException as error:
             sink.abort()
             if isinstance(error, KeyboardInterrupt):
@@ -209,8 +259,9 @@ class _Run:
         inputs = _inputs(data)
         outputs = _outputs(self._source.paths, data, out)
         identities = {path: _identity(inputs[path]) for path in outputs}  # before anything is read
-        done = _finished(outputs, identities, job, overwrite, resume)
-        sink = FolderSink(outputs, results, job, identities)
+        begins = {split.path: split.first_id - split.first_row for split in reversed(self._source.splits())}
+        done = _finished(outputs, identities, job, overwrite, resume, begins)
+        sink = FolderSink(outputs, results, job, identities, lambda path: self._place_of(path, begins))
         splits = [split for split in self._source.splits() if split.path not in done]
         try:
             totals = self._engine(sink, splits)
@@ -226,6 +277,11 @@ class _Run:
         for part in done.values():
             totals.merge(part)
         return totals
+
+    def _place_of(self, path: str, begins: Mapping[str, int]) -> dict[str, int]:
+        """Where the rows of a file begin in the data set, and how much of it could not be read so far."""
+        left_out = sum(each.path == path for each in self._source.left_out)
+        return {"first_id": begins.get(path, 0), "left_out": left_out}
 
     def facts(self, seconds: float) -> dict[str, Any]:
         facts = run_facts(self._source, self._threads, seconds)
@@ -317,7 +373,12 @@ def _identity(file: Any) -> dict[str, Any]:
 
 
 def _finished(
-    outputs: Mapping[str, str], identities: Mapping[str, Any], job: str, overwrite: bool, resume: bool
+    outputs: Mapping[str, str],
+    identities: Mapping[str, Any],
+    job: str,
+    overwrite: bool,
+    resume: bool,
+    begins: Mapping[str, int],
 ) -> dict[str, Totals]:
     """Totals of the inputs whose outputs are there and right; refuses to replace what is not of this job."""
     found = {}
@@ -331,8 +392,11 @@ def _finished(
             raise UsageError(
                 f"{output}: exists and {what}; write elsewhere, or pass overwrite=True (--overwrite) to replace it"
             )
-        if record is not None and same and resume and record.get("input") == identities[path]:
+        if record is None or not same or not resume:
+            continue
+        if record.get("input") == identities[path] and record.get("left_out") == 0:
             found[path] = totals_of(record, output)
+            shift_rows(found[path], begins.get(path, 0) - record["first_id"])  # files may have come or gone before it
     return found
 
 

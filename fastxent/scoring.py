@@ -6,6 +6,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from fastxent import engine
@@ -17,8 +18,9 @@ from fastxent.sources import OnError, Selection, Source, open_arrays, open_sourc
 from fastxent.sources.protocols import is_paths
 from fastxent.spec import Form, Loss, OnInvalid, Spec, Task
 from fastxent.statistics.calibration import Binning
+from fastxent.totals import Measures, Totals
 
-__all__ = ["evaluate", "open_predictions", "prepare", "run_facts"]
+__all__ = ["Job", "evaluate", "open_job", "open_predictions", "prepare", "run_facts"]
 
 
 def evaluate(
@@ -144,22 +146,7 @@ def evaluate(
         using small and large superaccumulators", arXiv 1505.05571, for its mean.
     """
     started = time.perf_counter()
-    given = next((value for value in (logits, probs, log_probs) if value is not None), None)
-    measures, extra = asked(
-        by_name=data is not None or isinstance(given, str | os.PathLike),
-        group_by=group_by,
-        cluster_by=cluster_by,
-        units=units,
-        worst=worst,
-        worst_per_class=worst_per_class,
-        keep=keep,
-        label_errors=label_errors,
-        statistics=statistics,
-    )
-    if loss in ("kl_divergence", "entropy"):
-        measures = dataclasses.replace(measures, scores=False)
-    threads = engine.default_threads() if threads is None else threads
-    source, spec = prepare(
+    job = open_job(
         data,
         target,
         logits=logits,
@@ -177,35 +164,117 @@ def evaluate(
         clip=clip,
         normalize=normalize,
         dtype=dtype,
-        memory=None if memory is None else max(1, memory // max(1, threads)),
+        threads=threads,
+        memory=memory,
         verify_checksums=verify_checksums,
         filter=filter,
         on_error=on_error,
         ids=ids,
         num_classes=num_classes,
-        extra=extra,
         loss=loss,
         gamma=gamma,
-    )
-    top_ks = None if top_k is None else tuple(top_k)
-    check_readings(spec, measures, bins, binning, top_ks)
-    done = None if progress is None else lambda split: progress(split, source.num_rows)
-    totals = engine.run(source, spec, measures, threads=threads, done=done)
-    left_out = list(source.left_out)
-    evaluation = Evaluation(
-        totals,
-        run=run_facts(source, threads, time.perf_counter() - started),
-        warnings=[str(each) for each in left_out],
         bins=bins,
         binning=binning,
-        top_ks=top_ks,
-        left_out=left_out,
+        top_k=top_k,
+        group_by=group_by,
+        cluster_by=cluster_by,
+        units=units,
+        worst=worst,
+        worst_per_class=worst_per_class,
+        keep=keep,
+        label_errors=label_errors,
+        statistics=statistics,
     )
-    if ids is not None or num_classes is not None:
-        uneven = [each for each in evaluation.warnings if "do not sum to 1" in each]  # they cannot: see sources.topk
-        evaluation.warnings[:] = [each for each in evaluation.warnings if each not in uneven]
-        evaluation.warnings.append(_topk_warning(evaluation))
-    return evaluation
+    source, threads = job.source, job.threads
+    done = None if progress is None else lambda split: progress(split, source.num_rows)
+    totals = engine.run(source, job.spec, job.measures, threads=threads, done=done)
+    return job.evaluation(totals, run_facts(source, threads, time.perf_counter() - started))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A source that has been opened, and what is to be measured and read of it."""
+
+    source: Source
+    spec: Spec
+    measures: Measures
+    threads: int
+    topk: bool
+    readings: Mapping[str, Any]
+
+    def evaluation(self, totals: Totals, run: dict[str, Any]) -> Evaluation:
+        """What the totals say, with what was left out and what a reader should know."""
+        left_out = list(self.source.left_out)
+        warnings = [str(each) for each in left_out]
+        evaluation = Evaluation(totals, run=run, warnings=warnings, left_out=left_out, **self.readings)
+        if self.topk:
+            uneven = [each for each in evaluation.warnings if "do not sum to 1" in each]  # they cannot: sources.topk
+            evaluation.warnings[:] = [each for each in evaluation.warnings if each not in uneven]
+            evaluation.warnings.append(_topk_warning(evaluation))
+        return evaluation
+
+
+def open_job(
+    data: Any,
+    target: Any,
+    *,
+    loss: Loss,
+    threads: int | None,
+    memory: int | None,
+    bins: int | None,
+    binning: Binning,
+    top_k: Iterable[int] | None,
+    copied: tuple[str, ...] | Mapping[str, Any] | None = None,
+    group_by: Any = None,
+    cluster_by: Any = None,
+    units: Any = None,
+    worst: int = 0,
+    worst_per_class: int = 0,
+    keep: Any = None,
+    label_errors: int = 0,
+    statistics: str | Iterable[str] = (),
+    **options: Any,
+) -> Job:
+    """What the keywords of `evaluate` and `score` ask for, checked, with the source opened.
+
+    ``copied`` are columns (without ``data``: arrays by name) that ride along beside those of the statistics.
+    """
+    given = next((options[form] for form in ("logits", "probs", "log_probs") if options[form] is not None), None)
+    measures, extra = asked(
+        by_name=data is not None or isinstance(given, str | os.PathLike),
+        group_by=group_by,
+        cluster_by=cluster_by,
+        units=units,
+        worst=worst,
+        worst_per_class=worst_per_class,
+        keep=keep,
+        label_errors=label_errors,
+        statistics=statistics,
+    )
+    if loss in ("kl_divergence", "entropy"):
+        measures = dataclasses.replace(measures, scores=False)
+    threads = engine.default_threads() if threads is None else threads
+    share = None if memory is None else max(1, memory // max(1, threads))
+    source, spec = prepare(
+        data, target, loss=loss, memory=share, extra=extra if not copied else _together(extra, copied), **options
+    )  # fmt: skip
+    top_ks = None if top_k is None else tuple(top_k)
+    check_readings(spec, measures, bins, binning, top_ks)
+    topk = options["ids"] is not None or options["num_classes"] is not None
+    return Job(source, spec, measures, threads, topk, {"bins": bins, "binning": binning, "top_ks": top_ks})
+
+
+def _together(
+    extra: tuple[str, ...] | Mapping[str, Any], copied: tuple[str, ...] | Mapping[str, Any]
+) -> tuple[str, ...] | dict[str, Any]:
+    """Columns for the statistics and columns to copy; of arrays, one name means one array."""
+    if not isinstance(extra, Mapping) or not isinstance(copied, Mapping):
+        return tuple(dict.fromkeys([*extra, *copied]))
+    arrays = dict(extra)
+    for name, array in copied.items():
+        if arrays.setdefault(name, array) is not array:
+            raise UsageError(f"keep: {name!r} names two different arrays")
+    return arrays
 
 
 def _check_topk(target: Any, options: dict[str, Any]) -> None:
@@ -246,7 +315,7 @@ def prepare(
     extra: tuple[str, ...] | Mapping[str, Any] = (),
     **options: Any,
 ) -> tuple[Source, Spec]:
-    """The opened source and the spec that the keywords of `evaluate` and `score` mean.
+    """The opened source and the spec that the keywords mean.
 
     ``extra`` are columns (without ``data``: arrays by name) that ride along.
     """

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -33,6 +33,7 @@ from fastxent.totals import Totals
 __all__ = ["METADATA_KEY", "FileSink", "FolderSink", "Results", "job_digest", "read_record"]
 
 METADATA_KEY = b"fastxent.scores"
+VERSION = 2
 #: A row group is written when it has this many rows, or this many bytes (kept columns may be wide).
 GROUP_ROWS = 1 << 20
 GROUP_BYTES = 128 << 20
@@ -49,22 +50,36 @@ class Results:
         keep: names of the columns that ride along.
         prefix: put before the names of the score columns.
         scores: whether there is more than the loss.
+        names: the classes by their index.
+        topk: rows store some of the classes only: the predicted class is looked up among their ids.
 
     Raises:
         UsageError: a kept column has the name of a score column.
     """
 
-    def __init__(self, spec: Spec, keep: Sequence[str] = (), prefix: str = "", *, scores: bool = True) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        keep: Sequence[str] = (),
+        prefix: str = "",
+        *,
+        scores: bool = True,
+        names: Sequence[str] | None = None,
+        topk: bool = False,
+    ) -> None:
         self.keep = tuple(dict.fromkeys(keep))
         self._prefix = prefix
         self._one_class = scores and spec.task != "multilabel"
-        self._names = None if spec.class_names is None or not self._one_class else pa.array(spec.class_names)
+        self._topk = topk
+        self._names = None if names is None or not self._one_class else pa.array(names)
         kinds: dict[str, Any] = {"loss": pa.float64()}
         if self._one_class:
             kinds |= {"predicted": pa.int32()}
             if self._names is not None:
                 kinds |= {"predicted_name": pa.dictionary(pa.int32(), pa.string())}
             kinds |= {"confidence": pa.float64(), "p_target": pa.float64(), "rank": pa.int32()}
+        if topk:
+            kinds["stored"] = pa.bool_()
         kinds["status"] = pa.dictionary(pa.int8(), pa.string())
         self.fields = [pa.field(prefix + name, kind, nullable=name != "status") for name, kind in kinds.items()]
         self.encoded = [prefix + name for name in kinds if name in _ENCODED]
@@ -97,15 +112,26 @@ class Results:
 
         add("loss", pa.array(out.loss, mask=mask))
         if self._one_class:
-            predicted = pa.array(out.predicted, mask=mask)
+            predicted = _class_ids(batch, out, mask) if self._topk else pa.array(out.predicted, mask=mask)
             add("predicted", predicted)
             if self._names is not None:
                 add("predicted_name", pa.DictionaryArray.from_arrays(predicted, self._names))
             add("confidence", pa.array(out.confidence, mask=mask))
             add("p_target", pa.array(out.p_target, mask=mask))
             add("rank", pa.array(out.rank, mask=mask))
+        if self._topk:
+            add("stored", pa.array(batch.target != batch.predictions.num_classes - 1, mask=mask))
         add("status", pa.DictionaryArray.from_arrays(pa.array(out.status.view(np.int8)), _STATUS_NAMES))
         return pa.RecordBatch.from_arrays(columns, names)
+
+
+def _class_ids(batch: Batch, out: Outputs, mask: Any) -> Any:
+    """Of top-k rows the id of the predicted class, from its position; null where it is none of those stored."""
+    assert batch.ids is not None
+    rows = np.arange(batch.num_rows)
+    found = batch.ids[rows, out.predicted if mask is None else np.where(mask, 0, out.predicted)]
+    missing = found < 0
+    return pa.array(found.astype(np.int32), mask=missing if mask is None else mask | missing)
 
 
 def _held(batch: Batch, name: str) -> Any:
@@ -233,9 +259,9 @@ class FileSink:
     def end(self, path: str, totals: Totals) -> None:
         """Nothing to do: the file goes on."""
 
-    def finish(self, totals: Totals, kept: Mapping[str, Any]) -> None:
-        """Give the file its name."""
-        self._writer.finish(make_record(self._job, totals, None), kept)
+    def finish(self, totals: Totals, kept: Mapping[str, Any], left_out: int = 0) -> None:
+        """Give the file its name; ``left_out`` says how much could not be read."""
+        self._writer.finish(make_record(self._job, totals, None, {"first_id": 0, "left_out": left_out}), kept)
 
     def abort(self) -> None:
         """Leave nothing behind."""
@@ -250,16 +276,23 @@ class FolderSink:
         results: the columns.
         job: digest of what is done (`job_digest`).
         identities: size and time of change of every input.
+        place_of: what is known of an input when it is done: its ``first_id``, and how much was ``left_out``.
     """
 
     def __init__(
-        self, outputs: Mapping[str, str], results: Results, job: str, identities: Mapping[str, Mapping[str, Any]]
+        self,
+        outputs: Mapping[str, str],
+        results: Results,
+        job: str,
+        identities: Mapping[str, Mapping[str, Any]],
+        place_of: Callable[[str], Mapping[str, int]],
     ) -> None:
         self.outputs_of, self.piece = results.outputs_of, results.piece
         self._outputs = outputs
         self._results = results
         self._job = job
         self._identities = identities
+        self._place_of = place_of
         self._writer: _Writer | None = None
         self.finished = 0
 
@@ -275,7 +308,8 @@ class FolderSink:
         if self._writer is None:
             self._open(path)
         assert self._writer is not None
-        self._writer.finish(make_record(self._job, totals, self._identities[path]), kept or {})
+        record = make_record(self._job, totals, self._identities[path], self._place_of(path))
+        self._writer.finish(record, kept or {})
         self._writer = None
         self.finished += 1
 
@@ -297,13 +331,16 @@ def job_digest(spec: Spec, **columns: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def make_record(job: str, totals: Totals, identity: Mapping[str, Any] | None) -> dict[str, Any]:
+def make_record(
+    job: str, totals: Totals, identity: Mapping[str, Any] | None, place: Mapping[str, int]
+) -> dict[str, Any]:
     """What an output says about itself."""
     return {
-        "version": 1,
+        "version": VERSION,
         "job": job,
         "spec": totals.spec.to_dict(),
         "input": identity,
+        **place,
         "rows": int(totals.tallies.rows.sum()),
         "state": base64.b64encode(zlib.compress(totals.to_bytes(), 6)).decode(),
     }
@@ -316,9 +353,9 @@ def read_record(path: str) -> dict[str, Any] | None:
         record = json.loads((metadata.metadata or {})[METADATA_KEY])
     except (OSError, KeyError, ValueError, pa.ArrowException):
         return None
-    if not isinstance(record, dict) or record.get("version") != 1 or record.get("rows") != metadata.num_rows:
+    if not isinstance(record, dict) or record.get("version") != VERSION or not isinstance(record.get("first_id"), int):
         return None
-    return record
+    return record if record.get("rows") == metadata.num_rows else None
 
 
 def totals_of(record: Mapping[str, Any], path: str) -> Totals:

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastxent.cli.options import Names, arguments, prediction_options
-from fastxent.cli.output import compiling_notice, progress_bar, write_text
+from fastxent.cli.options import (
+    Names,
+    arguments,
+    copy_option,
+    prediction_options,
+    progress_option,
+    reading_options,
+    result_options,
+    state_option,
+    statistics_options,
+)
+from fastxent.cli.output import compiling_notice, deliver, progress_bar
 from fastxent.errors import DataError
 from fastxent.text import printable
+
+if TYPE_CHECKING:
+    from fastxent.gates import Gate
 
 __all__ = ["convert", "doctor", "inspect", "score", "warmup"]
 
@@ -30,38 +43,41 @@ DTYPES = ("float16", "bfloat16", "float32", "float64")
     metavar="FILE|DIR/",
     help="Parquet file to write; or a directory, with one file for each input file.",
 )
-@click.option("--keep", type=Names(), help="Columns to copy to the output.")
+@copy_option
 @click.option("--prefix", default="", metavar="TEXT", help="Put before the names of the score columns.")
 @prediction_options
+@reading_options
+@statistics_options
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 @click.option("--no-resume", is_flag=True, help="With DIR/: do finished files again.")
-@click.option("--json", "json_path", metavar="FILE", help="Write the evaluation as JSON; - for standard output.")
-@click.option("--progress/--no-progress", default=None, help="Progress bar; by default on a terminal.")
+@result_options
+@state_option
+@progress_option
 def score(
     paths: tuple[str, ...],
     output: str,
     keep: Any,
     no_resume: bool,
     json_path: str | None,
+    html_path: str | None,
+    gates: tuple[Gate, ...],
+    state_path: str | None,
     progress: bool | None,
     **options: Any,
 ) -> None:
     """Write loss, prediction, confidence, p(target), rank and status of every row.
 
-    The output has one row for every row of PATH, in order, and appears only when it is whole. An interrupted
-    run into a directory goes on where it stopped.
+    The output has one row for every row that is read of PATH, in order, and appears only when it is whole. An
+    interrupted run into a directory goes on where it stopped.
     """
-    from fastxent.cli.tables import show_evaluation
     from fastxent.rowwise import score as run
 
     data = None if not paths else paths[0] if len(paths) == 1 else list(paths)
     with compiling_notice(), progress_bar(progress) as step:
         result = run(data, output, **arguments(options), keep=keep or (), resume=not no_resume, progress=step)
-    if json_path is not None:
-        write_text(json_path, result.to_json() + "\n")
-    if json_path != "-":
-        show_evaluation(result)
+    if "-" not in (json_path, html_path):
         click.echo(f"wrote {result.rows['read']:,} rows to {printable(output)}")
+    deliver(result, json_path, html_path, gates, state_path)
 
 
 @click.command()

@@ -8,6 +8,7 @@ import click
 
 from fastxent.cli.options import (
     arguments,
+    keep_option,
     prediction_options,
     progress_option,
     reading_options,
@@ -28,6 +29,7 @@ __all__ = ["evaluate"]
 @prediction_options
 @reading_options
 @statistics_options
+@keep_option
 @result_options
 @state_option
 @progress_option

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Names",
     "arguments",
+    "copy_option",
+    "keep_option",
     "prediction_options",
     "progress_option",
     "reading_options",
@@ -166,7 +168,6 @@ def statistics_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--worst-per-class", type=click.IntRange(0), default=0, metavar="K",
             help="Keep the K rows of worst loss of each class.",
         ),
-        click.option("--keep", type=_Columns(), help="Columns that are kept with those rows."),
         click.option(
             "--label-errors", type=click.IntRange(0), default=0, metavar="K",
             help="Keep the K rows that are likeliest to be labeled wrong.",
@@ -185,6 +186,12 @@ def statistics_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
     ]  # fmt: skip
     return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+
+
+keep_option = click.option("--keep", type=_Columns(), help="Columns that are kept with the worst rows.")
+copy_option = click.option(
+    "--keep", type=_Columns(), help="Columns to copy to the output, and to keep with the worst rows."
+)
 
 
 def arguments(options: dict[str, Any]) -> dict[str, Any]:

@@ -153,11 +153,11 @@ def decode_batch(
     """One Arrow record batch -> a `Batch`, as views where the layout allows it."""
     selection, width = reading.selection, max(1, reading.num_classes)
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    column = None
+    column = ids = None
     try:
         column = reading.predictions[0]
         if selection.is_topk:
-            decoded, target, doubtful = topk.decode_topk(columns, selection, max(2, width), reading.class_names)
+            decoded, target, ids, doubtful = topk.decode_topk(columns, selection, max(2, width), reading.class_names)
         else:
             decoded = layout.decode_predictions([columns[n] for n in reading.predictions], width, selection.dtype)
             column = selection.target
@@ -188,6 +188,7 @@ def decode_batch(
         first_row=first_row,
         first_id=first_id,
         numbers=numbers,
+        ids=ids,
     )
 
 

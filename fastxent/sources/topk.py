@@ -12,7 +12,7 @@ Sums run over the stored classes in order, in float64; exp and log are NumPy's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -31,10 +31,19 @@ if TYPE_CHECKING:
 
     from fastxent.sources.source import Selection
 
-__all__ = ["check_topk", "decode_topk", "topk_width"]
+__all__ = ["TopK", "check_topk", "decode_topk", "topk_width"]
 
 ID_FIELDS = ("id", "token_id", "label", "class", "token", "index")
 SCORE_FIELDS = ("logprob", "log_prob", "prob", "probability", "p", "value")
+
+
+class TopK(NamedTuple):
+    """Decoded rows: scores, the position of the target, the class of each score (-1: none), doubtful targets."""
+
+    decoded: Decoded
+    target: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    doubtful: NDArray[np.uint8] | None
 
 
 def check_topk(selection: Selection) -> None:
@@ -53,10 +62,8 @@ def topk_width(column: Any) -> int:
     return int(lengths.max()) + 1 if len(lengths) and lengths.max() > 0 else 0
 
 
-def decode_topk(
-    columns: dict[str, Any], selection: Selection, width: int, names: tuple[str, ...] | None
-) -> tuple[Decoded, NDArray[np.int64], NDArray[np.uint8] | None]:
-    """The predictions, the targets as positions in them, and the status of targets that are none."""
+def decode_topk(columns: dict[str, Any], selection: Selection, width: int, names: tuple[str, ...] | None) -> TopK:
+    """The predictions, the targets as positions in them, the classes of the scores, the status of bad targets."""
     classes, log = selection.num_classes or 0, selection.form == "log_probs"
     scores, ids = _runs(columns, selection, names)
     labels, doubtful = decode_target(columns[selection.target], "multiclass", classes, names)
@@ -80,7 +87,9 @@ def decode_topk(
     rest = _rest(values, classes - counts, log)
     hit = stored & (places == labels[:, None])
     if kept >= width:
-        values, hit = _likeliest(values, hit, width - 1)
+        values, hit, places = _likeliest(values, hit, places, width - 1)
+    classes_of = np.full((len(labels), width), -1)
+    classes_of[:, : places.shape[1]] = places
     out = np.full((len(labels), width), none)
     out[:, : values.shape[1]] = values
     out[:, -1] = rest
@@ -90,7 +99,7 @@ def decode_topk(
     if doubtful is not None:
         beyond = np.where(doubtful != 0, doubtful, beyond)
     decoded = Decoded(Matrix(frozen(out), "float64"), status if status.any() else None)
-    return decoded, frozen(target), beyond if beyond.any() else None
+    return TopK(decoded, frozen(target), frozen(classes_of), beyond if beyond.any() else None)
 
 
 def _rest(values: NDArray[np.float64], others: NDArray[np.int64], log: bool) -> NDArray[np.float64]:
@@ -103,11 +112,11 @@ def _rest(values: NDArray[np.float64], others: NDArray[np.int64], log: bool) -> 
         return np.log(rest) if log else rest
 
 
-def _likeliest(values: Any, hit: Any, width: int) -> tuple[Any, Any]:
+def _likeliest(values: Any, hit: Any, places: Any, width: int) -> tuple[Any, ...]:
     """The ``width`` likeliest of longer rows, the target's always among them."""
     order = np.argsort(np.where(hit, -np.inf, -values), axis=1, kind="stable")[:, :width]
     order.sort(axis=1)
-    return np.take_along_axis(values, order, axis=1), np.take_along_axis(hit, order, axis=1)
+    return tuple(np.take_along_axis(each, order, axis=1) for each in (values, hit, places))
 
 
 def _padded(runs: Runs, stored: NDArray[np.bool_], flat: NDArray[Any], fill: Any) -> NDArray[Any]:
