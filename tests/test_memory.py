@@ -17,6 +17,7 @@ from tests.shell import fastxent, start
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 CLASSES = 100
+WIDE = 3000
 
 #: Runs the command and tells the largest resident set it had, in KiB. (ru_maxrss knows that of the parent as well.)
 MEASURED = """
@@ -81,6 +82,26 @@ def test_a_file_of_numpy_far_larger_than_the_budget(folder):
     small = peak(*npy(folder, 10_000), "--memory", "64M", "--threads", "2")
     large = peak(*npy(folder, 5_000_000), "--memory", "64M", "--threads", "2")
     assert large < small + 128
+
+
+def wide(folder, rows):
+    """One column a class, thousands of them, in one row group."""
+    path = folder / f"wide{rows}.parquet"
+    score = np.random.default_rng(0).normal(size=rows).astype(np.float32)
+    table = pa.table({f"p{j}": np.roll(score, j) for j in range(WIDE)} | {"y": np.arange(rows) % WIDE})
+    pq.write_table(table, path, row_group_size=rows, use_dictionary=False)
+    return [path, "--logits", "p*", "--target", "y"]
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_thousands_of_columns_in_one_row_group(folder, threads):
+    """240 MB of 3000 columns: the memory given and 64 MiB more than a small file of these columns, at most.
+
+    Columns side by side would hold a page and a piece of the file each, 300 MB in all, however small the batches.
+    """
+    small = peak(*wide(folder, 200), "--memory", "32M", "--threads", threads)
+    large = peak(*wide(folder, 20_000), "--memory", "32M", "--threads", threads)
+    assert large < small + 32 + 64
 
 
 def many_files(folder):

@@ -133,8 +133,9 @@ def test_a_row_group_read_half_goes_on_where_it_stopped(server):
     path = f"{BUCKET}/big/part.parquet"
     pq.write_table(table, path, row_group_size=400_000, filesystem=server[3], compression="none")
     source = ParquetSource(
-        [one_try(server, "big/part.parquet")], Selection(("p",), "y", task="binary", extra=("row",)), memory=4 << 20
-    )
+        [one_try(server, "big/part.parquet")], Selection(("p",), "y", task="binary", extra=("row",)),
+        memory=12 << 20, batch_bytes=512 << 10,
+    )  # fmt: skip
     seen, failed = [], 0
     for batch in source.read(source.splits()[0]):
         seen.append(np.asarray(batch.extra["row"]))
@@ -143,6 +144,14 @@ def test_a_row_group_read_half_goes_on_where_it_stopped(server):
             server[1].reset("big", 2, "drop")
     assert failed + server[1].made == 4
     np.testing.assert_array_equal(np.concatenate(seen), np.arange(400_000))
+    # With so little memory that the columns go into a temporary file one after the other, which is then begun again.
+    source = ParquetSource(
+        [one_try(server, "big/part.parquet")], Selection(("p",), "y", task="binary", extra=("row",)), memory=2 << 20
+    )
+    server[1].reset("big", 2, "drop", after=6)
+    batches = [batch for batch in source.read(source.splits()[0]) if batch.num_rows]
+    assert server[1].made == 2
+    np.testing.assert_array_equal(np.concatenate([batch.extra["row"] for batch in batches]), np.arange(400_000))
 
 
 @pytest.mark.parametrize("how", ["drop", "500"])

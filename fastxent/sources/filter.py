@@ -121,7 +121,7 @@ class Filter:
             if rows and (possible is None or group in possible):
                 try:
                     for batch in groups.batches(planned, group, list(bound.columns), COUNT_ROWS):
-                        found += len(bound.chosen(batch))
+                        found += len(bound.chosen(batch)) if batch.num_rows else 0
                 except SourceError as error:
                     left_out.add(error, None)
                     found = 0

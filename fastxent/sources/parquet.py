@@ -102,8 +102,8 @@ class ParquetSource(Source):
             if planned.rows[group] * self._row_bytes <= self._memory // 4:
                 batches: Iterator[Batch] = iter(list(self._read_group(planned, group, offset)))
             else:
-                for _ in self._read_group(planned, group, offset):
-                    pass
+                for batch in self._read_group(planned, group, offset):
+                    yield table.nothing(planned.reading, path=batch.path)
                 batches = self._read_group(planned, group, offset)
         except SourceError as error:
             self._left_out.add(error, planned.kept[group])
@@ -119,6 +119,9 @@ class ParquetSource(Source):
         for batch in self._groups.batches(planned, group, columns, self._batch_rows(planned.reading)):
             numbers = None
             count = batch.num_rows
+            if not count:
+                yield table.nothing(planned.reading, path=path)
+                continue
             if planned.filter is not None:
                 batch, numbers = planned.filter.apply(batch, before + row)
             row += count

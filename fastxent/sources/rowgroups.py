@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from fastxent.errors import DataError, SourceError
-from fastxent.sources import retry, table
+from fastxent.errors import DataError, OutputError, SourceError
+from fastxent.sources import retry, spill, table
 from fastxent.sources.damage import DAMAGE, first_line
 from fastxent.sources.files import DataFile
 from fastxent.sources.filter import BoundFilter
@@ -101,21 +101,36 @@ class RowGroups:
                     raise
 
     def batches(self, planned: Planned, group: int, columns: list[str], rows: int) -> Iterator[Any]:
-        """Record batches of one row group; whatever goes wrong is told with path, row group and column."""
+        """Record batches of one row group; whatever goes wrong is told with path, row group and column.
+
+        Those without rows are moments to stop, and lack columns.
+        """
         done = 0
         attempts = retry.Attempts(planned.file.filesystem is not None)
         while True:
             try:
-                for batch in _after(_batches(self._reader(planned), rows, group, columns), done):
+                for batch in _after(self._decoded(planned, rows, group, columns), done):
                     done += batch.num_rows
                     yield batch
                 return
-            except DataError:
+            except (DataError, OutputError):
                 raise
             except DAMAGE as error:
                 self._close()
                 if not attempts.again(error):
                     raise self._blame(planned, group, columns, error, attempts) from error
+
+    def _decoded(self, planned: Planned, rows: int, group: int, columns: list[str]) -> Iterator[Any]:
+        """Record batches of ``rows`` rows, by way of a file where the columns do not fit side by side."""
+        reader = self._reader(planned)
+        metadata = reader.metadata.row_group(group)
+        blocks = spill.blocks_of(metadata, columns, self._memory // 2, self._read_bytes(planned.file))
+        if len(blocks) == 1:
+            return _batches(reader, rows, group, columns)
+        return spill.in_blocks(blocks, lambda block: _batches(reader, rows, group, list(block)))
+
+    def _read_bytes(self, file: DataFile) -> int:
+        return READ_BYTES if file.filesystem is None else REMOTE_BYTES
 
     def _reader(self, planned: Planned) -> Any:
         """This thread's reader of the file; the last one is kept."""
@@ -143,7 +158,7 @@ class RowGroups:
             file.open(),
             metadata=metadata,
             pre_buffer=at_once,
-            buffer_size=0 if at_once else REMOTE_BYTES if remote else READ_BYTES,
+            buffer_size=0 if at_once else self._read_bytes(file),
             page_checksum_verification=self._checksums,
             read_dictionary=self.dictionaries or None,
         )
@@ -188,11 +203,11 @@ def _unreachable(
 def _after(batches: Iterator[Any], done: int) -> Iterator[Any]:
     """``batches`` without the first ``done`` rows."""
     for batch in batches:
-        if done >= batch.num_rows:
+        if batch.num_rows and done >= batch.num_rows:
             done -= batch.num_rows
             continue
         yield batch.slice(done) if done else batch
-        done = 0
+        done = 0 if batch.num_rows else done
 
 
 def _batches(reader: Any, rows: int, group: int, columns: list[str]) -> Iterator[Any]:

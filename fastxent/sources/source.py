@@ -96,4 +96,4 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, split: Split) -> Iterator[Batch]:
-        """The batches of one split, in order. A batch is valid until the next one is asked for."""
+        """The batches of one split, in order. A batch is valid until the next one is asked for; it may have no rows."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fastxent.batch import Batch
+from fastxent.batch import Batch, Matrix
 from fastxent.errors import DataError, SourceError, UsageError
 from fastxent.sources import blocks, labels, layout, runs, topk
 from fastxent.sources.damage import DAMAGE, first_line
@@ -20,7 +20,7 @@ from fastxent.sources.primitive import ITEM_BYTES, is_number
 from fastxent.sources.source import Selection
 
 __all__ = [
-    "Reading", "agree", "decode_batch", "find_width", "missing_column", "resolve", "row_bytes",
+    "Reading", "agree", "decode_batch", "find_width", "missing_column", "nothing", "resolve", "row_bytes",
     "signature", "with_names", "with_width",
 ]  # fmt: skip
 
@@ -190,6 +190,12 @@ def decode_batch(
         numbers=numbers,
         ids=ids,
     )
+
+
+def nothing(reading: Reading, *, path: str) -> Batch:
+    """A batch without rows: given where reading takes long, so that who reads may stop."""
+    empty = Matrix(np.empty((0, max(1, reading.num_classes)), np.float32), "float32")
+    return Batch(empty, np.empty(0, np.int64), path=path)
 
 
 def with_width(reading: Reading, width: int, path: str) -> Reading:
