@@ -10,18 +10,19 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fastxent.atomic import PendingFile, writing
 from fastxent.batch import Columns, Kind
 from fastxent.errors import DataError, SourceError, UsageError
 from fastxent.inspection import Speed, measure_reading
 from fastxent.layouts import KINDS, Storage, choose_layout, convert_kind, describe_self, is_lossless
+from fastxent.places import is_folder, outputs_of, refuse_inputs
 from fastxent.sources import Selection, table
-from fastxent.sources.damage import DAMAGE, first_line
 from fastxent.sources.description import describe_files
+from fastxent.sources.files import DataFile, expand_local, list_files
 from fastxent.sources.infer import infer_selection
 from fastxent.sources.layout import decode_predictions
+from fastxent.sources.rowgroups import RowGroups
 from fastxent.spec import Form
 from fastxent.status import Status
 from fastxent.writer import GROUP_BYTES, open_parquet
@@ -30,6 +31,8 @@ __all__ = ["Conversion", "convert"]
 
 #: Decoded bytes that are converted at a time.
 BATCH_BYTES = 8 << 20
+#: What reading may hold beside that.
+HELD_BYTES = 128 << 20
 _CODECS = ("NONE", "SNAPPY", "GZIP", "BROTLI", "LZ4", "ZSTD")
 #: Keys of the file's metadata that describe columns by place or name, and would be wrong afterwards.
 _STALE = (b"pandas", b"huggingface", b"ARROW:schema")
@@ -37,7 +40,7 @@ _STALE = (b"pandas", b"huggingface", b"ARROW:schema")
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What `convert` did: rows, sizes of the files, layout and kind of number, and how fast each file is read."""
+    """What `convert` did: rows, sizes of the files, layout and kind of number, and how fast the files are read."""
 
     rows: int
     layout: str
@@ -46,6 +49,7 @@ class Conversion:
     bytes_after: int
     before: Speed
     after: Speed
+    files: int = 1
 
     @property
     def gain(self) -> float:
@@ -54,7 +58,7 @@ class Conversion:
 
 
 def convert(
-    path: str | os.PathLike[str],
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out_path: str | os.PathLike[str],
     *,
     logits: str | Sequence[str] | None = None,
@@ -67,14 +71,15 @@ def convert(
     lossy: bool = False,
     overwrite: bool = False,
 ) -> Conversion:
-    """Rewrite a Parquet file so that its predictions are read fast, and measure the gain.
+    """Rewrite Parquet files so that their predictions are read fast, and measure the gain.
 
     Values keep their bits unless ``dtype`` says otherwise; all other columns stay as they are; the new
     file says what it holds, so that ``fastxent evaluate`` needs no flags for it.
 
     Args:
-        path: the Parquet file to read.
-        out_path: the Parquet file to write.
+        data: the Parquet file to read: a path or a URI; or several: a list, a glob or a directory.
+        out_path: the Parquet file to write. A directory (one that exists, or a path that ends in a slash) gets one
+            for every input file, at the input's place below the directory that all inputs share.
         logits: column (list, packed, struct), columns or glob of the scores, if they are logits. Left out, like
             ``probs`` and ``log_probs``, if the file has one candidate only.
         probs: the same for probabilities.
@@ -84,10 +89,10 @@ def convert(
         dtype: kind of number to store; by default the one that is there.
         source_dtype: kind of number in packed columns of files that do not say it.
         lossy: let ``dtype`` be one that cannot hold all values exactly.
-        overwrite: replace ``out_path`` if it exists.
+        overwrite: replace outputs that exist.
 
     Returns:
-        A `Conversion`.
+        A `Conversion`; of several files the sum, with the layout and kind of number of the first.
 
     Raises:
         UsageError: arguments contradict each other, ``dtype`` would lose digits, or the output exists.
@@ -101,15 +106,42 @@ def convert(
         >>> done.rows, done.layout, done.dtype
         (1797, 'packed', 'float32')
     """
-    path, out = os.fspath(path), os.fspath(out_path)
-    if os.path.exists(path) and os.path.exists(out) and os.path.samefile(path, out):
-        raise UsageError(f"{out}: is the input; name another file for the output")
+    out = os.fspath(out_path)
     choose_layout(layout, 1)
     for name, value in (("dtype", dtype), ("source_dtype", source_dtype)):
         if value is not None and value not in KINDS:
             raise UsageError(f"{name}: expected one of {', '.join(map(repr, KINDS))}, got {value!r}")
-    plan = _plan(path, {"logits": logits, "probs": probs, "log_probs": log_probs}, target, source_dtype)
-    job = _Conversion(plan, layout, cast("Kind | None", dtype), lossy)
+    forms = {"logits": logits, "probs": probs, "log_probs": log_probs}
+    parts: list[Conversion] = []
+    pairs = _pairs(data, out, overwrite)
+    try:
+        for file, output in pairs:
+            plan = _plan(file, forms, target, source_dtype)
+            parts.append(_convert(_Conversion(plan, layout, cast("Kind | None", dtype), lossy), output, overwrite))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {len(parts)} of {len(pairs)} outputs are whole") from None
+    return _summed(parts)
+
+
+def _pairs(data: Any, out: str, overwrite: bool) -> list[tuple[DataFile, str]]:
+    """Every input file and its output; refuses before anything is written."""
+    files = list_files(data)
+    names = [file.name for file in files]
+    refuse_inputs(out, data, names)
+    if not is_folder(out):
+        if len(files) > 1:
+            raise UsageError(f"{out}: is one file for {len(files)} inputs; name a directory, with a slash at its end")
+        return [(files[0], out)]
+    places = outputs_of(names, data, out)
+    for output in places.values():
+        if os.path.lexists(output) and not overwrite:
+            raise UsageError(f"{output}: exists already; name another directory, or pass overwrite=True (--overwrite)")
+        with writing(output):
+            os.makedirs(os.path.dirname(output), exist_ok=True)
+    return [(file, places[file.name]) for file in files]
+
+
+def _convert(job: _Conversion, out: str, overwrite: bool) -> Conversion:
     pending = PendingFile(out, overwrite=overwrite)
     try:
         job.run(pending)
@@ -117,11 +149,30 @@ def convert(
         pending.abort()
         raise
     pending.commit()
-    storage = job.storage
-    before = measure_reading(path, list(plan.columns), plan.num_classes, plan.dtype)
-    after = measure_reading(out, list(storage.names), plan.num_classes, storage.kind)
+    plan, storage = job.plan, job.storage
+    before = measure_reading(plan.file, list(plan.columns), plan.num_classes, plan.dtype)
+    after = measure_reading(expand_local(out)[0], list(storage.names), plan.num_classes, storage.kind)
+    stamp = plan.file.stamp()
+    size = 0 if stamp is None else stamp[0]
+    return Conversion(job.rows, storage.layout, storage.kind, size, os.path.getsize(out), before, after)
+
+
+def _summed(parts: Sequence[Conversion]) -> Conversion:
+    """The sum of conversions, with the layout and kind of the first."""
+
+    def speed(which: str) -> Speed:
+        found = [getattr(part, which) for part in parts]
+        return Speed(sum(s.rows for s in found), sum(s.nbytes for s in found), sum(s.seconds for s in found))
+
     return Conversion(
-        job.rows, storage.layout, storage.kind, os.path.getsize(path), os.path.getsize(out), before, after
+        sum(part.rows for part in parts),
+        parts[0].layout,
+        parts[0].dtype,
+        sum(part.bytes_before for part in parts),
+        sum(part.bytes_after for part in parts),
+        speed("before"),
+        speed("after"),
+        len(parts),
     )
 
 
@@ -129,7 +180,7 @@ def convert(
 class _Plan:
     """What is read, as far as the footer and the first rows tell."""
 
-    path: str
+    file: DataFile
     schema: Any
     metadata: Any
     columns: tuple[str, ...]
@@ -141,38 +192,39 @@ class _Plan:
     class_names: tuple[str, ...] | None
 
     @property
+    def path(self) -> str:
+        return self.file.name
+
+    @property
     def binary(self) -> bool:
         return self.task == "binary"
 
 
-def _plan(path: str, forms: dict[str, Any], target: str | None, dtype: str | None) -> _Plan:
+def _plan(file: DataFile, forms: dict[str, Any], target: str | None, dtype: str | None) -> _Plan:
+    path = file.name
     given = [(form, value) for form, value in forms.items() if value is not None]
     if len(given) > 1:
         raise UsageError(f"give at most one of logits, probs and log_probs, got {' and '.join(f for f, _ in given)}")
-    found = describe_files(path)
-    if found.format != "parquet" or len(found.paths) != 1:
-        raise UsageError(f"{path}: convert takes one Parquet file")
+    found = describe_files(file)
+    if found.format != "parquet":
+        raise UsageError(f"{path}: convert takes Parquet files")
     names = None
     if given:
         names = (given[0][1],) if isinstance(given[0][1], str) else tuple(given[0][1])
     selection = infer_selection(found, predictions=names, target=target or "?", dtype=dtype)
     form = given[0][0] if given else _form_of(found, selection)
     known = target or next((each.columns[0] for each in found.targets if len(found.targets) == 1 or each.named), None)
-    try:
-        with pq.ParquetFile(path, pre_buffer=False) as reader:
-            schema, metadata = reader.schema_arrow, reader.metadata
-            any_column = str(known if known in schema.names else schema.names[0])  # resolve() asks for a target
-            asked = Selection(selection.predictions, any_column, task=selection.task, dtype=selection.dtype)
-            reading = table.resolve(schema, asked, path)
-            batches = reader.iter_batches(256, columns=[reading.predictions[0]])
-            width = reading.num_classes or table.find_width(reading, batches)
-    except DAMAGE as error:
-        raise _damaged(path, error) from error
+    groups = RowGroups(BATCH_BYTES, verify_checksums=False)
+    schema, metadata = groups.footer(file)
+    any_column = str(known if known in schema.names else schema.names[0])  # resolve() asks for a target
+    asked = Selection(selection.predictions, any_column, task=selection.task, dtype=selection.dtype)
+    reading = table.resolve(schema, asked, path)
+    width = reading.num_classes or table.find_width(reading, groups.probe(file, metadata, reading.predictions[0]))
     if width == 0:
         raise UsageError(f"{path}: has no rows, so the number of classes is not known")
     class_names = found.class_names or reading.class_names
     return _Plan(
-        path,
+        file,
         schema,
         metadata,
         reading.predictions,
@@ -193,7 +245,7 @@ class _Conversion:
     """The pass over one file."""
 
     def __init__(self, plan: _Plan, layout: str, dtype: Kind | None, lossy: bool) -> None:
-        self._plan = plan
+        self.plan = plan
         self._layout = choose_layout(layout, plan.num_classes)
         self._dtype = dtype
         self._lossy = lossy
@@ -222,24 +274,23 @@ class _Conversion:
             raise
         with writing(pending.path):
             writer.close()
-        if self.rows != self._plan.metadata.num_rows:
+        if self.rows != self.plan.metadata.num_rows:
             raise SourceError(
-                f"the footer promises {self._plan.metadata.num_rows} rows, {self.rows} were found", path=self._plan.path
+                f"the footer promises {self.plan.metadata.num_rows} rows, {self.rows} were found", path=self.plan.path
             )
 
     def _batches(self) -> Iterator[Any]:
-        plan = self._plan
+        plan = self.plan
         step = max(1, BATCH_BYTES // (8 * (plan.num_classes + len(plan.schema.names))))
-        try:
-            with pq.ParquetFile(plan.path, pre_buffer=False, buffer_size=1 << 20) as reader:
-                for group in range(reader.metadata.num_row_groups):
-                    yield from reader.iter_batches(step, row_groups=[group])
-        except DAMAGE as error:
-            raise _damaged(plan.path, error) from error
+        groups = RowGroups(HELD_BYTES, verify_checksums=False)
+        for group in range(plan.metadata.num_row_groups):
+            for batch in groups.plain_batches(plan.file, plan.metadata, group, plan.schema.names, step):
+                if batch.num_rows:
+                    yield batch
 
     def _decode(self, batch: Any) -> tuple[Any, Kind, Any]:
         """Scores as (n, C) carriers, and which rows have none at all."""
-        plan = self._plan
+        plan = self.plan
         columns = [batch.column(name) for name in plan.columns]
         try:
             decoded = decode_predictions(columns, plan.num_classes, plan.dtype)
@@ -263,7 +314,7 @@ class _Conversion:
         return values, scores.kind, missing
 
     def _storage(self, kind: Kind) -> Storage:
-        plan, want = self._plan, self._dtype or kind
+        plan, want = self.plan, self._dtype or kind
         if not is_lossless(kind, want) and not self._lossy:
             raise UsageError(
                 f"dtype={want!r} cannot hold every {kind} of {plan.path}; pass lossy=True (--lossy) to round to nearest"
@@ -290,13 +341,13 @@ class _Conversion:
 
     def _has_nulls(self) -> bool:
         """Whether rows may lack scores: no, only if the statistics of all chunks say so."""
-        metadata = self._plan.metadata
-        if not any(self._plan.schema.field(name).nullable for name in self._plan.columns):
+        metadata = self.plan.metadata
+        if not any(self.plan.schema.field(name).nullable for name in self.plan.columns):
             return False
         for group in range(metadata.num_row_groups):
             for leaf in range(metadata.num_columns):
                 chunk = metadata.row_group(group).column(leaf)
-                if chunk.path_in_schema.partition(".")[0] in self._plan.columns:
+                if chunk.path_in_schema.partition(".")[0] in self.plan.columns:
                     statistics = chunk.statistics
                     if statistics is None or not statistics.has_null_count or statistics.null_count:
                         return True
@@ -304,7 +355,7 @@ class _Conversion:
 
     def _codecs(self) -> dict[str, str]:
         """The codec of each column, as it was."""
-        metadata, found = self._plan.metadata, {}
+        metadata, found = self.plan.metadata, {}
         if metadata.num_row_groups:
             for leaf in range(metadata.num_columns):
                 chunk = metadata.row_group(0).column(leaf)
@@ -314,7 +365,7 @@ class _Conversion:
 
     def _schema(self) -> Any:
         """The fields in their order, those of the scores where the first of them was; no metadata that is now wrong."""
-        plan, fields = self._plan, []
+        plan, fields = self.plan, []
         for field in plan.schema:
             if field.name == plan.columns[0]:
                 fields += self.storage.fields
@@ -327,8 +378,13 @@ class _Conversion:
     def _encode(self, batch: Any, scores: Any, kind: Kind, missing: Any, schema: Any) -> Any:
         values = convert_kind(scores, kind, self.storage.kind)
         mine = dict(zip(self.storage.names, self.storage.encode(values, missing), strict=True))
-        arrays = [mine[name] if name in mine else batch.column(name) for name in schema.names]
+        arrays = [mine[field.name] if field.name in mine else _as(batch.column(field.name), field) for field in schema]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _as(array: Any, field: Any) -> Any:
+    """A column as the file says it; one that came by way of a file has lost its dictionary."""
+    return array if array.type.equals(field.type) else array.cast(field.type)
 
 
 def _write_group(writer: Any, waiting: list[Any], path: str) -> None:
@@ -337,11 +393,3 @@ def _write_group(writer: Any, waiting: list[Any], path: str) -> None:
             group = pa.Table.from_batches(waiting)
             writer.write_table(group, row_group_size=max(1, group.num_rows))
     waiting.clear()
-
-
-def _damaged(path: str, error: BaseException) -> BaseException:
-    if isinstance(error, (DataError, UsageError)):
-        return error
-    return SourceError(
-        f"cannot be decoded: {first_line(error)}. The file is damaged or cut short; write or copy it again", path=path
-    )

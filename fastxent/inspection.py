@@ -14,6 +14,7 @@ from fastxent.errors import DataError, SourceError, UsageError
 from fastxent.layouts import KINDS
 from fastxent.sources.damage import DAMAGE, first_line
 from fastxent.sources.description import describe_files
+from fastxent.sources.files import DataFile, expand_local
 from fastxent.sources.infer import infer_selection
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def inspect(data: Any, *, measure: bool = True) -> Inspection:
         columns = _expanded(first, found)
         classes = _width(found.paths[0], columns, first)
         if measure and classes:
-            speed = measure_reading(found.paths[0], columns, classes, first.dtype)
+            speed = measure_reading(expand_local(found.paths[0])[0], columns, classes, first.dtype)
     size = sum(os.path.getsize(path) for path in found.paths if os.path.exists(path))
     given = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     line = _quoted(["fastxent", "evaluate", *(os.fspath(each) for each in given)])
@@ -157,25 +158,25 @@ def inspect(data: Any, *, measure: bool = True) -> Inspection:
 
 
 def measure_reading(
-    path: str, columns: list[str], num_classes: int, dtype: str | None, limit: int = ENOUGH_BYTES
+    file: DataFile, columns: list[str], num_classes: int, dtype: str | None, limit: int = ENOUGH_BYTES
 ) -> Speed:
     """Read and decode columns of scores of a Parquet file with one thread, up to ``limit`` bytes; the best of two.
 
     Raises:
         SourceError: the file cannot be decoded.
     """
-    goes = [_read_once(path, columns, num_classes, dtype, limit) for _ in range(2)]
+    goes = [_read_once(file, columns, num_classes, dtype, limit) for _ in range(2)]
     return min(goes, key=lambda go: go.seconds)
 
 
-def _read_once(path: str, columns: list[str], num_classes: int, dtype: str | None, limit: int) -> Speed:
+def _read_once(file: DataFile, columns: list[str], num_classes: int, dtype: str | None, limit: int) -> Speed:
     from fastxent.sources.layout import decode_predictions
 
     rows = nbytes = 0
     step = max(1, (4 << 20) // (4 * max(1, num_classes)))
     started = time.perf_counter()
     try:
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as reader:
+        with pq.ParquetFile(file.open(), pre_buffer=False, buffer_size=1 << 20) as reader:
             for group in range(reader.metadata.num_row_groups):
                 batches = reader.iter_batches(step, row_groups=[group], columns=columns, use_threads=False)
                 for batch in batches:
@@ -187,7 +188,7 @@ def _read_once(path: str, columns: list[str], num_classes: int, dtype: str | Non
     except DAMAGE as error:
         if isinstance(error, DataError):
             raise
-        raise SourceError(f"cannot be decoded: {first_line(error)}", path=path, column=columns[0]) from error
+        raise SourceError(f"cannot be decoded: {first_line(error)}", path=file.name, column=columns[0]) from error
     return Speed(rows, nbytes, time.perf_counter() - started)
 
 

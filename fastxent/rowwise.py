@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
-import glob
 import os
-import posixpath
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +12,7 @@ from typing import Any
 from fastxent import engine
 from fastxent.errors import UsageError
 from fastxent.evaluation import Evaluation
+from fastxent.places import is_folder, is_path, outputs_of, refuse_inputs
 from fastxent.scoring import Job, open_job, run_facts
 from fastxent.sink import FileSink, FolderSink, Results, job_digest, read_record, totals_of
 from fastxent.sources import OnError, Split
@@ -209,8 +207,8 @@ def score(
         statistics=statistics,
     )
     source, spec, measures = job.source, job.spec, job.measures
-    files = [value for value in (logits, probs, log_probs, target, weight) if data is None and _is_path(value)]
-    _refuse_inputs(out, data, [*source.paths, *files])
+    files = [value for value in (logits, probs, log_probs, target, weight) if data is None and is_path(value)]
+    refuse_inputs(out, data, [*source.paths, *files])
     named = {
         name: value if isinstance(value, str) else list(value)
         for name, value in (("logits", logits), ("probs", probs), ("log_probs", log_probs))
@@ -224,7 +222,7 @@ def score(
     run = _Run(job, progress)
     names = source.class_names if job.topk else spec.class_names
     results = Results(spec, kept, prefix, scores=measures.scores, names=names, topk=job.topk)
-    if _is_folder(out):
+    if is_folder(out):
         totals = run.into_folder(data, out, results, digest, overwrite, resume)
     else:
         totals = run.into_file(out, results, digest, overwrite)
@@ -257,7 +255,7 @@ class _Run:
 
     def into_folder(self, data: Any, out: str, results: Results, job: str, overwrite: bool, resume: bool) -> Totals:
         inputs = _inputs(data)
-        outputs = _outputs(self._source.paths, data, out)
+        outputs = outputs_of(self._source.paths, data, out)
         identities = {path: _identity(inputs[path]) for path in outputs}  # before anything is read
         begins = {split.path: split.first_id - split.first_row for split in reversed(self._source.splits())}
         done = _finished(outputs, identities, job, overwrite, resume, begins)
@@ -306,61 +304,16 @@ class _Run:
         return f"interrupted after {self._rows:,}{known} rows"
 
 
-def _is_path(value: Any) -> bool:
-    return isinstance(value, (str, os.PathLike))
-
-
-def _is_folder(out: str) -> bool:
-    return os.path.isdir(out) or out.endswith(("/", os.sep))
-
-
-def _refuse_inputs(out: str, data: Any, paths: Sequence[Any]) -> None:
-    """No output may replace an input, nor lie where the next run would read it as one."""
-    for path in map(os.fspath, paths):
-        if os.path.exists(out) and os.path.exists(path) and not os.path.isdir(out) and os.path.samefile(out, path):
-            raise UsageError(f"{out}: is an input; name another file for the output")
-    where = os.path.realpath(out)
-    given = [data] if _is_path(data) else list(data) if isinstance(data, (list, tuple)) else []
-    for each in map(os.fspath, filter(_is_path, given)):
-        inside = os.path.isdir(each) and (where + os.sep).startswith(os.path.realpath(each) + os.sep)
-        pattern = os.path.join(os.path.realpath(os.path.dirname(each) or "."), os.path.basename(each))
-        if inside or (glob.has_magic(each) and not _is_folder(out) and fnmatch.fnmatchcase(where, pattern)):
-            raise UsageError(f"{out}: lies among the inputs ({each}), so the next run would read it; write elsewhere")
-
-
 def _inputs(data: Any) -> dict[str, Any]:
     """The input files by name."""
-    given = [data] if _is_path(data) else data
-    if not isinstance(given, (list, tuple)) or not given or not all(map(_is_path, given)):
+    given = [data] if is_path(data) else data
+    if not isinstance(given, (list, tuple)) or not given or not all(map(is_path, given)):
         raise UsageError(
             "a directory as output gets a file for every input file, and the input is no file; name a file"
         )
     from fastxent.sources.files import list_files
 
     return {file.name: file for file in list_files(data)}
-
-
-def _outputs(paths: Sequence[str], data: Any, out: str) -> dict[str, str]:
-    """Input -> output: the same path below ``out`` as below the directory given, or below the one all inputs share."""
-    if _is_path(data) and os.path.isdir(os.path.expanduser(os.fspath(data))):
-        root = os.path.expanduser(os.fspath(data))
-    else:
-        folders = [
-            posixpath.dirname(path) if "://" in path else os.path.dirname(os.path.abspath(path)) for path in paths
-        ]
-        root = os.path.commonpath(folders) if "://" not in paths[0] else _common_folder(folders)
-    outputs = {}
-    for path in paths:
-        relative = path[len(root) :].lstrip("/") if "://" in path else os.path.relpath(path, root)
-        outputs[path] = os.path.join(out, os.path.splitext(relative)[0] + ".parquet")
-    return outputs
-
-
-def _common_folder(folders: Sequence[str]) -> str:
-    """The longest beginning that all share, in whole parts (`os.path.commonpath` would take a slash out of "://")."""
-    parts = [folder.split("/") for folder in folders]
-    same = [each[0] for each in zip(*parts, strict=False) if len(set(each)) == 1]
-    return "/".join(parts[0][: len(same)])
 
 
 def _identity(file: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import fastxent as fx
+import fastxent.conversion
 
 ROOT = Path(__file__).parent.parent
 DIGITS = ROOT / "data" / "digits.parquet"
@@ -102,7 +103,7 @@ def test_names_of_columns_become_names_of_classes(tmp_path):
 def test_refusals(tmp_path):
     copy = tmp_path / "a.parquet"
     copy.write_bytes(DIGITS.read_bytes())
-    with pytest.raises(fx.UsageError, match="is the input"):
+    with pytest.raises(fx.UsageError, match="is an input"):
         fx.convert(copy, copy, logits="logits", overwrite=True)
     (tmp_path / "o.parquet").write_text("mine")
     with pytest.raises(fx.UsageError, match="exists already"):
@@ -116,9 +117,93 @@ def test_refusals(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a.parquet", "o.parquet"]
 
 
+@pytest.fixture
+def folder(tmp_path):
+    table = pq.read_table(DIGITS)
+    for i, name in enumerate(("day=1/a", "day=2/a", "day=2/b c")):
+        path = tmp_path / "in" / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table.slice(i * 599, 599), path, row_group_size=100)
+    return tmp_path / "in"
+
+
+def test_a_directory_becomes_a_directory(folder, tmp_path, truth):
+    done = fx.convert(folder, f"{tmp_path}/out/", logits="logits", target="label", layout="packed")
+    assert (done.files, done.rows, done.layout) == (3, 1797, "packed")
+    sizes = [sum(path.stat().st_size for path in (tmp_path / root).rglob("*.parquet")) for root in ("in", "out")]
+    assert [done.bytes_before, done.bytes_after] == sizes
+    names = [sorted(str(path.relative_to(root)) for path in root.rglob("*.*")) for root in (folder, tmp_path / "out")]
+    assert names[0] == names[1]
+    assert tallies(tmp_path / "out", "label") == truth
+    with pytest.raises(fx.UsageError, match="exists already"):
+        fx.convert(folder, f"{tmp_path}/out/", logits="logits", target="label")
+    with pytest.raises(fx.UsageError, match="one file for 3 inputs"):
+        fx.convert(folder, tmp_path / "o.parquet", logits="logits", target="label")
+
+
+def test_an_input_is_never_replaced(folder):
+    files = sorted(folder.rglob("*.parquet"))
+    before = [path.read_bytes() for path in files]
+    with pytest.raises(fx.UsageError, match="lies among the inputs"):
+        fx.convert(folder, f"{folder}/", logits="logits", overwrite=True)
+    with pytest.raises(fx.UsageError, match="is an input"):
+        fx.convert(files, f"{folder}/", logits="logits", overwrite=True)
+    with pytest.raises(fx.UsageError, match="is an input"):
+        fx.score([str(path) for path in files], f"{folder}/", "label", logits="logits", overwrite=True)
+    assert [path.read_bytes() for path in files] == before
+
+
+def test_a_damaged_file_keeps_those_before_it_and_is_named(folder, tmp_path):
+    path = folder / "day=2/a.parquet"
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(fx.SourceError, match=r"day=2/a\.parquet"):
+        fx.convert(folder, f"{tmp_path}/out/", logits="logits", target="label")
+    assert [str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*")] == ["day=1/a.parquet"]
+
+
+def test_an_interruption_says_how_far_it_got(folder, tmp_path, monkeypatch):
+    done, real = [], fx.conversion._convert
+
+    def stop_at_the_third(*given):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(given)
+        return real(*given)
+
+    monkeypatch.setattr(fx.conversion, "_convert", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt, match="2 of 3 outputs are whole"):
+        fx.convert(folder, f"{tmp_path}/out/", logits="logits", target="label")
+    assert len(list((tmp_path / "out").rglob("*.*"))) == 2
+
+
+def test_thousands_of_columns_by_way_of_a_file(tmp_path, monkeypatch):
+    """Also dictionaries, which do not travel through it, come out as they went in."""
+    monkeypatch.setattr("fastxent.conversion.HELD_BYTES", 1 << 16)
+    words = pa.array(["a", None, "b", "a"] * 500).dictionary_encode()
+    columns = {f"p{j}": np.random.default_rng(j).normal(size=2000) for j in range(30)}
+    table = pa.table(columns | {"y": np.arange(2000) % 30, "word": words})
+    pq.write_table(table, tmp_path / "x.parquet")
+    fx.convert(tmp_path / "x.parquet", tmp_path / "o.parquet", logits="p*", target="y", layout="packed")
+    found = pq.read_table(tmp_path / "o.parquet")
+    assert found["word"].to_pylist() == table["word"].to_pylist()
+    assert found.schema.field("word").type == table.schema.field("word").type
+    packed = np.frombuffer(b"".join(found[found.column_names[0]].to_pylist()), np.float64).reshape(2000, 30)
+    assert packed.tobytes() == np.stack([columns[f"p{j}"] for j in range(30)], axis=1).tobytes()
+
+
 def test_the_shell_command(tmp_path):
     code = "from fastxent.cli import main; main()"
     words = ["convert", str(DIGITS), str(tmp_path / "o.parquet"), "--logits", "logits", "--layout", "packed"]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code, *words], env=env, capture_output=True, text=True, check=True)
     assert "wrote 1,797 rows" in done.stdout
+    words = [
+        "convert",
+        str(DIGITS),
+        str(ROOT / "data" / "digits_kernel.parquet"),
+        f"{tmp_path}/out/",
+        "--logits",
+        "logits",
+    ]
+    done = subprocess.run([sys.executable, "-c", code, *words], env=env, capture_output=True, text=True, check=True)
+    assert "wrote 3,594 rows in 2 files" in done.stdout

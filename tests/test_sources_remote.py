@@ -14,6 +14,7 @@ from pyarrow import fs
 from test_sources_arrays import drain
 from test_sources_parquet import LABELS, LAYOUTS, SCORES, N
 
+import fastxent as fx
 from fastxent.errors import SourceError, UsageError
 from fastxent.sources import Selection, open_source, retry
 from fastxent.sources.files import DataFile, list_files
@@ -84,6 +85,24 @@ def test_files_directories_and_globs(server, path, copies):
     np.testing.assert_array_equal(scores, np.concatenate([SCORES] * copies))
     np.testing.assert_array_equal(targets, np.tile(LABELS, copies))
     assert all(name.startswith(f"s3://{BUCKET}/") for name in source.paths)
+
+
+def test_every_command_takes_an_address_with_options(server, tmp_path, monkeypatch):
+    """The endpoint stands in the query only, and the network fails once at every step."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    expected = fx.cross_entropy(np.tile(LABELS, 2), logits=np.concatenate([SCORES] * 2))
+    server[1].reset("part-0", 1, "drop")
+    assert fx.evaluate(uri(server, "run"), "y", logits="z").loss == expected
+    server[1].reset("part-0", 1, "500")
+    assert fx.score(uri(server, "run"), f"{tmp_path}/rows/", "y", logits="z").loss == expected
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.parquet")) == [
+        f"rows/day={day}/part-0.parquet" for day in (1, 2)
+    ]
+    server[1].reset("part-0", 1, "drop")
+    done = fx.convert(uri(server, "run"), f"{tmp_path}/copy/", logits="z", target="y")
+    assert (done.files, done.rows) == (2, 2 * N)
+    assert fx.evaluate(tmp_path / "copy").loss == expected
+    assert fx.inspect(uri(server, "run")).description.num_rows == 2 * N
 
 
 def test_endpoint_from_the_environment(server, monkeypatch):

@@ -81,8 +81,8 @@ def score(
 
 
 @click.command()
-@click.argument("path")
-@click.argument("output")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("output", metavar="FILE|DIR/")
 @click.option("--logits", type=Names(), help="Column with the logits; or several columns, or a glob, one a class.")
 @click.option("--probs", type=Names(), help="The same for probabilities.")
 @click.option("--log-probs", type=Names(), help="The same for log-probabilities.")
@@ -101,22 +101,26 @@ def score(
 @click.option("--lossy", is_flag=True, help="Let --dtype round.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def convert(path: str, output: str, as_json: bool, **options: Any) -> None:
-    """Rewrite the predictions of a Parquet file in a layout that is read fast; no value changes."""
+def convert(paths: tuple[str, ...], output: str, as_json: bool, **options: Any) -> None:
+    """Rewrite the predictions of Parquet files in a layout that is read fast; no value changes.
+
+    Several files go into a directory, each into one of its own.
+    """
     from fastxent.conversion import convert as run
 
-    done = run(path, output, **options)
+    done = run(paths[0] if len(paths) == 1 else list(paths), output, **options)
     before, after = done.before, done.after
     if as_json:
         speeds = {
             name: {"rows": speed.rows, "bytes": speed.nbytes, "seconds": speed.seconds}
             for name, speed in (("before", before), ("after", after))
         }
-        facts = {"rows": done.rows, "layout": done.layout, "dtype": done.dtype, "gain": done.gain}
+        facts = {"files": done.files, "rows": done.rows, "layout": done.layout, "dtype": done.dtype, "gain": done.gain}
         sizes = {"bytes_before": done.bytes_before, "bytes_after": done.bytes_after}
         click.echo(json.dumps(facts | sizes | {"reading": speeds}))
         return
-    click.echo(f"wrote {done.rows:,} rows to {printable(output)}: {done.layout}, {done.dtype}")
+    several = f" in {done.files:,} files" if done.files > 1 else ""
+    click.echo(f"wrote {done.rows:,} rows{several} to {printable(output)}: {done.layout}, {done.dtype}")
     click.echo(f"size     {_size(done.bytes_before)} -> {_size(done.bytes_after)}")
     if before.nbytes < MEASURABLE:
         click.echo("reading  the file is too small to measure")

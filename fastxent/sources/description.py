@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fastxent.errors import SourceError
-from fastxent.sources import runs
+from fastxent.sources import retry, runs
 from fastxent.sources.damage import DAMAGE, first_line
 from fastxent.sources.files import DataFile, format_of, list_files
 from fastxent.sources.labels import is_text
@@ -131,8 +131,11 @@ def describe_schema(
 
 
 def _opened(file: DataFile) -> Any:
-    try:
+    def read() -> Any:
         return pq.ParquetFile(file.open(), pre_buffer=False, buffer_size=64 << 10)
+
+    try:
+        return retry.call(read, file.filesystem is not None)
     except DAMAGE as error:
         raise SourceError(f"is not a readable Parquet file: {first_line(error)}", path=file.name) from error
 

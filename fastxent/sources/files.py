@@ -57,11 +57,13 @@ def stamp_of(filesystem: Any, info: Any) -> tuple[int, int] | None:
 
 
 def list_files(paths: Any) -> list[DataFile]:
-    """The files that ``paths`` means, sorted by path: a file, directory, glob, URI, or a list of these.
+    """The files that ``paths`` means, sorted by path: a file, directory, glob, URI, or a list of these; or one found.
 
     Raises:
         SourceError: there is nothing at a path, or no table file in a directory.
     """
+    if isinstance(paths, DataFile):
+        return [paths]
     single = isinstance(paths, (str, os.PathLike))
     given: Sequence[Any] = [paths] if single else list(paths)
     found = {file.name: file for path in given for file in _expand(os.fspath(path))}

@@ -92,13 +92,19 @@ class RowGroups:
 
     def probe(self, file: DataFile, metadata: Any, column: str, skip: bool = False) -> Iterator[Any]:
         """One column alone, in small batches: what the number of classes is found from. ``skip`` passes over damage."""
-        planned = Planned(file, None, 0, (), (), metadata, None, largest_row_group(metadata))  # type: ignore[arg-type]
         for group in range(metadata.num_row_groups):
             try:
-                yield from self.batches(planned, group, [column], 256)
+                yield from self.plain_batches(file, metadata, group, [column], 256)
             except SourceError:
                 if not skip:
                     raise
+
+    def plain_batches(self, file: DataFile, metadata: Any, group: int, columns: list[str], rows: int) -> Iterator[Any]:
+        """`batches` of a file that nothing was planned of."""
+        planned = Planned(
+            file, None, 0, (), (), metadata, None, largest_row_group(metadata)  # type: ignore[arg-type]
+        )  # fmt: skip
+        return self.batches(planned, group, columns, rows)
 
     def batches(self, planned: Planned, group: int, columns: list[str], rows: int) -> Iterator[Any]:
         """Record batches of one row group; whatever goes wrong is told with path, row group and column.
