@@ -40,7 +40,7 @@ def evaluation_dict(result: Evaluation) -> dict[str, Any]:
     if result.accuracy is not None:
         top = result.top_k or {1: result.accuracy}
         values["accuracy"] = {f"top{k}": value for k, value in top.items()}
-        values["accuracy"] |= {"ci95": {f"top{k}": list(result.interval(value)) for k, value in top.items()}}
+        values["accuracy"] |= {"ci95": {f"top{k}": list(result.top_k_interval(k)) for k in top}}
     names = ("mrr", "brier", "brier_scaled", "brier_parts", "classwise_ece", "auc", "average_precision")
     values |= {name: _plain(value) for name in names if (value := getattr(result, name)) is not None}
     if (calibration := result.calibration) is not None:

@@ -81,7 +81,7 @@ def _loss_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
 def _prediction_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
     if result.accuracy is not None:
         top = [f"top-{k} {value:.4%}" for k, value in result.top_k.items() if k > 1]
-        found = [f"95 %: {_interval(*result.interval(result.accuracy))}", *top]
+        found = [f"95 %: {_interval(*result.top_k_interval())}", *top]
         yield "accuracy", f"{result.accuracy:.4%}  ({'; '.join(found)})"
         scaled = f"  ({result.brier_scaled:.6g} on [0, 1])" if result.totals.spec.task == "multiclass" else ""
         yield "Brier score", f"{result.brier:.6g}{scaled}"

@@ -29,7 +29,7 @@ from fastxent.status import Status
 __all__ = ["Measures", "Totals"]
 
 _MAGIC = b"FASTXENT"
-_VERSION = 3
+_VERSION = 4
 _NEVER = np.iinfo(np.int64).max
 _ARRAYS = tuple(name for name in Tallies._fields if name != "positive")
 
