@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from fastxent.report import plots
 from fastxent.status import EXPLANATION, Status
+from fastxent.summary import group_headlines
 from fastxent.text import printable
 
 __all__ = ["render"]
@@ -23,7 +24,10 @@ _HERE = Path(__file__).parent
 #: Rows of a table that are shown; JSON has them all.
 ROWS = 500
 
-_PERCENT = {"accuracy", "accuracy A", "accuracy B", "precision", "recall", "f1", "confidence", "p_target", "share"}
+_PERCENT = {
+    "accuracy", "accuracy_low", "accuracy_high", "accuracy A", "accuracy B", "precision", "recall", "f1", "confidence",
+    "p_target", "share",
+}  # fmt: skip
 _TITLES = {
     "mean_loss": "loss",
     "p_target": "p(target)",
@@ -31,6 +35,14 @@ _TITLES = {
     "ece": "ECE",
     "brier": "Brier",
     "stderr": "std. error",
+    "ci_low": "loss from",
+    "ci_high": "to",
+    "accuracy_low": "accuracy from",
+    "accuracy_high": "to",
+    "q50": "median",
+    "q95": "95 % below",
+    "auc": "ROC AUC",
+    "d2": "D2",
 }
 _INTERNAL = {"schema", "spec", "rows", "run", "warnings", "first_invalid", "settings", "a", "b"}
 _SHOWN = {
@@ -147,9 +159,8 @@ def _cell(column: str, value: Any) -> Cell:
         )
         return Cell(text, text, False)
     identity = column in ("row", "id", "target", "predicted", "fold")
-    text = (
-        _percent(value) if column in _PERCENT else str(value) if identity else _number(value, 3 if column == "p" else 5)
-    )
+    digits = 3 if column in ("p", "p by sign flips") else 5
+    text = _percent(value) if column in _PERCENT else str(value) if identity else _number(value, digits)
     text = text.replace("-", "−") if isinstance(value, float) and "e" not in text else text
     return Cell(text, repr(float(value)) if not math.isnan(value) else "", True)
 
@@ -256,12 +267,17 @@ def _groups(values: Mapping[str, Any]) -> Section:
         for entry in values.get("margins", ()):
             margins.setdefault(next(iter(entry)), []).append(entry)
         for column, entries in margins.items():
-            section.tables.append(_table(f"By {column}", entries))
+            section.tables.append(_group_table(f"By {column}", entries))
         by = list(groups[0])[: list(groups[0]).index("count")] if "count" in groups[0] else []
-        section.tables.append(_table(f"By {', '.join(by)}" if by else "By group", groups))
+        section.tables.append(_group_table(f"By {', '.join(by)}" if by else "By group", groups))
     if section.tables:
-        section.text.append("Choose a heading of the table to sort by it.")
+        section.text.append("Choose a heading of the table to sort by it. JSON has more columns.")
     return section
+
+
+def _group_table(caption: str, groups: Sequence[Mapping[str, Any]]) -> Table:
+    intervals = ("ci_low", "ci_high", "accuracy_low", "accuracy_high")
+    return _table(caption, groups, [n for n in group_headlines(list(groups[0]), intervals) if n != "stderr"])
 
 
 def _flat(entry: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -371,6 +387,7 @@ def _comparison(values: Mapping[str, Any]) -> Any:
                     column: name, "rows": entry["rows"], "loss A": entry["loss"]["a"], "loss B": entry["loss"]["b"],
                     "A − B": each["mean"], "low": each["ci_low"], "high": each["ci_high"], "p": each["p_value"],
                 }
+                | ({"p by sign flips": entry["permutation"]["p_value"]} if "permutation" in entry else {})
                 | {f"accuracy {side.upper()}": share for side, share in entry.get("accuracy", {}).items()}
             )  # fmt: skip
         where.tables.append(_table(f"By {column}", entries))
