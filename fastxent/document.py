@@ -30,6 +30,10 @@ def evaluation_dict(result: Evaluation) -> dict[str, Any]:
         "rows": result.rows,
         "loss": {"mean": result.loss} if stats is None else _loss_dict(stats),
     }
+    if settings := result.totals.measures.to_dict():
+        values["settings"] = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()
+        }
     if stats is not None:
         values["loss_histogram"] = result.loss_histogram().to_pylist()
     if spec.reads_weight:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastxent.text import printable
@@ -25,10 +25,10 @@ _OF_GROUP = (
 )  # fmt: skip
 
 
-def group_headlines(names: list[str], more: Iterable[str] = ()) -> list[str]:
-    """Of the columns of a table of groups what it was grouped by, the headline numbers, and ``more`` of the others."""
+def group_headlines(names: list[str], shown: Sequence[str] = _OF_GROUP) -> list[str]:
+    """Of the columns of a table of groups what it was grouped by, and those of ``shown`` that there are."""
     first = names.index(_FIRST_OF_GROUP) if _FIRST_OF_GROUP in names else 0
-    return [*names[:first], *(name for name in names[first:] if name in _OF_GROUP or name in more)]
+    return [*names[:first], *(name for name in shown if name in names[first:])]
 
 
 def _interval(low: float, high: float) -> str:
