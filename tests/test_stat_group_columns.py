@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 import fastxent as fx
+from fastxent.gates import failures, parse_gate
 from fastxent.statistics import groupparts
 from fastxent.statistics.sparse import SparseSums
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
@@ -215,3 +216,12 @@ def test_groups_of_other_losses_have_fewer_columns():
     several = fx.evaluate(logits=p, target=(q > 0.3) * 1, task="multilabel", group_by={"g": [0, 0, 1, 1]}).groups
     assert "brier" in several.column_names
     assert not {"accuracy", "ece", "d2", "auc"} & set(several.column_names)
+
+
+def test_gates_see_every_column():
+    result = evaluated("digits", group_by=("ink", "fold"), cluster_by="id")
+    told = result.to_dict()
+    row = next(row for row in told["groups"] if (row["ink"], row["fold"]) == ("light", 2))
+    for name in row.keys() - {"ink", "fold"}:
+        assert parse_gate(f"groups.ink.light.fold.2.{name} < 0.5").value(told) == row[name]
+    assert failures([parse_gate("margins.ink.light.q95_high > 0.2")], told)

@@ -215,13 +215,15 @@ def test_ties_go_to_the_first_rows():
 
 
 def test_label_errors_by_the_scores_of_cleanlab():
+    from cleanlab.rank import get_label_quality_scores
+
     y, p, _ = digits()
     given = p[np.arange(len(y)), y]
-    others = p.copy()
-    others[np.arange(len(y)), y] = -1.0
-    margin = (given - others.max(axis=1) + 1.0) / 2.0
     found = evaluated("digits", label_errors=20).label_errors
-    assert found["self_confidence"]["row"].to_pylist() == np.argsort(given, kind="stable")[:20].tolist()
+    theirs = get_label_quality_scores(y, p, method="self_confidence")
+    assert found["self_confidence"]["row"].to_pylist() == np.argsort(theirs, kind="stable")[:20].tolist()
+    assert found["self_confidence"]["p_target"].to_pylist() == pytest.approx(np.sort(given)[:20].tolist(), rel=1e-10)
+    margin = get_label_quality_scores(y, p, method="normalized_margin")
     table_of_margins = found["normalized_margin"]
     assert table_of_margins["row"].to_pylist() == np.argsort(margin, kind="stable")[:20].tolist()
     assert table_of_margins["normalized_margin"].to_pylist() == pytest.approx(np.sort(margin)[:20].tolist(), rel=1e-10)
