@@ -6,12 +6,14 @@ Each side is scored once, rows are joined (`fastxent.pairing`), and what the pai
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -44,8 +46,7 @@ class Comparison:
     """The result of `compare`.
 
     ``groups`` holds an `Outcome` for every value of every ``group_by`` column. ``improved`` and ``regressed`` are the
-    rows whose loss is lower, or higher, in B by most: (id, loss in A, loss in B, difference). ``permutation`` is the
-    sign-flip test of the loss difference, where one was asked for.
+    rows whose loss is lower, or higher, in B by most: (id, loss in A, loss in B, difference).
     """
 
     outcome: Outcome
@@ -59,7 +60,11 @@ class Comparison:
     settings: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     run: dict[str, Any] = field(default_factory=dict)
-    permutation: Permutation | None = None
+
+    @property
+    def permutation(self) -> Permutation | None:
+        """The sign-flip test of the loss difference of all rows, where one was asked for."""
+        return self.outcome.permutation
 
     @property
     def delta(self) -> Difference:
@@ -73,7 +78,10 @@ class Comparison:
 
     @property
     def per_group(self) -> Any:
-        """An Arrow table with a row a group: column and value, rows, both losses, their difference, both accuracies."""
+        """An Arrow table with a row a group: column and value, rows, both losses, their difference, both accuracies.
+
+        ``p_value`` is Student's, ``permutation_p`` that of the sign-flip test, where one was asked for.
+        """
         import pyarrow as pa
 
         found = [
@@ -82,6 +90,7 @@ class Comparison:
                 "delta": each.delta.mean, "stderr": each.delta.stderr, "ci_low": each.delta.ci_low,
                 "ci_high": each.delta.ci_high, "p_value": each.delta.p_value,
             }
+            | ({} if each.permutation is None else {"permutation_p": each.permutation.p_value})
             | {f"accuracy_{side}": share for side, share in (each.accuracy or {}).items()}
             for column, values in self.groups.items() for value, each in values.items()
         ]  # fmt: skip
@@ -120,8 +129,6 @@ class Comparison:
             result[side] = {key: whole[key] for key in ("spec", "rows", "first_invalid") if key in whole}
             result[side]["paths"] = whole["run"].get("paths", [])
         result |= outcome
-        if self.permutation is not None:
-            result["permutation"] = asdict(self.permutation)
         if self.groups:
             result["groups"] = {
                 column: {value: each.to_dict() for value, each in values.items()}
@@ -212,7 +219,8 @@ def compare(
             then those of clusters.
         k: how many of the rows that changed most are kept, each way.
         permutations: so many replicates of a sign-flip permutation test of the loss difference (of clusters, with
-            ``cluster_by``): a p-value that assumes no distribution. 9999 is usual; 0 makes no test.
+            ``cluster_by``): a p-value that assumes no distribution, for all rows and for every group. 9999 is usual; 0
+            makes no test.
         seed: of the signs of that test.
         weight: column of ``a`` (or array) with sample weights: means, differences and their errors are weighted.
         class_weight: as in `evaluate`.
@@ -306,7 +314,7 @@ def compare(
             reader = _Reader(pairs, groups, cluster_by, side_a.spec)
             result = _compared(reader, [e for e, _ in results], keys, k)
             if permutations:
-                result.permutation = reader.permutation(result.outcome, permutations, seed)
+                reader.permute(result, permutations, seed)
         finally:
             pairs.close()
     result.settings = {"on": list(keys)} if keys else {"by_order": True}
@@ -463,9 +471,7 @@ class _Reader:
         here = ""
         for batch in self.pairs.stream([c for c in (group, self._cluster) if c is not None], weighted=self._weighted):
             pairing, clusters = self._pairing(batch), self._clusters(batch)
-            codes, values = (np.zeros(len(batch), np.int64), [""]) if group is None else _codes(batch[group])
-            for lo, hi in runs(codes):
-                value = _label(values[codes[lo]] if codes[lo] >= 0 else None)
+            for value, lo, hi in _group_runs(batch, group):
                 if sums is None or value != here:
                     if sums is not None:
                         yield here, sums.outcome()
@@ -474,23 +480,38 @@ class _Reader:
         if sums is not None:
             yield here, sums.outcome()
 
-    def permutation(self, outcome: Outcome, permutations: int, seed: int) -> Permutation:
-        """The sign-flip test of the difference of the losses, of rows in the order of their ids or of clusters."""
-        count = outcome.rows if outcome.clusters is None else outcome.clusters
-        return sign_flip_test(self._differences(), count, permutations, seed)
+    def permute(self, result: Comparison, permutations: int, seed: int) -> None:
+        """Add the sign-flip tests of the difference of the losses: of all rows, and of every group."""
 
-    def _differences(self) -> Iterator[NDArray[np.float64]]:
+        def tested(outcome: Outcome, parts: Iterator[tuple[str, NDArray[np.float64]]]) -> Outcome:
+            count = outcome.rows if outcome.clusters is None else outcome.clusters
+            return replace(outcome, permutation=sign_flip_test((y for _, y in parts), count, permutations, seed))
+
+        result.outcome = tested(result.outcome, self._differences())
+        for i, groups in enumerate(result.groups.values()):
+            for value, parts in itertools.groupby(self._differences(f"c{i}"), key=itemgetter(0)):
+                groups[value] = tested(groups[value], parts)
+
+    def _differences(self, group: str | None = None) -> Iterator[tuple[str, NDArray[np.float64]]]:
+        """Of every group in turn the differences of rows in the order of their ids, or of clusters."""
         collected = _Collected()
+        here: str | None = None
         order = self.pairs.keys if self._cluster is None else [self._cluster]
-        for batch in self.pairs.stream(order, weighted=self._weighted):
+        for batch in self.pairs.stream([*([] if group is None else [group]), *order], weighted=self._weighted):
             y, clusters = self._pairing(batch).y, self._clusters(batch)
-            if clusters is None:
-                yield y
-                continue
-            collected.add(clusters, y, None, np.zeros(len(y)))
-            yield collected.take()
-        collected.close()
-        yield collected.take()
+            for value, lo, hi in _group_runs(batch, group):
+                if clusters is None:
+                    yield value, y[lo:hi]
+                    continue
+                if here is not None and value != here:
+                    collected.close()
+                    yield here, collected.take()
+                here = value
+                collected.add((clusters[0][lo:hi], clusters[1]), y[lo:hi], None, np.zeros(hi - lo))
+                yield value, collected.take()
+        if here is not None:
+            collected.close()
+            yield here, collected.take()
 
 
 class _Collected(ClusterSums):
@@ -508,6 +529,13 @@ class _Collected(ClusterSums):
         """Those that have come since."""
         found, self._sums = np.array(self._sums, np.float64), []
         return found
+
+
+def _group_runs(batch: Any, group: str | None) -> Iterator[tuple[str, int, int]]:
+    """The groups of a batch that is sorted by them, and where their rows begin and end; without a column one."""
+    codes, values = (np.zeros(len(batch), np.int64), [""]) if group is None else _codes(batch[group])
+    for lo, hi in runs(codes):
+        yield _label(values[codes[lo]] if codes[lo] >= 0 else None), lo, hi
 
 
 def _codes(column: Any) -> tuple[NDArray[np.int64], list[Any]]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent import exact
+from fastxent.permutation import Permutation
 from fastxent.significance import mcnemar_p, t_quantile, t_two_sided
 
 __all__ = ["ClusterSums", "Difference", "McNemar", "Outcome", "PairSums", "Pairing", "runs"]
@@ -60,7 +61,8 @@ class Outcome:
     ``delta`` is the difference of the losses, A - B: positive where B is better. ``accuracy_delta`` is the difference
     of the accuracies, also A - B: negative where B is better. ``wins`` counts the rows on which a side has the lower
     loss. Losses that predict no class have no accuracy and no McNemar test. With weights (``weight_sum``) means and
-    differences are weighted; ``wins`` and McNemar's test count rows.
+    differences are weighted; ``wins`` and McNemar's test count rows. ``permutation`` is the sign-flip test of the loss
+    difference, where one was asked for.
     """
 
     rows: int
@@ -72,6 +74,7 @@ class Outcome:
     mcnemar: McNemar | None = None
     clusters: int | None = None
     weight_sum: float | None = None
+    permutation: Permutation | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

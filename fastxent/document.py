@@ -30,6 +30,10 @@ def evaluation_dict(result: Evaluation) -> dict[str, Any]:
         "rows": result.rows,
         "loss": {"mean": result.loss} if stats is None else _loss_dict(stats),
     }
+    if settings := result.totals.measures.to_dict():
+        values["settings"] = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()
+        }
     if stats is not None:
         values["loss_histogram"] = result.loss_histogram().to_pylist()
     if spec.reads_weight:
@@ -40,7 +44,7 @@ def evaluation_dict(result: Evaluation) -> dict[str, Any]:
     if result.accuracy is not None:
         top = result.top_k or {1: result.accuracy}
         values["accuracy"] = {f"top{k}": value for k, value in top.items()}
-        values["accuracy"] |= {"ci95": {f"top{k}": list(result.interval(value)) for k, value in top.items()}}
+        values["accuracy"] |= {"ci95": {f"top{k}": list(result.top_k_interval(k)) for k in top}}
     names = ("mrr", "brier", "brier_scaled", "brier_parts", "classwise_ece", "auc", "average_precision")
     values |= {name: _plain(value) for name in names if (value := getattr(result, name)) is not None}
     if (calibration := result.calibration) is not None:

@@ -34,7 +34,7 @@ from fastxent.statistics.loss import (
     sum_of_losses,
 )
 from fastxent.statistics.ranking import Area
-from fastxent.statistics.shares import wilson
+from fastxent.statistics.shares import effective_rows, wilson
 from fastxent.statistics.statistic import fixed
 from fastxent.statistics.temperature import TemperatureStats
 from fastxent.statistics.units import UnitStats
@@ -234,12 +234,31 @@ class Evaluation:
         return {k: self._top(k) for k in sorted({1, *self.top_ks})}
 
     def interval(self, share: float) -> tuple[float, float]:
-        """The Wilson interval (95 %) of a share of the rows; with weights for Kish's effective number of rows."""
+        """The Wilson interval (95 %) of a share of the rows; with weights for Kish's effective number of rows.
+
+        Rows are taken for independent; `top_k_interval` respects clusters.
+        """
+        return wilson(share, self._effective_rows)
+
+    @cached_property
+    def _effective_rows(self) -> float:
         if not self.totals.spec.reads_weight:
-            return wilson(share, self.num_rows)
+            return float(self.num_rows)
         sums = self.totals.tallies.sums
         weight, squares = (exact.to_fraction(sums[row]) for row in (tally.WEIGHT, tally.WEIGHT_SQUARE))
-        return wilson(share, float(weight * weight / squares) if squares else 0.0)
+        return float(weight * weight / squares) if squares else 0.0
+
+    def top_k_interval(self, k: int = 1) -> tuple[float, float]:
+        """The Wilson interval (95 %) of a top-k accuracy.
+
+        With clusters it is that of the number of independent rows which would give the share its cluster-robust
+        standard error; NaN for k above 10, since clusters keep no more ranks.
+        """
+        share = self._top(k)
+        clusters: Any = self.totals.statistics.get("clusters")
+        if clusters is None:
+            return self.interval(share)
+        return wilson(share, effective_rows(share, clusters.stderr_of_top(k), self._effective_rows, clusters.count))
 
     @property
     def mrr(self) -> float | None:
@@ -401,7 +420,15 @@ class Evaluation:
 
     @property
     def groups(self) -> Any:
-        """A table with a row a group: the group's values, count, loss, stderr, accuracy, brier, ece (15 bins)."""
+        """A table with a row a group: its values, then its statistics, under the names that those of all rows have.
+
+        ``count``, ``weight``, ``clusters``; ``loss``, ``stderr``, ``ci_low``, ``ci_high``, ``perplexity``, ``bits``;
+        ``std``, ``min``, ``max`` and quantiles ``q05``, ``q25``, ``q50``, ``q75``, ``q95``, ``q99``, each with the
+        bounds of its cell (``q50_low``, ``q50_high``); ``units``, ``loss_per_unit``, ``bits_per_unit``; ``entropy``;
+        ``d2``, ``f1_macro``, ``balanced_accuracy``; ``accuracy``, ``accuracy_low``, ``accuracy_high``, ``top3``,
+        ``top5``, ``top10``, ``mrr``; ``brier``; ``ece``, ``mce``, ``rmsce`` (15 equal bins); ``auc`` and
+        ``average_precision`` with bounds. What was not gathered has no column.
+        """
         return self._groups
 
     @cached_property

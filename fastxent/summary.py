@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastxent.text import printable
@@ -13,10 +13,22 @@ if TYPE_CHECKING:
     from fastxent.comparison import Comparison
     from fastxent.evaluation import Evaluation
 
-__all__ = ["cell_text", "comparison_html", "headlines", "html_table", "shown_tables"]
+__all__ = ["cell_text", "comparison_html", "group_headlines", "headlines", "html_table", "shown_tables"]
 
 #: Rows of a table that are shown.
 ROWS = 20
+#: What a group's statistics begin with, and which of them are shown where there is no room for all.
+_FIRST_OF_GROUP = "count"
+_OF_GROUP = (
+    "count", "weight", "clusters", "loss", "stderr", "q50", "q95", "bits_per_unit", "entropy", "d2", "accuracy",
+    "brier", "ece", "auc",
+)  # fmt: skip
+
+
+def group_headlines(names: list[str], shown: Sequence[str] = _OF_GROUP) -> list[str]:
+    """Of the columns of a table of groups what it was grouped by, and those of ``shown`` that there are."""
+    first = names.index(_FIRST_OF_GROUP) if _FIRST_OF_GROUP in names else 0
+    return [*names[:first], *(name for name in shown if name in names[first:])]
 
 
 def _interval(low: float, high: float) -> str:
@@ -81,7 +93,7 @@ def _loss_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
 def _prediction_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
     if result.accuracy is not None:
         top = [f"top-{k} {value:.4%}" for k, value in result.top_k.items() if k > 1]
-        found = [f"95 %: {_interval(*result.interval(result.accuracy))}", *top]
+        found = [f"95 %: {_interval(*result.top_k_interval())}", *top]
         yield "accuracy", f"{result.accuracy:.4%}  ({'; '.join(found)})"
         scaled = f"  ({result.brier_scaled:.6g} on [0, 1])" if result.totals.spec.task == "multiclass" else ""
         yield "Brier score", f"{result.brier:.6g}{scaled}"
@@ -105,10 +117,10 @@ def _prediction_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
 def shown_tables(result: Evaluation) -> Iterator[tuple[str, Any, int]]:
     """Title, the first rows and the number of all rows of the tables that were asked for."""
     for name, margin in (result.margins or {}).items():
-        yield f"by {name}", margin.slice(0, ROWS), margin.num_rows
+        yield f"by {name}", margin.select(group_headlines(margin.column_names)).slice(0, ROWS), margin.num_rows
     if (groups := result.groups) is not None:
         names = ", ".join(result.totals.measures.group_by)
-        yield f"by {names}", groups.slice(0, ROWS), groups.num_rows
+        yield f"by {names}", groups.select(group_headlines(groups.column_names)).slice(0, ROWS), groups.num_rows
     if (worst := result.worst) is not None:
         yield "highest losses", worst.slice(0, ROWS), worst.num_rows
     if (worst := result.worst_per_class) is not None:

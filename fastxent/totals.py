@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from fastxent.status import Status
 __all__ = ["Measures", "Totals"]
 
 _MAGIC = b"FASTXENT"
-_VERSION = 3
+_VERSION = 4
 _NEVER = np.iinfo(np.int64).max
 _ARRAYS = tuple(name for name in Tallies._fields if name != "positive")
 
@@ -92,6 +92,10 @@ class Measures:
     @property
     def _keeps_rows(self) -> bool:
         return bool(self.worst or self.worst_per_class or self.label_errors)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Those that are not at their default."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -206,7 +210,7 @@ class Totals:
                 "version": _VERSION,
                 "numerics_version": NUMERICS_VERSION,
                 "spec": self.spec.to_dict(),
-                "measures": _set_fields(self.measures),
+                "measures": self.measures.to_dict(),
                 "statistics": values,
                 "shapes": shapes,
             },
@@ -274,11 +278,6 @@ def _load(header: dict[str, Any], body: memoryview) -> Totals:
     return totals
 
 
-def _set_fields(measures: Measures) -> dict[str, Any]:
-    """The measures that are not at their default."""
-    return {f.name: value for f in fields(measures) if (value := asdict(measures)[f.name]) != f.default}
-
-
 def _carry(tallies: Tallies) -> None:
     """Bring low words to their ranges: 0 <= low < 2^bits."""
     classes, calibration = tallies.classes, tallies.calibration
@@ -306,7 +305,7 @@ def _difference(a: Totals, b: Totals) -> str:
         for key in sorted(set(left) | set(right))
         if left.get(key) != right.get(key)
     ]
-    ours, others = _set_fields(a.measures), _set_fields(b.measures)
+    ours, others = a.measures.to_dict(), b.measures.to_dict()
     parts += [
         f"{key} is {ours.get(key, 'unset')!r} here and {others.get(key, 'unset')!r} there"
         for key in sorted(set(ours) | set(others))

@@ -21,6 +21,7 @@ from scipy import stats
 import fastxent as fx
 from fastxent import pairing
 from fastxent.differences import Pairing, PairSums, _Spread
+from fastxent.gates import parse_gate
 from tests.test_states import run
 
 pytest.importorskip("duckdb")
@@ -457,6 +458,26 @@ def test_sign_flips_against_scipy_and_a_plain_program(digits: dict[str, Any]) ->
     assert (clustered.replicates, clustered.exact) == (8, True)
     s = [d[np.argsort(np.argsort(digits["id"]))][digits["ink"] == v].sum() for v in np.unique(digits["ink"])]
     assert clustered.p_value == stats.permutation_test((s,), np.sum, permutation_type="samples").pvalue
+
+
+@pytest.mark.parametrize("cluster", [None, "fold"])
+def test_sign_flips_of_a_group_are_those_of_its_rows_alone(cluster: str | None) -> None:
+    options: dict[str, Any] = {"logits": "logits", "on": "id", "permutations": 999, "seed": 3, "cluster_by": cluster}
+    whole = fx.compare(A, B, "label", group_by=["ink", "fold"], **options)
+    a, b = pq.read_table(A), pq.read_table(B)
+    for column, groups in whole.groups.items():
+        assert len(groups) == len(set(a[column].to_pylist()))
+        for value, outcome in groups.items():
+            some = a.filter(np.array([str(v) == value for v in a[column].to_pylist()]))
+            alone = fx.compare(some, b, "label", **options).outcome
+            assert outcome.permutation == alone.permutation
+            assert outcome.permutation is not None
+    told = whole.to_dict()
+    for row in whole.per_group.to_pylist():
+        column, value, p = row["column"], row["value"], row["permutation_p"]
+        assert told["groups"][column][value]["permutation"]["p_value"] == p
+        gate = parse_gate(f"groups.{column}.{value}.permutation.p_value < 2")
+        assert gate.value(told) == p or math.isnan(p)
 
 
 def test_few_rows_try_all_signs() -> None:

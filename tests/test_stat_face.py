@@ -35,7 +35,11 @@ def test_names_in_json_are_those_of_the_design():
     assert set(found) == {
         "schema", "spec", "rows", "loss", "loss_histogram", "perplexity", "units", "normalized_entropy", "d2",
         "accuracy", "mrr", "brier", "brier_scaled", "calibration", "per_class", "confusion", "confused", "groups",
-        "worst", "worst_per_class", "label_errors", "temperature", "warnings", "run",
+        "worst", "worst_per_class", "label_errors", "temperature", "settings", "warnings", "run",
+    }  # fmt: skip
+    assert found["settings"] == {
+        "group_by": ["ink"], "worst": 3, "worst_per_class": 1, "keep": ["id"], "cluster_by": "fold", "units": "id",
+        "label_errors": 2, "temperature": True,
     }  # fmt: skip
     assert set(found["loss"]) == {
         "mean", "sum", "variance", "std", "stderr", "min", "max", "infinite", "bits", "ci95", "quantiles",
@@ -54,7 +58,7 @@ def test_names_in_json_are_those_of_the_design():
     assert set(binary["brier_parts"]) == {"reliability", "resolution", "uncertainty", "residual"}
     assert {"ranking", "thresholds", "average_precision"} <= set(binary)
     lean = fx.Evaluation(fx.Totals(fx.Spec.make(num_classes=3)))
-    assert not {"groups", "worst", "units", "auc", "temperature"} & set(lean.to_dict())
+    assert not {"groups", "worst", "units", "auc", "temperature", "settings"} & set(lean.to_dict())
 
 
 def test_nothing_scored_is_nan_everywhere():

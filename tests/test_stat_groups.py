@@ -11,9 +11,11 @@ import pytest
 
 import fastxent as fx
 from fastxent.gates import parse_gate
-from fastxent.kernels import records
+from fastxent.kernels import groups as kernels
 from fastxent.statistics import groups as grouping
+from fastxent.statistics import groupsums
 from fastxent.statistics.groups import Groups
+from fastxent.totals import Measures
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
 
 WEIGHTED = pytest.mark.parametrize("weighted", [False, True])
@@ -62,16 +64,18 @@ def test_margins_are_the_groups_of_one_column(weighted):
     assert parse_gate("margins.ink.light.loss > 1").value(crossed.to_dict()) == told[1]["loss"]
 
 
-def test_margins_of_many_groups_carry_what_overflows():
+def test_sums_of_many_groups_carry_what_overflows():
     rng = np.random.default_rng(0)
-    cells = rng.integers(0, 2**62, (5000, records.PLAIN_COLUMNS))
-    codes = rng.integers(0, 3, 5000)
-    found = grouping._put_together(cells >> np.where(np.arange(cells.shape[1]) % 2 == 0, 20, 0), codes, 3)
+    width = kernels.PAIRS + 12
+    cells = rng.integers(0, 2**62, (5000, width)) >> np.where(np.arange(width) % 2 == 0, 20, 0)
+    cells[:, : kernels.PAIRS] = 1
+    codes, found = rng.integers(0, 3, 5000), np.zeros((3, width), np.int64)
+    groupsums._put_together(found, cells, codes)
     for code, row in enumerate(found):
         here = cells[codes == code].astype(object)
-        for i in range(records.LOSS, records.PLAIN_COLUMNS, 2):
-            total = sum((int(c[i] >> 20) << 62) + int(c[i + 1]) for c in here)
-            assert (int(row[i]) << 62) + int(row[i + 1]) == total
+        assert row[: kernels.PAIRS].tolist() == [len(here)] * kernels.PAIRS
+        for i in range(kernels.PAIRS, width, 2):
+            assert (int(row[i]) << 62) + int(row[i + 1]) == sum((int(c[i]) << 62) + int(c[i + 1]) for c in here)
             assert 0 <= row[i + 1] < 2**62
 
 
@@ -120,11 +124,12 @@ def test_groups_that_cannot_be(monkeypatch):
 
 def test_one_and_true_stay_apart_when_files_disagree():
     spec = fx.Spec.make(num_classes=10)
-    first, second = Groups(spec, ("g",)), Groups(spec, ("g",))
+    first, second = (Groups(spec, Measures(group_by=("g",)), 10) for _ in range(2))
     for state, values in ((first, pa.array([1, 1])), (second, pa.array([True, False]))):
-        state._cells[state._encode({"g": values}), 0] = 1
+        codes = state._encode({"g": values})
+        state._sums.cells[codes, kernels.COUNT] = 1
     first.merge(second)
-    assert first.table()["g"].to_pylist() == ["False", "True", "1"]
+    assert [type(value) for ((_, value),) in first._ordered()[0]] == [bool, bool, int]
 
 
 def test_arrays_may_be_grouped_too():
@@ -210,13 +215,15 @@ def test_ties_go_to_the_first_rows():
 
 
 def test_label_errors_by_the_scores_of_cleanlab():
+    from cleanlab.rank import get_label_quality_scores
+
     y, p, _ = digits()
     given = p[np.arange(len(y)), y]
-    others = p.copy()
-    others[np.arange(len(y)), y] = -1.0
-    margin = (given - others.max(axis=1) + 1.0) / 2.0
     found = evaluated("digits", label_errors=20).label_errors
-    assert found["self_confidence"]["row"].to_pylist() == np.argsort(given, kind="stable")[:20].tolist()
+    theirs = get_label_quality_scores(y, p, method="self_confidence")
+    assert found["self_confidence"]["row"].to_pylist() == np.argsort(theirs, kind="stable")[:20].tolist()
+    assert found["self_confidence"]["p_target"].to_pylist() == pytest.approx(np.sort(given)[:20].tolist(), rel=1e-10)
+    margin = get_label_quality_scores(y, p, method="normalized_margin")
     table_of_margins = found["normalized_margin"]
     assert table_of_margins["row"].to_pylist() == np.argsort(margin, kind="stable")[:20].tolist()
     assert table_of_margins["normalized_margin"].to_pylist() == pytest.approx(np.sort(margin)[:20].tolist(), rel=1e-10)

@@ -14,6 +14,7 @@ from sklearn.metrics import d2_log_loss_score
 import fastxent as fx
 from fastxent.evaluation import wilson
 from fastxent.statistics import clusters as clustering
+from fastxent.statistics.shares import effective_rows
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
 
 
@@ -63,10 +64,45 @@ def test_clustered_error_agrees_with_statsmodels():
             assert found.stderr == pytest.approx(float(model.bse[0]), rel=1e-9)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_interval_of_accuracy_respects_clusters(weighted):
+    sm = pytest.importorskip("statsmodels.api")
+    from statsmodels.stats.proportion import proportion_confint
+
+    y, p, _ = digits()
+    w = weights(len(y)) if weighted else np.ones(len(y))
+    ids = np.arange(len(y)) // 9
+    by_rank = (np.sort(p, axis=1)[:, ::-1] > p[np.arange(len(y)), y][:, None]).sum(axis=1)
+    options = {"group_by": "doc", "cluster_by": "doc"}
+    data = table(DIGITS).append_column("doc", [ids]).append_column("w", [w])
+    found = fx.evaluate(data, logits="logits", target="label", weight="w" if weighted else None, **options)
+    n = w.sum() ** 2 / (w**2).sum()
+    for k in (1, 3):
+        hit = (by_rank < k) * 1.0
+        share = np.average(hit, weights=w)
+        error = float(sm.WLS(hit, np.ones(len(y)), weights=w).fit(cov_type="cluster", cov_kwds={"groups": ids}).bse[0])
+        rows = min(n, n * share * (1 - share) / (n - 1) / error**2)
+        expected = proportion_confint(share * rows, rows, alpha=0.05, method="wilson")
+        assert found.top_k_interval(k) == pytest.approx(expected, rel=1e-9)
+        assert found.to_dict()["accuracy"]["ci95"][f"top{k}"] == list(found.top_k_interval(k))
+    assert found.top_k_interval(1)[0] < found.interval(found.accuracy)[0]  # these clusters do widen it
+    assert found.top_k_interval(10) == wilson(1.0, min(n, ids[-1] + 1))
+    assert all(math.isnan(row["accuracy_low"]) for row in found.groups.to_pylist())  # one cluster alone says nothing
+
+
+def test_rows_that_a_share_is_worth():
+    assert math.isnan(effective_rows(0.5, math.nan, 10, 3))
+    assert effective_rows(1.0, 0.0, 10, 3) == 3.0
+    assert effective_rows(0.5, 0.0, 10, 3) == 10
+    assert effective_rows(0.5, 1e-9, 10, 3) == 10
+    assert effective_rows(0.5, 0.25, 10, 3) == pytest.approx(10 * 0.25 / 9 / 0.0625)
+
+
 def test_clusters_of_single_rows_give_the_plain_error():
     data = table(BREAST).append_column("row", [np.arange(569)])
     found = fx.evaluate(data, logits="logit", target="label", task="binary", cluster_by="row")
     assert found.loss_stats.stderr == pytest.approx(evaluated("breast").loss_stats.stderr, rel=1e-9)
+    assert found.top_k_interval() == pytest.approx(found.interval(found.accuracy), rel=1e-9)
 
 
 def test_too_many_clusters_share_buckets(monkeypatch):

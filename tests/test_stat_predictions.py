@@ -196,7 +196,8 @@ def naive(p, hit, bins, w):
     gaps = [(w[number == b].sum(), (w * (p - hit))[number == b].sum()) for b in range(bins)]
     gaps = [(n, abs(gap) / n) for n, gap in gaps if n]
     total = sum(n for n, _ in gaps)
-    return sum(n * g for n, g in gaps) / total, max(g for _, g in gaps), sum(n * g * g for n, g in gaps) / total
+    squares = sum(n * g * g for n, g in gaps) / total
+    return sum(n * g for n, g in gaps) / total, max(g for _, g in gaps), squares, np.mean([g for _, g in gaps])
 
 
 @WEIGHTED
@@ -205,12 +206,12 @@ def test_calibration_agrees_with_a_plain_program(bins, weighted):
     y, p, _ = digits()
     w = weights(len(y)) if weighted else np.ones(len(y))
     found = evaluated("digits", weighted).calibrate(bins)
-    ece, mce, mean_square = naive(p.max(axis=1), p.argmax(axis=1) == y, bins, w)
-    assert (found.ece, found.mce, found.rmsce**2) == pytest.approx((ece, mce, mean_square), rel=1e-9)
+    expected = naive(p.max(axis=1), p.argmax(axis=1) == y, bins, w)
+    assert (found.ece, found.mce, found.rmsce**2, found.ace) == pytest.approx(expected, rel=1e-9)
     y, p, _ = breast()
     w = weights(len(y)) if weighted else np.ones(len(y))
     found = evaluated("breast", weighted).calibrate(bins, "netcal")
-    assert (found.ece, found.mce, found.rmsce**2) == pytest.approx(naive(p, y, bins, w), rel=1e-9)
+    assert (found.ece, found.mce, found.rmsce**2, found.ace) == pytest.approx(naive(p, y, bins, w), rel=1e-9)
     assert sum(found.table["count"].to_pylist()) == len(y)
 
 
@@ -234,6 +235,16 @@ def test_calibration_agrees_with_torchmetrics():
     assert found.ece == pytest.approx(float(theirs), rel=1e-4)
     assert found.table.num_rows == 16
     assert found.table["count"].to_pylist()[-1] == (p == 1.0).sum()
+
+
+@pytest.mark.parametrize("bins", [10, 15, 20])
+def test_calibration_agrees_with_netcal(bins):
+    theirs = pytest.importorskip("netcal.metrics")
+    for name, (y, p, _) in (("digits", digits()), ("breast", breast())):
+        found = evaluated(name).calibrate(bins, "netcal")
+        for error in ("ece", "mce", "ace"):
+            expected = getattr(theirs, error.upper())(bins).measure(p, y)
+            assert getattr(found, error) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("bins", [5, 10, 20])

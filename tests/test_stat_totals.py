@@ -23,7 +23,7 @@ from tests.statdata import BREAST, DIGITS, table, weights
 EXTRA = ("g", "doc", "bytes", "id")
 MEASURES = Measures(
     group_by=("g", "fold"), cluster_by="doc", units="bytes", worst=7, worst_per_class=3, keep=("id",), label_errors=5,
-    temperature=True, classwise=True,
+    temperature=True, classwise=True, entropy=True,
 )  # fmt: skip
 
 
@@ -41,7 +41,8 @@ def problem(name, weighted):
     task = "binary" if binary else "multiclass"
     spec = fx.Spec.make(num_classes=1 if binary else 10, task=task, weighted=weighted, form="logits", ignore_index=3)
     values = {f: getattr(MEASURES, f) for f in Measures.__dataclass_fields__}
-    measures = Measures(**(values | {"ranking": binary, "temperature": not binary, "classwise": not binary}))
+    many = not binary
+    measures = Measures(**(values | {"ranking": binary, "temperature": many, "classwise": many, "entropy": many}))
     selection = Selection(
         ("logit" if binary else "logits",), "label", task=task, weight="w" if weighted else None, extra=(*EXTRA, "fold")
     )
@@ -155,7 +156,9 @@ CHANGES = [
     setter("statistics", "worst", value=[[1, 2]]),
     setter("statistics", "worst", value=[["a", 2, []]]),
     setter("statistics", "worst_per_class", value=[[1, 2, ["", 0, "0x0p+0", 77, 0, "0x0p+0", "0x0p+0"]]]),
-    setter("statistics", "groups", value=[[[1, 2]]]),
+    setter("statistics", "groups", "keys", value=[[[1, 2]]]),
+    setter("statistics", "groups", "levels", value={}),
+    setter("statistics", "groups", "levels", "losses", value=99),
     setter("statistics", "groups", value="text"),
 ]
 

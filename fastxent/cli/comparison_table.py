@@ -65,12 +65,13 @@ def show_comparison(result: Comparison) -> None:
 def _group_table(column: str, groups: dict[str, Outcome]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column(Text(printable(column)))
-    for name in ("rows", "loss A", "loss B", "A - B", "95 % interval", "p"):
-        table.add_column(name, justify="right")
+    flipped = any(each.permutation is not None for each in groups.values())
+    for name in ("rows", "loss A", "loss B", "A - B", "95 % interval", "p", *(["p (flips)"] if flipped else [])):
+        table.add_column(name, justify="right", no_wrap=True)
     for value, each in list(groups.items())[:GROUPS]:
         table.add_row(
             Text(printable(value)), f"{each.rows:,}", f"{each.loss['a']:.6g}", f"{each.loss['b']:.6g}",
-            *_difference(each.delta),
+            *_difference(each.delta), *([] if each.permutation is None else [f"{each.permutation.p_value:.3g}"]),
         )  # fmt: skip
     return table
 

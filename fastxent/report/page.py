@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from fastxent.report import plots
 from fastxent.status import EXPLANATION, Status
+from fastxent.summary import group_headlines
 from fastxent.text import printable
 
 __all__ = ["render"]
@@ -23,7 +24,10 @@ _HERE = Path(__file__).parent
 #: Rows of a table that are shown; JSON has them all.
 ROWS = 500
 
-_PERCENT = {"accuracy", "accuracy A", "accuracy B", "precision", "recall", "f1", "confidence", "p_target", "share"}
+_PERCENT = {
+    "accuracy", "accuracy_low", "accuracy_high", "accuracy A", "accuracy B", "precision", "recall", "f1", "confidence",
+    "p_target", "share",
+}  # fmt: skip
 _TITLES = {
     "mean_loss": "loss",
     "p_target": "p(target)",
@@ -31,7 +35,22 @@ _TITLES = {
     "ece": "ECE",
     "brier": "Brier",
     "stderr": "std. error",
+    "ci_low": "from",
+    "ci_high": "to",
+    "accuracy_low": "from",
+    "accuracy_high": "to",
+    "q50": "median",
+    "q95": "95 % below",
+    "auc": "ROC AUC",
+    "d2": "D2",
+    "mrr": "mean reciprocal rank",
+    "classwise ece": "ECE, mean over classes",
+    "brier scaled": "Brier score on [0, 1]",
 }
+_OF_GROUP = (
+    "count", "weight", "loss", "ci_low", "ci_high", "accuracy", "accuracy_low", "accuracy_high", "ece", "brier", "d2",
+    "auc", "bits_per_unit", "entropy", "q50", "q95",
+)  # fmt: skip
 _INTERNAL = {"schema", "spec", "rows", "run", "warnings", "first_invalid", "settings", "a", "b"}
 _SHOWN = {
     "loss", "perplexity", "accuracy", "brier", "calibration", "per_class", "confused", "confusion", "groups", "worst",
@@ -125,10 +144,15 @@ def _number(value: Any, digits: int = 6) -> str:
     if isinstance(value, bool) or value is None:
         return "–" if value is None else str(value).lower()
     if isinstance(value, int):
-        return f"{value:,}"
+        return _minus(f"{value:,}")
     if isinstance(value, float):
-        return "–" if math.isnan(value) else "∞" if value == math.inf else f"{value:.{digits}g}"
+        return "–" if math.isnan(value) else _minus(f"{value:.{digits}g}".replace("inf", "∞"))
     return str(value)
+
+
+def _minus(text: str) -> str:
+    """The sign as it is printed; that of an exponent stays as it can be read back."""
+    return f"−{text[1:]}" if text[:1] == "-" else text
 
 
 def _percent(value: float) -> str:
@@ -136,32 +160,32 @@ def _percent(value: float) -> str:
 
 
 def _signed(value: float, unit: str = "") -> str:
-    return "–" if math.isnan(value) else f"{value:+.4g}{unit}".replace("-", "−")
+    return "–" if math.isnan(value) else _minus(f"{value:+.4g}{unit}")
 
 
-def _cell(column: str, value: Any) -> Cell:
+def _cell(column: str, value: Any, digits: int) -> Cell:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number:
         text = (
             "null" if value is None else ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         )
         return Cell(text, text, False)
-    identity = column in ("row", "id", "target", "predicted", "fold")
-    text = (
-        _percent(value) if column in _PERCENT else str(value) if identity else _number(value, 3 if column == "p" else 5)
-    )
-    text = text.replace("-", "−") if isinstance(value, float) and "e" not in text else text
+    identity = isinstance(value, int) and column in ("row", "id", "target", "predicted", "fold")
+    digits = 3 if column in ("p", "p by sign flips") else digits
+    text = _percent(value) if column in _PERCENT else str(value) if identity else _number(value, digits)
     return Cell(text, repr(float(value)) if not math.isnan(value) else "", True)
 
 
-def _table(caption: str, entries: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Table:
+def _table(
+    caption: str, entries: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, *, digits: int = 5
+) -> Table:
     names = list(columns or dict.fromkeys(name for entry in entries[:ROWS] for name in entry))
-    rows = [[_cell(name, entry.get(name)) for name in names] for entry in entries[:ROWS]]
+    rows = [[_cell(name, entry.get(name), digits) for name in names] for entry in entries[:ROWS]]
     return Table(caption, [_TITLES.get(name, name.replace("_", " ")) for name in names], rows, len(entries))
 
 
 def _interval(low: float, high: float) -> str:
-    return "" if math.isnan(low) else f"95 %: {_number(low, 4)} to {_number(high, 4)}".replace("-", "−")
+    return "" if math.isnan(low) else f"95 %: {_number(low, 4)} to {_number(high, 4)}"
 
 
 # --- an evaluation
@@ -256,12 +280,16 @@ def _groups(values: Mapping[str, Any]) -> Section:
         for entry in values.get("margins", ()):
             margins.setdefault(next(iter(entry)), []).append(entry)
         for column, entries in margins.items():
-            section.tables.append(_table(f"By {column}", entries))
+            section.tables.append(_group_table(f"By {column}", entries))
         by = list(groups[0])[: list(groups[0]).index("count")] if "count" in groups[0] else []
-        section.tables.append(_table(f"By {', '.join(by)}" if by else "By group", groups))
+        section.tables.append(_group_table(f"By {', '.join(by)}" if by else "By group", groups))
     if section.tables:
-        section.text.append("Choose a heading of the table to sort by it.")
+        section.text.append("Choose a heading of the table to sort by it. JSON has more columns.")
     return section
+
+
+def _group_table(caption: str, groups: Sequence[Mapping[str, Any]]) -> Table:
+    return _table(caption, groups, group_headlines(list(groups[0]), _OF_GROUP), digits=4)
 
 
 def _flat(entry: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -323,7 +351,7 @@ def _more(values: Mapping[str, Any]) -> Section:
     """Whatever other numbers there are."""
     rest = {key: value for key, value in values.items() if key not in _INTERNAL | _SHOWN}
     rest = {"weight sum": values["weight_sum"], **rest} if "weight_sum" in values else rest
-    facts = [(name, _number(value)) for name, value in _flat(rest).items()]
+    facts = [(_TITLES.get(name, name), _number(value)) for name, value in _flat(rest).items()]
     section = Section("More numbers", "more", facts=facts)
     for name, caption in (
         ("ranking", "Ranking of positives above negatives, with bounds"),
@@ -371,6 +399,7 @@ def _comparison(values: Mapping[str, Any]) -> Any:
                     column: name, "rows": entry["rows"], "loss A": entry["loss"]["a"], "loss B": entry["loss"]["b"],
                     "A − B": each["mean"], "low": each["ci_low"], "high": each["ci_high"], "p": each["p_value"],
                 }
+                | ({"p by sign flips": entry["permutation"]["p_value"]} if "permutation" in entry else {})
                 | {f"accuracy {side.upper()}": share for side, share in entry.get("accuracy", {}).items()}
             )  # fmt: skip
         where.tables.append(_table(f"By {column}", entries))

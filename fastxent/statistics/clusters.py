@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -10,24 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.errors import UsageError
-from fastxent.kernels import records
+from fastxent.kernels import groups, records
 from fastxent.kernels import scorecard as sc
 from fastxent.spec import Spec
-from fastxent.statistics.statistic import FixedSum, KeyedSums, Record, Statistic
+from fastxent.statistics.statistic import FixedSum, KeyedSums, OncePerBatch, Record, Statistic, predicts_class
 from fastxent.statistics.units import units_of
 
-__all__ = ["BUCKETS", "MAX_CLUSTERS", "Clusters"]
+__all__ = ["BUCKETS", "MAX_CLUSTERS", "Clusters", "hash_values", "ranks_told", "ratio_error"]
 
 #: Up to this many clusters have sums of their own; more share buckets.
 MAX_CLUSTERS = 100_000
 BUCKETS = 4096
 _NULL = -(2**63)
-COUNT, WEIGHT, LOSS, LARGE = 0, 1, 3, 5
-# With a column of units three more follow.
-UNITS, LARGE_UNITS = 6, 8
+#: Columns: rows, pairs of the weight and the loss, rows whose loss and whose weight is too large to be summed. Then
+#: follow pairs of the weight by rank of the target, and, with a column of units, a pair and rows with too many units.
+COUNT, WEIGHT, LOSS, LARGE, HEAVY, RANKS = 0, 1, 3, 5, 6, 7
 #: Units are summed in these, since rows have more of them than nats.
 UNIT_SCALE = 2.0**-10
-PLAIN_COLUMNS, COLUMNS_WITH_UNITS = UNITS, LARGE_UNITS + 1
 
 
 class _Sums(KeyedSums):
@@ -49,33 +49,34 @@ class Clusters(Statistic):
         self.column = column
         self._units = units
         self._weighted = spec.reads_weight
-        width, pairs = (PLAIN_COLUMNS, (WEIGHT, LOSS)) if units is None else (COLUMNS_WITH_UNITS, (WEIGHT, LOSS, UNITS))
-        self._sums = _Sums(width, MAX_CLUSTERS, pairs)
-        self._batch: Any = None
-        self._hashes: NDArray[np.int64] = np.zeros(0, np.int64)
+        self.told = ranks_told(spec)
+        self._at_units = RANKS + 2 * self.told
+        width = self._at_units + (0 if units is None else 3)
+        self._sums = _Sums(width, MAX_CLUSTERS, (WEIGHT, LOSS, *range(RANKS, self._at_units + (units is not None), 2)))
+        self._hashes = OncePerBatch(lambda extra: hash_values(extra[column], column))
 
     def absorb(self, record: Record) -> None:
         """See `Statistic.absorb`."""
         n, real = record.n, record.card.real
-        if record.batch is not self._batch:
-            self._hashes = hash_values((record.batch.extra or {})[self.column], self.column)
-            self._batch = record.batch
-        keys = self._hashes[record.lo : record.lo + n]
-        if record.lo + n >= record.batch.num_rows:
-            self._batch = None
+        keys = self._hashes.of(record)
         weight = real[sc.WEIGHT, :n] if self._weighted else np.ones(n)
         loss = real[sc.SCRATCH, :n] if self._weighted else real[sc.LOSS, :n]
-        fine = (weight < 2.0**22) & (loss < 2.0**22)
+        light, small = weight < 2.0**22, loss < 2.0**22
         cells = np.zeros((n, self._sums.width), np.int64)
         cells[:, COUNT] = 1
-        cells[:, WEIGHT], cells[:, WEIGHT + 1] = FixedSum.split(np.where(fine, weight, 0.0))
-        cells[:, LOSS], cells[:, LOSS + 1] = FixedSum.split(np.where(fine, loss, 0.0))
-        cells[:, LARGE] = ~fine
+        cells[:, WEIGHT], cells[:, WEIGHT + 1] = whole = FixedSum.split(np.where(light, weight, 0.0))
+        cells[:, LOSS], cells[:, LOSS + 1] = FixedSum.split(np.where(small, loss, 0.0))
+        cells[:, LARGE], cells[:, HEAVY] = ~small, ~light
+        rank = record.card.whole[sc.RANK, :n]
+        rows = np.flatnonzero(rank < self.told)
+        for i, column in enumerate(whole):
+            cells[rows, RANKS + 2 * rank[rows] + i] = column[rows]
         if self._units is not None:
             units = units_of(record, self._units) * weight * UNIT_SCALE
-            small = units < 2.0**22
-            cells[:, UNITS], cells[:, UNITS + 1] = FixedSum.split(np.where(small, units, 0.0))
-            cells[:, LARGE_UNITS] = ~small
+            few = units < 2.0**22
+            at = self._at_units
+            cells[:, at], cells[:, at + 1] = FixedSum.split(np.where(few, units, 0.0))
+            cells[:, at + 2] = ~few
         scored = record.scored
         if not scored.all():
             keys, cells = keys[scored], cells[scored]
@@ -107,25 +108,47 @@ class Clusters(Statistic):
 
     def stderr(self) -> float:
         """The cluster-robust standard error of the (weighted) mean loss; NaN below two clusters."""
-        return self._stderr_of_ratio(WEIGHT, (LARGE,))
+        return self._stderr_of_ratio((LOSS,), WEIGHT, (LARGE, HEAVY))
+
+    def stderr_of_top(self, k: int) -> float:
+        """The same of the accuracy of the first k classes; NaN for ranks that are not told apart."""
+        if k > self.told:
+            return math.nan
+        return self._stderr_of_ratio(range(RANKS, RANKS + 2 * k, 2), WEIGHT, (HEAVY,))
 
     def stderr_per_unit(self) -> float:
         """The same of the loss per unit."""
-        return self._stderr_of_ratio(UNITS, (LARGE, LARGE_UNITS)) * UNIT_SCALE
+        at = self._at_units
+        return self._stderr_of_ratio((LOSS,), at, (LARGE, HEAVY, at + 2)) * UNIT_SCALE
 
-    def _stderr_of_ratio(self, below: int, large: tuple[int, ...]) -> float:
-        """Of the ratio of the losses to the pair of columns at ``below``."""
-        count, cells = self.count, self._sums.cells.astype(object)
-        if count < 2 or any(cells[:, column].any() for column in large):
+    def _stderr_of_ratio(self, above: Iterable[int], below: int, beyond: tuple[int, ...]) -> float:
+        """Of the ratio of the sum of the pairs ``above`` to the pair ``below``, if nothing is ``beyond`` summing."""
+        self._sums.settle()
+        cells = self._sums.cells
+        if cells[:, beyond].any():
             return math.nan
-        # In units of 2^-70, so that everything is an integer.
-        x = (cells[:, below] << 40) + cells[:, below + 1]
-        y = (cells[:, LOSS] << 40) + cells[:, LOSS + 1]
-        total = int(x.sum())
-        if total == 0:
-            return math.nan
-        e = y * total - x * int(y.sum())
-        return math.sqrt(Fraction(count, count - 1) * Fraction(int((e * e).sum()), total**4))
+        return ratio_error(_joined(cells, below), np.sum([_joined(cells, column) for column in above], axis=0))
+
+
+def _joined(cells: NDArray[np.int64], column: int) -> NDArray[Any]:
+    """A pair as Python integers, in units of 2^-70."""
+    return (cells[:, column].astype(object) << 40) + cells[:, column + 1]
+
+
+def ranks_told(spec: Spec) -> int:
+    """How many ranks of the target are told apart, of groups and of clusters; 0 without a predicted class."""
+    if not predicts_class(spec):
+        return 0
+    return 1 if spec.task == "binary" else min(spec.num_classes, groups.RANKS)
+
+
+def ratio_error(x: NDArray[Any], y: NDArray[Any]) -> float:
+    r"""The cluster-robust standard error of :math:`\sum y / \sum x`, of Python integers; NaN below two clusters."""
+    count, total = len(x), int(x.sum())
+    if count < 2 or not total:
+        return math.nan
+    e = y * total - x * int(y.sum())
+    return math.sqrt(Fraction(count, count - 1) * Fraction(int((e * e).sum()), total**4))
 
 
 def hash_values(column: Any, name: str) -> NDArray[np.int64]:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.errors import StateError, UsageError
-from fastxent.kernels import records
+from fastxent.kernels import groups as kernels
 from fastxent.spec import Spec
-from fastxent.statistics.statistic import FIXED_BITS, Record, Statistic, carry, check_shape, predicts_class
+from fastxent.statistics import groupparts as parts
+from fastxent.statistics.clusters import ranks_told
+from fastxent.statistics.groupsums import GroupSums
+from fastxent.statistics.grouptable import group_columns
+from fastxent.statistics.statistic import OncePerBatch, Record, Statistic
+from fastxent.statistics.units import units_of
+
+if TYPE_CHECKING:
+    from fastxent.totals import Measures
 
 __all__ = ["MAX_GROUPS", "Groups"]
 
@@ -23,6 +31,7 @@ Key = tuple[tuple[int, Any], ...]
 
 _TYPES: dict[type, int] = {bool: 0, int: 1, float: 2, str: 3, type(None): 4}
 _FLOAT = 2
+_NO_UNITS = np.zeros(0)
 
 
 def _ranked(value: Value) -> tuple[int, Any]:
@@ -30,29 +39,46 @@ def _ranked(value: Value) -> tuple[int, Any]:
 
 
 class Groups(Statistic):
-    """Counts and sums of every combination of values of ``columns``; see `fastxent.kernels.records.by_group`."""
+    """The sums of every combination of values of ``columns``, and what each keeps by place.
 
-    def __init__(self, spec: Spec, columns: tuple[str, ...]) -> None:
-        self.columns = columns
-        self.weighted = spec.reads_weight
-        self._has_classes = predicts_class(spec)
-        self._has_scores = spec.loss not in ("entropy", "kl_divergence")
+    A group has up to 1 kB of sums; what all of them keep by place is bounded, see `fastxent.statistics.groupparts`.
+    """
+
+    def __init__(self, spec: Spec, measures: Measures, classes: int) -> None:
+        self.columns = measures.group_by
+        self._spec, self._measures, self._classes = spec, measures, classes
         self._positive = spec.task == "binary"
-        self._width = records.WEIGHTED_COLUMNS if self.weighted else records.PLAIN_COLUMNS
+        layout = kernels.layout_of(
+            brier=spec.loss not in ("entropy", "kl_divergence"),
+            ranks=ranks_told(spec),
+            weighted=spec.reads_weight,
+            entropy=measures.entropy,
+            units=measures.units is not None,
+        )
+        self._sums = GroupSums(layout, self._new_parts())
         self._index: dict[Key, int] = {}
-        self._cells: NDArray[np.int64] = np.zeros((16, self._width), np.int64)
-        self._batch: Any = None
-        self._codes: NDArray[np.int32] = np.zeros(0, np.int32)
+        self._codes = OncePerBatch(self._encode)
+
+    def _new_parts(self) -> dict[str, parts.Part]:
+        found: dict[str, parts.Part] = {"losses": parts.GroupedLosses()}
+        if ranks_told(self._spec):
+            found["classes"] = parts.GroupedClasses(self._spec, self._classes)
+        if self._measures.cluster_by is not None:
+            found["clusters"] = parts.GroupedClusters(self._spec, self._measures.cluster_by)
+        if self._measures.ranking and self._positive:
+            found["scores"] = parts.GroupedScores(self._spec)
+        return dict(sorted(found.items()))
 
     def absorb(self, record: Record) -> None:
         """See `Statistic.absorb`."""
-        if record.batch is not self._batch:
-            self._codes = self._encode(record.batch.extra or {})
-            self._batch = record.batch
-        codes = self._codes[record.lo : record.lo + record.n]
-        records.by_group(record.card, record.n, codes, self._cells, self.weighted, self._positive)
-        if record.lo + record.n >= record.batch.num_rows:
-            self._batch = None
+        codes, sums = self._codes.of(record), self._sums
+        units = _NO_UNITS if self._measures.units is None else units_of(record, self._measures.units)
+        weighted = self._spec.reads_weight
+        kernels.by_group(
+            record.card, record.n, codes, units, sums.layout, sums.cells, sums.extremes, weighted, self._positive
+        )
+        for part in sums.parts.values():
+            part.absorb(record, codes)
 
     def _encode(self, extra: dict[str, Any]) -> NDArray[np.int32]:
         """The group of every row of a batch."""
@@ -76,8 +102,7 @@ class Groups(Statistic):
         if number is None:
             number = self._index[key] = len(self._index)
             self._check(number + 1)
-            if number >= len(self._cells):
-                self._cells = np.concatenate([self._cells, np.zeros_like(self._cells)])
+            self._sums.make_room(number + 1)
         return number
 
     def _check(self, count: int) -> None:
@@ -92,28 +117,28 @@ class Groups(Statistic):
     def merge(self, other: Groups) -> None:
         """See `Statistic.merge`."""
         numbers = np.array([self._number(key) for key in other._index], np.int64)
-        if numbers.size:
-            self._cells[numbers] += other._cells[: len(numbers)]
-            carry(self._cells, range(records.LOSS, self._width, 2))
+        self._sums.merge(other._sums, numbers)
 
-    @property
-    def items(self) -> list[tuple[Key, NDArray[np.int64]]]:
-        """The groups that have a scored row, in canonical order, with their cells."""
-        rows = ((key, self._cells[self._index[key]]) for key in sorted(self._index))
-        return [(key, cells) for key, cells in rows if cells[records.COUNT]]
+    def _ordered(self) -> tuple[list[Key], GroupSums]:
+        """The groups that have a scored row, in canonical order, with their sums."""
+        counts = self._sums.cells[:, kernels.COUNT]
+        keys = sorted(key for key, number in self._index.items() if counts[number])
+        numbers = np.full(len(self._index), -1, np.int64)
+        numbers[[self._index[key] for key in keys]] = np.arange(len(keys))
+        return keys, self._sums.regrouped(numbers, len(keys))
 
     def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
         """See `Statistic.state`."""
-        carry(self._cells, range(records.LOSS, self._width, 2))
-        items = self.items
-        keys = [[[rank, value.hex() if rank == _FLOAT else value] for rank, value in key] for key, _ in items]
-        cells = np.array([cells for _, cells in items], np.int64).reshape(len(items), self._width)
-        return keys, [cells]
+        keys, sums = self._ordered()
+        plain = [[[rank, value.hex() if rank == _FLOAT else value] for rank, value in key] for key in keys]
+        levels, arrays = sums.state()
+        return {"keys": plain, "levels": levels}, arrays
 
     def load(self, value: Any, arrays: list[NDArray[np.int64]]) -> None:
         """See `Statistic.load`."""
+        keys, levels = value["keys"], value["levels"]
         self._index = {}
-        for key in value:
+        for key in keys:
             found = tuple((rank, float.fromhex(v) if rank == _FLOAT else v) for rank, v in key)
             if len(found) != len(self.columns) or any(
                 _TYPES.get(type(v)) != r for r, v in found if r != _TYPES[type(None)]
@@ -121,58 +146,36 @@ class Groups(Statistic):
                 raise StateError("a group has another number of values than there are columns, or one of another type")
             self._index[found] = len(self._index)
         self._check(len(self._index))
-        if len(self._index) != len(value):
+        if len(self._index) != len(keys):
             raise StateError("a group occurs twice")
-        cells = check_shape(arrays[0], (len(value), self._width))
-        self._cells = cells if len(cells) else np.zeros((16, self._width), np.int64)
+        self._sums.load(levels, arrays, len(keys))
 
     def table(self) -> Any:
-        """The groups as an Arrow table: the columns, then count, loss, stderr, accuracy, brier and ece."""
-        return self._table(self.columns, self.items)
+        """The groups as an Arrow table: the columns, then `fastxent.statistics.grouptable.group_columns`."""
+        return self._table(self.columns, *self._ordered())
 
     def margins(self) -> dict[str, Any]:
         """For every column a table as `table` of its values alone, over those of the other columns."""
-        items = self.items
-        cells = np.array([cells for _, cells in items], np.int64).reshape(len(items), self._width)
+        keys, sums = self._ordered()
         found = {}
         for i, name in enumerate(self.columns):
-            keys = sorted({(key[i],) for key, _ in items})
-            places = {key: place for place, key in enumerate(keys)}
-            codes = np.array([places[(key[i],)] for key, _ in items], np.int64)
-            found[name] = self._table((name,), list(zip(keys, _put_together(cells, codes, len(keys)), strict=True)))
+            own: list[Key] = sorted({(key[i],) for key in keys})
+            places = {key: place for place, key in enumerate(own)}
+            numbers = np.array([places[(key[i],)] for key in keys], np.int64)
+            found[name] = self._table((name,), own, sums.regrouped(numbers, len(own)))
         return found
 
-    def _table(self, columns: tuple[str, ...], items: list[tuple[Key, NDArray[np.int64]]]) -> Any:
+    def _table(self, columns: tuple[str, ...], keys: list[Key], sums: GroupSums) -> Any:
         import pyarrow as pa
 
         result: dict[str, Any] = {
-            name: _column([None if key[i][0] == _TYPES[type(None)] else key[i][1] for key, _ in items])
+            name: _column([None if key[i][0] == _TYPES[type(None)] else key[i][1] for key in keys])
             for i, name in enumerate(columns)
         }
-        values = _statistics(np.array([cells for _, cells in items]).reshape(len(items), self._width), self.weighted)
-        names = ["count", *(["weight"] if self.weighted else []), "loss", "stderr", "accuracy", "brier", "ece"]
-        for name in names:
-            if (name in ("accuracy", "ece") and not self._has_classes) or (name == "brier" and not self._has_scores):
-                continue
-            shown = name if name not in columns else f"{name}_"
-            kind = pa.int64() if name == "count" else pa.float64()
-            result[shown] = pa.array(values[name], kind)
+        for name, values in group_columns(sums, self._spec, len(keys)).items():
+            kind = pa.int64() if name in ("count", "clusters") else pa.float64()
+            result[name if name not in columns else f"{name}_"] = pa.array(values, kind)
         return pa.table(result)
-
-
-def _put_together(cells: NDArray[np.int64], codes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Sums of rows of cells by code; low words go in by halves, so that up to 2^31 of them stay in range."""
-    result = np.zeros((count, cells.shape[1]), np.int64)
-    np.add.at(result, codes, cells)
-    half = FIXED_BITS // 2
-    for column in range(records.LOSS, cells.shape[1], 2):
-        low, high = np.zeros((2, count), np.int64)
-        np.add.at(low, codes, cells[:, column + 1] & ((1 << half) - 1))
-        np.add.at(high, codes, cells[:, column + 1] >> half)
-        high += low >> half
-        result[:, column] += high >> half
-        result[:, column + 1] = ((high & ((1 << half) - 1)) << half) + (low & ((1 << half) - 1))
-    return result
 
 
 def _factorize(column: Any, name: str) -> tuple[list[Value], NDArray[np.int64]]:
@@ -221,37 +224,3 @@ def _column(values: list[Value]) -> Any:
         return pa.array([None if value is None else str(value) for value in values], pa.string())
     kind = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}.get(next(iter(kinds), str), pa.string())
     return pa.array(values, kind)
-
-
-def _statistics(cells: NDArray[np.int64], weighted: bool) -> dict[str, list[float]]:
-    """The statistics of all groups, each rounded once from its sums, which are integers in units of 2^-62."""
-
-    def pair(column: int) -> Any:
-        return (cells[:, column].astype(object) << FIXED_BITS) + cells[:, column + 1]
-
-    count = cells[:, records.COUNT].astype(object)
-    total = pair(records.WEIGHT) if weighted else count << FIXED_BITS
-    loss, square = pair(records.LOSS), pair(records.SQUARE)
-    if weighted:
-        ww, wy = pair(records.WEIGHT_SQUARE), pair(records.CROSS)
-        above = count * (total * total * square - 2 * loss * total * wy + loss * loss * ww) << FIXED_BITS
-        below = total**4 * (count - 1)
-    else:
-        above = (count * square << FIXED_BITS) - loss * loss
-        below = total * total * (count - 1)
-    gaps = sum(abs(pair(records.GAPS + 2 * b)) for b in range(records.GROUP_BINS))
-    fine = (total > 0) & (cells[:, records.LARGE] == 0)
-
-    def ratio(part: Any, whole: Any) -> list[float]:
-        return [a / b if good and b else math.nan for a, b, good in zip(part, whole, fine, strict=True)]
-
-    means = ratio(loss, total)
-    return {
-        "count": count.tolist(),
-        "weight": [value / (1 << FIXED_BITS) for value in total],
-        "loss": [math.inf if large else mean for mean, large in zip(means, cells[:, records.LARGE], strict=True)],
-        "stderr": list(map(math.sqrt, ratio(np.maximum(above, 0), below))),
-        "accuracy": ratio(pair(records.HITS), total),
-        "brier": ratio(pair(records.BRIER), total),
-        "ece": ratio(gaps, total),
-    }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastxent.totals import Totals
 
 __all__ = [
-    "QUANTILES", "Z95", "ClusterStats", "LossStats", "Quantile", "histogram_table", "loss_stats",
+    "QUANTILES", "Z95", "ClusterStats", "LossStats", "Quantile", "cell_edges", "histogram_table", "loss_stats",
     "mean_loss", "sum_of_losses", "unit_stats",
 ]  # fmt: skip
 
@@ -174,7 +174,7 @@ def _spread(totals: Totals) -> tuple[float, float]:
     return moments.variance, math.sqrt(float(Fraction(n, n - 1) * squares / (w * w)))
 
 
-def _cell_edges(cells: Any) -> tuple[Any, Any]:
+def cell_edges(cells: Any) -> tuple[Any, Any]:
     """Lower and upper edges of cells of the histogram."""
     cells = np.asarray(cells, np.int64)
     inner = np.clip(cells - 1, 0, tally.BINS)
@@ -190,7 +190,7 @@ def quantile(tallies: Tallies, q: float, low: float, high: float) -> Quantile:
     if n == 0:
         return Quantile(math.nan, math.nan, math.nan)
     cell = int(np.searchsorted(counts, max(1, math.ceil(q * n))))
-    left, right = (float(edge) for edge in _cell_edges(cell))
+    left, right = (float(edge) for edge in cell_edges(cell))
     left, right = max(left, low), min(right, high)
     return Quantile(left if left == right else 0.5 * (left + right), left, right)
 
@@ -206,7 +206,7 @@ def histogram_table(tallies: Tallies, per_octave: int) -> Any:
     counts = np.zeros(int(number[-1]) + 1, np.int64)
     np.add.at(counts, number, tallies.histogram)
     starts = np.flatnonzero(np.concatenate(([True], number[1:] != number[:-1])))
-    low = _cell_edges(cells[starts])[0]
+    low = cell_edges(cells[starts])[0]
     high = np.concatenate((low[1:], [math.inf]))
     used = np.flatnonzero(counts)
     span = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0)

@@ -16,7 +16,7 @@ from fastxent.kernels import scorecard as sc
 from fastxent.spec import Spec
 from fastxent.statistics.statistic import Record, Statistic, carry, check_shape
 
-__all__ = ["Area", "Histograms", "LabelRanking"]
+__all__ = ["OCTAVES", "Area", "Histograms", "LabelRanking", "rank_scores", "scores_of"]
 
 OCTAVES = 40
 #: Probabilities at which thresholds are shown.
@@ -72,7 +72,7 @@ class Histograms(Statistic):
             if large is not None and large.any():
                 self.counts[label, 1] += int((large & (truth < 2)).sum())
                 truth[large] = 2
-            scores = _scores(record.batch.predictions, rows, label)
+            scores = scores_of(record.batch.predictions, rows, label)
             self.counts[label, 0] += records.by_score(
                 scores, truth, weight, self._fold, self.bits, OCTAVES, self.cells[label]
             )
@@ -121,17 +121,9 @@ class Histograms(Statistic):
     def read(self, label: int) -> LabelRanking:
         """The statistics of one label; NaN without positives or without negatives."""
         neg, pos, _ = self._filled(label)
-        total_neg, total_pos = int(neg.sum()), int(pos.sum())
-        if not total_neg or not total_pos or self.counts[label, 1]:
-            nothing = Area(math.nan, math.nan, math.nan)
-            return LabelRanking(nothing, nothing)
-        exact = not self.counts[label, 0]
-        below = np.cumsum(neg) - neg
-        twice = int((pos * (2 * below + neg)).sum())
-        slack = 0 if exact else int((pos * neg).sum())
-        pairs = 2 * total_neg * total_pos
-        auc = Area(twice / pairs, (twice - slack) / pairs, (twice + slack) / pairs)
-        return LabelRanking(auc, _average_precision(neg[::-1], pos[::-1], total_pos, exact))
+        if self.counts[label, 1]:
+            neg, pos = neg[:0], pos[:0]
+        return rank_scores(neg, pos, exact=not self.counts[label, 0])
 
     def table(self, names: Sequence[str]) -> Any:
         """An Arrow table with a row a label: its name, then auc and average_precision with their bounds."""
@@ -190,11 +182,29 @@ class Histograms(Statistic):
         return np.concatenate(([-math.inf], np.nextafter(-sizes[::-1], math.inf), [5e-324], sizes))
 
 
+def rank_scores(neg: NDArray[Any], pos: NDArray[Any], *, exact: bool) -> LabelRanking:
+    """From Python integers of negatives and positives in cells of rising score; NaN without either.
+
+    ``exact``: scores that share a cell are equal.
+    """
+    total_neg, total_pos = int(neg.sum()), int(pos.sum())
+    if not total_neg or not total_pos:
+        nothing = Area(math.nan, math.nan, math.nan)
+        return LabelRanking(nothing, nothing)
+    below = np.cumsum(neg) - neg
+    twice = int((pos * (2 * below + neg)).sum())
+    slack = 0 if exact else int((pos * neg).sum())
+    pairs = 2 * total_neg * total_pos
+    auc = Area(twice / pairs, (twice - slack) / pairs, (twice + slack) / pairs)
+    return LabelRanking(auc, _average_precision(neg[::-1], pos[::-1], total_pos, exact))
+
+
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else math.nan
 
 
-def _scores(predictions: Any, rows: slice, label: int) -> NDArray[np.float64]:
+def scores_of(predictions: Any, rows: slice, label: int) -> NDArray[np.float64]:
+    """The scores of a label as float64 numbers; no conversion of any kind rounds."""
     column = predictions.columns[label][rows] if isinstance(predictions, Columns) else predictions.values[rows, label]
     if predictions.kind == "float16":
         column = column.view(np.float16)

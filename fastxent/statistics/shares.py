@@ -6,7 +6,7 @@ import math
 
 from fastxent.statistics.loss import Z95
 
-__all__ = ["wilson"]
+__all__ = ["effective_rows", "wilson"]
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
@@ -17,3 +17,19 @@ def wilson(share: float, n: float) -> tuple[float, float]:
     middle = (share + z2 / (2.0 * n)) / (1.0 + z2 / n)
     half = Z95 / (1.0 + z2 / n) * math.sqrt(share * (1.0 - share) / n + z2 / (4.0 * n * n))
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def effective_rows(share: float, stderr: float, rows: float, clusters: int) -> float:
+    """How many independent rows would give a share this standard error; at most ``rows``, those there are.
+
+    Kish's effective sample size, n / deff, where deff is the squared error over p (1 - p) / (n - 1), that of n
+    independent rows (Korn and Graubard 1998 put it in the interval of a share). Where the share is 0 or 1 the error
+    says nothing, and every cluster counts as one row. NaN without an error.
+    """
+    if math.isnan(stderr) or math.isnan(share):
+        return math.nan
+    if share in (0.0, 1.0):
+        return min(float(clusters), rows)
+    if stderr == 0.0 or rows <= 1.0:
+        return rows
+    return min(rows, rows * share * (1.0 - share) / ((rows - 1.0) * stderr * stderr))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastxent.kernels.scorecard import Scorecard
     from fastxent.spec import Spec
 
-__all__ = ["RECORD_ROWS", "FixedSum", "Record", "Statistic", "fixed", "predicts_class", "read_fixed"]
+__all__ = ["RECORD_ROWS", "FixedSum", "OncePerBatch", "Record", "Statistic", "fixed", "predicts_class", "read_fixed"]
 
 #: Rows of a record: few enough to stay in the second-level cache, many enough that Python's part is small beside them.
 RECORD_ROWS = 1 << 13
@@ -45,6 +45,24 @@ class Record:
     def first_id(self) -> int:
         """The number of the first row within the whole data set."""
         return self.batch.first_id + self.lo
+
+
+class OncePerBatch:
+    """Numbers of the rows that are found for a whole batch at once, since its records come one after the other."""
+
+    def __init__(self, find: Callable[[dict[str, Any]], NDArray[Any]]) -> None:
+        self._find = find
+        self._batch: Batch | None = None
+        self._found: NDArray[Any] = np.zeros(0, np.int64)
+
+    def of(self, record: Record) -> NDArray[Any]:
+        """Those of the rows of a record, from the columns that ride along with its batch."""
+        if record.batch is not self._batch:
+            self._found = self._find(record.batch.extra or {})
+            self._batch = record.batch
+        if record.lo + record.n >= record.batch.num_rows:
+            self._batch = None
+        return self._found[record.lo : record.lo + record.n]
 
 
 class Statistic(ABC):
@@ -110,6 +128,13 @@ class FixedSum:
         scaled = values * 2.0**30
         high = scaled.astype(np.int64)
         return high, ((scaled - high) * 2.0**40).astype(np.int64)
+
+    @staticmethod
+    def carry(cells: NDArray[np.int64], column: int) -> None:
+        """Bring the low words that stand behind ``column`` to 0 <= low < 2^40."""
+        over = cells[:, column + 1] >> 40
+        cells[:, column] += over
+        cells[:, column + 1] -= over << 40
 
     @staticmethod
     def join(high: Any, low: Any) -> Fraction:
@@ -188,9 +213,7 @@ class KeyedSums:
 
     def _carry(self, cells: Any) -> None:
         for column in self._pairs:
-            over = cells[:, column + 1] >> 40
-            cells[:, column] += over
-            cells[:, column + 1] -= over << 40
+            FixedSum.carry(cells, column)
 
     def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
         """See `Statistic.state`."""

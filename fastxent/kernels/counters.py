@@ -1,0 +1,53 @@
+"""Rows of integers -> sums by key: a hash table that anything may be counted in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastxent.kernels import scorecard as sc
+from fastxent.kernels import tally
+from fastxent.kernels.compile import kernel
+from fastxent.kernels.simd import as_bits
+
+__all__ = ["FREE", "add_by_key", "loss_places"]
+
+#: The key of a place of the table that is not taken; keys are not negative.
+FREE = -1
+
+
+@kernel()
+def add_by_key(keys: Any, cells: Any, table_keys: Any, table_cells: Any) -> int:
+    """Add each row of ``cells`` to that of its key, negative keys left out; returns how many keys were new.
+
+    The table has a power of two of places, some of them free. A key lies at its hash (SplitMix64) or behind it.
+    """
+    mask = np.uint64(table_keys.size - 1)
+    width = table_cells.shape[1]
+    new = 0
+    for i in range(keys.size):
+        key = keys[i]
+        if key < 0:
+            continue
+        h = np.uint64(key)
+        h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        at = (h ^ (h >> np.uint64(31))) & mask
+        while table_keys[at] != key and table_keys[at] != FREE:
+            at = (at + np.uint64(1)) & mask
+        if table_keys[at] == FREE:
+            table_keys[at] = key
+            new += 1
+        for j in range(width):
+            table_cells[at, j] += cells[i, j]
+    return new
+
+
+@kernel()
+def loss_places(card: Any, n: int, places: Any) -> None:
+    """The cell of the loss histogram (`fastxent.kernels.tally`) of every row; -1 for one that was not scored."""
+    for i in range(n):
+        bits = as_bits(card.real[sc.LOSS, i])
+        cell = min(max((bits >> tally.SHIFT) - (tally.LOWEST - 1), 0), tally.BINS + 1) + (bits >= (0x7FF << 52))
+        places[i] = cell if card.status[i] == sc.SCORED else -1

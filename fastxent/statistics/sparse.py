@@ -1,0 +1,125 @@
+"""Sums by group and place in bounded memory: what has too many cells to give every group all of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastxent.errors import StateError
+from fastxent.kernels import counters
+from fastxent.statistics.statistic import FixedSum, check_shape
+
+__all__ = ["PLACE_BITS", "SparseSums"]
+
+#: A key is group << PLACE_BITS | place.
+PLACE_BITS = 46
+_PLACES = (1 << PLACE_BITS) - 1
+_LEAST = 1 << 10
+#: Rows after which low words of pairs, below 2^40 each, are carried.
+_LATE = 1 << 22
+
+
+class SparseSums(ABC):
+    """Sums of ``width`` integer columns of those (group, place) that occur, ``limit`` of them at most.
+
+    Where there would be more, places are put together (`coarser`) to the first level at which they fit. A part of the
+    rows never has more keys than all of them, so that level, like the sums, depends on the rows alone and on neither
+    their order nor how they were split. ``pairs`` are the columns where a `FixedSum` begins.
+    """
+
+    def __init__(self, width: int, limit: int, pairs: tuple[int, ...] = ()) -> None:
+        self.width, self.limit, self._pairs = width, limit, pairs
+        self.level = 0
+        self._used = self._late = 0
+        self._new_table(_LEAST)
+
+    @abstractmethod
+    def coarser(self, places: NDArray[np.int64], level: int) -> NDArray[np.int64]:
+        """Places of the level below -> those of ``level``, which is 1 at least; at the last few are left."""
+
+    def _new_table(self, size: int) -> None:
+        self._keys = np.full(size, counters.FREE, np.int64)
+        self._cells = np.zeros((size, self.width), np.int64)
+
+    def add(self, groups: NDArray[Any], places: NDArray[np.int64], cells: NDArray[np.int64]) -> None:
+        """Add rows, whose places are of level 0; negative places are left out."""
+        for level in range(1, self.level + 1):
+            places = self._up(places, level)
+        self._add(np.where(places < 0, -1, groups.astype(np.int64) << PLACE_BITS | places), cells)
+        self._late += len(cells)
+        if self._late > _LATE:
+            self._carry(self._cells)
+            self._late = 0
+
+    def _up(self, places: NDArray[np.int64], level: int) -> NDArray[np.int64]:
+        return np.where(places < 0, places, self.coarser(places, level))
+
+    def _add(self, keys: NDArray[np.int64], cells: NDArray[np.int64]) -> None:
+        if 4 * (self._used + len(keys)) > 3 * len(self._keys):
+            self._rebuild(*self._filled(), room=len(keys))
+        self._used += counters.add_by_key(keys, cells, self._keys, self._cells)
+        while self._used > self.limit:
+            self._coarsen()
+
+    def _coarsen(self) -> None:
+        self.level += 1
+        keys, cells = self._filled()
+        places = self.coarser(keys & _PLACES, self.level)
+        self._rebuild((keys & ~np.int64(_PLACES)) | places, cells)
+
+    def _rebuild(self, keys: NDArray[np.int64], cells: NDArray[np.int64], room: int = 0) -> None:
+        size = _LEAST
+        while 4 * (len(keys) + room) > 3 * size:
+            size *= 2
+        self._carry(cells)
+        self._new_table(size)
+        self._used = counters.add_by_key(keys, cells, self._keys, self._cells)
+
+    def _filled(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        taken = self._keys != counters.FREE
+        return self._keys[taken], self._cells[taken]
+
+    def _carry(self, cells: NDArray[np.int64]) -> None:
+        for column in self._pairs:
+            FixedSum.carry(cells, column)
+
+    def merge(self, other: SparseSums, numbers: NDArray[np.int64]) -> None:
+        """Add the other's sums; ``numbers`` are the numbers here of its groups."""
+        while self.level < other.level:
+            self._coarsen()
+        keys, cells = other._filled()
+        self._carry(cells)
+        places = keys & _PLACES
+        for level in range(other.level + 1, self.level + 1):
+            places = self.coarser(places, level)
+        if keys.size:
+            self._add(numbers[keys >> PLACE_BITS] << PLACE_BITS | places, cells)
+
+    def sorted(self, numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Groups (``numbers`` of them, by the numbers here), places and sums, in the order of both."""
+        keys, cells = self._filled()
+        self._carry(cells)
+        keys = numbers[keys >> PLACE_BITS] << PLACE_BITS | keys & _PLACES
+        order = np.argsort(keys)
+        keys = keys[order]
+        return keys >> PLACE_BITS, keys & _PLACES, cells[order]
+
+    def state(self, numbers: NDArray[np.int64]) -> tuple[Any, list[NDArray[np.int64]]]:
+        """See `fastxent.statistics.statistic.Statistic.state`."""
+        groups, places, cells = self.sorted(numbers)
+        return self.level, [groups << PLACE_BITS | places, cells]
+
+    def load(self, level: Any, arrays: list[NDArray[np.int64]], groups: int) -> None:
+        """Take over what `state` gave of so many groups."""
+        keys, cells = check_shape(arrays[0], (-1,)), check_shape(arrays[1], (len(arrays[0]), self.width))
+        if (keys[1:] <= keys[:-1]).any() or (keys.size and not 0 <= keys[0] <= keys[-1] < groups << PLACE_BITS):
+            raise StateError("the keys of a table are out of order, or of groups that are not there")
+        if len(keys) > self.limit:
+            raise StateError(f"a table has {len(keys):,} keys, and may have {self.limit:,}")
+        if not (isinstance(level, int) and 0 <= level < 64):
+            raise StateError(f"a table is of level {level!r}")
+        self.level = level
+        self._rebuild(keys, cells)

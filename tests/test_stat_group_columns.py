@@ -1,0 +1,227 @@
+"""Every column of the groups' table, against an evaluation of the group's rows alone and against libraries."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics
+
+import fastxent as fx
+from fastxent.gates import failures, parse_gate
+from fastxent.statistics import groupparts
+from fastxent.statistics.sparse import SparseSums
+from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
+
+WEIGHTED = pytest.mark.parametrize("weighted", [False, True])
+NAMES = {"digits": ("ink", "entropy"), "breast": ("radius", "ranking")}
+
+
+def grouped(name, weighted, clustered=False, **options):
+    """Groups, and for each of them the evaluation of its rows alone."""
+    by, statistics = NAMES[name]
+    data = table(DIGITS if name == "digits" else BREAST)
+    n = len(data)
+    data = data.append_column("doc", [np.arange(n) // 3]).append_column("bytes", [np.arange(n) % 7])
+    if weighted:
+        data = data.append_column("w", [weights(n)])
+    options |= {"target": "label", "units": "bytes", "statistics": statistics, "weight": "w" if weighted else None}
+    options |= {"logits": "logits"} if name == "digits" else {"logits": "logit", "task": "binary"}
+    options |= {"cluster_by": "doc"} if clustered else {}
+    for row in fx.evaluate(data, group_by=by, **options).groups.to_pylist():
+        yield row, fx.evaluate(data.filter(np.array(column(DIGITS if name == "digits" else BREAST, by)) == row[by]),
+                               **options)  # fmt: skip
+
+
+@WEIGHTED
+@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("name", ["digits", "breast"])
+def test_a_group_is_the_evaluation_of_its_rows(name, weighted, clustered):
+    for row, alone in grouped(name, weighted, clustered):
+        stats, units = alone.loss_stats, alone.units
+        expected = {
+            "loss": stats.mean, "stderr": stats.stderr, "ci_low": stats.ci95[0], "ci_high": stats.ci95[1],
+            "std": stats.std, "min": stats.min, "max": stats.max, "perplexity": alone.perplexity, "bits": alone.bits,
+            "units": units.sum, "loss_per_unit": units.loss, "bits_per_unit": units.bits, "d2": alone.d2,
+            "accuracy": alone.accuracy, "brier": alone.brier, "ece": alone.calibration.ece,
+            "mce": alone.calibration.mce, "rmsce": alone.calibration.rmsce,
+        }  # fmt: skip
+        expected["accuracy_low"], expected["accuracy_high"] = alone.top_k_interval()
+        for q, text in ((0.05, "q05"), (0.25, "q25"), (0.5, "q50"), (0.75, "q75"), (0.95, "q95"), (0.99, "q99")):
+            found = alone.quantile(q)
+            expected |= {text: found.value, f"{text}_low": found.low, f"{text}_high": found.high}
+        if name == "digits":
+            expected |= {"top3": alone.top_k[3], "top5": alone.top_k[5], "mrr": alone.mrr, "entropy": alone.entropy}
+        else:
+            for area in ("auc", "average_precision"):
+                one = getattr(alone, area)
+                expected |= {area: one.value, f"{area}_low": one.low, f"{area}_high": one.high}
+        assert row["count"] == alone.num_rows
+        assert row.get("clusters") == (stats.clusters.count if clustered else None)
+        assert {key: row[key] for key in expected} == pytest.approx(expected, rel=1e-12, abs=1e-15)
+        rest = row.keys() - expected.keys() - {NAMES[name][0], "count", "clusters", "f1_macro", "balanced_accuracy"}
+        assert rest == ({"weight"} if weighted else set())
+
+
+@WEIGHTED
+@pytest.mark.parametrize("name", ["digits", "breast"])
+def test_means_over_classes_agree_with_scikit_learn(name, weighted):
+    y, p, _ = digits() if name == "digits" else breast()
+    predicted = p.argmax(axis=1) if name == "digits" else (p > 0.5).astype(int)
+    w = weights(len(y)) if weighted else np.ones(len(y))
+    by, path = NAMES[name][0], DIGITS if name == "digits" else BREAST
+    for row in evaluated(name, weighted, group_by=by).groups.to_pylist():
+        here = (column(path, by) == row[by]) & (w > 0)
+        f1 = metrics.f1_score(y[here], predicted[here], average="macro", sample_weight=w[here])
+        assert row["f1_macro"] == pytest.approx(f1, rel=1e-12)
+        recall = metrics.recall_score(y[here], predicted[here], average="macro", sample_weight=w[here],
+                                      labels=np.unique(y[here]))  # fmt: skip
+        assert row["balanced_accuracy"] == pytest.approx(recall, rel=1e-12)
+
+
+def test_an_infinite_loss_leaves_the_other_columns_alone():
+    p = np.array([[1.0, 0.0], [0.75, 0.25], [0.5, 0.5]])
+    row, other = fx.evaluate(probs=p, target=np.array([1, 0, 0]), group_by={"g": ["a", "a", "b"]}).groups.to_pylist()
+    assert row["loss"] == row["max"] == row["q95"] == math.inf
+    assert math.isnan(row["stderr"])
+    assert (row["accuracy"], row["mrr"], row["brier"], row["count"]) == (0.5, 0.75, (2.0 + 2 * 0.25**2) / 2, 2)
+    assert other["loss"] == math.log(2.0)
+
+
+def test_a_weight_beyond_summing_is_told_by_nan():
+    z, y = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]]), np.array([0, 1, 1])
+    options = {"group_by": {"g": [1, 1, 2]}, "weight": np.array([1.0, 2.0**60, 1.0])}
+    row, other = fx.evaluate(logits=z, target=y, **options).groups.to_pylist()
+    assert all(math.isnan(row[name]) for name in ("loss", "stderr", "accuracy", "accuracy_low", "brier", "ece", "mrr"))
+    assert other["accuracy"] == 0.0
+    assert other["loss"] == pytest.approx(math.log1p(math.exp(3.0)))
+
+
+@pytest.mark.parametrize("limit", [10**6, 400, 60, 15, 9])
+def test_coarser_quantiles_hold_the_exact_one(limit, monkeypatch):
+    monkeypatch.setattr(groupparts.GroupedLosses, "LIMIT", limit)
+    _, _, losses = digits()
+    result = evaluated.__wrapped__("digits", group_by="ink")
+    part = result.totals.statistics["groups"]._sums.parts["losses"]
+    assert part._used <= limit
+    assert (part.level == 0) == (limit == 10**6)
+    for row in result.groups.to_pylist():
+        here = np.sort(losses[column(DIGITS, "ink") == row["ink"]])
+        for q in (0.05, 0.25, 0.5, 0.75, 0.95, 0.99):
+            value = here[math.ceil(q * len(here)) - 1]
+            name = f"q{100 * q:02.0f}"
+            assert row[f"{name}_low"] * (1 - 1e-12) <= value <= row[f"{name}_high"] * (1 + 1e-12)
+
+
+@WEIGHTED
+@pytest.mark.parametrize("limit", [10, 50, 200])
+def test_coarser_scores_keep_bounds_that_hold(limit, weighted, monkeypatch):
+    monkeypatch.setattr(groupparts.GroupedScores, "LIMIT", limit)
+    y, p, _ = breast()
+    w = weights(len(y)) if weighted else np.ones(len(y))
+    result = evaluated.__wrapped__("breast", weighted, group_by="radius", statistics="ranking")
+    assert result.totals.statistics["groups"]._sums.parts["scores"].level > 0
+    for row in result.groups.to_pylist():
+        here = column(BREAST, "radius") == row["radius"]
+        for name, exact in (("auc", metrics.roc_auc_score), ("average_precision", metrics.average_precision_score)):
+            value = exact(y[here], p[here], sample_weight=w[here])
+            assert row[f"{name}_low"] - 1e-12 <= value <= row[f"{name}_high"] + 1e-12
+            assert limit > 50 or row[f"{name}_low"] < row[f"{name}_high"]
+
+
+def test_too_many_pairs_of_classes_leave_what_they_can(monkeypatch):
+    whole = evaluated("digits", group_by="ink").groups
+    for limit, kept in ((60, ("d2", "balanced_accuracy")), (10, ())):
+        monkeypatch.setattr(groupparts.GroupedClasses, "LIMIT", limit)
+        found = evaluated.__wrapped__("digits", group_by="ink").groups
+        for name in ("d2", "balanced_accuracy", "f1_macro"):
+            expected = pytest.approx(whole[name].to_pylist(), rel=1e-12) if name in kept else [None] * 3
+            assert found[name].to_pylist() == expected
+
+
+def test_clusters_in_buckets_are_about_as_good(monkeypatch):
+    exact = evaluated("digits", group_by="ink", cluster_by="id").groups
+    monkeypatch.setattr(groupparts.GroupedClusters, "LIMIT", 400)
+    found = evaluated.__wrapped__("digits", group_by="ink", cluster_by="id").groups
+    assert sum(found["clusters"].to_pylist()) <= 400
+    assert found["loss"].to_pylist() == exact["loss"].to_pylist()
+    assert found["stderr"].to_pylist() == pytest.approx(exact["stderr"].to_pylist(), rel=0.25)
+
+
+class Halved(SparseSums):
+    """Counts by number, the numbers halved until they fit."""
+
+    def coarser(self, places, level):
+        return places >> 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 3), st.integers(-1, 200), st.integers(0, 2**41)), max_size=120),
+    cuts=st.lists(st.integers(0, 120), max_size=4),
+    data=st.data(),
+)
+def test_sparse_sums_depend_on_the_rows_alone(rows, cuts, data):
+    groups, places, values = (np.array(c, np.int64) for c in zip(*rows, strict=True)) if rows else np.zeros((3, 0), int)
+    cells = np.stack([values >> 40, values & (2**40 - 1)], axis=1)
+    edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
+    parts = [Halved(2, 20, (0,)) for _ in edges[1:]]
+    # Every part numbers its groups in its own way.
+    names = [data.draw(st.permutations(range(4))) for _ in parts]
+    for part, name, lo, hi in zip(parts, names, edges[:-1], edges[1:], strict=True):
+        part.add(np.array(name)[groups[lo:hi]].astype(np.int32), places[lo:hi], cells[lo:hi])
+    whole = Halved(2, 20, (0,))
+    for i in data.draw(st.permutations(range(len(parts)))):
+        whole.merge(parts[i], np.argsort(names[i]))
+    level, (keys, sums) = whole.state(np.arange(4))
+    known = [(g, p, v) for g, p, v in rows if p >= 0]
+    least = next(n for n in range(20) if len({(g, p >> n) for g, p, _ in known}) <= 20)
+    expected = {}
+    for g, p, v in known:
+        expected[g << 46 | p >> least] = expected.get(g << 46 | p >> least, 0) + v
+    assert level == least
+    assert keys.tolist() == sorted(expected)
+    assert [(int(a) << 40) + int(b) for a, b in sums] == [expected[key] for key in sorted(expected)]
+    again = Halved(2, 20, (0,))
+    again.load(level, [keys, sums], 4)
+    assert [array.tolist() for array in again.state(np.arange(4))[1]] == [keys.tolist(), sums.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("level", "keys", "cells", "message"),
+    [
+        (0, [3, 2], [[1], [1]], "out of order"),
+        (0, [-1], [[1]], "out of order"),
+        (0, [1 << 47], [[1]], "groups that are not there"),
+        (-1, [1], [[1]], "level -1"),
+        ("0", [1], [[1]], "level '0'"),
+        (0, [1, 2, 3], [[1], [1], [1]], "3 keys, and may have 2"),
+        (0, [1], [[1, 1]], "shape"),
+    ],
+)
+def test_damaged_tables_are_refused(level, keys, cells, message):
+    with pytest.raises(fx.StateError, match=message):
+        Halved(1, 2).load(level, [np.array(keys), np.array(cells)], 2)
+
+
+def test_groups_of_other_losses_have_fewer_columns():
+    p, q = np.full((4, 3), 1 / 3), np.tile([0.5, 0.25, 0.25], (4, 1))
+    found = fx.evaluate(probs=p, target=q, loss="kl_divergence", group_by={"g": pa.array([1, 1, 2, None])}).groups
+    assert found.column_names[-3:] == ["q99", "q99_low", "q99_high"]
+    assert found["loss"].to_pylist() == pytest.approx([math.log(3.0) - 1.5 * math.log(2.0)] * 3)
+    several = fx.evaluate(logits=p, target=(q > 0.3) * 1, task="multilabel", group_by={"g": [0, 0, 1, 1]}).groups
+    assert "brier" in several.column_names
+    assert not {"accuracy", "ece", "d2", "auc"} & set(several.column_names)
+
+
+def test_gates_see_every_column():
+    result = evaluated("digits", group_by=("ink", "fold"), cluster_by="id")
+    told = result.to_dict()
+    row = next(row for row in told["groups"] if (row["ink"], row["fold"]) == ("light", 2))
+    for name in row.keys() - {"ink", "fold"}:
+        assert parse_gate(f"groups.ink.light.fold.2.{name} < 0.5").value(told) == row[name]
+    assert failures([parse_gate("margins.ink.light.q95_high > 0.2")], told)
