@@ -78,12 +78,14 @@ def _run(options: argparse.Namespace, name: str, threads: int, folder: Path) -> 
         before = None
     for family, trials in FAMILIES.items():
         found: list[Measurement] = []
+        begun = time.perf_counter()
         for trial in trials(settings):
             with console.status(f"{family}: {trial.case}"):
                 found += run_trial(trial, settings.budget_seconds, settings.min_rounds)
         everything += found
         if found:
             show_family(console, Result(facts, {}, found), family, before)
+            console.print(f"{family}: {time.perf_counter() - begun:.0f} s.\n", highlight=False)
     if not everything:
         if not options.list:
             console.print("Nothing has such a name; `python -m bench --list` lists what there is.")

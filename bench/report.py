@@ -22,7 +22,7 @@ MARKED = re.compile(r"(<!-- bench:start(?: ([\w-]+))? -->\n).*?(<!-- bench:end -
 
 #: What the front page shows: enough to judge by, wins and losses alike.
 SUMMARY = ("10M x 10", "2M x 100", "200k x 1000", "2k x 128000", "binary 100M")
-SUMMARY_FILES = ("8M x 10, list, snappy", "8M x 10, column a class, snappy", "400k x 200, packed, snappy")
+SUMMARY_FILES = ("2M x 10, list, snappy", "2M x 10, column a class, snappy", "100k x 200, packed, snappy")
 
 #: Plots that stand below the table of a family.
 IMAGES = {
