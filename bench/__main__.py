@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace, name: str, threads: int, folder: Path) -> 
     from bench.measure import Measurement, run_trial
     from bench.results import Result, committed, save
     from bench.settings import Settings
-    from bench.show import show_family
+    from bench.show import show_family, worse
 
     def wanted(family: str, case: str) -> bool:
         if options.list:  # whoever is not wanted makes no data
@@ -78,12 +78,14 @@ def _run(options: argparse.Namespace, name: str, threads: int, folder: Path) -> 
         before = None
     for family, trials in FAMILIES.items():
         found: list[Measurement] = []
+        begun = time.perf_counter()
         for trial in trials(settings):
             with console.status(f"{family}: {trial.case}"):
                 found += run_trial(trial, settings.budget_seconds, settings.min_rounds)
         everything += found
         if found:
             show_family(console, Result(facts, {}, found), family, before)
+            console.print(f"{family}: {time.perf_counter() - begun:.0f} s.\n", highlight=False)
     if not everything:
         if not options.list:
             console.print("Nothing has such a name; `python -m bench --list` lists what there is.")
@@ -93,6 +95,8 @@ def _run(options: argparse.Namespace, name: str, threads: int, folder: Path) -> 
         "Ratios: time of the other over time of fastxent, in this run; * scaled from fewer rows; "
         "▼ ▲ worse and better for fastxent than in the last committed result."
     )
+    for line in worse(Result(facts, {}, everything), before):
+        console.print(f"[bold red]{line}[/bold red]", highlight=False)
     if options.quick:
         console.print("--quick: one row in 20; the times say nothing about the sizes in the names.")
     console.print(f"{facts['cpu']}, {threads} threads, {seconds / 60:.1f} minutes.", highlight=False)

@@ -35,7 +35,12 @@ def draw(result: Result, folder: Path) -> list[Path]:
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
-    plots = {"arrays": ("speed", _speed), "classes": ("classes", _classes), "rows": ("growth", _growth)}
+    plots = {
+        "arrays": ("speed", _speed),
+        "classes": ("classes", _classes),
+        "memory": ("growth", _growth),
+        "threads": ("threads", _threads),
+    }
     drawn = []
     with matplotlib.rc_context(style):
         for family, (name, plot) in plots.items():
@@ -93,16 +98,42 @@ def _growth(result: Result) -> Any:
     """Time and peak memory against rows."""
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
-    _lines(left, result, "rows", lambda m: m.rows, lambda m: m.seconds_median)
-    _lines(right, result, "memory", lambda m: m.rows, lambda m: m.peak_bytes and m.peak_bytes / 2**20)
-    for axes, label in ((left, "seconds, arrays of 10 classes"), (right, "peak MiB, Parquet of 10 classes")):
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set_xlabel("rows")
-        axes.set_title(label, fontsize=10)
-        if axes.has_data():
-            axes.legend(fontsize=8)
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
+    _lines(axes[0], result, "rows", lambda m: m.rows, lambda m: m.seconds_median)
+    _lines(axes[1], result, "memory", lambda m: m.rows, lambda m: m.seconds_median)
+    _lines(axes[2], result, "memory", lambda m: m.rows, lambda m: m.peak_bytes and m.peak_bytes / 2**20)
+    titles = ("seconds, arrays of 10 classes", "seconds, Parquet of 10 classes", "peak MiB, Parquet of 10 classes")
+    for each, title in zip(axes, titles, strict=True):
+        each.set_xscale("log")
+        each.set_yscale("log")
+        each.set_xlabel("rows")
+        each.set_title(title, fontsize=10)
+        if each.has_data():
+            each.legend(fontsize=7)
+    return figure
+
+
+def _threads(result: Result) -> Any:
+    """How many times as fast as one thread."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5, 3.2))
+    found = [m for m in result.measurements if m.family == "threads" and m.seconds_median]
+    most = result.settings["threads"]
+    for colour, case in zip(COLOURS, dict.fromkeys(m.case for m in found), strict=False):
+        seconds = {
+            most if m.contender == OURS else int(m.contender.split()[0]): m.seconds_median
+            for m in found
+            if m.case == case
+        }
+        points = [(count, seconds[1] / seconds[count]) for count in sorted(seconds) if 1 in seconds]
+        axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3.5, label=case)
+    axes.plot([1, most], [1, most], color=INK, linewidth=0.8, linestyle=":")
+    axes.set_xticks(range(1, most + 1) if most <= 8 else [1, most])
+    axes.set_xlabel("threads")
+    axes.set_ylabel("times as fast as one")
+    axes.legend(fontsize=8)
+    axes.grid(color=INK, alpha=0.25, linewidth=0.6)
     return figure
 
 

@@ -22,7 +22,14 @@ MARKED = re.compile(r"(<!-- bench:start(?: ([\w-]+))? -->\n).*?(<!-- bench:end -
 
 #: What the front page shows: enough to judge by, wins and losses alike.
 SUMMARY = ("10M x 10", "2M x 100", "200k x 1000", "2k x 128000", "binary 100M")
-SUMMARY_FILES = ("8M x 10, list, snappy", "8M x 10, column a class, snappy", "400k x 200, packed, snappy")
+SUMMARY_FILES = ("2M x 10, list, snappy", "2M x 10, column a class, snappy", "100k x 200, packed, snappy")
+
+#: Plots that stand below the table of a family.
+IMAGES = {
+    "memory": "![Seconds and peak memory against rows](images/growth.svg)",
+    "classes": "![Speed against classes](images/classes.svg)",
+    "threads": "![Speed-up against threads](images/threads.svg)",
+}
 
 Cell = Callable[[Measurement | None], str]
 
@@ -75,6 +82,9 @@ def tables(result: Result) -> dict[str, str]:
     made["machine"] = _machine(result)
     if "memory" in made:
         made["memory"] = _grid(result, "memory", None, _peak, ours_first=True)
+    for family, image in IMAGES.items():
+        if family in made:
+            made[family] += f"\n\n{image}"
     if "arrays" in made:
         made["summary"] = f"{_summary(result)}\n\n{made['machine']}"
         made["peaks"] = _grid(result, "arrays", None, _peak, ours_first=True, without=("plain read",))

@@ -8,7 +8,7 @@ from rich.table import Table
 from bench.measure import OURS, Measurement
 from bench.results import Result
 
-__all__ = ["change_percent", "gigabytes_per_second", "in_units", "show_family"]
+__all__ = ["change_percent", "gigabytes_per_second", "in_units", "show_family", "worse"]
 
 #: Changes below this many percent are noise even on a quiet machine.
 NOISE_PERCENT = 3.0
@@ -47,6 +47,22 @@ def change_percent(now: Measurement, before: Result | None) -> float | None:
         return None
     pair = (now.share_of_read, then.share_of_read) if now.contender == OURS else (now.ratio, then.ratio)
     return 100.0 * (pair[0] / pair[1] - 1.0) if pair[0] and pair[1] else None
+
+
+def worse(result: Result, before: Result | None) -> list[str]:
+    """What is worse for fastxent than last time, the worst first, a line each."""
+    known = [
+        (change_percent(m, before), m) for m in result.measurements if m.role != "read"
+    ]  # fastxent's share says it
+    found = sorted(
+        ((change, m) for change, m in known if change is not None and change <= -NOISE_PERCENT),
+        key=lambda each: each[0],
+    )
+    return [
+        f"▼{-change:3.0f}%  {m.family}: {m.case}, "
+        + ("share of plain read" if m.contender == OURS else f"against {m.contender}")
+        for change, m in found
+    ]
 
 
 def _change(now: Measurement, before: Result | None) -> str:

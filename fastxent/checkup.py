@@ -22,7 +22,7 @@ def checkup() -> dict[str, Any]:
 
     from fastxent.engine import default_threads
     from fastxent.errors import UsageError
-    from fastxent.kernels.compile import cache_folder
+    from fastxent.kernels.cache import cache_folder
 
     problems = []
     features = dict(llvm.get_host_cpu_features())

@@ -1,7 +1,8 @@
-"""The machine code of the softmax kernels: vector FMA in the loops, no call of a mathematical library."""
+"""The machine code of the softmax and sigmoid kernels: vector FMA in the loops, no call of a mathematical library."""
 
 from __future__ import annotations
 
+import math
 import re
 
 import llvmlite.binding as llvm
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from numba.core.caching import NullCache
 
-from fastxent.kernels import softmax
+from fastxent.kernels import sigmoid, softmax
+from fastxent.kernels.compile import kernel
 from tests.naive import DTYPE
 from tests.rows import score
+from tests.test_sigmoid import score as score_binary
 
 FEATURES = llvm.get_host_cpu_features()
 FORBIDDEN = re.compile(
@@ -21,6 +24,13 @@ FORBIDDEN = re.compile(
 
 def machine_code(way, kind, monkeypatch):
     """The assembly of a row kernel, compiled anew (what comes from the cache has none)."""
+    if way == "binary":
+        run = sigmoid.binary.__wrapped__("logits", kind, "int8", True)
+        run._cache = NullCache()
+        monkeypatch.setattr(sigmoid, "binary", lambda *_: run)
+        score_binary(np.zeros(20, DTYPE[kind]), np.zeros(20, np.int8))
+        (code,) = run.inspect_asm().values()
+        return code
     factory = softmax.along if way == "along" else softmax.across
     run = factory.__wrapped__(kind, "int64", True, *((way == "columns",) if way != "along" else ()))
     run._cache = NullCache()
@@ -30,23 +40,55 @@ def machine_code(way, kind, monkeypatch):
     return code
 
 
-KERNELS = [("along", "float32"), ("across", "float32"), ("along", "float64"), ("along", "float16")]
+KERNELS = [
+    ("along", "float32"),
+    ("across", "float32"),
+    ("along", "float64"),
+    ("along", "float16"),
+    ("binary", "float32"),
+]
 
 
-@pytest.fixture(params=KERNELS, ids="-".join)
-def code(request, monkeypatch):
-    return machine_code(*request.param, monkeypatch)
+@pytest.fixture(scope="module", params=KERNELS, ids="-".join)
+def code(request):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return machine_code(*request.param, monkeypatch)
+
+
+def library_calls(code):
+    called = re.findall(r"\bcall[q]?\s+(\S+)", code) + re.findall(r"movabsq\s+\$([A-Za-z_]\w*)", code)
+    return [name for name in called if FORBIDDEN.search(name)]
+
+
+def fused(code):
+    """How many fused multiply-adds there are of vectors, and of single numbers."""
+    wide = re.findall(r"vfn?m(?:add|sub)\d+pd\s+[^\n]*%(?:y|z)mm", code)
+    return len(wide), len(re.findall(r"vfn?m(?:add|sub)\d+[sp]d\s+[^\n]*%xmm", code))
 
 
 def test_calls(code):
-    called = re.findall(r"\bcall[q]?\s+(\S+)", code) + re.findall(r"movabsq\s+\$([A-Za-z_]\w*)", code)
-    assert not [name for name in called if FORBIDDEN.search(name)]
+    assert not library_calls(code)
 
 
 @pytest.mark.skipif(not FEATURES.get("fma"), reason="this processor has no vector FMA of x86")
 def test_vector_fma(code):
-    wide = re.findall(r"vfn?madd\d+pd\s+[^\n]*%(?:y|z)mm", code)
-    narrow = re.findall(r"vfn?madd\d+[sp]d\s+[^\n]*%xmm", code)
+    wide, narrow = fused(code)
     # 15 a term at the least: reduction, polynomial, sum; scalar ones are left to rows taken one by one.
-    assert len(wide) > 100
-    assert len(wide) > len(narrow)
+    assert wide > 100
+    assert wide > narrow
+
+
+@pytest.mark.parametrize("name", ["exp", "log", "log1p"])
+def test_a_call_would_be_seen(name):
+    function = getattr(math, name)
+
+    @kernel()
+    def run(x):
+        for i in range(x.size):
+            x[i] = function(x[i]) * x[i] + 1.0
+
+    run._cache = NullCache()
+    run(np.ones(8))
+    (code,) = run.inspect_asm().values()
+    assert library_calls(code)
+    assert fused(code) == (0, 0)

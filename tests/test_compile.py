@@ -6,15 +6,18 @@ import os
 import resource
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fastxent.kernels import compile as compiling
+from fastxent.cli.output import compiling_notice
+from fastxent.kernels import cache as caching
 from fastxent.kernels import softmax
+from fastxent.kernels.compile import kernel
 from tests.rows import score
-from tests.shell import ROOT, output, python, start
+from tests.shell import ROOT, fastxent, output, python, start
 
 PACKAGE = ROOT / "fastxent"
 KERNELS = sorted(path.name for path in (PACKAGE / "kernels").glob("*.py"))
@@ -23,16 +26,19 @@ KERNELS = sorted(path.name for path in (PACKAGE / "kernels").glob("*.py"))
 PROGRAM = """
 import numpy as np
 from fastxent.kernels import vecmath
-from fastxent.kernels.compile import cache_folder, is_cold, kernel
+from fastxent.kernels.cache import cache_folder, watch_compiling
+from fastxent.kernels.compile import kernel
 from fastxent.kernels.simd import fetch, store
 
 @kernel()
 def run(x):
     store(x, 0, vecmath.exp(fetch(x, 0, 4)))
 
-print(is_cold(), end=" ")
 x = np.full(4, 0.3)
-run(x)
+told = []
+with watch_compiling(lambda: told.append(1)):
+    run(x)
+print(bool(told), end=" ")
 print(x[0].hex(), sum(run.stats.cache_hits.values()), cache_folder(), end="")
 """
 
@@ -71,11 +77,11 @@ def test_an_edit_of_a_called_file_is_seen(package, tmp_path):
 
 @pytest.mark.parametrize("name", [*[f"kernels/{name}" for name in KERNELS], "exact.py"])
 def test_every_file_that_is_compiled_counts(package, monkeypatch, name):
-    monkeypatch.setattr(compiling, "_HERE", package / "fastxent/kernels")
-    monkeypatch.setattr(compiling, "_OUTSIDE", (package / "fastxent/exact.py", package / "fastxent/status.py"))
-    digest = compiling.source_digest.__wrapped__
+    monkeypatch.setattr(caching, "_HERE", package / "fastxent/kernels")
+    monkeypatch.setattr(caching, "_OUTSIDE", (package / "fastxent/exact.py", package / "fastxent/status.py"))
+    digest = caching.source_digest.__wrapped__
     before = digest()
-    assert before == compiling.source_digest()
+    assert before == caching.source_digest()
     path = package / "fastxent" / name
     path.write_bytes(path.read_bytes() + b"\n")
     assert digest() != before
@@ -187,3 +193,95 @@ def test_every_variant_has_a_symbol_of_its_own():
         score(np.zeros((1, 3), kind), [0], "across", full=False)
     names = [next(iter(run.overloads.values())).fndesc.qualname for run in kernels]
     assert len(set(names)) == 2
+
+
+PARTS = """
+import sys
+import numpy as np
+from fastxent.kernels.compile import kernel
+
+@kernel()
+def half(x):
+    if x.size == 0:
+        raise ValueError("empty", x.ndim)  # needs the environment of this function
+    for i in range(x.size):
+        x[i] *= 0.5
+    return x[0]
+
+@kernel()
+def first(x):
+    return half(x) + half(x)
+
+@kernel()
+def second(x):
+    return half(x) - half(x)
+
+part = half.get_overload.__self__
+for name in sys.argv[1:]:
+    print(name, globals()[name](np.full(3, 8.0)), end=" ")
+    try:
+        globals()[name](np.zeros(0))
+    except ValueError as error:
+        assert error.args == ("empty", 1)
+    else:
+        raise AssertionError(name)
+print(sum(part.stats.cache_hits.values()), len(part.overloads), len(half.overloads))
+"""
+
+
+def test_parts_of_kernels(tmp_path):
+    """What kernels call is compiled for kernels only, once, whichever process they are compiled in."""
+
+    def run(*names):
+        return output(start(["-c", PARTS, *names], NUMBA_CACHE_DIR=str(tmp_path))).split()
+
+    assert run("first") == ["first", "6.0", "0", "1", "0"]
+    assert run("second", "first") == ["second", "2.0", "first", "6.0", "1", "1", "0"]
+    assert run("second") == ["second", "2.0", "0", "0", "0"]  # machine code needs no parts
+    assert run("half", "first") == ["half", "4.0", "first", "6.0", "0", "0", "1"]
+    assert sorted(path.name.rsplit(".", 2)[0] for path in tmp_path.rglob("*.nbc")) == [
+        "__main__.first", "__main__.half", "__main__.half.part", "__main__.second",
+    ]  # fmt: skip
+
+
+def test_a_warm_start_loads_nothing_to_compile_with(tmp_path):
+    code = PARTS + "print('numba.np.arraymath' in sys.modules)"
+    loaded = [output(start(["-c", code, "first"], NUMBA_CACHE_DIR=str(tmp_path))).split()[-1] for _ in range(2)]
+    assert loaded == ["True", "False"]
+
+
+def test_folders_that_nobody_used_for_long_go_when_a_new_one_is_made(tmp_path):
+    month = 30 * 24 * 3600
+    ages = {"kernels-0123456789abcdef": month + 3600, "kernels-fedcba9876543210": month - 3600, "other": 2 * month}
+    for name, age in ages.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "an.nbc").write_bytes(b"")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    code = "from fastxent.kernels.cache import cache_folder; print(cache_folder())"
+    made = python(code, NUMBA_CACHE_DIR=str(tmp_path)).strip()
+    assert {path.name for path in tmp_path.iterdir()} == {"kernels-fedcba9876543210", "other", Path(made).name}
+    os.utime(made, (0, 0))
+    python(code, NUMBA_CACHE_DIR=str(tmp_path))
+    assert time.time() - os.stat(made).st_mtime < 600  # a start is a use
+
+
+@pytest.mark.parametrize(("folder", "kept"), [(True, "kept for later"), (False, "not kept")])
+def test_the_command_says_once_that_it_compiles(tmp_path, monkeypatch, capsys, folder, kept):
+    monkeypatch.setattr(caching, "cache_folder", lambda: str(tmp_path) if folder else None)
+    runs = [kernel(variant=str(k))(lambda x: x + 1) for k in range(2)]
+    with compiling_notice():
+        assert capsys.readouterr().err == ""
+        assert [run(1) for run in runs] == [2, 2]
+    said = capsys.readouterr().err
+    assert said.count("compiling kernels") == 1
+    assert kept in said
+    with compiling_notice():
+        assert [run(1) for run in runs] == [2, 2]
+    assert capsys.readouterr().err == ""
+
+
+def test_the_command_says_nothing_of_compiling_when_it_is_wrong_before(tmp_path):
+    arguments = ["evaluate", ROOT / "data/digits.parquet", "--logits", "logits", "--target", "nothing"]
+    done = fastxent(*arguments, NUMBA_CACHE_DIR=str(tmp_path))
+    assert done.returncode == 3
+    assert "compiling" not in done.stderr

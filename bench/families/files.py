@@ -14,7 +14,8 @@ from bench.settings import Settings
 
 __all__ = ["parquet"]
 
-SHAPES = (("8M x 10", 8_000_000, 10), ("400k x 200", 400_000, 200))
+#: 80 MB of float32: beyond any cache, and 24 files of it are made and read in a few minutes.
+SHAPES = (("2M x 10", 2_000_000, 10), ("100k x 200", 100_000, 200))
 CODECS = ("snappy", "zstd", "none")
 
 Setup = Callable[[Path, str, int, int], Call]

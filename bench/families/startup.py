@@ -54,7 +54,10 @@ def _contender(name: str, arguments: list[str]) -> Contender:
 
 
 def _run(command: list[str], **environment: str) -> Call:
+    """A process with byte code kept, as an installed package has it."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
     def call() -> None:
-        subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=os.environ | environment)
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=inherited | environment)
 
     return call

@@ -242,7 +242,7 @@ DATA_EXIT = 3
 def warmup(**wanted: tuple[str, ...]) -> None:
     """Compile the usual kernels into the cache, so that the first run does not wait (for images and CI)."""
     from fastxent.checkup import warm_up
-    from fastxent.kernels.compile import cache_folder
+    from fastxent.kernels.cache import cache_folder
 
     if cache_folder() is None:
         raise DataError(

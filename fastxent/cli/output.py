@@ -81,12 +81,20 @@ def write_text(path: str, text: str) -> None:
 
 @contextmanager
 def compiling_notice() -> Iterator[None]:
-    """Say so when the first use is about to compile."""
-    from fastxent.kernels.compile import is_cold
+    """Say so, once, when kernels have to be compiled."""
+    from fastxent.kernels.cache import cache_folder, watch_compiling
 
-    if is_cold():
-        click.echo("fastxent: first use on this machine, compiling kernels (about 25 s, kept for later) ...", err=True)
-    yield
+    said = False
+
+    def say() -> None:
+        nonlocal said
+        if not said:
+            said = True
+            kept = "kept for later" if cache_folder() is not None else "not kept: no folder for it can be written"
+            click.echo(f"fastxent: compiling kernels for predictions of this kind (about 15 s, {kept}) ...", err=True)
+
+    with watch_compiling(say):
+        yield
 
 
 @contextmanager

@@ -117,7 +117,7 @@ def plain_cells(cells: NDArray[np.int64]) -> Cells:
     count = cells[:, tally.MISSES] + cells[:, tally.HITS]
     k, _ = _places()
     bases = np.where(k == tally.WIDTHS, 1.0, k * tally.WIDTH)
-    edges = np.array([int(Fraction(base) * 2**UNIT) for base in bases.tolist()], object)
+    edges = np.array([int(math.ldexp(base, UNIT)) for base in bases.tolist()], object)  # exact
     offsets = (cells[:, tally.OFFSET_WHOLE].astype(object) << UNIT) + (
         cells[:, tally.OFFSET_LOW].astype(object) << (UNIT - tally.OFFSET_BITS)
     )
