@@ -11,7 +11,7 @@ from fastxent.errors import UsageError
 from fastxent.losses import Reduction, one_form, reduced
 from fastxent.sources import open_arrays
 from fastxent.sources.arrays import as_array
-from fastxent.spec import OnInvalid, Spec
+from fastxent.spec import OnInvalid, Spec, Task
 
 __all__ = ["entropy", "focal_loss", "kl_divergence"]
 
@@ -169,12 +169,19 @@ def focal_loss(
     probs: Any = None,
     log_probs: Any = None,
     gamma: float = 2.0,
+    task: Task | None = None,
     class_weight: Iterable[float] | Mapping[Any, float] | None = None,
+    pos_weight: float | Iterable[float] | None = None,
     sample_weight: Any = None,
+    mask: Any = None,
+    label_smoothing: float = 0.0,
     ignore_index: int | None = None,
     reduction: Reduction = "mean",
     base: float | None = None,
+    clip: float | str | None = None,
+    normalize: bool = False,
     on_invalid: OnInvalid = "raise",
+    class_names: Iterable[str] | None = None,
     dtype: str | None = None,
     threads: int | None = None,
 ) -> Any:
@@ -190,21 +197,32 @@ def focal_loss(
         loss = class_weight[target] * (1 - p) ** gamma * -np.log(p)
 
     with 1 - p taken as :math:`-\mathrm{expm1}(-L)`, so that confident rows keep their digits: within 4 ulp of the
-    true value of FL at the L of the row (gamma up to 10), whose own error it magnifies by up to 1 + gamma. Scores
-    of shape (n,) are a binary task.
+    true value of FL at the L of the row (gamma up to 10), whose own error it magnifies by up to 1 + gamma.
+
+    A distribution q as target gives :math:`\sum_c w_c q_c (1 - p_c)^\gamma (-\log p_c)`, as in Keras. Of a binary
+    or multilabel task the cross-entropy of every event is multiplied by :math:`(y (1 - p) + (1 - y) p)^\gamma`, as in
+    optax and torchvision, whose alpha is ``pos_weight=alpha / (1 - alpha)``, times 1 - alpha.
 
     Args:
-        target: (n,) class indices, or 0 and 1 for a binary task.
+        target: (n,) class indices or (n, C) distributions; of a binary task (n,) and of a multilabel one (n, L) of 0
+            and 1, or probabilities.
         logits: (n, C) or (n,) scores. Give exactly one of ``logits``, ``probs`` and ``log_probs``.
         probs: probabilities in [0, 1].
         log_probs: logarithms of probabilities.
         gamma: the exponent, at least 0; 0 gives the cross-entropy.
+        task: "multiclass", "binary" or "multilabel"; by default scores of shape (n,) are binary, others multiclass.
         class_weight: (C,) weights, the alpha of the literature; multiclass only.
+        pos_weight: weight of the positive term, one number or one a label; binary and multilabel only.
         sample_weight: (n,) weights of at least 0.
-        ignore_index: rows with this label count nowhere.
+        mask: (n, L) bool, True where a label of a multilabel task counts.
+        label_smoothing: in [0, 1].
+        ignore_index: rows (labels of a multilabel row) with this target count nowhere.
         reduction: "mean", "sum", or "none" for the loss of every row.
         base: unit of the result: None for nats, 2 for bits.
+        clip: clip probabilities to [clip, 1 - clip]; or "sklearn", "keras", "torch" for their rules.
+        normalize: divide the probabilities of a row by their sum.
         on_invalid: "raise" an error, "skip" invalid rows, or "propagate" NaN.
+        class_names: the classes in the order of the scores, when targets are names.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
         threads: threads to use; all processors by default.
 
@@ -219,25 +237,33 @@ def focal_loss(
         >>> import fastxent as fx
         >>> round(fx.focal_loss([1], probs=[[0.1, 0.9]], gamma=2.0), 9)
         0.001053605
+        >>> round(fx.focal_loss([[1, 0]], probs=[[0.9, 0.1]], gamma=2.0, task="multilabel"), 9)
+        0.001053605
 
     References:
         Lin, Goyal, Girshick, He and Dollar (2017), "Focal loss for dense object detection", section 3.
     """
     form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
-    binary = np.ndim(predictions) == 1
+    task = task or ("binary" if np.ndim(predictions) == 1 else "multiclass")
+    names = None if class_names is None else tuple(class_names)
     source = open_arrays(
-        predictions, target, weight=sample_weight, task="binary" if binary else "multiclass", dtype=dtype
+        predictions, target, weight=sample_weight, mask=mask, task=task, class_names=names, dtype=dtype
     )
     spec = Spec.make(
         num_classes=source.num_classes,
-        task="binary" if binary else "multiclass",
+        task=task,
         form=form,
         loss="focal",
         gamma=gamma,
         soft=source.dense_target,
+        label_smoothing=label_smoothing,
         ignore_index=ignore_index,
         class_weight=class_weight,
+        pos_weight=pos_weight,
         weighted=sample_weight is not None,
         on_invalid=on_invalid,
+        clip=clip,
+        normalize=normalize,
+        class_names=names,
     )
     return reduced(source, spec, sample_weight, reduction, base, threads)

@@ -196,6 +196,7 @@ def binary_cross_entropy(
     base: float | None = None,
     clip: float | str | None = None,
     on_invalid: OnInvalid = "raise",
+    class_names: Iterable[str] | None = None,
     dtype: str | None = None,
     threads: int | None = None,
 ) -> Any:
@@ -215,7 +216,8 @@ def binary_cross_entropy(
     those that the mask lets count), so that the mean over rows is the mean over all elements, as in torch.
 
     Args:
-        target: (n,) or (n, L) of 0 and 1 (any integer type or bool), or probabilities (any float type).
+        target: (n,) or (n, L) of 0 and 1 (any integer type or bool), or probabilities (any float type); (n,) of names,
+            with ``class_names``.
         logits: scores of the target's shape. Give exactly one of ``logits``, ``probs`` and ``log_probs``.
         probs: probabilities of the positive, in [0, 1].
         log_probs: their logarithms.
@@ -228,6 +230,7 @@ def binary_cross_entropy(
         base: unit of the result: None for nats, 2 for bits.
         clip: clip probabilities to [clip, 1 - clip]; or "sklearn", "keras", "torch" for their rules.
         on_invalid: "raise" an error, "skip" invalid rows, or "propagate" NaN.
+        class_names: the two classes, the positive one second, when targets are names; of a multilabel task the labels.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
         threads: threads to use; all processors by default.
 
@@ -249,7 +252,10 @@ def binary_cross_entropy(
     """
     form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
     task: Literal["binary", "multilabel"] = "multilabel" if np.ndim(predictions) == 2 else "binary"
-    source = open_arrays(predictions, target, weight=sample_weight, mask=mask, task=task, dtype=dtype)
+    names = _names(class_names)
+    source = open_arrays(
+        predictions, target, weight=sample_weight, mask=mask, task=task, class_names=names, dtype=dtype
+    )
     spec = Spec.make(
         num_classes=source.num_classes,
         task=task,
@@ -261,5 +267,6 @@ def binary_cross_entropy(
         weighted=sample_weight is not None,
         on_invalid=on_invalid,
         clip=clip,
+        class_names=names,
     )
     return reduced(source, spec, sample_weight, reduction, base, threads)

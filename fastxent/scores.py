@@ -48,11 +48,7 @@ def choose_kernel(spec: Spec, batch: Batch, full: bool) -> Kernel:
         return _entropy(spec, batch)
     if spec.loss == "kl_divergence":
         return _divergence(spec, batch)
-    kernel = _cross_entropy(spec, batch, full)
-    if spec.loss == "focal":
-        from fastxent.kernels.divergence import focal
-
-        kernel = _then(kernel, focal, "focal")
+    kernel = _focal(spec, batch, full) if spec.loss == "focal" else _cross_entropy(spec, batch, full)
     if spec.class_weight is not None and not spec.soft and spec.label_smoothing == 0.0:
         from fastxent.kernels.soft import weigh_rows
 
@@ -92,6 +88,20 @@ def _divergence(spec: Spec, batch: Batch) -> Kernel:
 
     kind, target, columns = _kinds(batch)
     return Kernel(divergence.kl(spec.form, kind, target, columns), f"kl-{spec.form}-{kind}-{target}-{columns}")
+
+
+def _focal(spec: Spec, batch: Batch, full: bool) -> Kernel:
+    from fastxent.kernels import focal
+
+    kind, target, columns = _kinds(batch)
+    if spec.task != "multiclass":
+        masked = batch.mask is not None
+        step = focal.of_events(spec.form, kind, target, spec.task, masked, columns)
+        return _then(_cross_entropy(spec, batch, full), step, "focal")
+    if spec.soft or spec.label_smoothing > 0.0:
+        rows = focal.of_classes(spec.form, kind, target, spec.soft, full, columns)
+        return Kernel(rows, f"focal-{spec.form}-{kind}-{target}-{spec.soft}-{full}-{columns}")
+    return _then(_cross_entropy(spec, batch, full), focal.focal, "focal")
 
 
 def _cross_entropy(spec: Spec, batch: Batch, full: bool) -> Kernel:

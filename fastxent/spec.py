@@ -6,8 +6,10 @@ import dataclasses
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 from fastxent.errors import StateError, UsageError
@@ -39,13 +41,35 @@ def _choice(name: str, value: object, literal: Any) -> None:
 def _weights(name: str, values: Iterable[float] | None, count: int, what: str) -> tuple[float, ...] | None:
     if values is None:
         return None
-    result = tuple(float(v) for v in values)
+    try:
+        result = tuple(float(v) for v in values)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name}: expected numbers, one a {what}, got {values!r}") from None
     if len(result) != count:
         raise UsageError(f"{name}: expected {count} numbers, one a {what}, got {len(result)}")
     for i, value in enumerate(result):
         if not (0.0 <= value < math.inf):
             raise UsageError(f"{name}[{i}]: expected a finite number of at least 0, got {value!r}")
     return result
+
+
+def _is_single(value: Any) -> bool:
+    """Whether a value is one number; arrays and tensors of no dimension can be iterated over, by their type."""
+    return getattr(value, "ndim", 1) == 0 or not isinstance(value, Iterable)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name}: expected a number, got {value!r}") from None
+
+
+def _integer(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name}: expected an integer, got {value!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +80,7 @@ class Spec:
         num_classes: scores a row (1 for binary, labels a row for multilabel).
         task: "multiclass" (softmax), "binary" (one score a row) or "multilabel" (independent binary scores).
         form: what the scores are.
-        loss: the loss of a row: "cross_entropy"; "focal", (1 - p_t)^gamma times it; "kl_divergence" of the
+        loss: the loss of a row: "cross_entropy"; "focal", each part of it times (1 - p)^gamma; "kl_divergence" of the
             predictions from the target; or "entropy" of the predictions, which looks at no target.
         gamma: exponent of the focal loss, at least 0.
         soft: targets are distributions or 0/1 matrices of the scores' shape rather than class indices.
@@ -121,8 +145,6 @@ class Spec:
     def _check_loss(self) -> None:
         if not (0.0 <= self.gamma < math.inf):
             raise UsageError(f"gamma: expected a finite number of at least 0, got {self.gamma!r}")
-        if self.loss == "focal" and (self.soft or self.label_smoothing or self.task == "multilabel"):
-            raise UsageError("loss 'focal' takes hard labels, one a row, without label_smoothing")
         if self.loss in ("kl_divergence", "entropy"):
             if self.task != "multiclass":
                 raise UsageError(f"loss {self.loss!r} applies to task 'multiclass'")
@@ -142,16 +164,27 @@ class Spec:
         class_names: Iterable[str] | None = None,
         **options: Any,
     ) -> Spec:
-        """A spec from the words of the public functions: one pos_weight for all labels, weights by class name."""
+        """A spec from the words of the public functions: one pos_weight for all labels, weights by class name.
+
+        Numbers of NumPy and torch become those of Python, as the JSON of a spec needs them.
+        """
         names = None if class_names is None else tuple(str(name) for name in class_names)
         if isinstance(class_weight, Mapping):
             class_weight = _by_name(class_weight, names, num_classes)
-        if isinstance(pos_weight, int | float):
-            pos_weight = [pos_weight] * num_classes
+        positive: Any = pos_weight
+        if positive is not None and _is_single(positive):
+            positive = [_number("pos_weight", positive)] * num_classes
+        for name in ("label_smoothing", "gamma"):
+            if name in options:
+                options[name] = _number(name, options[name])
+        if options.get("ignore_index") is not None:
+            options["ignore_index"] = _integer("ignore_index", options["ignore_index"])
+        if clip is not None and not isinstance(clip, str):
+            clip = _number("clip", clip)
         return cls(
             num_classes=num_classes,
             class_weight=_weights("class_weight", class_weight, num_classes, "class"),
-            pos_weight=_weights("pos_weight", pos_weight, num_classes, "label"),
+            pos_weight=_weights("pos_weight", positive, num_classes, "label"),
             clip=clip,
             class_names=names,
             **options,
@@ -196,8 +229,8 @@ def _by_name(weights: Mapping[Any, float], names: tuple[str, ...] | None, num_cl
     """Weights given by class index or class name; classes not named weigh 1."""
     result = [1.0] * num_classes
     for key, value in weights.items():
-        if isinstance(key, int) and 0 <= key < num_classes:
-            result[key] = value
+        if isinstance(key, Integral) and 0 <= int(key) < num_classes:
+            result[int(key)] = value
         elif names is not None and str(key) in names:
             result[names.index(str(key))] = value
         else:

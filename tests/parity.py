@@ -377,6 +377,23 @@ def label_at_a_time(case: Case) -> Array:
     return np.stack([losses(k) for k in range(C)], axis=1)
 
 
+def with_log_targets() -> Case:
+    case = multiclass()
+    return case | {"lq": np.log(case["q"])}
+
+
+def torch_divergence(log_target: bool) -> Call:
+    """F.kl_div by row, its sum, and the mean over rows."""
+
+    def call(case: Case) -> Array:
+        functional, t = tensors(case)
+        given = {"input": t["lp"], "target": t["lq" if log_target else "q"], "log_target": log_target}
+        rows = functional.kl_div(**given, reduction="none").sum(dim=1)
+        return flat([rows, *(functional.kl_div(**given, reduction=how) for how in ("sum", "batchmean"))])
+
+    return call
+
+
 TORCH = [
     *torch_hard(),
     *torch_soft(),
@@ -410,6 +427,27 @@ TORCH = [
         multilabel,
         label_at_a_time,
         torch_elements("binary_cross_entropy_with_logits", "z", "y", False, weight="q", pos_weight="w"),
+    ),
+    Row(
+        "torch", "multilabel_soft_margin_loss(z, y)", "binary_cross_entropy(y, logits=z), z (n, L)", multilabel,
+        binary_cross_entropy("logits", "y"),
+        lambda c: flat(
+            tensors(c)[0].multilabel_soft_margin_loss(*(tensors(c)[1][key] for key in "zy"), reduction=how)
+            for how in REDUCTIONS
+        ),
+    ),
+    *(
+        Row(
+            "torch", f"kl_div({theirs})", f"kl_divergence({ours}), mean: reduction=\"batchmean\"", with_log_targets,
+            lambda c, target=target, named=named: flat(
+                fx.kl_divergence(c[target], **given(c, named), reduction=how) for how in ("none", "sum", "mean")
+            ),
+            torch_divergence(log_target),
+        )
+        for theirs, ours, target, named, log_target in (
+            ("lp, q", "q, probs=p", "q", {"probs": "p"}, False),
+            ("lp, lq, log_target=True", "lq, logits=lp", "lq", {"logits": "lp"}, True),
+        )
     ),
     Row(
         "torch", "cross_entropy(z, y), every y ignored", "cross_entropy(y, logits=z, ignore_index=-100)", nothing_left,
@@ -729,6 +767,27 @@ OPTAX = [
         none(fx.focal_loss, "y", logits="z", gamma=2.0), optax_call("sigmoid_focal_loss", "z", "y", gamma=2.0),
     ),
     Row(
+        "optax", "sigmoid_focal_loss(z, q, gamma=2)", "focal_loss(q, logits=z, gamma=2)", binary,
+        none(fx.focal_loss, "q", logits="z", gamma=2.0), optax_call("sigmoid_focal_loss", "z", "q", gamma=2.0),
+    ),
+    Row(
+        "optax", "sigmoid_focal_loss(z, y, alpha=0.25, gamma=2)",
+        "0.75 * focal_loss(y, logits=z, gamma=2, pos_weight=0.25 / 0.75)", binary,
+        lambda c: 0.75 * fx.focal_loss(c["y"], logits=c["z"], gamma=2.0, pos_weight=0.25 / 0.75, reduction="none"),
+        optax_call("sigmoid_focal_loss", "z", "y", alpha=0.25, gamma=2.0),
+    ),
+    Row(
+        "optax", "sigmoid_focal_loss(z, y, gamma=2).mean(1), z (n, L)",
+        'focal_loss(y, logits=z, gamma=2, task="multilabel")', multilabel,
+        none(fx.focal_loss, "y", logits="z", gamma=2.0, task="multilabel"),
+        lambda c: optax_call("sigmoid_focal_loss", "z", "y", gamma=2.0)(c).mean(axis=1),
+    ),
+    Row(
+        "optax", "convex_kl_divergence(log p, q), rows that do not sum to 1", "kl_divergence(q, probs=p)", lopsided,
+        none(fx.kl_divergence, "q", probs="p"),
+        lambda c: optax_call("convex_kl_divergence", "lp", "q")({"lp": np.log(c["p"]), "q": c["q"]}),
+    ),
+    Row(
         "optax", "kl_divergence(lp, q)", "kl_divergence(q, probs=p)", multiclass,
         none(fx.kl_divergence, "q", probs="p"), optax_call("kl_divergence", "lp", "q"),
     ),
@@ -951,6 +1010,22 @@ KERAS = [
         lambda: one_hot(lambda: {"p": softmax(multiclass()["z"] / 15), "y": multiclass()["y"]})(),
         mean_of(fx.focal_loss, "y", probs="p", gamma=2.0),
         keras_loss("CategoricalFocalCrossentropy", "t", "p", alpha=1.0, gamma=2.0),
+    ),
+    Row(
+        "Keras", "CategoricalFocalCrossentropy(alpha=1, gamma=2, label_smoothing=0.1)(q, p)",
+        "focal_loss(q, probs=p, gamma=2, label_smoothing=0.1)", timid,
+        mean_of(fx.focal_loss, "q", probs="p", gamma=2.0, label_smoothing=0.1),
+        keras_loss("CategoricalFocalCrossentropy", "q", "p", alpha=1.0, gamma=2.0, label_smoothing=0.1),
+    ),
+    Row(
+        "Keras", "BinaryFocalCrossentropy(gamma=2, from_logits=True, label_smoothing=0.1)(y, z)",
+        "focal_loss(y, logits=z, gamma=2, label_smoothing=0.1)", lambda: binary() | {"z": binary()["z"] / 15},
+        mean_of(fx.focal_loss, "y", logits="z", gamma=2.0, label_smoothing=0.1),
+        keras_loss("BinaryFocalCrossentropy", "y", "z", gamma=2.0, from_logits=True, label_smoothing=0.1),
+    ),
+    Row(
+        "Keras", "KLDivergence()(q, p)", "kl_divergence(q, probs=p)", timid,
+        mean_of(fx.kl_divergence, "q", probs="p"), keras_loss("KLDivergence", "q", "p"),
     ),
 ]  # fmt: skip
 

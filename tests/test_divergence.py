@@ -1,4 +1,4 @@
-"""Entropy, Kullback-Leibler divergence and focal loss against 50 digits and SciPy."""
+"""Entropy and Kullback-Leibler divergence against 50 digits and SciPy."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import mpmath
 import numpy as np
 import pytest
 from mpmath import mpf
-from test_simplex import Array, log_shares, log_softmax, off, problem_of, run, softmax
+from test_simplex import Array, log_shares, log_softmax, off, run, softmax
 from test_simplex import predictions as probabilities
 
 from fastxent.kernels import scorecard as sc
-from fastxent.kernels.divergence import entropy, focal, kl
-from fastxent.kernels.problem import new_work
+from fastxent.kernels.divergence import entropy, kl
 from fastxent.kernels.softmax import along
 
 CLASSES = [1, 2, 3, 10, 33, 257]
@@ -187,30 +186,3 @@ def test_kl_status() -> None:
     assert got.status.tolist() == [sc.INFINITE_LOGIT, sc.ALL_MASKED, 0, 0]
     assert got.loss[2] == np.inf
     assert np.isclose(got.loss[3], np.log(2), rtol=1e-15)
-
-
-@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0, 5.0, 8.0, 0.5, 2.5, 7.75])
-def test_focal(gamma: float) -> None:
-    """Of the loss as it is: what is wrong with that is magnified by up to 1 + gamma."""
-    rng = np.random.default_rng(0)
-    loss = np.concatenate([10.0 ** rng.uniform(-30, 2.8, 300), rng.uniform(0, 2, 300), [0.0, np.inf]])
-    card = sc.new_scorecard()
-    card.real[sc.LOSS, : len(loss)] = loss
-    problem, keep = problem_of(np.zeros((1, 1)), np.zeros(1, np.int64), gamma=gamma)
-    focal(problem, 0, len(loss), card, new_work(1, 8))
-    del keep
-    with mpmath.workdps(50):
-        for got, plain in zip(card.real[sc.LOSS].tolist(), loss.tolist(), strict=False):
-            true = (-mpmath.expm1(-mpf(plain))) ** gamma * mpf(plain) if plain else mpf(0)
-            assert off(got, true) <= 4, (gamma, plain)
-
-
-def test_focal_of_rows() -> None:
-    rng = np.random.default_rng(0)
-    z, y = rng.standard_normal((40, 10)), rng.integers(0, 10, 40)
-    z[0, 0], y[0] = -np.inf, 0
-    z[1, 1:], y[1] = -np.inf, 0
-    plain = run(along("float64", "int64", True), z, y).loss
-    got = run(along("float64", "int64", True), z, y, focal, gamma=2.0).loss
-    assert got[:2].tolist() == [np.inf, 0.0]
-    np.testing.assert_allclose(got[2:], (1 - np.exp(-plain[2:])) ** 2 * plain[2:], rtol=1e-11)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastxent as fx
+from fastxent.sources import open_arrays
 
 RNG = np.random.default_rng(8)
 Y = RNG.integers(0, 5, 100)
@@ -168,7 +170,19 @@ def test_distributions_and_weights(make: Callable[[NDArray[Any]], Any]) -> None:
     np.testing.assert_array_equal(losses, fx.cross_entropy(Q, logits=Z, sample_weight=s, reduction="none"))
 
 
-@pytest.mark.parametrize("name", ["bfloat16, torch", "bfloat16, ml_dtypes", "bfloat16, JAX", "float16, torch"])
+OF_16_BITS = ["bfloat16, torch", "bfloat16, ml_dtypes", "bfloat16, JAX", "float16, torch"]
+
+
+@pytest.mark.parametrize("name", OF_16_BITS)
+def test_class_indices_that_are_floats_of_16_bits(name: str) -> None:
+    make = CONTAINERS[name][0]
+    assert fx.cross_entropy(make(Y), logits=Z) == fx.cross_entropy(Y, logits=Z)
+    assert fx.binary_cross_entropy(make(Y == 1), logits=Z[:, 0]) == fx.binary_cross_entropy(Y == 1, logits=Z[:, 0])
+    with pytest.raises(fx.InvalidRowError, match="row 7 "):
+        fx.cross_entropy(make(np.where(np.arange(100) == 7, 0.5, Y)), logits=Z)
+
+
+@pytest.mark.parametrize("name", OF_16_BITS)
 def test_distributions_and_weights_of_16_bits(name: str) -> None:
     make, q, s = CONTAINERS[name][0], np.array([[0.5, 0.25, 0.25, 0.0, 0.0]] * 100), np.arange(100) / 64
     expected = fx.cross_entropy(q, logits=Z, sample_weight=s, reduction="none")
@@ -181,3 +195,41 @@ def test_distributions_and_weights_of_16_bits(name: str) -> None:
 def test_binary_scores(make: Callable[[NDArray[Any]], Any]) -> None:
     z, y = Z[:, 0].copy(), (Y > 2).astype(np.int64)
     assert fx.binary_cross_entropy(y, logits=make(z)) == fx.binary_cross_entropy(y, logits=z)
+
+
+def test_what_is_no_array_of_numbers_is_refused() -> None:
+    """Each of these has an array that NumPy would make of it without a word, and a wrong number."""
+    torch = pytest.importorskip("torch")
+    hidden, s, y = np.arange(100) == 3, np.ones(100), np.eye(5, dtype=np.uint8)[Y]
+    wrong: dict[str, Callable[[], Any]] = {
+        "target is a masked array with 1 masked": lambda: fx.cross_entropy(np.ma.masked_array(Y, hidden), logits=Z),
+        "predictions is a masked array": lambda: fx.cross_entropy(Y, logits=np.ma.masked_greater(Z, 1.0)),
+        "weight is a masked array": lambda: fx.cross_entropy(Y, logits=Z, sample_weight=np.ma.masked_array(s, hidden)),
+        "weight must hold numbers, got complex128": lambda: fx.cross_entropy(Y, logits=Z, sample_weight=s + 1j),
+        "weight must hold numbers, got <U1": lambda: fx.cross_entropy(Y, logits=Z, sample_weight=["1"] * 100),
+        "mask must hold true and false .or 1 and 0., got 0.5": lambda: fx.binary_cross_entropy(
+            y, logits=Z, mask=np.full(Z.shape, 0.5)
+        ),
+        "mask must hold numbers, got <U1": lambda: fx.binary_cross_entropy(y, logits=Z, mask=np.full(Z.shape, "x")),
+        "float8_e4m3fn": lambda: fx.cross_entropy(Y, logits=torch.from_numpy(Z.copy()).to(torch.float8_e4m3fn)),
+        "layout sparse_coo": lambda: fx.cross_entropy(Y, logits=torch.from_numpy(Z.copy()).to_sparse()),
+        "target holds Python objects": lambda: fx.cross_entropy(Y.astype(object), logits=Z),
+    }
+    for message, call in wrong.items():
+        with pytest.raises(fx.UsageError, match=message):
+            call()
+    assert fx.cross_entropy(np.ma.masked_array(Y), logits=np.ma.masked_array(Z)) == fx.cross_entropy(Y, logits=Z)
+    ones = np.ones(Z.shape, np.int8)
+    assert fx.binary_cross_entropy(y, logits=Z, mask=ones) == fx.binary_cross_entropy(y, logits=Z)
+
+
+def test_a_tensor_of_bfloat16_targets_is_not_widened_as_a_whole() -> None:
+    torch = pytest.importorskip("torch")
+    target = torch.zeros((100_000, 64), dtype=torch.bfloat16)
+    tracemalloc.start()
+    try:
+        opened = open_arrays(target, target)
+        next(iter(opened.read(opened.splits()[0])))
+        assert tracemalloc.get_traced_memory()[1] < 100_000 * 64 * 4  # float32 of the whole takes 24 MiB
+    finally:
+        tracemalloc.stop()

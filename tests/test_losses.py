@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -183,3 +184,40 @@ def test_policies():
     skipped = fx.cross_entropy(t, logits=z, on_invalid="skip", reduction="none")
     assert np.isnan(skipped).tolist() == [False, True, False]
     assert fx.cross_entropy(t, logits=z, on_invalid="skip") == fx.cross_entropy([0, 1], logits=z[::2])
+
+
+def test_numbers_of_numpy_and_torch_as_options():
+    torch = pytest.importorskip("torch")
+    z, y = np.random.default_rng(0).standard_normal((9, 3)), np.arange(9) % 3
+    events = (y == 1).astype(int)
+    three = fx.binary_cross_entropy(events, logits=z[:, 0], pos_weight=3.0)
+    for w in (np.float32(3.0), np.int64(3), np.array(3.0), torch.tensor(3.0), torch.tensor([3.0]), [3]):
+        assert fx.binary_cross_entropy(events, logits=z[:, 0], pos_weight=w) == three
+    told = fx.evaluate(
+        logits=z, target=y, ignore_index=np.int64(0), label_smoothing=np.float32(0.5), class_weight={np.int64(1): 2.0}
+    )
+    plain = fx.cross_entropy(y, logits=z, ignore_index=0, label_smoothing=0.5, class_weight=[1.0, 2.0, 1.0])
+    assert told.loss == plain
+    assert json.loads(told.to_json())["spec"]["ignore_index"] == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"ignore_index": 1.5}, "ignore_index: expected an integer, got 1.5"),
+        ({"label_smoothing": "a"}, "label_smoothing: expected a number, got 'a'"),
+        ({"class_weight": "ab"}, "class_weight: expected numbers, one a class, got 'ab'"),
+        ({"class_weight": 3.0}, "class_weight: expected numbers, one a class, got 3.0"),
+        ({"clip": [0.1]}, "clip: expected a number"),
+    ],
+)
+def test_options_that_are_no_numbers(option, message):
+    with pytest.raises(fx.UsageError, match=message):
+        fx.cross_entropy([0], probs=[[0.5, 0.5]], **option)
+
+
+def test_events_by_name():
+    z, names = np.random.default_rng(0).standard_normal(4), ["ham", "spam", "spam", "ham"]
+    wanted = fx.binary_cross_entropy([0, 1, 1, 0], logits=z)
+    assert fx.binary_cross_entropy(names, logits=z, class_names=["ham", "spam"]) == wanted
+    assert fx.focal_loss(names, logits=z, gamma=0.0, class_names=["ham", "spam"]) == pytest.approx(wanted, rel=1e-15)

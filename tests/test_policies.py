@@ -335,3 +335,17 @@ def test_ties() -> None:
     assert ev.top_k[3] == pytest.approx(2 / 3)
     assert ev.worst.column("row").to_pylist() == [0, 1]
     assert fx.evaluate(logits=np.zeros(2), target=np.array([0, 1]), task="binary").accuracy == 0.5
+
+
+def test_a_mask_that_nothing_looks_at_is_refused(tmp_path: Path) -> None:
+    z, y, mask = np.zeros((4, 3)), np.arange(4) % 3, np.ones((4, 3), bool)
+    calls = [
+        lambda: fx.evaluate(logits=z, target=y, mask=mask),
+        lambda: fx.binary_cross_entropy(y > 0, logits=z[:, 0], mask=mask[:, :1]),
+        lambda: fx.focal_loss(y, logits=z, mask=mask),
+        lambda: fx.evaluate(str(tmp_path / "x.parquet"), "y", logits="z", mask="m"),
+    ]
+    pq.write_table(pa.table({"z": z.tolist(), "y": y, "m": mask.tolist()}), tmp_path / "x.parquet")
+    for call in calls:
+        with pytest.raises(fx.UsageError, match="mask applies to the labels of task 'multilabel'"):
+            call()

@@ -22,19 +22,25 @@ from fastxent.sources.files import list_files
 from fastxent.sources.parquet import ParquetSource
 from fastxent.spec import Spec
 from fastxent.totals import Measures, Totals
-from tests import known_answers
+from tests import known_answers, known_losses
 from tests.cases import CASES, Data, steep_logits
 from tests.naive import KINDS
 from tests.rows import WAYS
 from tests.shell import output, python, start
 
 ANSWERS = json.loads(known_answers.PATH.read_text())
+LOSSES = json.loads(known_losses.PATH.read_text())
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_known_answers(kind, way):
     assert known_answers.losses(kind, way) == ANSWERS[kind]
+
+
+@pytest.mark.parametrize("name", known_losses.CASES)
+def test_known_losses(name):
+    assert known_losses.losses(known_losses.CASES[name]) == LOSSES[name]
 
 
 # --- instruction sets ---------------------------------------------------------------------------------------
@@ -61,25 +67,37 @@ def missing(target: str) -> str | None:
     return f"this processor lacks {', '.join(sorted(lacking))}" if lacking else None
 
 
+#: What these processes run and print. The other losses need half a minute of compiling; this process runs them with the
+#: instructions of the processor, so that they are left to the code that differs most.
+PROGRAMS = {
+    **{(name, "tests.known_answers"): {kind: [ANSWERS[kind]] * 2 for kind in KINDS} for name in TARGETS},
+    ("no FMA", "tests.known_losses"): LOSSES,
+}
+
+
 @pytest.fixture(scope="module")
 def targets(tmp_path_factory):
-    """One process an instruction set, all at once: they compile for the better part of their time."""
-    return {
-        name: start(
-            ["-m", "tests.known_answers"], NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=features,
+    """One process an instruction set and a program, all at once: they compile for the better part of their time."""
+    started = {
+        (name, program): start(
+            ["-m", program], NUMBA_CPU_NAME=TARGETS[name][0], NUMBA_CPU_FEATURES=TARGETS[name][1],
             NUMBA_CACHE_DIR=str(tmp_path_factory.mktemp("cache")),
         )
-        for name, (cpu, features) in TARGETS.items()
+        for name, program in PROGRAMS
         if not missing(name)
     }  # fmt: skip
+    yield started
+    for process in started.values():  # those that no test has waited for
+        with process:
+            process.kill()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TARGETS)
-def test_known_answers_of_other_instruction_sets(name, targets):
+@pytest.mark.parametrize(("name", "program"), PROGRAMS)
+def test_known_answers_of_other_instruction_sets(name, program, targets):
     if why := missing(name):
         pytest.skip(why)
-    assert json.loads(output(targets[name])) == {kind: [ANSWERS[kind]] * 2 for kind in KINDS}
+    assert json.loads(output(targets[name, program])) == PROGRAMS[name, program]
 
 
 # --- splits, orders, threads --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Entropy of predictions, Kullback-Leibler divergence between two matrices, focal loss.
+"""Entropy of predictions, and Kullback-Leibler divergence between two matrices.
 
 1. Entropy from logits, m = max z, k its first place, e_j = exp(z_j - m), s = sum over j != k of e_j:
    H = log1p(s) + (sum over j != k of e_j (m - z_j)) / (1 + s). Nothing cancels, so an entropy of 1e-14
@@ -7,8 +7,6 @@
 2. KL(t || p) is the sum of t log(t / p) - t + p (`scipy.special.kl_div`), each term at least 0, which
    for rows that sum to 1 is sum t log(t / p) without its cancellation. A term has its relative accuracy
    however near t is to p: see `from_ratio`, and for rows of logits `from_log`.
-3. Focal loss (Lin et al. 2017) from the loss L itself: p_t = e^-L, so (1 - p_t)^g L = (-expm1(-L))^g L,
-   accurate for confident rows, where 1 - p_t as a difference is not.
 """
 
 from __future__ import annotations
@@ -23,7 +21,6 @@ from fastxent.kernels.compile import kernel
 from fastxent.kernels.problem import SIZE, TILE
 from fastxent.kernels.simd import (
     LANES,
-    fetch,
     fill,
     first_lane,
     fma,
@@ -33,7 +30,6 @@ from fastxent.kernels.simd import (
     minimum,
     select,
     splat,
-    store,
 )
 from fastxent.kernels.simplex import SLACK
 from fastxent.kernels.soft import gatherer, reader
@@ -44,12 +40,11 @@ from fastxent.kernels.twofold import (
     exp_less_one,
     exp_of_difference,
     multiply,
-    power,
     subtract,
 )
 from fastxent.kernels.vecmath import L0, L1, L2, L3, L4, L5, L6, LN2_HIGH, LN2_LOW, exp, log, log1p
 
-__all__ = ["as_loss", "clear", "entropy", "focal", "kl"]
+__all__ = ["as_loss", "clear", "entropy", "kl"]
 
 INF = np.inf
 #: Below this |log(t / p)| a term of the divergence between logits is summed from its series.
@@ -253,28 +248,6 @@ def entropy(form: str, kind: str, columns: bool) -> Any:
                     entropy_of(p, p.scores + (lo + i) * p.stride, card, i)
 
     return rows
-
-
-@kernel()
-def focal(p, lo, n, card, work):
-    """Cross-entropy losses in LOSS -> focal losses (1 - e^-L)^gamma L; a factor alpha belongs to the class weights."""
-    loss = card.real[sc.LOSS]
-    times = int(min(p.gamma, 64.0))
-    for i in range(0, n, TILE):
-        plain = fetch(loss, i, TILE)
-        wrong, wrong_lost = exp_less_one(plain * -1.0)
-        factor = splat(1.0, TILE)
-        lost = splat(0.0, TILE)
-        for _ in range(times):
-            product, more = multiply(factor, wrong)
-            lost = fma(factor, wrong_lost, fma(lost, wrong, more))
-            factor = product
-        factor = factor + lost
-        if times % 2 == 1:
-            factor = factor * -1.0
-        if p.gamma > times:
-            factor = factor * power(wrong * -1.0, p.gamma - times)
-        store(loss, i, select(plain == 0.0, plain, factor * plain))
 
 
 @cache

@@ -49,7 +49,7 @@ from fastxent.kernels.tiles import read_label
 from fastxent.kernels.twofold import exp_of_difference
 from fastxent.kernels.vecmath import exp, log, log1p
 
-__all__ = ["gatherer", "reader", "smoothed", "soft", "weigh"]
+__all__ = ["close", "examiner", "gatherer", "reader", "remainder", "sharer", "smoothed", "soft", "weigh"]
 
 INF = np.inf
 
@@ -137,20 +137,12 @@ def reader(kind: str) -> Any:
 
 
 @cache
-def softener(form: str, kind: str, target: str) -> Any:
-    """The kernel that scores one row against a distribution: dense targets of kind ``target``, or ("") a label.
-
-    It replaces the loss, and returns the shift and the scale of the row's probabilities. The row has passed
-    the checks of probabilities; a row of logits is checked here.
-    """
-    group, peak = reader(kind)
+def sharer(kind: str, target: str) -> Any:
+    """The kernel for the a_c of 32 classes: of dense targets of kind ``target``, or ("") of a label."""
     dense = target != ""
-    targets = reader(target)[0] if dense else group
-    # Differences of narrower numbers are exact.
-    wide = kind in ("float32", "float64")
-    variant = f"{form}-{kind}-{target}"
+    targets = reader(target if dense else kind)[0]
 
-    @kernel(variant=variant, inline="always")
+    @kernel(variant=f"{kind}-{target}", inline="always")
     def plain(p, g, place, y):
         """The targets of group g, 0 beyond the last class."""
         number = lane_numbers(LANES)
@@ -159,7 +151,7 @@ def softener(form: str, kind: str, target: str) -> Any:
             return select(number < np.int32(p.classes - g * LANES), targets(place, p.classes, g), zero)
         return select(number == np.int32(y - g * LANES), zero + 1.0, zero)
 
-    @kernel(variant=variant, inline="always")
+    @kernel(variant=f"{kind}-{target}", inline="always")
     def shares(p, g, place, y):
         """a_c of group g, 0 beyond the last class."""
         a = fma(plain(p, g, place, y), 1.0 - p.smoothing, p.smoothing / p.classes)
@@ -168,9 +160,18 @@ def softener(form: str, kind: str, target: str) -> Any:
             a = a * load_first(p.class_weight.ctypes.data + g * (LANES * 8), "float64", LANES, min(LANES, count))
         return select(lane_numbers(LANES) < np.int32(count), a, splat(0.0, LANES))
 
-    @kernel(variant=variant)
+    return shares
+
+
+@cache
+def remainder(kind: str) -> Any:
+    """The kernel for the sum over j != k of p_j, or (``logits``) of exp(z_j - top)."""
+    group, _ = reader(kind)
+    # Differences of narrower numbers are exact.
+    wide = kind in ("float32", "float64")
+
+    @kernel(variant=kind)
     def without(row, classes, k, top, logits):
-        """The sum over j != k of p_j, or of exp(z_j - top)."""
         groups = (classes + LANES - 1) // LANES
         hole = splat(-INF, LANES) if logits else splat(0.0, LANES)
         s = 0.0
@@ -187,6 +188,21 @@ def softener(form: str, kind: str, target: str) -> Any:
                     total = total + x
             s, s_lost = add_exactly(s, s_lost, halving_sum(total))
         return s + s_lost
+
+    return without
+
+
+@cache
+def softener(form: str, kind: str, target: str) -> Any:
+    """The kernel that scores one row against a distribution: dense targets of kind ``target``, or ("") a label.
+
+    It replaces the loss, and returns the shift and the scale of the row's probabilities. The row has passed
+    the checks of probabilities; a row of logits is checked here.
+    """
+    group, peak = reader(kind)
+    shares = sharer(kind, target)
+    without = remainder(kind)
+    variant = f"{form}-{kind}-{target}"
 
     @kernel(variant=variant, inline="always")
     def distance(x, logits, top, mass, near, here):

@@ -16,7 +16,7 @@ from fastxent.errors import UsageError
 from fastxent.sources import blocks
 from fastxent.sources.npy import forget
 from fastxent.sources.protocols import library
-from fastxent.sources.source import Source, Split, Task
+from fastxent.sources.source import Source, Split, Task, check_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +32,8 @@ def as_array(value: Any, name: str) -> tuple[Any, str | None]:
     Understood: NumPy, ``__array__``, ``__dlpack__`` (torch, JAX, ...) and nested sequences. Objects with
     ``shape``, ``dtype`` and ``obj[a:b]`` but no buffer of their own (zarr, h5py) are handed back as they are.
     """
+    if isinstance(value, np.ma.MaskedArray):
+        return _unmasked(value, name), None
     if isinstance(value, np.ndarray):
         return value, None
     if library(value) == "torch":
@@ -49,6 +51,17 @@ def as_array(value: Any, name: str) -> tuple[Any, str | None]:
         raise UsageError(f"{name} cannot be read as an array: {error}") from error
 
 
+def _unmasked(values: np.ma.MaskedArray[Any, Any], name: str) -> NDArray[Any]:
+    """The data of a masked array that masks nothing: what is below a mask must not be taken for a value."""
+    hidden = int(np.count_nonzero(np.ma.getmaskarray(values)))
+    if hidden:
+        raise UsageError(
+            f"{name} is a masked array with {hidden:,} masked elements, which no row can be scored by; fill them "
+            "(a target by ignore_index), or leave their rows out"
+        )
+    return np.ma.getdata(values)
+
+
 def _from_torch(tensor: Any, name: str) -> tuple[NDArray[Any], str | None]:
     if tensor.device.type != "cpu":
         raise UsageError(f"{name} is on device {tensor.device}; move it to memory first: tensor.cpu()")
@@ -57,13 +70,38 @@ def _from_torch(tensor: Any, name: str) -> tuple[NDArray[Any], str | None]:
         import torch  # it is there: the tensor is one of its
 
         return tensor.view(torch.int16).numpy().view(np.uint16), "bfloat16"
-    return tensor.numpy(), None
+    try:
+        return tensor.numpy(), None
+    except (TypeError, RuntimeError) as error:  # sparse layouts, float8, lazily negated tensors
+        kind = f"{str(tensor.dtype).removeprefix('torch.')}, layout {str(tensor.layout).removeprefix('torch.')}"
+        raise UsageError(f"{name} is a tensor ({kind}) that NumPy cannot look at: {error}") from error
 
 
 def plain_array(value: Any, name: str) -> Any:
-    """`as_array` of what is no prediction: torch's bfloat16, which NumPy cannot name, becomes float32."""
+    """`as_array` of what is no prediction: torch's bfloat16, which NumPy cannot name, is widened where it is read."""
     array, patterns = as_array(value, name)
-    return array if patterns is None else (array.astype(np.uint32) << 16).view(np.float32)
+    return array if patterns is None else _Widened(array)
+
+
+class _Widened:
+    """bfloat16 patterns as the float32 numbers they are, converted where they are sliced."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, patterns: NDArray[np.uint16]) -> None:
+        self._patterns = patterns
+        self.shape = patterns.shape
+        self.ndim = patterns.ndim
+
+    def __len__(self) -> int:
+        return len(self._patterns)
+
+    def __getitem__(self, rows: Any) -> NDArray[np.float32]:
+        values: NDArray[np.float32] = (self._patterns[rows].astype(np.uint32) << 16).view(np.float32)
+        return values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype)
 
 
 class ArraySource(Source):
@@ -103,6 +141,7 @@ class ArraySource(Source):
         self._mask = None if mask is None else plain_array(mask, "mask")
         self._extra = {name: plain_array(values, name) for name, values in (extra or {}).items()}
         self._task: Task = task
+        check_mask(mask, task)
         self.class_names = None if class_names is None else tuple(class_names)
         self.paths = (path,)
         self._path = path
@@ -180,8 +219,14 @@ class ArraySource(Source):
         if names is not None and len(names) != max(self.num_classes, 2 if self._task == "binary" else 1):
             raise UsageError(f"class_names has {len(names)} names, the predictions have {self.num_classes} classes")
         if _is_text(np.dtype(self._target.dtype)) and names is None:
-            raise UsageError("target holds labels that are text; pass class_names in the order of the scores")
+            what = "Python objects" if np.dtype(self._target.dtype).kind == "O" else "labels that are text"
+            raise UsageError(
+                f"target holds {what}; pass class_names in the order of the scores, or class indices as integers"
+            )
         blocks.check_target_dtype(np.dtype(self._target.dtype))
+        for name, array in [("weight", self._weight), ("mask", self._mask)]:
+            if array is not None:
+                blocks.check_number_dtype(np.dtype(array.dtype), name)
 
     def _read_target(self, lo: int, hi: int) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
         block = np.asarray(self._target[lo:hi])
@@ -192,7 +237,7 @@ class ArraySource(Source):
             return blocks.lookup_labels(block, index)
         if block.ndim == 2:
             return blocks.as_dense_target(block), None
-        if block.dtype.kind == "f" and self._task == "multiclass":
+        if self._task == "multiclass" and (block.dtype.kind == "f" or block.dtype.name == "bfloat16"):
             return blocks.whole_numbers(block)
         return blocks.as_target(block), None
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "as_dense_target", "as_mask", "as_predictions", "as_target", "as_weight", "check_target_dtype", "frozen", "kind_of",
-    "lookup_labels", "merge_status", "whole_numbers",
+    "as_dense_target", "as_mask", "as_predictions", "as_target", "as_weight", "check_number_dtype",
+    "check_target_dtype", "frozen", "kind_of", "lookup_labels", "merge_status", "whole_numbers",
 ]  # fmt: skip
 
 #: Above this many classes one view a column costs more than copying the block row by row.
@@ -78,6 +78,12 @@ def check_target_dtype(dtype: np.dtype[Any]) -> None:
         raise UsageError(f"target must hold integers, bool, floats or text, got {dtype}")
 
 
+def check_number_dtype(dtype: np.dtype[Any], name: str) -> None:
+    """Raise `UsageError` unless ``dtype`` is of real numbers: NumPy makes numbers of text and dates too."""
+    if dtype.kind not in "iubf" and dtype.name != "bfloat16" and dtype != np.dtype(object):
+        raise UsageError(f"{name} must hold numbers, got {dtype}")
+
+
 def as_target(block: NDArray[Any]) -> NDArray[Any]:
     """1-D targets in native byte order and contiguous; 16-bit floats become float32."""
     return frozen(np.ascontiguousarray(_native(_widened(block))))
@@ -99,6 +105,9 @@ def as_weight(block: NDArray[Any]) -> NDArray[np.float64]:
 
 def as_mask(block: NDArray[Any]) -> NDArray[np.bool_]:
     """An element mask as contiguous bool; a view if it already is."""
+    if block.dtype != np.bool_ and not ((block == 0) | (block == 1)).all():
+        odd = block[(block != 0) & (block != 1)].ravel()[0]
+        raise UsageError(f"mask must hold true and false (or 1 and 0), got {odd}; whole labels count or do not")
     return frozen(np.ascontiguousarray(block, dtype=np.bool_))
 
 

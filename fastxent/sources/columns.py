@@ -68,6 +68,6 @@ def _column(value: Any, name: str) -> Any:
         if array.ndim == 2:
             flat = pa.array(np.ascontiguousarray(array).reshape(-1))
             return pa.chunked_array([pa.FixedSizeListArray.from_arrays(flat, array.shape[1])])
-        return pa.chunked_array([pa.array(array)])
+        return pa.chunked_array([pa.array(np.asarray(array))])
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise UsageError(f"{name} cannot be read as an Arrow column: {error}") from error

@@ -61,7 +61,13 @@ def decode_mask(array: Any, num_classes: int) -> _Decoded:
         raise SourceError(f"holds {array.type}; a mask is a list of bool, one for each label")
     decoded = decode_matrix(array, num_classes)
     assert isinstance(decoded.predictions, Matrix)
-    return blocks.as_mask(decoded.predictions.values), decoded.status
+    values = _floats(decoded.predictions.values, decoded.predictions.kind)
+    if decoded.status is not None:
+        values = np.where(decoded.status[:, None] != 0, 0, values)
+    try:
+        return blocks.as_mask(values), decoded.status
+    except UsageError as error:
+        raise SourceError(str(error)) from None
 
 
 def _flat(array: Any, task: Task) -> _Decoded:

@@ -5,14 +5,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from fastxent.batch import Batch
+from fastxent.errors import UsageError
 from fastxent.sources.leftout import LeftOut
 
-__all__ = ["Selection", "Source", "Split", "Task"]
+__all__ = ["Selection", "Source", "Split", "Task", "check_mask"]
 
 Task = Literal["multiclass", "binary", "multilabel"]
+
+
+def check_mask(mask: Any, task: Task) -> None:
+    """Raise `UsageError` for a mask that nothing would look at."""
+    if mask is not None and task != "multilabel":
+        raise UsageError(
+            f"mask applies to the labels of task 'multilabel', and this is task {task!r}; leave rows out by weight "
+            "0 or by ignore_index, and classes by logits of -inf"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,9 @@ class Selection:
     ids: str | None = None
     num_classes: int | None = None
     form: str = "log_probs"
+
+    def __post_init__(self) -> None:
+        check_mask(self.mask, self.task)
 
     @property
     def is_topk(self) -> bool:
