@@ -77,10 +77,9 @@ def test_every_option_that_both_take_gives_the_same_totals(folder, tmp_path):
     expected = fx.evaluate(str(folder), **options)
     found = fx.score(str(folder), tmp_path / "o.parquet", **options)
     assert found.totals.to_bytes() == expected.totals.to_bytes()
-    leave = {"run"}
-    assert {k: v for k, v in found.to_dict().items() if k not in leave} == {
-        k: v for k, v in expected.to_dict().items() if k not in leave
-    }
+    # As text, for a NaN is no other NaN.
+    assert all(json.dumps(found.to_dict()[k]) == json.dumps(v) for k, v in expected.to_dict().items() if k != "run")
+    assert found.to_dict().keys() == expected.to_dict().keys()
     again = fx.score(str(folder), f"{tmp_path}/out/", **options)
     assert again.totals.to_bytes() == expected.totals.to_bytes()
     again = fx.score(str(folder), f"{tmp_path}/out/", **options)
