@@ -1,4 +1,4 @@
-"""Make the polynomial coefficients of `fastxent.kernels.vecmath`: ``python tests/remez.py`` prints them.
+"""Make the polynomial coefficients of `fastxent.kernels.vecmath` and `powers`: ``python tests/remez.py`` prints them.
 
 Weighted linear Remez exchange in 40 digits (Cody, Fraser and Hart 1968; Muller, "Elementary
 Functions", 3rd edition, chapter 3): find the polynomial whose weighted error has equal extrema.
@@ -12,6 +12,7 @@ import mpmath as mp
 
 mp.mp.dps = 40
 
+LN2 = float(mp.log(2))
 Real = Callable[[mp.mpf], mp.mpf]
 
 
@@ -58,15 +59,15 @@ def _extrema(errors: list[tuple[mp.mpf, mp.mpf]], count: int) -> list[tuple[mp.m
     return runs
 
 
-def exp_coefficients(degree: int = 11) -> tuple[list[float], float]:
-    """c[2..degree] of e^r = 1 + r + c2 r^2 + ... on |r| <= ln(2)/2, least relative error."""
+def exp_coefficients(degree: int = 11, edge: float = LN2 / 2) -> tuple[list[float], float]:
+    """c[2..degree] of e^r = 1 + r + c2 r^2 + ... on |r| <= edge, least relative error."""
 
     def tail(r: mp.mpf) -> mp.mpf:
         if abs(r) < mp.mpf("1e-8"):
             return mp.mpf(1) / 2 + r / 6 + r * r / 24
         return (mp.exp(r) - 1 - r) / (r * r)
 
-    edge = float(mp.log(2) / 2) * (1 + 1e-9)
+    edge *= 1 + 1e-9
     coefficients, error = remez(tail, lambda r: r * r / mp.exp(r), -edge, edge, degree - 2)
     return [float(c) for c in coefficients], float(error)
 
@@ -87,6 +88,7 @@ def log_coefficients(degree: int = 6) -> tuple[list[float], float]:
 
 
 if __name__ == "__main__":
-    for name, (coefficients, error) in {"EXP": exp_coefficients(), "LOG": log_coefficients()}.items():
+    made = {"EXP": exp_coefficients(), "EXP of small r": exp_coefficients(5, 1 / 128), "LOG": log_coefficients()}
+    for name, (coefficients, error) in made.items():
         print(f"# {name}: largest relative error {error:.2g}")
         print("\n".join(f'    float.fromhex("{c.hex()}"),' for c in coefficients))

@@ -136,14 +136,6 @@ def score_labels(
 # --- accuracy ------------------------------------------------------------------------------------------------
 
 
-def test_the_polynomial_of_log1p() -> None:
-    q = [mp.mpf(getattr(sigmoid, f"Q{k}")) for k in range(10)]
-    for i in range(1, 401):
-        x = mp.mpf(i) / 400
-        h = x / (1 + x / 2)
-        assert abs((h + h**3 * mp.polyval(q[::-1], h * h)) / mp.log1p(x) - 1) < 3e-18
-
-
 @pytest.mark.parametrize(
     ("form", "kind"),
     [("logits", kind) for kind in KINDS] + [("probs", "float16"), ("probs", "float32"), ("log_probs", "float16")],

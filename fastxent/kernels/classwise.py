@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
 from fastxent.kernels.records import add_fixed
@@ -25,14 +23,14 @@ CLASS_COLUMNS = 2
 
 @kernel()
 def by_class(
-    scores: Any, status: Any, target: Any, weight: Any, form: int, normalize: bool, cells: Any, sums: Any
+    scores: Any, status: Any, target: Any, weight: Any, form: int, normalize: bool, p: Any, cells: Any, sums: Any
 ) -> None:
     """Add rows to the cells (class, cell, column) and the sums (class, column) of every class.
 
-    ``form``: 0 for logits, 1 for probabilities, 2 for log-probabilities. Weights are below 2^40.
+    ``form``: 0 for logits, 1 for probabilities, 2 for log-probabilities. Weights are below 2^40. ``p``: scratch of
+    as many float64 as there are classes.
     """
     n, classes = scores.shape
-    p = np.empty(classes)
     for i in range(n):
         if status[i] != sc.SCORED:
             continue

@@ -1,8 +1,9 @@
 """The one decorator for compiled code.
 
 Flags, written here once: ``nogil`` (kernels run side by side in threads), ``error_model="numpy"``
-(no branch for a division by zero), and never ``fastmath`` (it may reorder sums and drop NaN checks,
-and the bits of a loss are part of the contract).
+(no branch for a division by zero), no runtime (kernels make no arrays, and counting references to those
+they are given took half the time of short rows), and never ``fastmath`` (it may reorder sums and drop NaN
+checks, and the bits of a loss are part of the contract).
 
 A kernel that kernels call is compiled as a part (`fastxent.kernels.parts`); one that Python calls as a whole.
 """
@@ -36,7 +37,7 @@ def kernel(variant: str = "", **options: Any) -> Callable[[Callable[..., Any]], 
             # kernels of one factory that were compiled in two processes share a name, and a process that loads both
             # from the cache runs one in place of the other: the linker keeps the first of two weak symbols.
             function.__qualname__ = f"{function.__qualname__}-{variant}"
-        whole = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
+        whole = njit(nogil=True, error_model="numpy", _nrt=False, no_cfunc_wrapper=True, **options)(function)
         whole._compiler._compile_core = with_parts(whole._compiler._compile_core)
         part = Part(function, targetoptions=whole.targetoptions)
         whole.get_call_template, whole.get_overload = part.get_call_template, part.get_overload

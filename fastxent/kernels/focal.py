@@ -38,14 +38,15 @@ from fastxent.kernels.simd import (
 from fastxent.kernels.simplex import bounded, limits
 from fastxent.kernels.soft import close, examiner, gatherer, reader, remainder, sharer, smoothed, soft
 from fastxent.kernels.softmax import SPAN, add_exactly
+from fastxent.kernels.softplus import softplus
 from fastxent.kernels.twofold import add, exp_less_one, multiply, power
 from fastxent.kernels.vecmath import log, log1p
 
 __all__ = ["focal", "of_classes", "of_events"]
 
 INF = np.inf
-# Places in `Work.lanes` of the numbers of a block of events.
-SCORES, TARGETS, WEIGHTS, COUNTS = (LANES * k for k in range(4))
+# Places in `Work.lanes` of the numbers of a block of events, and of their places in a table.
+SCORES, TARGETS, WEIGHTS, COUNTS, PLACES = (LANES * k for k in range(5))
 
 
 @kernel()
@@ -196,28 +197,32 @@ def of_events(form: Form, kind: str, target: str, task: str, masked: bool, colum
     """The step after `binary` or `multilabel` that makes their losses focal."""
     hard_loss, soft_loss, _, _, _ = FORMS[form]
     size, target_size = SIZE[kind], SIZE[target]
+    near_of = softplus("float64", LANES).at_once
+    logits = form == "logits"
     clips = form == "probs"
     variant = f"{form}-{kind}-{target}-{task}-{masked}-{columns}"
 
     @kernel(variant=variant, inline="always")
-    def cost(p, z, y):
+    def cost(p, z, near, y):
         """The loss if the event happens (y = 1), or does not."""
         if clips and p.clip >= 0.0:
             return hard_clipped(z, y, p.clip)
-        return hard_loss(z, y)
+        return hard_loss(z, near, y)
 
     @kernel(variant=variant, inline="always")
-    def losses(p, lanes):
+    def losses(p, work):
         """Focal losses of the events in the lanes."""
+        lanes = work.lanes
         z, y, w = fetch(lanes, SCORES, LANES), fetch(lanes, TARGETS, LANES), fetch(lanes, WEIGHTS, LANES)
+        near = near_of(z, lanes.ctypes.data + PLACES * 8, work.softplus.ctypes.data) if logits else z
         half, rest = 0.5 * p.smoothing, 1.0 - p.smoothing
         a1, a0 = coefficients(y, half, rest, fill(1.0, y))
         if clips and p.clip >= 0.0:
             loss = soft_clipped(z, a1 * w, a0, p.clip)
         else:
-            loss = soft_loss(z, a1 * w, a0)
-        not_p, not_p_lost = missing(cost(p, z, splat_i64(1, LANES)))
-        its_p, its_p_lost = missing(cost(p, z, splat_i64(0, LANES)))
+            loss = soft_loss(z, near, a1 * w, a0)
+        not_p, not_p_lost = missing(cost(p, z, near, splat_i64(1, LANES)))
+        its_p, its_p_lost = missing(cost(p, z, near, splat_i64(0, LANES)))
         one, one_lost = multiply(a1, not_p)
         two, two_lost = multiply(a0, its_p)
         wrong, lost = add(one, two)
@@ -249,7 +254,7 @@ def of_events(form: Form, kind: str, target: str, task: str, masked: bool, colum
             count = min(LANES, n - i)
             for lane in range(LANES):
                 put(p, lo + i + min(lane, count - 1), 0, lane, work.lanes)
-            store(loss, i, losses(p, work.lanes))
+            store(loss, i, losses(p, work))
 
     @kernel(variant=variant)
     def labels(p, lo, n, card, work):
@@ -269,7 +274,7 @@ def of_events(form: Form, kind: str, target: str, task: str, masked: bool, colum
                         if lane >= count:
                             work.lanes[COUNTS + lane] = 0.0
                     counts = fetch(work.lanes, COUNTS, LANES)
-                    total = total + select(counts == 1.0, losses(p, work.lanes), splat(0.0, LANES))
+                    total = total + select(counts == 1.0, losses(p, work), splat(0.0, LANES))
                     counted += halving_sum(counts)
                 s, s_lost = add_exactly(s, s_lost, halving_sum(total))
             card.real[sc.LOSS, i] = close(s, s_lost) / counted

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.kernels.simd import LANES
+from fastxent.kernels.tables import powers_of_e, softplus_and_slope
 
 __all__ = ["PLACES", "SIZE", "TILE", "Problem", "Work", "new_work"]
 
@@ -61,7 +62,8 @@ class Work(NamedTuple):
     """Scratch of one thread, for problems of up to C classes.
 
     ``row``: C float64. ``lanes``: vectors of TILE float64, see `PLACES`. ``labels``: TILE int32. ``table``: addresses
-    of the C rows of ``tile``, in which TILE rows stand class by class.
+    of the C rows of ``tile``, in which TILE rows stand class by class. ``powers`` and
+    ``softplus``: see `tables`.
     """
 
     row: NDArray[np.float64]
@@ -69,13 +71,23 @@ class Work(NamedTuple):
     labels: NDArray[np.int32]
     table: NDArray[np.int64]
     tile: NDArray[np.float64]
+    powers: NDArray[np.float64]
+    softplus: NDArray[np.float64]
 
 
 def new_work(classes: int, size: int) -> Work:
     """Scratch for rows of ``classes`` numbers of ``size`` bytes."""
     tile = _aligned(classes * TILE)
     table = tile.ctypes.data + np.arange(classes, dtype=np.int64) * (TILE * size)
-    return Work(np.zeros(classes), _aligned(PLACES[-1] + LANES * TILE), np.zeros(TILE, np.int32), table, tile)
+    return Work(
+        np.zeros(classes),
+        _aligned(PLACES[-1] + LANES * TILE),
+        np.zeros(TILE, np.int32),
+        table,
+        tile,
+        powers_of_e(),
+        softplus_and_slope(),
+    )
 
 
 def _aligned(size: int) -> NDArray[np.float64]:

@@ -25,6 +25,7 @@ import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
+from fastxent.kernels.powers import held_as
 from fastxent.kernels.problem import SIZE, TILE
 from fastxent.kernels.simd import (
     LANES,
@@ -32,7 +33,6 @@ from fastxent.kernels.simd import (
     as_bits,
     as_float,
     as_ones,
-    fetch,
     fill,
     fma,
     halving_sum,
@@ -43,8 +43,9 @@ from fastxent.kernels.simd import (
     maximum,
     minimum,
     move,
+    prefetch,
+    put,
     select,
-    shift_left,
     shift_right,
     splat,
     splat_i32,
@@ -54,6 +55,8 @@ from fastxent.kernels.simd import (
     widen,
 )
 from fastxent.kernels.softmax import SPAN, add_exactly
+from fastxent.kernels.softplus import softplus
+from fastxent.kernels.tiles import AHEAD
 from fastxent.kernels.vecmath import (
     C2,
     C3,
@@ -65,13 +68,11 @@ from fastxent.kernels.vecmath import (
     C9,
     C10,
     C11,
-    EXP_LOW,
     LN2_HIGH,
     LN2_LOW,
     _log_of,
+    exp,
     log,
-    raised,
-    reduce,
 )
 
 __all__ = ["Form", "binary", "multilabel"]
@@ -83,57 +84,16 @@ SIGN = -(2**63)
 LN2 = float.fromhex("0x1.62e42fefa39efp-1")
 TINY = 2.0**-1022
 
-# Places in `Work.lanes`: scores and targets that were not dense, this many at a time, and the weights of a block.
+#: Rows that are taken at a time: their numbers between two loops stay in the first-level cache.
+CHUNK = 256
+# Places in `Work.lanes`: scores and targets that were not dense, this many at a time.
 GATHERED = 4 * TILE
 SCORES = 0
 TARGETS = GATHERED
-SUMS = 2 * GATHERED
-
-# log(1 + x) = h + h^3 (Q0 + Q1 h^2 + ...), h = x / (1 + x / 2), on 0 <= x <= 1; relative error 2.4e-18.
-Q0 = float.fromhex("0x1.5555555555535p-4")
-Q1 = float.fromhex("0x1.99999999a06c3p-7")
-Q2 = float.fromhex("0x1.2492492091054p-9")
-Q3 = float.fromhex("0x1.c71c741a0bbafp-12")
-Q4 = float.fromhex("0x1.745cb4591db61p-14")
-Q5 = float.fromhex("0x1.3b1dd3b6b706fp-16")
-Q6 = float.fromhex("0x1.10682e709207fp-18")
-Q7 = float.fromhex("0x1.efd1924ed1198p-21")
-Q8 = float.fromhex("0x1.55cf4761e4e83p-23")
-Q9 = float.fromhex("0x1.5c5c2ec3e70b8p-24")
+PLACES_OF_EIGHT = 2 * GATHERED
 
 
 # --- formulas of one lane ----------------------------------------------------------------------------------
-
-
-@kernel(inline="always")
-def log1p_unit(x):
-    """log(1 + x) for 0 <= x <= 1: one division, no table, no exponent to take apart."""
-    h = x / fma(x, 0.5, fill(1.0, x))
-    v = h * h
-    w = v * v
-    # Even and odd powers apart: half the latency of Horner's rule, which is what bounds this loop.
-    even = fma(w, Q8, Q6)
-    odd = fma(w, Q9, Q7)
-    even = fma(even, w, Q4)
-    odd = fma(odd, w, Q5)
-    even = fma(even, w, Q2)
-    odd = fma(odd, w, Q3)
-    even = fma(even, w, Q0)
-    odd = fma(odd, w, Q1)
-    return fma(h * v, fma(odd, v, even), h)
-
-
-@kernel(inline="always")
-def minus_magnitude(a):
-    """-|a|, not below where the exponential is 0."""
-    return maximum(EXP_LOW, as_float(as_bits(a) | SIGN))
-
-
-@kernel(inline="always")
-def exp_of_minus(a):
-    """e^-|a|."""
-    r, power = reduce(minus_magnitude(a))
-    return raised(r, power)
 
 
 @kernel(inline="always")
@@ -177,7 +137,7 @@ def complement(p):
 @kernel(inline="always")
 def complement_of_log(lp):
     """1 - e^lp for lp <= 0, and the part that rounding lost, relative to it; and e^lp."""
-    e = exp_of_minus(lp)
+    e = exp(minimum(0.0, lp))
     near = lp > -LN2
     w, lost = complement(e)
     u = expm1_near(maximum(-LN2, lp)) * -1.0
@@ -199,7 +159,7 @@ def coefficients(y, half, rest, w):
 @kernel(inline="always")
 def cost_of_side(z, y):
     """max(a, 0), a = z for y = 0 and -z for y = 1; NaN stays."""
-    return maximum(0.0, as_float(as_bits(z) ^ shift_left(y, 63)))
+    return maximum(0.0, select(y == 1, z * -1.0, z))
 
 
 @kernel(inline="always")
@@ -208,58 +168,59 @@ def cost_of_away(z, c1, c0):
     return silent(select(z > 0.0, c0, c1), as_float(as_bits(z) & ~SIGN))
 
 
-@kernel(inline="always")
-def hard_logits(z, y):
-    return cost_of_side(z, y) + log1p_unit(exp_of_minus(z))
+# What a form needs of a score z comes along: of a logit log(1 + e^-|z|), or the chances of the rarer and of the other
+# side; nothing else needs anything.
 
 
 @kernel(inline="always")
-def soft_logits(z, c1, c0):
-    return cost_of_away(z, c1, c0) + log1p_unit(exp_of_minus(z)) * (c0 + c1)
+def hard_logits(z, near, y):
+    return widen(cost_of_side(z, y)) + near
 
 
 @kernel(inline="always")
-def chances_logits(z):
+def soft_logits(z, near, c1, c0):
+    return cost_of_away(z, c1, c0) + near * (c0 + c1)
+
+
+@kernel(inline="always")
+def chances_logits(z, small, large):
     """P(positive), P(negative), both to full relative accuracy, and the logit."""
-    x = exp_of_minus(z)
-    large = fill(1.0, z) / (x + 1.0)
-    small = x * large
     return select(z > 0.0, large, small), select(z > 0.0, small, large), z
 
 
 @kernel(inline="always")
-def hard_probs(p, y):
+def hard_probs(p, near, y):
     w, lost = complement(p)
     true = y == 1
     return minus_log(select(true, p, w), select(true, fill(0.0, p), lost))
 
 
 @kernel(inline="always")
-def soft_probs(p, c1, c0):
+def soft_probs(p, near, c1, c0):
     w, lost = complement(p)
     return silent(c1, minus_log(p, fill(0.0, p))) + silent(c0, minus_log(w, lost))
 
 
 @kernel(inline="always")
-def chances_probs(p):
+def chances_probs(p, small, large):
     w, lost = complement(p)
     return p, w, minus_log(w, lost) - minus_log(p, fill(0.0, p))
 
 
 @kernel(inline="always")
-def hard_log_probs(lp, y):
+def hard_log_probs(lp, near, y):
     w, lost, _ = complement_of_log(lp)
     return select(y == 1, lp * -1.0 + 0.0, minus_log(w, lost))
 
 
 @kernel(inline="always")
-def soft_log_probs(lp, c1, c0):
+def soft_log_probs(lp, near, c1, c0):
     w, lost, _ = complement_of_log(lp)
     return silent(c1, lp * -1.0 + 0.0) + silent(c0, minus_log(w, lost))
 
 
 @kernel(inline="always")
-def chances_log_probs(lp):
+def chances_log_probs(lp, small, large):
     w, lost, e = complement_of_log(lp)
     return e, w, lp + minus_log(w, lost)
 
@@ -305,7 +266,7 @@ def greatest_loss(eps):
 
 @kernel(inline="always")
 def hard_clipped(p, y, eps):
-    return minimum(greatest_loss(eps), hard_probs(clipped(p, eps), y))
+    return minimum(greatest_loss(eps), hard_probs(clipped(p, eps), p, y))
 
 
 @kernel(inline="always")
@@ -320,8 +281,11 @@ def soft_clipped(p, c1, c0, eps):
 
 
 @cache
-def _targets(kind: str, lanes: int) -> tuple[Any, Any, Any]:
-    """How targets of a kind are read: lanes from an address, their faults, and the lanes as float64."""
+def _targets(kind: str, lanes: int) -> tuple[Any, Any, Any, Any]:
+    """How targets of a kind are read.
+
+    Lanes from an address, the same in the type they are stored in, their faults, and the lanes as float64.
+    """
     hard = "float" not in kind
 
     @kernel(variant=f"{kind}-{lanes}", inline="always")
@@ -329,6 +293,12 @@ def _targets(kind: str, lanes: int) -> tuple[Any, Any, Any]:
         if hard:
             return load_whole(address, kind, lanes)
         return widen(load(address, kind, lanes))
+
+    @kernel(variant=f"{kind}-{lanes}", inline="always")
+    def take_stored(address):
+        if hard:
+            return load_whole(address, kind, lanes)
+        return load(address, kind, lanes)
 
     @kernel(variant=f"{kind}-{lanes}", inline="always")
     def faults(y):
@@ -342,7 +312,7 @@ def _targets(kind: str, lanes: int) -> tuple[Any, Any, Any]:
             return select(y == 1, fill(1.0, like), fill(0.0, like))
         return y
 
-    return take, faults, as_real
+    return take, take_stored, faults, as_real
 
 
 # --- rows --------------------------------------------------------------------------------------------------
@@ -357,7 +327,10 @@ def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
     is the logit, TARGET is y >= 1/2 and P_TARGET the probability of that class.
     """
     hard_loss, soft_loss, chances, score_faults, middle = FORMS[form]
-    take, target_faults, as_real = _targets(target_kind, TILE)
+    take, _, target_faults, _ = _targets(target_kind, TILE)
+    take_eight, take_stored, _, real_of = _targets(target_kind, 8)
+    held = SIZE[held_as(kind)]
+    near_line, of_places, _, chances_of = softplus(kind, 8)
     hard = "float" not in target_kind
     bad_target = sc.INVALID_TARGET if not hard else sc.LABEL_OUT_OF_RANGE
     size = SIZE[kind]
@@ -388,61 +361,81 @@ def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
             store_bytes(status, i + k, fate)
 
     @kernel(variant=name)
-    def lose_hard(p, score, target, real, i, m):
+    def plainly_hard(score, target, m):
+        """Whether all scores are logits and all targets 0 or 1."""
+        odd = as_ones(load(score, kind, 8) != load(score, kind, 8), load(score, kind, 8))
+        for k in range(0, m, 8):
+            z = load(score + k * size, kind, 8)
+            y = take_stored(target + k * target_size)
+            odd = odd | as_ones((z != z) | ((y != 0) & (y != 1)), z)
+        return not any_lane(odd != 0)
+
+    @kernel(variant=name)
+    def split_rows(score, m, remainders, places):
+        for k in range(0, m, 8):
+            r, place = near_line(load(score + k * size, kind, 8))
+            put(remainders + k * held, r)
+            put(places + k * held, place)
+
+    # Loops are short, so that the processor can look ahead.
+
+    @kernel(variant=name)
+    def lose_hard(p, score, target, card, work, i, m):
         """Losses of hard labels without weight and smoothing."""
+        losses = card.real[sc.LOSS]
+        if split:
+            remainders = card.real[sc.MARGIN].ctypes.data + i * 8
+            places = card.real[sc.SCRATCH].ctypes.data + i * 8
+            split_rows(score, m, remainders, places)
+            for k in range(0, m, 8):
+                prefetch(score + k * size + AHEAD)
+                prefetch(target + k * target_size + AHEAD)
+                near = of_places(remainders + k * held, places + k * held, work.softplus.ctypes.data)
+                z = load(score + k * size, kind, 8)
+                store(losses, i + k, hard_loss(z, near, take_stored(target + k * target_size)))
+            return
         for k in range(0, m, TILE):
             z = widen(load(score + k * size, kind, TILE))
             y = take(target + k * target_size)
-            if split:
-                r, power = reduce(minus_magnitude(z))
-                store(real[sc.SCRATCH], i + k, r)
-                store(real[sc.MARGIN], i + k, power)
-                store(real[sc.LOSS], i + k, cost_of_side(z, y))
-            elif clips and p.clip >= 0.0:
-                store(real[sc.LOSS], i + k, hard_clipped(z, y, p.clip))
+            if clips and p.clip >= 0.0:
+                store(losses, i + k, hard_clipped(z, y, p.clip))
             else:
-                store(real[sc.LOSS], i + k, hard_loss(z, y))
-        if split:
-            # Short loops, whose numbers the processor can look ahead of: on AVX2 1.0 ns for the exponential, not 1.4.
-            for k in range(i, i + m, TILE):
-                store(real[sc.SCRATCH], k, raised(fetch(real[sc.SCRATCH], k, TILE), fetch(real[sc.MARGIN], k, TILE)))
-            for k in range(i, i + m, TILE):
-                near = log1p_unit(fetch(real[sc.SCRATCH], k, TILE))
-                store(real[sc.LOSS], k, fetch(real[sc.LOSS], k, TILE) + near)
+                store(losses, i + k, hard_loss(z, z, y))
 
     @kernel(variant=name)
-    def lose_soft(p, score, target, real, sums, i, m):
+    def lose_soft(p, score, target, card, work, i, m):
         """Losses in general."""
-        weighted = p.pos_weight.size > 0
-        w = p.pos_weight[0] if weighted else 1.0
+        losses = card.real[sc.LOSS]
+        w = p.pos_weight[0] if p.pos_weight.size > 0 else 1.0
         half = 0.5 * p.smoothing
         rest = 1.0 - p.smoothing
-        for k in range(0, m, TILE):
-            z = widen(load(score + k * size, kind, TILE))
-            c1, c0 = coefficients(as_real(take(target + k * target_size), z), half, rest, w)
-            if split:
-                store(real[sc.SCRATCH], i + k, exp_of_minus(z))
-                store(real[sc.LOSS], i + k, cost_of_away(z, c1, c0))
-                if weighted:
-                    store(sums, SUMS + k, c0 + c1)
-            elif clips and p.clip >= 0.0:
-                store(real[sc.LOSS], i + k, soft_clipped(z, c1, c0, p.clip))
-            else:
-                store(real[sc.LOSS], i + k, soft_loss(z, c1, c0))
+        remainders = card.real[sc.MARGIN].ctypes.data + i * 8
+        places = card.real[sc.SCRATCH].ctypes.data + i * 8
         if split:
-            for k in range(0, m, TILE):
-                near = log1p_unit(fetch(real[sc.SCRATCH], i + k, TILE))
-                if weighted:
-                    near = near * fetch(sums, SUMS + k, TILE)
-                store(real[sc.LOSS], i + k, fetch(real[sc.LOSS], i + k, TILE) + near)
+            split_rows(score, m, remainders, places)
+        for k in range(0, m, 8):
+            z = widen(load(score + k * size, kind, 8))
+            c1, c0 = coefficients(real_of(take_eight(target + k * target_size), z), half, rest, w)
+            if clips and p.clip >= 0.0:
+                store(losses, i + k, soft_clipped(z, c1, c0, p.clip))
+            elif split:
+                near = of_places(remainders + k * held, places + k * held, work.softplus.ctypes.data)
+                store(losses, i + k, soft_loss(z, near, c1, c0))
+            else:
+                store(losses, i + k, soft_loss(z, z, c1, c0))
 
     @kernel(variant=name)
-    def describe(score, target, card, i, m):
+    def describe(score, target, card, work, i, m):
         real, whole, _ = card
-        for k in range(0, m, TILE):
-            z = widen(load(score + k * size, kind, TILE))
-            t = as_real(take(target + k * target_size), z)
-            e, u, margin = chances(z)
+        scratch, table = work.lanes.ctypes.data + PLACES_OF_EIGHT * 8, work.softplus.ctypes.data
+        for k in range(0, m, 8):
+            stored = load(score + k * size, kind, 8)
+            z = widen(stored)
+            t = real_of(take_eight(target + k * target_size), z)
+            small, large = z, z
+            if split:
+                small, large = chances_of(stored, scratch, table)
+            e, u, margin = chances(z, small, large)
             true = t >= 0.5
             # p - y without cancellation: 1 - p is known as well as p.
             miss = select(e > 0.5, (t * -1.0 + 1.0) - u, t - e)
@@ -450,8 +443,8 @@ def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
             store(real[sc.CONFIDENCE], i + k, maximum(e, u))
             store(real[sc.BRIER], i + k, miss * miss)
             store(real[sc.MARGIN], i + k, margin)
-            one = splat_i32(np.int32(1), TILE)
-            none = splat_i32(np.int32(0), TILE)
+            one = splat_i32(np.int32(1), 8)
+            none = splat_i32(np.int32(0), 8)
             label = select(true, one, none)
             predicted = select(z > middle, one, none)
             store(whole[sc.TARGET], i + k, label)
@@ -469,12 +462,12 @@ def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
 
     @kernel(variant=name)
     def rows(p, lo, n, card, work):
-        plain = hard and p.pos_weight.size == 0 and p.smoothing == 0.0
+        plain = p.pos_weight.size == 0 and p.smoothing == 0.0
         dense = p.stride == size and p.target_stride == target_size
         i = 0
         while i < n:
             if dense and n - i >= TILE:
-                m = (n - i) // TILE * TILE
+                m = min(CHUNK, (n - i) // TILE * TILE)
                 score = p.scores + (lo + i) * size
                 target = p.target + (lo + i) * target_size
             else:
@@ -483,13 +476,18 @@ def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
                 m = (m + TILE - 1) // TILE * TILE
                 score = work.lanes.ctypes.data + SCORES * 8
                 target = work.lanes.ctypes.data + TARGETS * 8
-            screen(p, score, target, card.status, i, m)
-            if plain:
-                lose_hard(p, score, target, card.real, i, m)
+            if split and plain and not p.has_ignore and plainly_hard(score, target, m):
+                for k in range(i, i + m):
+                    card.status[k] = sc.SCORED
+                lose_hard(p, score, target, card, work, i, m)
             else:
-                lose_soft(p, score, target, card.real, work.lanes, i, m)
+                screen(p, score, target, card.status, i, m)
+                if hard and plain:
+                    lose_hard(p, score, target, card, work, i, m)
+                else:
+                    lose_soft(p, score, target, card, work, i, m)
             if full:
-                describe(score, target, card, i, m)
+                describe(score, target, card, work, i, m)
             i += m
 
     return rows
@@ -500,6 +498,7 @@ LAST_SCORES = 0
 LAST_TARGETS = LANES
 LAST_WEIGHTS = 2 * LANES
 LAST_MASK = 3 * LANES
+PLACES_OF_ROW = 4 * LANES
 # Counters in one int64 lane, folded once a block of SPAN labels.
 COUNTED = 1
 WRONG = 1 << 16
@@ -517,12 +516,14 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
     labels predicted, TARGET that of true ones, and MARGIN is 0.
     """
     hard_loss, soft_loss, chances, score_faults, middle = FORMS[form]
-    take, target_faults, as_real = _targets(target_kind, LANES)
+    take, _, target_faults, as_real = _targets(target_kind, LANES)
+    _, _, near_of, chances_of = softplus(kind, LANES)
     hard = "float" not in target_kind
     bad_target = sc.INVALID_TARGET if not hard else sc.LABEL_OUT_OF_RANGE
     size = SIZE[kind]
     target_size = SIZE[target_kind]
     clips = form == "probs"
+    logits = form == "logits"
     name = f"{form}-{kind}-{target_kind}-{full}-{masked}-{columns}"
 
     @kernel(variant=name)
@@ -558,18 +559,18 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
         )
 
     @kernel(variant=name, inline="always")
-    def losses(p, z, y, weights):
+    def losses(p, z, near, y, weights):
         if hard and p.pos_weight.size == 0 and p.smoothing == 0.0:
             if clips and p.clip >= 0.0:
                 return hard_clipped(z, y, p.clip)
-            return hard_loss(z, y)
+            return hard_loss(z, near, y)
         w = fill(1.0, z)
         if p.pos_weight.size > 0:
             w = load(weights, "float64", LANES)
         c1, c0 = coefficients(as_real(y, z), 0.5 * p.smoothing, 1.0 - p.smoothing, w)
         if clips and p.clip >= 0.0:
             return soft_clipped(z, c1, c0, p.clip)
-        return soft_loss(z, c1, c0)
+        return soft_loss(z, near, c1, c0)
 
     @kernel(variant=name, inline="always")
     def fate_of(z, y, counts, fate):
@@ -599,7 +600,10 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
                 for first in range(block, min(block + SPAN, p.classes), LANES):
                     count = min(LANES, p.classes - first)
                     score, target, weights, mask = places(p, lo + i, first, count, work.lanes)
-                    z = widen(load(score, kind, LANES))
+                    stored = load(score, kind, LANES)
+                    z = widen(stored)
+                    scratch = work.lanes.ctypes.data + PLACES_OF_ROW * 8
+                    near = near_of(stored, scratch, work.softplus.ctypes.data) if logits else z
                     y = take(target)
                     counts = lane_numbers(LANES) < np.int32(count)
                     if masked:
@@ -608,10 +612,11 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
                         counts = counts & (y != p.ignore)
                     fate = fate_of(z, y, counts, fate)
                     zero = fill(0.0, z)
-                    total = total + select(counts, losses(p, z, y, weights), zero)
+                    total = total + select(counts, losses(p, z, near, y, weights), zero)
                     step = splat_i64(COUNTED, LANES)
                     if full:
-                        e, u, _ = chances(z)
+                        small, large = chances_of(stored, scratch, work.softplus.ctypes.data) if logits else (z, z)
+                        e, u, _ = chances(z, small, large)
                         t = as_real(y, z)
                         miss = select(e > 0.5, (t * -1.0 + 1.0) - u, t - e)
                         squares = fma(select(counts, miss, zero), miss, squares)

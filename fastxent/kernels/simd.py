@@ -27,9 +27,11 @@ _intrinsic: Any = intrinsic(prefer_literal=True)
 __all__ = [
     "LANES",
     "Vector",
+    "all_lanes",
     "any_lane",
     "as_bits",
     "as_float",
+    "as_float32",
     "as_ones",
     "fetch",
     "fill",
@@ -43,6 +45,8 @@ __all__ = [
     "load_first",
     "load_scalar",
     "load_whole",
+    "look_up",
+    "look_up_pairs",
     "maximum",
     "minimum",
     "move",
@@ -373,6 +377,69 @@ def load_whole(typingctx: Any, address: Any, kind: Any, lanes: Any) -> Any:
     return signature(vector, types.int64, kind, lanes), build
 
 
+def _entry(builder: Any, table: Any, places: Any, lane: int, held: str, size: int) -> Any:
+    """The pointer to a lane's entry, of ``size`` bytes, of a table.
+
+    A place is a float that is 1.5 * 2^23 (float32) or 1.5 * 2^52 (float64) more than its number, which is in
+    [0, 2^22), so the low bits say it.
+    """
+    bits, bias = {"float32": (32, 0x4B400000), "float64": (64, 0)}[held]
+    i64 = ir.IntType(64)
+    at = builder.add(places, ir.Constant(i64, lane * bits // 8))
+    place = builder.load(_pointer(builder, at), align=1, typ=ir.IntType(bits))
+    place = builder.trunc(place, ir.IntType(32)) if bits == 64 else place
+    offset = builder.mul(builder.sext(place, i64), ir.Constant(i64, size))
+    return _pointer(builder, builder.add(builder.sub(table, ir.Constant(i64, bias * size)), offset))
+
+
+@_intrinsic
+def look_up(typingctx: Any, table: Any, places: Any, kind: Any, lanes: Any) -> Any:
+    """``look_up(table, places, kind, lanes)``: float64 numbers of a table by their places, both given by address."""
+    vector = Vector(types.float64, lanes.literal_value)
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        value = ir.Constant(_llvm(vector), ir.Undefined)
+        for lane in range(vector.lanes):
+            entry = _entry(builder, args[0], args[1], lane, kind.literal_value, 8)
+            number = builder.load(entry, align=8, typ=ir.DoubleType())
+            value = builder.insert_element(value, number, ir.Constant(ir.IntType(32), lane))
+        return value
+
+    return signature(vector, types.int64, types.int64, kind, lanes), build
+
+
+@_intrinsic
+def look_up_pairs(typingctx: Any, table: Any, places: Any, kind: Any, lanes: Any) -> Any:
+    """``look_up_pairs(table, places, kind, lanes)``: the same of a table with two numbers a place, as two vectors."""
+    vector = Vector(types.float64, lanes.literal_value)
+    result = types.UniTuple(vector, 2)
+
+    def shuffled(builder: Any, a: Any, b: Any, chosen: list[int]) -> Any:
+        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(chosen)), chosen))
+
+    def joined(builder: Any, parts: list[Any]) -> Any:
+        while len(parts) > 1:
+            both = list(range(2 * parts[0].type.count))
+            parts = [shuffled(builder, a, b, both) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+        return parts[0]
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pair = ir.VectorType(ir.DoubleType(), 2)
+        firsts, seconds = [], []
+        for lane in range(0, vector.lanes, 4):
+            v = [
+                builder.load(_entry(builder, args[0], args[1], lane + k, kind.literal_value, 16), align=8, typ=pair)
+                for k in range(4)
+            ]
+            # As registers of two halves have instructions for it.
+            even, odd = joined(builder, [v[0], v[2]]), joined(builder, [v[1], v[3]])
+            firsts.append(shuffled(builder, even, odd, [0, 4, 2, 6]))
+            seconds.append(shuffled(builder, even, odd, [1, 5, 3, 7]))
+        return context.make_tuple(builder, result, [joined(builder, firsts), joined(builder, seconds)])
+
+    return signature(result, types.int64, types.int64, kind, lanes), build
+
+
 @_intrinsic
 def store_bytes(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
     """``store_bytes(array, index, vector)``: the low byte of every integer lane to ``array[index:]``."""
@@ -576,6 +643,17 @@ def narrow(typingctx: Any, a: Any, like: Any) -> Any:
 
 
 @_intrinsic
+def as_float32(typingctx: Any, a: Any) -> Any:
+    """Float64 lanes rounded to float32."""
+    result = Vector(types.float32, a.lanes)
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fptrunc(args[0], _llvm(result))
+
+    return signature(result, a), build
+
+
+@_intrinsic
 def as_bits(typingctx: Any, a: Any) -> Any:
     """The bit patterns of float lanes (or of a float) as integers of the same width."""
     integer = {types.float64: types.int64, types.float32: types.int32}
@@ -687,6 +765,17 @@ def first_lane(typingctx: Any, mask: Any) -> Any:
         return builder.cttz(stop, ir.Constant(ir.IntType(1), 0))
 
     return signature(types.int64, mask), build
+
+
+@_intrinsic
+def all_lanes(typingctx: Any, mask: Any) -> Any:
+    """Whether every lane of a mask holds."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        bits = builder.bitcast(args[0], ir.IntType(mask.lanes))
+        return builder.icmp_unsigned("==", bits, ir.Constant(bits.type, (1 << mask.lanes) - 1))
+
+    return signature(types.boolean, mask), build
 
 
 @_intrinsic

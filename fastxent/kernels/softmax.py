@@ -1,7 +1,8 @@
 """Logits and a class index -> scores of a row: cross-entropy, rank, confidence, Brier.
 
 1. The loss of a row is log(1 + S), S = sum over j != t of exp(z_j - z_t), in float64: one pass, no
-   maximum, no cancellation, relative accuracy from 1e-300 to 340 nats.
+   maximum, no cancellation, relative accuracy from 1e-300 to 340 nats. No difference is rounded: exponentials
+   are those of `powers`, z_j and z_t being split apart.
 2. S has one definition, which decides its bits: class j belongs to lane j mod 32 of block j div 256;
    a lane adds its terms in order; the 32 lanes of a block are folded by halves;
    block sums are added in order by TwoSum. A lane without a class adds 0.
@@ -19,15 +20,17 @@ which is the predicted class.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
+from fastxent.kernels.powers import FARTHEST, NOTHING, ORIGIN, grown, growth, held_as, splitter
 from fastxent.kernels.problem import SIZE, TILE
 from fastxent.kernels.simd import (
     LANES,
+    all_lanes,
     as_ones,
     fetch,
     first_lane,
@@ -37,8 +40,8 @@ from fastxent.kernels.simd import (
     load,
     load_first,
     load_scalar,
+    look_up,
     maximum,
-    minimum,
     narrow,
     put,
     select,
@@ -49,8 +52,8 @@ from fastxent.kernels.simd import (
 )
 from fastxent.kernels.tiles import (
     BEFORE,
-    POWERS,
-    REDUCED,
+    PLACES_OF_POWERS,
+    REMAINDERS,
     SQUARES,
     TERMS,
     Z_T,
@@ -59,8 +62,7 @@ from fastxent.kernels.tiles import (
     read_label,
     tile_reader,
 )
-from fastxent.kernels.twofold import subtract
-from fastxent.kernels.vecmath import EXP_HIGH, EXP_LOW, ROUND, exp, log, log1p, raised, reduce
+from fastxent.kernels.vecmath import exp, log, log1p
 
 __all__ = ["across", "along"]
 
@@ -68,11 +70,6 @@ __all__ = ["across", "along"]
 SPAN = 256
 #: A row whose S exceeds this (e^339.6, its square is finite) takes the careful way.
 STEEP = 2.0**490
-#: So does a row whose target's logit is larger than this: z_t + EXP_LOW, rounded to float32, must stay
-#: where the scale of e^x is exactly 0.
-MODERATE = 2.0**19
-#: A power as `reduce` leaves it whose `raised` is 0 whatever r.
-NOTHING = ROUND - 1023.0
 INF = np.inf
 
 
@@ -95,6 +92,8 @@ def careful_row(row, classes, card, i):
     fault = _fault(row, classes)
     if fault != sc.SCORED:
         # Nothing of such a row is used; still it is the same whichever loop came by.
+        for score in range(real.shape[0]):
+            real[score, i] = 0.0
         whole[sc.RANK, i] = 0
         whole[sc.PREDICTED, i] = 0
         if status[i] == sc.SCORED:
@@ -168,131 +167,127 @@ def _finish_careful(d, s, q, real, i):
     real[sc.BRIER, i] = (s * p) * (s * p) + q * p * p
 
 
-@kernel()
-def finish(real, whole, n, full):
-    """S (in LOSS), Q (in BRIER) and max_j z_j - z_t (in CONFIDENCE) of n rows -> their scores."""
-    for i in range(0, n, TILE):
-        s = fetch(real[sc.LOSS], i, TILE)
-        store(real[sc.LOSS], i, log1p(s))
+@cache
+def finisher(kind: str, full: bool) -> Any:
+    """Compile ``finish(real, whole, n)``: sums of powers -> the scores of n rows.
+
+    It finds S in LOSS and Q in BRIER, both short of what the anchor's remainder takes away, z_t in P_TARGET, and
+    max_j z_j - z_t in CONFIDENCE.
+    """
+    anchor_of = splitter(kind).anchor
+
+    @kernel(variant=f"{held_as(kind)}-{full}")
+    def finish(real, whole, n):
+        for i in range(0, n, 8):
+            _, _, r = anchor_of(fetch(real[sc.P_TARGET], i, 8))
+            g = growth(r * -1.0)
+            s = fetch(real[sc.LOSS], i, 8)
+            store(real[sc.LOSS], i, fma(s, g, s))
+            if full:
+                q = fetch(real[sc.BRIER], i, 8)
+                q = fma(q, g, q)
+                store(real[sc.BRIER], i, fma(q, g, q))
         if full:
-            p = splat(1.0, TILE) / (s + 1.0)
-            store(real[sc.P_TARGET], i, p)
-            # A target that is the first maximum has rank 0 and its own probability as confidence.
-            top = exp(fetch(real[sc.CONFIDENCE], i, TILE)) * p
-            store(real[sc.CONFIDENCE], i, select(fetch(whole[sc.RANK], i, TILE) == np.int32(0), p, top))
-            wrong = s * p
-            store(real[sc.BRIER], i, fma(wrong, wrong, fetch(real[sc.BRIER], i, TILE) * (p * p)))
+            for i in range(0, n, 8):
+                s = fetch(real[sc.LOSS], i, 8)
+                p = splat(1.0, 8) / (s + 1.0)
+                store(real[sc.P_TARGET], i, p)
+                # A target that is the first maximum has rank 0 and its own probability as confidence.
+                top = exp(fetch(real[sc.CONFIDENCE], i, 8)) * p
+                store(real[sc.CONFIDENCE], i, select(fetch(whole[sc.RANK], i, 8) == np.int32(0), p, top))
+                wrong = s * p
+                store(real[sc.BRIER], i, fma(wrong, wrong, fetch(real[sc.BRIER], i, 8) * (p * p)))
+        for i in range(0, n, 8):
+            store(real[sc.LOSS], i, log1p(fetch(real[sc.LOSS], i, 8)))
+
+    return finish
 
 
-# Scratch is passed as an address: an array that is passed to a function costs two atomic additions.
+class Terms(NamedTuple):
+    """Kernels between the two loops of a sum of exponentials: what `split` left waits in scratch, place by place."""
 
-
-@kernel()
-def raise_row(scratch, count):
-    """Add what `reduce` left of ``count`` classes, a multiple of 8, to the sums of their lanes."""
-    for j in range(0, count, 8):
-        total = scratch + (TERMS + j % LANES) * 8
-        put(total, load(total, "float64", 8) + waiting(scratch, j))
-
-
-@kernel()
-def raise_row_and_squares(scratch, count):
-    """The same, and their squares."""
-    for j in range(0, count, 8):
-        total = scratch + (TERMS + j % LANES) * 8
-        square = scratch + (SQUARES + j % LANES) * 8
-        e = waiting(scratch, j)
-        put(total, load(total, "float64", 8) + e)
-        put(square, fma(e, e, load(square, "float64", 8)))
-
-
-@kernel(inline="always")
-def waiting(scratch, j):
-    """The terms of eight classes that `reduce` left at place j."""
-    r = load(scratch + (REDUCED + j) * 8, "float64", 8)
-    return raised(r, load(scratch + (POWERS + j) * 8, "float64", 8))
+    wait: Any
+    leave_out: Any
+    raise_to_sums: Any
+    raise_first: Any
 
 
 @cache
-def shifter(kind: str) -> Any:
-    """`reduce` of z - z_t for scores of a kind, z held between ``low`` and ``high``."""
+def terms(kind: str, full: bool) -> Terms:
+    """Terms of scores of a kind, with their squares (``full``) or without."""
+    held = held_as(kind)
+    size = SIZE[held]
+    split = splitter(kind).split
+    nothing = (np.float64 if held == "float64" else np.float32)(ORIGIN[held] + NOTHING)
 
-    @kernel(variant=kind, inline="always")
-    def narrow_shifted(z, z_t, low, high):
-        return reduce(widen(minimum(high, maximum(low, z))) - z_t)
+    @kernel(variant=held, inline="always")
+    def wait(scratch, place, x, anchor):
+        """Leave eight scores at a place."""
+        r, power = split(x, anchor)
+        put(scratch + REMAINDERS * 8 + place * size, r)
+        put(scratch + PLACES_OF_POWERS * 8 + place * size, power)
 
-    @kernel(variant=kind, inline="always")
-    def wide_shifted(z, z_t, low, high):
-        # The difference of float64 numbers is rounded, by up to 32 ulp of its exponential: r takes back what that lost.
-        d, lost = subtract(minimum(high, maximum(low, z)), z_t)
-        r, power = reduce(d)
-        return r + lost, power
+    @kernel(variant=held, inline="always")
+    def leave_out(scratch, place):
+        """Make 0 the exponential at a place."""
+        put(scratch + PLACES_OF_POWERS * 8 + place * size, nothing)
 
-    return wide_shifted if kind == "float64" else narrow_shifted
+    @kernel(variant=held, inline="always")
+    def raised(scratch, place, powers):
+        """The exponentials of the eight that wait at a place."""
+        r = widen(load(scratch + REMAINDERS * 8 + place * size, held, 8))
+        return grown(r, look_up(powers, scratch + PLACES_OF_POWERS * 8 + place * size, held, 8))
+
+    @kernel(variant=f"{held}-{full}")
+    def raise_to_sums(scratch, count, powers, mask):
+        """Add the terms at places below ``count``, a multiple of 8, to the sums of their lanes, place & mask."""
+        for place in range(0, count, 8):
+            e = raised(scratch, place, powers)
+            total = scratch + (TERMS + (place & mask)) * 8
+            put(total, load(total, "float64", 8) + e)
+            if full:
+                square = scratch + (SQUARES + (place & mask)) * 8
+                put(square, fma(e, e, load(square, "float64", 8)))
+
+    @kernel(variant=f"{held}-{full}")
+    def raise_first(scratch, count, powers):
+        """The same, as the first terms of their lanes."""
+        for place in range(0, count, 8):
+            e = raised(scratch, place, powers)
+            put(scratch + (TERMS + place) * 8, e)
+            if full:
+                put(scratch + (SQUARES + place) * 8, e * e)
+
+    return Terms(wait, leave_out, raise_to_sums, raise_first)
 
 
 @cache
 def along(kind: str, label: str, full: bool) -> Any:
     """The row kernel with the lanes within a row, for many classes; ``full`` asks for more than the loss."""
     size = SIZE[kind]
-    shifted = shifter(kind)
-    raise_terms = raise_row_and_squares if full else raise_row
+    anchor_of = splitter(kind).anchor
+    wait, leave_out, raise_to_sums, _ = terms(kind, full)
+    finish = finisher(kind, full)
 
     @kernel(variant=kind)
-    def reduce_row(row, count, z_t, scratch):
-        """`reduce` of z_j - z_t for ``count`` classes, and log 0 until they are a multiple of 8."""
-        low = narrow(z_t + EXP_LOW, load_first(row, kind, 1, 0))
-        high = narrow(z_t + EXP_HIGH, load_first(row, kind, 1, 0))
+    def split_row(row, count, z_t, scratch):
+        """Leave ``count`` classes in scratch, and classes without a power until they are a multiple of 8."""
+        anchor = anchor_of(splat(z_t, 8))
         even = count // 8 * 8
         for j in range(0, even, 8):
-            z = load(row + j * size, kind, 8)
-            r, power = shifted(z, z_t, low, high)
-            put(scratch + (REDUCED + j) * 8, r)
-            put(scratch + (POWERS + j) * 8, power)
+            wait(scratch, j, load(row + j * size, kind, 8), anchor)
         if even < count:
-            z = load_first(row + even * size, kind, 8, count - even)
-            r, power = shifted(z, z_t, low, high)
-            put(scratch + (REDUCED + even) * 8, r)
-            put(scratch + (POWERS + even) * 8, power)
+            wait(scratch, even, load_first(row + even * size, kind, 8, count - even), anchor)
 
-    @kernel(variant=f"{kind}-{full}", inline="always")
-    def sums(row, classes, t, z_t, lanes):
-        """S and Q: the terms of the classes other than t, and their squares."""
-        scratch = lanes.ctypes.data
-        s = 0.0
-        s_lost = 0.0
-        q = 0.0
-        q_lost = 0.0
-        for first in range(0, classes, SPAN):
-            count = min(SPAN, classes - first)
-            here = row + first * size
-            fetch_ahead(here, count * size)
-            # Two loops, since one has too many numbers under way for the processor to look ahead: on AVX2 1.3 ns a
-            # class instead of 0.95.
-            reduce_row(here, count, z_t, scratch)
-            if first <= t < first + count:
-                lanes[POWERS + t - first] = NOTHING
-            store(lanes, TERMS, splat(0.0, LANES))
-            if full:
-                store(lanes, SQUARES, splat(0.0, LANES))
-            raise_terms(scratch, (count + 7) // 8 * 8)
-            s, s_lost = add_exactly(s, s_lost, halving_sum(fetch(lanes, TERMS, LANES)))
-            if full:
-                q, q_lost = add_exactly(q, q_lost, halving_sum(fetch(lanes, SQUARES, LANES)))
-        return s + s_lost, q + q_lost
-
-    @kernel(variant=f"{kind}", inline="always")
-    def order(row, classes, t, z_t):
-        """The target's rank, and the largest score."""
-        home = t // LANES
-        whole_groups = classes // LANES
-        none = load_first(row, kind, LANES, 0)
-        top = none
-        greater = as_ones(none > none, none)
-        after = narrow(z_t, none)
+    @kernel(variant=f"{kind}")
+    def order(row, count, t, before, after):
+        """How many scores stand before the target's, and the largest; t counts from here and may lie outside."""
+        home = min(max(t, 0), count) // LANES
+        whole_groups = count // LANES
+        top = load_first(row, kind, LANES, 0)
+        greater = as_ones(top > top, top)
         # Equal scores to the left of the target stand before it.
-        before = just_below(z_t, load_first(row, kind, 8, 0))
-        for g in range(min(home, whole_groups)):
+        for g in range(home):
             z = load(row + g * (LANES * size), kind, LANES)
             greater = greater - as_ones(z > before, z)
             top = maximum(z, top)
@@ -300,13 +295,53 @@ def along(kind: str, label: str, full: bool) -> Any:
             z = load(row + g * (LANES * size), kind, LANES)
             greater = greater - as_ones(z > after, z)
             top = maximum(z, top)
-        if classes > whole_groups * LANES:
-            z = load_first(row + whole_groups * (LANES * size), kind, LANES, classes - whole_groups * LANES)
-            greater = greater - as_ones(z > after, z)
+        if count > whole_groups * LANES:
+            z = load_first(row + whole_groups * (LANES * size), kind, LANES, count - whole_groups * LANES)
+            greater = greater - as_ones(z > (before if t >= count else after), z)
             top = maximum(z, top)
-        z = load_first(row + home * (LANES * size), kind, LANES, t - home * LANES)
-        greater = greater - as_ones(z == after, z)
+        if 0 <= t < count:
+            z = load_first(row + home * (LANES * size), kind, LANES, t - home * LANES)
+            greater = greater - as_ones(z == after, z)
         return halving_sum(greater), np.float64(lane_max(top))
+
+    @kernel(variant=f"{kind}-{full}", inline="always")
+    def read(row, classes, t, z_t, lanes, powers):
+        """S e^r and Q e^2r (r is that of the anchor), the target's rank, the largest score and where its span starts.
+
+        S and Q are the terms of the classes other than t, and their squares.
+        """
+        scratch = lanes.ctypes.data
+        s = 0.0
+        s_lost = 0.0
+        q = 0.0
+        q_lost = 0.0
+        rank = 0
+        top = -INF
+        home = 0
+        eight = load_first(row, kind, 8, 0)
+        before = just_below(z_t, eight)
+        after = narrow(z_t, eight)
+        for first in range(0, classes, SPAN):
+            count = min(SPAN, classes - first)
+            here = row + first * size
+            fetch_ahead(here, count * size)
+            # Two loops, since one has too many numbers under way for the processor to look ahead.
+            split_row(here, count, z_t, scratch)
+            if first <= t < first + count:
+                leave_out(scratch, t - first)
+            store(lanes, TERMS, splat(0.0, LANES))
+            if full:
+                store(lanes, SQUARES, splat(0.0, LANES))
+            raise_to_sums(scratch, (count + 7) // 8 * 8, powers, LANES - 1)
+            s, s_lost = add_exactly(s, s_lost, halving_sum(fetch(lanes, TERMS, LANES)))
+            if full:
+                q, q_lost = add_exactly(q, q_lost, halving_sum(fetch(lanes, SQUARES, LANES)))
+                ahead, highest = order(here, count, t - first, before, after)
+                rank += ahead
+                if highest > top:
+                    top = highest
+                    home = first
+        return s + s_lost, q + q_lost, rank, top, home
 
     @kernel(variant=f"{kind}", inline="always")
     def position(row, classes, value):
@@ -332,21 +367,21 @@ def along(kind: str, label: str, full: bool) -> Any:
             row = p.scores + (lo + i) * p.stride
             t, fate = read_label(p, lo + i, label)
             z_t = load_scalar(row + t * size, kind)
-            s, q = sums(row, p.classes, t, z_t, work.lanes)
-            # NaN fails every comparison; z_t = +inf or -inf is not moderate.
-            fine = s <= STEEP and abs(z_t) <= MODERATE
+            s, q, rank, top, home = read(row, p.classes, t, z_t, work.lanes, work.powers.ctypes.data)
+            # NaN fails every comparison.
+            fine = s <= STEEP and abs(z_t) <= FARTHEST
             rough += not fine
             real[sc.SCRATCH, i] = 0.0 if fine else 1.0
             real[sc.LOSS, i] = s
+            real[sc.P_TARGET, i] = z_t
             whole[sc.TARGET, i] = t
             status[i] = fate
             if full:
-                rank, top = order(row, p.classes, t, z_t)
                 real[sc.BRIER, i] = q
                 whole[sc.RANK, i] = rank
-                whole[sc.PREDICTED, i] = t if rank == 0 else position(row, p.classes, top)
+                whole[sc.PREDICTED, i] = t if rank == 0 else home + position(row + home * size, p.classes - home, top)
                 real[sc.CONFIDENCE, i] = top - z_t
-        finish(real, whole, n, full)
+        finish(real, whole, n)
         if rough > 0:
             for i in range(n):
                 if real[sc.SCRATCH, i] != 0.0:
@@ -361,40 +396,20 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
     """The row kernel with one row a lane, for few classes, or (``columns``) for one array a class."""
     size = SIZE[kind]
     at, targets, transpose = tile_reader(kind, label, full, columns)
-    shifted = shifter(kind)
+    anchor_of = splitter(kind).anchor
+    wait, _, raise_to_sums, raise_first = terms(kind, full)
+    finish = finisher(kind, full)
 
     @kernel(variant=f"{kind}")
-    def reduce_tile(table, row, first, last, labels, scratch):
-        """`reduce` of z_j - z_t, class by class; that of the target is log 0."""
+    def split_tile(table, row, first, last, labels, scratch):
+        """Leave classes in scratch, one after the other; the target as one without a power."""
         for half in range(0, TILE, 8):
-            z_t = load(scratch + (Z_T + half) * 8, "float64", 8)
+            anchor = anchor_of(load(scratch + (Z_T + half) * 8, "float64", 8))
             t = fetch(labels, half, 8)
             none = load_first(table, kind, 8, 0)
-            low = narrow(z_t + EXP_LOW, none)
-            high = narrow(z_t + EXP_HIGH, none)
             for j in range(first, last):
                 z = load(load_scalar(table + j * 8, "int64") + (row + half) * size, kind, 8)
-                z = select(t == np.int32(j), none, z)
-                r, power = shifted(z, z_t, low, high)
-                place = (j - first) * TILE + half
-                put(scratch + (REDUCED + place) * 8, r)
-                put(scratch + (POWERS + place) * 8, power)
-
-    @kernel(variant=f"{full}")
-    def raise_tile(scratch, terms, fresh):
-        """What `reduce_tile` left of ``terms`` numbers: to the sums of their lanes, or as their first terms."""
-        for k in range(0, terms, 8):
-            total = scratch + (TERMS + k) * 8
-            square = scratch + (SQUARES + k) * 8
-            e = waiting(scratch, k)
-            if fresh:
-                put(total, e)
-                if full:
-                    put(square, e * e)
-            else:
-                put(total, load(total, "float64", 8) + e)
-                if full:
-                    put(square, fma(e, e, load(square, "float64", 8)))
+                wait(scratch, (j - first) * TILE + half, select(t == np.int32(j), none, z), anchor)
 
     @kernel(variant=f"{kind}", inline="always")
     def order_tile(table, row, classes, card, work, i):
@@ -431,8 +446,11 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
         q_lost = s
         for first in range(0, classes, LANES):
             last = min(first + LANES, classes)
-            reduce_tile(table, row, first, last, work.labels, scratch)
-            raise_tile(scratch, (last - first) * TILE, first % SPAN == 0)
+            split_tile(table, row, first, last, work.labels, scratch)
+            if first % SPAN == 0:
+                raise_first(scratch, (last - first) * TILE, work.powers.ctypes.data)
+            else:
+                raise_to_sums(scratch, (last - first) * TILE, work.powers.ctypes.data, LANES * TILE - 1)
             if last % SPAN == 0 or last == classes:
                 terms = last - (last - 1) // SPAN * SPAN
                 s, s_lost = add_exactly(s, s_lost, fold(lanes, TERMS, terms))
@@ -451,7 +469,7 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
     @kernel(variant=f"{kind}-{label}-{full}-{columns}")
     def rows(p, lo, n, card, work):
         real = card.real
-        rough = 0
+        rough = False
         for i in range(0, n, TILE):
             count = min(TILE, n - i)
             targets(p, lo + i, count, card, work, i)
@@ -460,12 +478,14 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
                 transpose(p, lo + i, count, work.table[0])
                 table, row = work.table.ctypes.data, 0
             score_tile(table, row, p.classes, card, work, i)
-            for r in range(i, i + count):
-                fine = real[sc.LOSS, r] <= STEEP and abs(work.lanes[Z_T + r - i]) <= MODERATE
-                real[sc.SCRATCH, r] = 0.0 if fine else 1.0
-                rough += not fine
-        finish(real, card.whole, n, full)
-        if rough > 0:
+            z_t = fetch(work.lanes, Z_T, TILE)
+            store(real[sc.P_TARGET], i, z_t)
+            # NaN fails every comparison.
+            fine = (fetch(real[sc.LOSS], i, TILE) <= STEEP) & (z_t <= FARTHEST) & (z_t >= -FARTHEST)
+            store(real[sc.SCRATCH], i, select(fine, splat(0.0, TILE), splat(1.0, TILE)))
+            rough |= not all_lanes(fine)
+        finish(real, card.whole, n)
+        if rough:
             for i in range(n):
                 if real[sc.SCRATCH, i] != 0.0:
                     unpack(p, lo + i, work.row)

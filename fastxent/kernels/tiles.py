@@ -23,6 +23,7 @@ from fastxent.kernels.simd import (
     move,
     narrow,
     prefetch,
+    put,
     select,
     splat,
     splat_i64,
@@ -33,20 +34,20 @@ from fastxent.kernels.simd import (
 )
 
 __all__ = [
-    "BEFORE", "POWERS", "REDUCED", "SQUARES", "TERMS", "Z_T", "TileReader",
+    "BEFORE", "PLACES_OF_POWERS", "REMAINDERS", "SQUARES", "TERMS", "Z_T", "TileReader",
     "fetch_ahead", "just_below", "read_label", "tile_reader",
 ]  # fmt: skip
 
 # Places in `Work.lanes`: scores of the targets and the numbers just below, then vectors of up to LANES classes.
 Z_T = 0
 BEFORE = TILE
-TERMS, SQUARES, REDUCED, POWERS = PLACES
+TERMS, SQUARES, REMAINDERS, PLACES_OF_POWERS = PLACES
 
 
 #: Bytes that are asked for ahead of their use: rows take so long that the processor's own prefetching stops in between.
 #: AVX2, ns a row without it and with 1, 2, 4, 8 KiB: 74, 65, 63, 67, 72 at 32 classes;
 #: 1270, 1260, 1180, 1170, 1215 at 1000.
-AHEAD = 2048
+AHEAD = 4096
 LINE = 64
 
 
@@ -101,30 +102,41 @@ def tile_reader(kind: str, label: str, full: bool, columns: bool) -> TileReader:
             return load_scalar(p.scores + j * 8, "int64") + row * size
         return p.scores + row * p.stride + j * size
 
-    @kernel(variant=label, inline="always")
-    def labels(p, row, count, card, work, i):
-        """Labels, and their statuses; a tile that is full, dense and fine throughout goes at once."""
-        if count == TILE and p.target_stride == label_size:
-            t = load_whole(p.target + row * label_size, label, TILE)
-            if not (p.has_ignore or any_lane((t < 0) | (t >= p.classes))):
-                store(work.labels, 0, narrow(t, fetch(work.labels, 0, TILE)))
-                store(card.whole[sc.TARGET], i, fetch(work.labels, 0, TILE))
-                store_bytes(card.status, i, splat_i64(sc.SCORED, TILE))
-                return
+    @kernel(variant=f"{kind}-{label}-{columns}", inline="always")
+    def all_at_once(p, row, count, card, work, i):
+        """Labels and their scores, if the tile is full, dense and fine throughout."""
+        if count < TILE or p.target_stride != label_size or p.has_ignore:
+            return False
+        target = p.target + row * label_size
+        t = load_whole(target, label, TILE)
+        if any_lane((t < 0) | (t >= p.classes)):
+            return False
+        t = narrow(t, fetch(work.labels, 0, TILE))
+        store(work.labels, 0, t)
+        store(card.whole[sc.TARGET], i, t)
+        store_bytes(card.status, i, splat_i64(sc.SCORED, TILE))
+        scores = work.lanes.ctypes.data + Z_T * 8
         for r in range(TILE):
-            t, fate = read_label(p, row + min(r, count - 1), label)
+            put(scores + r * 8, load_scalar(at(p, row + r, load_scalar(target + r * label_size, label)), kind))
+        return True
+
+    @kernel(variant=f"{kind}-{label}-{columns}", inline="always")
+    def one_by_one(p, row, count, card, work, i):
+        for r in range(TILE):
+            source = row + min(r, count - 1)
+            t, fate = read_label(p, source, label)
             work.labels[r] = t
             card.whole[sc.TARGET, i + r] = t
             card.status[i + r] = fate
+            work.lanes[Z_T + r] = load_scalar(at(p, source, t), kind)
 
     @kernel(variant=f"{kind}-{label}-{full}-{columns}", inline="always")
     def targets(p, row, count, card, work, i):
         """Read the labels of ``count`` rows, and the scores of these classes; the last row fills up the tile."""
         if not columns:
             fetch_ahead(p.scores + row * p.stride, TILE * p.stride)
-        labels(p, row, count, card, work, i)
-        for r in range(TILE):
-            work.lanes[Z_T + r] = load_scalar(at(p, row + min(r, count - 1), work.labels[r]), kind)
+        if not all_at_once(p, row, count, card, work, i):
+            one_by_one(p, row, count, card, work, i)
         if full:
             z_t = fetch(work.lanes, Z_T, TILE)
             store(work.lanes, BEFORE, widen(below(narrow(z_t, load_first(work.table.ctypes.data, kind, TILE, 0)))))

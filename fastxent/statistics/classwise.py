@@ -70,12 +70,13 @@ class Classwise(Statistic):
         step = max(1, PIECE // len(self._sums))
         weight = card.real[sc.WEIGHT, :n] if self._spec.reads_weight else np.ones(n)
         status = np.where(weight < 2.0**40, card.status[:n], np.uint8(sc.INVALID_WEIGHT)).astype(np.uint8)
+        scratch = np.empty(len(self._sums))
         for lo in range(0, n, step):
             hi = min(lo + step, n)
             values = values_of(record.batch, slice(record.lo + lo, record.lo + hi))
             kernel.by_class(
                 values, status[lo:hi], card.whole[sc.TARGET, lo:hi], weight[lo:hi],
-                _FORMS[self._spec.form], self._spec.normalize, self._cells, self._sums,
+                _FORMS[self._spec.form], self._spec.normalize, scratch, self._cells, self._sums,
             )  # fmt: skip
 
     def merge(self, other: Classwise) -> None:
