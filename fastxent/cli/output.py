@@ -91,7 +91,7 @@ def compiling_notice() -> Iterator[None]:
         if not said:
             said = True
             kept = "kept for later" if cache_folder() is not None else "not kept: no folder for it can be written"
-            click.echo(f"fastxent: compiling kernels for predictions of this kind (about 15 s, {kept}) ...", err=True)
+            click.echo(f"fastxent: compiling kernels for predictions of this kind (15 to 20 s, {kept}) ...", err=True)
 
     with watch_compiling(say):
         yield

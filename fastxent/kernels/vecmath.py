@@ -11,13 +11,11 @@ from __future__ import annotations
 from fastxent.kernels.compile import kernel
 from fastxent.kernels.simd import as_bits, as_float, fma, maximum, minimum, select, shift_left, shift_right
 
-__all__ = ["EXP_HIGH", "EXP_LOW", "exp", "log", "log1p", "raised", "reduce"]
+__all__ = ["EXP_LOW", "exp", "log", "log1p"]
 
 #: Below this, e^x is taken as exactly 0: it is the point whose binary exponent is -1023, for which the
 #: scale built below is the bit pattern of zero. (ln of the smallest normal double is -708.40.)
 EXP_LOW = -709.09
-#: Up to this, e^x and sums of e^18 of them stay finite.
-EXP_HIGH = 690.0
 
 LOG2_E = float.fromhex("0x1.71547652b82fep+0")
 # ln 2 in two parts; 41 bits in the first, so that k * LN2_HIGH is exact for |k| < 2^12.
