@@ -648,7 +648,7 @@ def narrow(typingctx: Any, a: Any, like: Any) -> Any:
     result = like if isinstance(a, Vector) else like.element
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        if wide:
+        if wide or a == like:
             return args[0]
         target = _llvm(like) if isinstance(a, Vector) else _LLVM[like.element]
         return (builder.trunc if integer else builder.fptrunc)(args[0], target)

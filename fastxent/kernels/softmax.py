@@ -48,12 +48,10 @@ from fastxent.kernels.simd import (
     put,
     select,
     splat,
-    splat_i32,
     store,
     widen,
 )
 from fastxent.kernels.tiles import (
-    BEFORE,
     PLACES_OF_POWERS,
     REMAINDERS,
     SQUARES,
@@ -427,7 +425,8 @@ def along(kind: str, label: str, full: bool) -> Any:
 def across(kind: str, label: str, full: bool, columns: bool) -> Any:
     """The row kernel with one row a lane, for few classes, or (``columns``) for one array a class."""
     size = SIZE[kind]
-    at, targets, transpose = tile_reader(kind, label, full, columns)
+    at, targets, transpose = tile_reader(kind, label, False, columns)
+    wide = held_as(kind) == "float64"
     anchor_of = splitter(kind).anchor
     wait, _, _, raise_first, raise_more = terms(kind, full)
     finish = finisher(kind, full)
@@ -446,26 +445,25 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
     @kernel(variant=f"{kind}", inline="always")
     def order_tile(table, row, classes, card, work, i):
         """Rank, predicted class and max z_j - z_t."""
-        lanes = work.lanes
-        t = fetch(work.labels, 0, TILE)
-        none = load_first(table, kind, TILE, 0)
-        after = narrow(fetch(lanes, Z_T, TILE), none)
-        before = narrow(fetch(lanes, BEFORE, TILE), none)
-        top = none
-        best = splat_i32(np.int32(0), TILE)
-        greater = best
-        one = splat_i32(np.int32(1), TILE)
-        for j in range(classes):
-            z = load(load_scalar(table + j * 8, "int64") + row * size, kind, TILE)
-            number = np.int32(j)
-            # Lanes of 32 bits stay so: a mask of float64 lanes is not mixed with one of int32 lanes.
-            ahead = z > select(t > number, before, after)
-            greater = greater + select(ahead, one, one ^ one)
-            best = select(z > top, splat_i32(number, TILE), best)
-            top = maximum(z, top)
-        store(card.real[sc.CONFIDENCE], i, widen(top) - fetch(lanes, Z_T, TILE))
-        store(card.whole[sc.RANK], i, greater)
-        store(card.whole[sc.PREDICTED], i, best)
+        for half in range(0, TILE, 8):
+            z_t = fetch(work.lanes, Z_T + half, 8)
+            t = fetch(work.labels, half, 8)
+            home = widen(t) if wide else t
+            top = load_first(table, kind, 8, 0)
+            after = narrow(z_t, top)
+            before = below(after)
+            greater = as_ones(top > top, top)
+            number = greater
+            best = greater
+            for j in range(classes):
+                z = load(load_scalar(table + j * 8, "int64") + (row + half) * size, kind, 8)
+                greater = greater - as_ones(z > select(number < home, before, after), z)
+                best = select(z > top, number, best)
+                top = maximum(z, top)
+                number = number + 1
+            store(card.real[sc.CONFIDENCE], i + half, widen(top) - z_t)
+            store(card.whole[sc.RANK], i + half, narrow(greater, t))
+            store(card.whole[sc.PREDICTED], i + half, narrow(best, t))
 
     @kernel(variant=f"{kind}-{full}", inline="always")
     def score_tile(table, row, classes, card, work, i):
