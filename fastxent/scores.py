@@ -109,11 +109,11 @@ def _cross_entropy(spec: Spec, batch: Batch, full: bool) -> Kernel:
     kind, target, columns = _kinds(batch)
     form = spec.form
     if spec.task == "binary":
-        from fastxent.kernels.sigmoid import binary
+        from fastxent.kernels.binary import binary
 
         return Kernel(binary(form, kind, target, full), f"binary-{form}-{kind}-{target}-{full}")
     if spec.task == "multilabel":
-        from fastxent.kernels.sigmoid import multilabel
+        from fastxent.kernels.multilabel import multilabel
 
         masked = batch.mask is not None
         return Kernel(

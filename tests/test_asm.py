@@ -1,4 +1,4 @@
-"""The machine code of the softmax and sigmoid kernels: vector FMA in the loops, no call of a mathematical library."""
+"""The machine code of the softmax and binary kernels: vector FMA in the loops, no call of a mathematical library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numba.core.caching import NullCache
 
-from fastxent.kernels import sigmoid, softmax
+from fastxent.kernels import softmax
+from fastxent.kernels.binary import binary
 from fastxent.kernels.compile import kernel
 from tests.naive import DTYPE
 from tests.rows import score
@@ -25,9 +26,9 @@ FORBIDDEN = re.compile(
 def machine_code(way, kind, monkeypatch):
     """The assembly of a row kernel, compiled anew (what comes from the cache has none)."""
     if way == "binary":
-        run = sigmoid.binary.__wrapped__("logits", kind, "int8", True)
+        run = binary.__wrapped__("logits", kind, "int8", True)
         run._cache = NullCache()
-        monkeypatch.setattr(sigmoid, "binary", lambda *_: run)
+        monkeypatch.setattr("tests.test_sigmoid.binary", lambda *_: run)
         score_binary(np.zeros(20, DTYPE[kind]), np.zeros(20, np.int8))
         (code,) = run.inspect_asm().values()
         return code

@@ -10,7 +10,7 @@ import pytest
 from numba import njit
 
 from fastxent.kernels import powers, softplus, tables
-from fastxent.kernels.simd import fetch, look_up, put, store, widen
+from fastxent.kernels.simd import all_lanes, fetch, look_up, put, store, widen
 from tests import remez
 from tests.naive import ulps
 
@@ -132,12 +132,16 @@ def test_softplus_and_chances(held):
     parts = softplus.softplus(held, LANES)
 
     @njit(error_model="numpy")
-    def run(z, near, small, large, scratch, table):
+    def run(z, near, small, large, same, scratch, table):
         for i in range(0, z.size, LANES):
             at = scratch.ctypes.data
             lanes = fetch(z, i, LANES)
             store(near, i, parts.at_once(lanes, at, table.ctypes.data))
-            a, b = parts.chances(lanes, at, table.ctypes.data)
+            r, offsets = parts.split(lanes)
+            put(at, offsets)
+            put(at + LANES * 8, r)
+            same[0] &= all_lanes(parts.near(at + LANES * 8, at, table.ctypes.data) == fetch(near, i, LANES))
+            a, b = parts.chances(at + LANES * 8, at, table.ctypes.data)
             store(small, i, a)
             store(large, i, b)
 
@@ -146,7 +150,9 @@ def test_softplus_and_chances(held):
         [z, np.arange(-128, 128) / 128, [0.0, -0.0, 1 / 128, -1 / 128, 2.0, -2.0, 700.0, -700.0]]
     ).astype(HELD[held])
     near, small, large = (np.empty(len(z)) for _ in range(3))
-    run(z, near, small, large, np.zeros(LANES), tables.softplus_and_slope())
+    same = np.ones(1, bool)
+    run(z, near, small, large, same, np.zeros(2 * LANES), tables.softplus_and_slope())
+    assert same[0]
     for i in range(len(z)):
         power = mp.exp(-abs(mp.mpf(float(z[i]))))
         assert error(near[i], mp.log1p(power)) <= 1.15, z[i]

@@ -14,14 +14,16 @@ from scipy.special import expit
 from sklearn.metrics import log_loss
 
 from fastxent.kernels import scorecard as sc
-from fastxent.kernels import sigmoid
+from fastxent.kernels.binary import binary
+from fastxent.kernels.multilabel import multilabel
 from fastxent.kernels.problem import SIZE, Problem, new_work
 from fastxent.kernels.scorecard import BLOCK
+from fastxent.kernels.sigmoid import Form
 
 mp.mp.dps = 50
 INF = math.inf
 NAN = math.nan
-FORMS: tuple[sigmoid.Form, ...] = ("logits", "probs", "log_probs")
+FORMS: tuple[Form, ...] = ("logits", "probs", "log_probs")
 KINDS = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "float64": np.float64}
 INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
 NONE = np.zeros(0)
@@ -65,10 +67,8 @@ def drive(rows: Any, n: int, classes: int, block: int = BLOCK, **fields: Any) ->
     return Scores(*(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)))
 
 
-def score(
-    z: Array, y: Array, form: sigmoid.Form = "logits", full: bool = True, block: int = BLOCK, **fields: Any
-) -> Scores:
-    rows = sigmoid.binary(form, kind_of(z), kind_of(y), full)
+def score(z: Array, y: Array, form: Form = "logits", full: bool = True, block: int = BLOCK, **fields: Any) -> Scores:
+    rows = binary(form, kind_of(z), kind_of(y), full)
     return drive(
         rows, len(z), 1, block,
         scores=z.ctypes.data, stride=z.strides[0], target=y.ctypes.data, target_stride=y.strides[0], **fields,
@@ -122,15 +122,22 @@ def labels(n: int, seed: int = 1) -> Array:
 
 
 def score_labels(
-    z: Array, y: Array, form: sigmoid.Form = "logits", mask: Array | None = None, columns: bool = False, **fields: Any
+    z: Array,
+    y: Array,
+    form: Form = "logits",
+    mask: Array | None = None,
+    columns: bool = False,
+    full: bool = True,
+    block: int = BLOCK,
+    **fields: Any,
 ) -> Scores:
-    rows = sigmoid.multilabel(form, kind_of(z), kind_of(y), True, mask is not None, columns)
+    rows = multilabel(form, kind_of(z), kind_of(y), full, mask is not None, columns)
     held = np.asfortranarray(z)
     table = held.ctypes.data + np.arange(z.shape[1], dtype=np.int64) * held.strides[1]
     place = {"scores": table.ctypes.data, "stride": 0} if columns else {"scores": z.ctypes.data, "stride": z.strides[0]}
     if mask is not None:
         fields |= {"mask": mask.ctypes.data, "mask_stride": mask.strides[0]}
-    return drive(rows, len(z), z.shape[1], target=y.ctypes.data, target_stride=y.strides[0], **place, **fields)
+    return drive(rows, len(z), z.shape[1], block, target=y.ctypes.data, target_stride=y.strides[0], **place, **fields)
 
 
 # --- accuracy ------------------------------------------------------------------------------------------------
@@ -140,7 +147,7 @@ def score_labels(
     ("form", "kind"),
     [("logits", kind) for kind in KINDS] + [("probs", "float16"), ("probs", "float32"), ("log_probs", "float16")],
 )
-def test_hard_loss_is_right_to_a_few_ulp(form: sigmoid.Form, kind: str) -> None:
+def test_hard_loss_is_right_to_a_few_ulp(form: Form, kind: str) -> None:
     z, y = sample(form, kind, 700), labels(700)
     got = score(z, y, form)
     assert not got.status.any()
@@ -148,7 +155,7 @@ def test_hard_loss_is_right_to_a_few_ulp(form: sigmoid.Form, kind: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_weighted_smoothed_soft_loss_is_right_to_a_few_ulp(form: sigmoid.Form) -> None:
+def test_weighted_smoothed_soft_loss_is_right_to_a_few_ulp(form: Form) -> None:
     z = sample(form, "float64", 500)
     y = np.random.default_rng(3).random(500)
     y[:50] = np.round(y[:50])
@@ -236,7 +243,7 @@ RULES = [
 
 
 @pytest.mark.parametrize(("form", "x", "y", "result"), RULES)
-def test_rules(form: sigmoid.Form, x: float, y: float, result: float) -> None:
+def test_rules(form: Form, x: float, y: float, result: float) -> None:
     got = score(np.array([x]), np.array([y]), form, has_ignore=True, ignore=-100)
     if isinstance(result, int):
         assert got.status[0] == result
@@ -274,7 +281,7 @@ def test_clip_bounds_the_loss_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("soft", [False, True])
-def test_scorecard(form: sigmoid.Form, soft: bool) -> None:
+def test_scorecard(form: Form, soft: bool) -> None:
     z = sample(form, "float64", 300)
     z[0] = {"logits": 0.0, "probs": 0.5, "log_probs": -math.log(2)}[form]
     y: Array = np.random.default_rng(5).random(300) if soft else labels(300)
@@ -340,7 +347,7 @@ def test_layout_does_not_change_a_bit(kind: str, target: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_kinds_of_targets_agree(form: sigmoid.Form) -> None:
+def test_kinds_of_targets_agree(form: Form) -> None:
     z, y = sample(form, "float32", 100), labels(100)
     got = score(z, y, form, full=False)
     for kind in ["int8", "uint16", "uint64", "bfloat16"] if form == "logits" else ["float64"]:
@@ -385,7 +392,7 @@ def defined_sum(terms: Array) -> float:
     ("form", "kind", "target", "count"),
     [("logits", "float16", "int64", 600), ("probs", "float32", "int64", 33), ("log_probs", "float64", "float64", 5)],
 )  # fmt: skip
-def test_labels_are_binary_rows(form: sigmoid.Form, kind: str, target: str, count: int) -> None:
+def test_labels_are_binary_rows(form: Form, kind: str, target: str, count: int) -> None:
     n = 9
     z = sample(form, kind, n * count).reshape(n, count)
     y = labels(n * count).reshape(n, count).astype(target)
@@ -421,6 +428,32 @@ def test_labels_are_binary_rows(form: sigmoid.Form, kind: str, target: str, coun
                     np.testing.assert_allclose(got.brier[i], flat.brier[keep].mean(), rtol=1e-13)
                     np.testing.assert_allclose(got.confidence[i], flat.confidence[keep].mean(), rtol=1e-13)
                     np.testing.assert_allclose(got.p_target[i], flat.p_target[keep].mean(), rtol=1e-13)
+
+
+@pytest.mark.parametrize("target", ["float32", "int8"])
+@pytest.mark.parametrize("count", [1, 5, 8, 33, 80, 255, 257, 600])
+def test_a_stream_of_rows_is_its_rows(target: str, count: int) -> None:
+    n = 600 // count + 9
+    z, y = sample("logits", "float32", n * count), labels(n * count)
+    terms = score(z, y, full=False).loss.reshape(n, count)
+    want = [defined_sum(row) / count for row in terms]
+    z, y = z.reshape(n, count), y.reshape(n, count).astype(target)
+    got = score_labels(z, y, full=False)
+    np.testing.assert_array_equal(got.loss, want)
+    assert not got.status.any()
+    assert score_labels(z, y, full=False, block=3).bytes == got.bytes
+    np.testing.assert_array_equal(score_labels(z[::-1], y[::-1], full=False).loss, got.loss[::-1])
+    wide, spread = np.zeros((n, count + 3), z.dtype), np.zeros((n, count + 1), y.dtype)
+    wide[:, :count], spread[:, :count] = z, y
+    assert score_labels(wide[:, :count], spread[:, :count], full=False).bytes == got.bytes
+    # Rows that are not plain, among others that are.
+    z[2, -1], z[4, 0], y[5, count // 2] = NAN, -INF, 9
+    other = score_labels(z, y, full=False)
+    kept = np.delete(np.arange(n), [2, 4, 5])
+    np.testing.assert_array_equal(other.loss[kept], got.loss[kept])
+    fates = [sc.NAN_PREDICTION, sc.SCORED, sc.INVALID_TARGET if target == "float32" else sc.LABEL_OUT_OF_RANGE]
+    assert other.status[[2, 4, 5]].tolist() == fates
+    assert not other.status[kept].any()
 
 
 def test_labels_that_do_not_count() -> None:

@@ -44,6 +44,7 @@ __all__ = [
     "load",
     "load_first",
     "load_scalar",
+    "load_short",
     "load_whole",
     "look_up",
     "look_up_pairs",
@@ -388,8 +389,24 @@ def load_whole(typingctx: Any, address: Any, kind: Any, lanes: Any) -> Any:
     return signature(vector, types.int64, kind, lanes), build
 
 
-def _entry(builder: Any, table: Any, places: Any, lane: int, held: str, size: int) -> Any:
-    """The pointer to a lane's entry, of ``size`` bytes, of a table.
+@_intrinsic
+def load_short(typingctx: Any, address: Any, kind: Any, lanes: Any) -> Any:
+    """``load_short(address, kind, lanes)``: consecutive integers of up to 32 bits as int32 lanes (uint32: its bits)."""
+    name = kind.literal_value
+    vector = Vector(types.int32, lanes.literal_value)
+    memory = ir.VectorType(ir.IntType(_INTEGERS[name]), vector.lanes)
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        raw = builder.load(_pointer(builder, args[0]), align=1, typ=memory)
+        if _INTEGERS[name] == 32:
+            return raw
+        return (builder.zext if name[0] == "u" else builder.sext)(raw, _llvm(vector))
+
+    return signature(vector, types.int64, kind, lanes), build
+
+
+def _entry(builder: Any, table: Any, places: Any, lane: int, held: str) -> Any:
+    """The pointer to a lane's entry of a table of float64 numbers.
 
     A place is a float that is 1.5 * 2^23 (float32) or 1.5 * 2^52 (float64) more than its number, which is in
     [0, 2^22), so the low bits say it.
@@ -399,8 +416,8 @@ def _entry(builder: Any, table: Any, places: Any, lane: int, held: str, size: in
     at = builder.add(places, ir.Constant(i64, lane * bits // 8))
     place = builder.load(_pointer(builder, at), align=1, typ=ir.IntType(bits))
     place = builder.trunc(place, ir.IntType(32)) if bits == 64 else place
-    offset = builder.mul(builder.sext(place, i64), ir.Constant(i64, size))
-    return _pointer(builder, builder.add(builder.sub(table, ir.Constant(i64, bias * size)), offset))
+    offset = builder.mul(builder.sext(place, i64), ir.Constant(i64, 8))
+    return _pointer(builder, builder.add(builder.sub(table, ir.Constant(i64, bias * 8)), offset))
 
 
 @_intrinsic
@@ -411,7 +428,7 @@ def look_up(typingctx: Any, table: Any, places: Any, kind: Any, lanes: Any) -> A
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         value = ir.Constant(_llvm(vector), ir.Undefined)
         for lane in range(vector.lanes):
-            entry = _entry(builder, args[0], args[1], lane, kind.literal_value, 8)
+            entry = _entry(builder, args[0], args[1], lane, kind.literal_value)
             number = builder.load(entry, align=8, typ=ir.DoubleType())
             value = builder.insert_element(value, number, ir.Constant(ir.IntType(32), lane))
         return value
@@ -420,10 +437,16 @@ def look_up(typingctx: Any, table: Any, places: Any, kind: Any, lanes: Any) -> A
 
 
 @_intrinsic
-def look_up_pairs(typingctx: Any, table: Any, places: Any, kind: Any, lanes: Any) -> Any:
-    """``look_up_pairs(table, places, kind, lanes)``: the same of a table with two numbers a place, as two vectors."""
+def look_up_pairs(typingctx: Any, table: Any, offsets: Any, kind: Any, lanes: Any) -> Any:
+    """``look_up_pairs(table, offsets, kind, lanes)``: the pairs of float64 numbers of a table, as two vectors.
+
+    Both are given by address. An offset is the bits of a place (see `look_up`) shifted left by 4, of which only the
+    low 32 count: one shift for all lanes, where an address of a place takes one a lane.
+    """
     vector = Vector(types.float64, lanes.literal_value)
     result = types.UniTuple(vector, 2)
+    size, bias = {"float32": (4, 0x4B400000 * 16 % 2**32), "float64": (8, 0)}[kind.literal_value]
+    i64 = ir.IntType(64)
 
     def shuffled(builder: Any, a: Any, b: Any, chosen: list[int]) -> Any:
         return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(chosen)), chosen))
@@ -435,13 +458,17 @@ def look_up_pairs(typingctx: Any, table: Any, places: Any, kind: Any, lanes: Any
         return parts[0]
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pair = ir.VectorType(ir.DoubleType(), 2)
+        start = builder.sub(args[0], ir.Constant(i64, bias))
+
+        def pair(lane: int) -> Any:
+            at = builder.add(args[1], ir.Constant(i64, lane * size))
+            offset = builder.zext(builder.load(_pointer(builder, at), align=1, typ=ir.IntType(32)), i64)
+            entry = _pointer(builder, builder.add(start, offset))
+            return builder.load(entry, align=8, typ=ir.VectorType(ir.DoubleType(), 2))
+
         firsts, seconds = [], []
         for lane in range(0, vector.lanes, 4):
-            v = [
-                builder.load(_entry(builder, args[0], args[1], lane + k, kind.literal_value, 16), align=8, typ=pair)
-                for k in range(4)
-            ]
+            v = [pair(lane + k) for k in range(4)]
             # As registers of two halves have instructions for it.
             even, odd = joined(builder, [v[0], v[2]]), joined(builder, [v[1], v[3]])
             firsts.append(shuffled(builder, even, odd, [0, 4, 2, 6]))

@@ -17,8 +17,20 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.powers import held_as, rough_growth, splitter
-from fastxent.kernels.simd import as_bits, as_float, fill, fma, load, look_up_pairs, put, splat, widen
+from fastxent.kernels.powers import LOWEST, ONE, ORIGIN, STEP, held_as, rough_growth
+from fastxent.kernels.simd import (
+    as_bits,
+    as_float,
+    fill,
+    fma,
+    load,
+    look_up_pairs,
+    maximum,
+    put,
+    shift_left,
+    widen,
+)
+from fastxent.kernels.tables import STEPS
 
 __all__ = ["Softplus", "bent", "softplus"]
 
@@ -26,9 +38,8 @@ SIGN = -(2**63)
 
 
 @kernel(inline="always")
-def bent(r, value, slope):
-    """L(x + r) from L(x) and its slope."""
-    m = rough_growth(r) * slope
+def bent(m, value):
+    """L(x + r) from L(x) and m."""
     p = fma(m, -1.0 / 6.0, fill(0.2, m))
     p = fma(p, m, -0.25)
     p = fma(p, m, 1.0 / 3.0)
@@ -39,47 +50,53 @@ def bent(r, value, slope):
 class Softplus(NamedTuple):
     """Kernels for logits of one kind, ``lanes`` at a time.
 
-    ``split(z)`` gives r and the place of x. ``of_places(r, places, table)`` and ``chances(z, scratch, table)``, which
-    is P(the rarer side) and P(the other), take what lies at these addresses; ``at_once(z, scratch, table)`` is both.
+    ``split(z)`` gives r and the offset of x's entry, both of z's own width. ``near(r, offsets, table)`` and ``chances``
+    of the same, which is P(the rarer side) and P(the other), take what lies at these addresses;
+    ``at_once(z, scratch, table)`` is the function of the logits themselves.
     """
 
     split: Any
-    of_places: Any
-    at_once: Any
+    near: Any
     chances: Any
+    at_once: Any
 
 
 @cache
 def softplus(kind: str, lanes: int) -> Softplus:
     """log(1 + e^-|z|) of logits of a kind."""
-    anchor_of, split_at = splitter(kind)
     held = held_as(kind)
     sign = SIGN if held == "float64" else SIGN >> 32
+    start = ORIGIN[held] + ONE
     name = f"{held}-{lanes}"
 
     @kernel(variant=name, inline="always")
     def split(z):
-        return split_at(as_float(as_bits(z) | sign), anchor_of(splat(0.0, lanes)))
+        # -|z| has no place beyond that of 0, and NaN that of the lowest.
+        x = maximum(as_float(as_bits(z) | sign), fill(LOWEST, z))
+        t = fma(x, STEPS, fill(start, x))
+        return fma(t - start, -STEP, x), shift_left(as_bits(t), 4)
 
     @kernel(variant=name, inline="always")
-    def of_places(remainders, places, table):
-        value, slope = look_up_pairs(table, places, held, lanes)
-        return bent(widen(load(remainders, held, lanes)), value, slope)
+    def growth_at(remainders):
+        return rough_growth(widen(load(remainders, held, lanes)))
 
     @kernel(variant=name, inline="always")
-    def at_once(z, scratch, table):
-        r, place = split(z)
-        put(scratch, place)
-        value, slope = look_up_pairs(table, scratch, held, lanes)
-        return bent(widen(r), value, slope)
+    def near(remainders, offsets, table):
+        value, slope = look_up_pairs(table, offsets, held, lanes)
+        return bent(growth_at(remainders) * slope, value)
 
     @kernel(variant=name, inline="always")
-    def chances(z, scratch, table):
-        r, place = split(z)
-        put(scratch, place)
-        _, slope = look_up_pairs(table, scratch, held, lanes)
-        growth = rough_growth(widen(r))
+    def chances(remainders, offsets, table):
+        _, slope = look_up_pairs(table, offsets, held, lanes)
+        growth = growth_at(remainders)
         share = fill(1.0, slope) / fma(growth, slope, fill(1.0, slope))
         return fma(growth, slope, slope) * share, (slope * -1.0 + 1.0) * share
 
-    return Softplus(split, of_places, at_once, chances)
+    @kernel(variant=name, inline="always")
+    def at_once(z, scratch, table):
+        r, offset = split(z)
+        put(scratch, offset)
+        value, slope = look_up_pairs(table, scratch, held, lanes)
+        return bent(rough_growth(widen(r)) * slope, value)
+
+    return Softplus(split, near, chances, at_once)
