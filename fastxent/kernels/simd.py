@@ -728,8 +728,10 @@ def _extreme(symbol: str) -> Any:
         """The largest (smallest) lane; NaN lanes are not looked for."""
 
         def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            compare = builder.fcmp_ordered if a.element in (types.float64, types.float32) else builder.icmp_signed
+
             def choose(low: Any, high: Any) -> Any:
-                return builder.select(builder.fcmp_ordered(symbol, low, high), low, high)
+                return builder.select(compare(symbol, low, high), low, high)
 
             return _halve(builder, args[0], choose)
 
