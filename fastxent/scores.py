@@ -192,12 +192,11 @@ class Scorer:
         self._work: Work | None = None
         self._record: scorecard.Scorecard | None = None
         self._other: Scorer | None = None
+        self._jobs: dict[tuple[Any, ...], Any] = {}
 
     def score(self, batch: Batch, totals: Totals, outputs: Outputs | None = None) -> None:
         """Score all rows of the batch; outputs are indexed by the row's number in the batch."""
-        kernel = choose_kernel(self._spec, batch, self._full)
-        if totals.measures.entropy:
-            kernel = _with_entropy(kernel, self._spec, batch)
+        run = self._job(batch, totals.measures.entropy)
         problem, keep = make_problem(self._spec, batch)
         size = SIZE[batch.predictions.kind]
         if self._work is None:
@@ -214,7 +213,6 @@ class Scorer:
             if self._record is None:
                 self._record = scorecard.new_scorecard(RECORD_ROWS)
             outputs = outputs._replace(record=self._record)
-        run = job(kernel.rows, kernel.name, self._spec.reads_weight)
         for lo in range(0, batch.num_rows, step):
             hi = min(lo + step, batch.num_rows)
             totals.prepare(hi - lo)
@@ -232,6 +230,18 @@ class Scorer:
             if self._record is not None and totals.statistics:
                 totals.absorb(Record(self._record, hi - lo, lo, batch, self._sums_of))
         del keep
+
+    def _job(self, batch: Batch, entropy: bool) -> Any:
+        """The compiled job for batches like this one, chosen once."""
+        predictions = batch.predictions
+        few = predictions.num_classes <= FEW_CLASSES
+        like = (predictions.kind, type(predictions), few, batch.target.dtype, batch.mask is not None, entropy)
+        if like not in self._jobs:
+            kernel = choose_kernel(self._spec, batch, self._full)
+            if entropy:
+                kernel = _with_entropy(kernel, self._spec, batch)
+            self._jobs[like] = job(kernel.rows, kernel.name, self._spec.reads_weight)
+        return self._jobs[like]
 
     def _sums_of(self, batch: Batch) -> NDArray[np.int64]:
         """The exact sums (`fastxent.kernels.tally`) of the losses of a batch that is in no totals."""

@@ -32,7 +32,6 @@ from fastxent.kernels.simd import (
     select,
     splat,
     splat_i32,
-    store,
     widen,
 )
 from fastxent.kernels.softmax import SPAN, add_exactly, terms
@@ -204,7 +203,7 @@ def powers_below(kind: str) -> Any:
     """
     size = SIZE[kind]
     anchor_of = splitter(kind).anchor
-    wait, _, raise_to_sums, _ = terms(kind, False)
+    wait, _, raise_lanes, _, _ = terms(kind, False)
 
     @kernel(variant=kind)
     def add_powers(row, classes, top, scratch, powers):
@@ -226,8 +225,7 @@ def powers_below(kind: str) -> Any:
                 x = load_first(here + even * size, kind, 8, count - even)
                 equal = equal - as_ones(x == peak, x)
                 wait(scratch, even, select(x == peak, none, x), anchor)
-            put(scratch + TERMS * 8, splat(0.0, LANES))
-            raise_to_sums(scratch, (count + 7) // 8 * 8, powers, LANES - 1)
+            raise_lanes(scratch, (count + 7) // 8 * 8, 0, powers)
             s, s_lost = add_span(first, s, s_lost, halving_sum(load(scratch + TERMS * 8, "float64", LANES)))
         s += s_lost
         return fma(s, lane_max(growth(anchor[2] * -1.0)), s) + np.float64(halving_sum(equal) - 1)
@@ -240,7 +238,7 @@ def power_adder(kind: str, full: bool) -> Any:
     """The kernel for sum e^x_j, j != t, of a row, sum e^2x_j if ``full``, and max x_j."""
     size = SIZE[kind]
     anchor_of = splitter(kind).anchor
-    wait, leave_out, raise_to_sums, _ = terms(kind, full)
+    wait, leave_out, raise_lanes, _, _ = terms(kind, full)
 
     @kernel(variant=f"{kind}-{full}")
     def add_powers(row, classes, t, lanes, powers):
@@ -261,10 +259,7 @@ def power_adder(kind: str, full: bool) -> Any:
                 wait(scratch, j, x, anchor)
             if first <= t < first + count:
                 leave_out(scratch, t - first)
-            store(lanes, TERMS, splat(0.0, LANES))
-            if full:
-                store(lanes, SQUARES, splat(0.0, LANES))
-            raise_to_sums(scratch, (count + 7) // 8 * 8, powers, LANES - 1)
+            raise_lanes(scratch, (count + 7) // 8 * 8, 0, powers)
             s, s_lost = add_span(first, s, s_lost, halving_sum(fetch(lanes, TERMS, LANES)))
             if full:
                 q, q_lost = add_span(first, q, q_lost, halving_sum(fetch(lanes, SQUARES, LANES)))

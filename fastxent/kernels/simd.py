@@ -51,6 +51,7 @@ __all__ = [
     "minimum",
     "move",
     "narrow",
+    "numbers_like",
     "prefetch",
     "put",
     "select",
@@ -229,6 +230,16 @@ def lane_numbers(typingctx: Any, lanes: Any) -> Any:
         return _constant(vector, list(range(vector.lanes)))
 
     return signature(vector, lanes), build
+
+
+@_intrinsic
+def numbers_like(typingctx: Any, like: Any) -> Any:
+    """0, 1, 2, ... in the lanes of a vector of the type of ``like``."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _constant(like, list(range(like.lanes)))
+
+    return signature(like, like), build
 
 
 # --- memory ------------------------------------------------------------------------------------------
@@ -630,16 +641,19 @@ def widen(typingctx: Any, a: Any) -> Any:
 
 @_intrinsic
 def narrow(typingctx: Any, a: Any, like: Any) -> Any:
-    """A float64 (or wide lanes) as the element type of the vector ``like``; exact for numbers that came from it."""
+    """A float64 or int64 (or wide lanes) as the element type of ``like``; exact for numbers that came from it."""
+    integer = like.element in (types.int32, types.int64)
+    wide = like.element in (types.float64, types.int64)
+    scalar = types.int64 if integer else types.float64
     result = like if isinstance(a, Vector) else like.element
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if wide:
+            return args[0]
         target = _llvm(like) if isinstance(a, Vector) else _LLVM[like.element]
-        if like.element == types.int32:
-            return builder.trunc(args[0], target)
-        return args[0] if like.element == types.float64 else builder.fptrunc(args[0], target)
+        return (builder.trunc if integer else builder.fptrunc)(args[0], target)
 
-    return signature(result, a if isinstance(a, Vector) else types.float64, like), build
+    return signature(result, a if isinstance(a, Vector) else scalar, like), build
 
 
 @_intrinsic
@@ -726,9 +740,10 @@ def _extreme(symbol: str) -> Any:
     @_intrinsic
     def extreme(typingctx: Any, a: Any) -> Any:
         """The largest (smallest) lane; NaN lanes are not looked for."""
+        integer = a.element not in (types.float64, types.float32)
 
         def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            compare = builder.fcmp_ordered if a.element in (types.float64, types.float32) else builder.icmp_signed
+            compare = builder.icmp_signed if integer else builder.fcmp_ordered
 
             def choose(low: Any, high: Any) -> Any:
                 return builder.select(compare(symbol, low, high), low, high)

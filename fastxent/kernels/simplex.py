@@ -8,7 +8,8 @@
    log-probability of a type narrower than float64 may exceed 0 by `SLACK`, as log-softmax in that type
    can; it counts as a loss of 0.
 3. q has the association of `softmax`: class j in lane j mod 32 of block j div 256, lanes folded by
-   halves, block sums added by TwoSum. The row sum q + p_t goes to MARGIN, whether it is used or not.
+   halves, block sums added by TwoSum. The row sum q + p_t goes to MARGIN, whether it is used or not. The
+   p_j of log-probabilities are those of `powers`.
 4. ``clip`` (none below 0) bounds p_t to [clip, 1 - clip], after normalizing; the row is not
    normalized again. This is what scikit-learn does, and only the loss sees it.
 
@@ -131,7 +132,7 @@ def tiler(form: str, kind: str, full: bool) -> Any:
     size = SIZE[kind]
     logs = form == "log_probs"
     anchor_of = splitter(kind).anchor
-    wait, _, raise_to_sums, raise_first = terms(kind, full)
+    wait, _, _, raise_first, raise_more = terms(kind, full)
 
     @kernel(variant=f"{kind}-{full}", inline="always")
     def add_powers(table, row, first, last, work):
@@ -147,7 +148,7 @@ def tiler(form: str, kind: str, full: bool) -> Any:
         if first % SPAN == 0:
             raise_first(scratch, (last - first) * TILE, powers)
         else:
-            raise_to_sums(scratch, (last - first) * TILE, powers, LANES * TILE - 1)
+            raise_more(scratch, (last - first) * TILE, powers)
 
     @kernel(variant=f"{form}-{kind}-{full}")
     def read_tile(table, row, classes, card, work, i):

@@ -12,7 +12,8 @@
    distribution, as in torch.
 5. A row that is one-hot at ``ignore`` is ignored, as its label is, with or without smoothing.
 
-Sums have the association of `softmax`: lanes of 32, blocks of 256, TwoSum.
+Sums have the association of `softmax`: lanes of 32, blocks of 256, TwoSum. Exponentials of logits are those of
+`powers`, of a row beyond its range those of `twofold`; scores that equal m, but one, count 1 each, after all others.
 """
 
 from __future__ import annotations

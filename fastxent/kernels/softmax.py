@@ -33,16 +33,18 @@ from fastxent.kernels.simd import (
     all_lanes,
     as_ones,
     fetch,
-    first_lane,
+    fill,
     fma,
     halving_sum,
     lane_max,
+    lane_min,
     load,
     load_first,
     load_scalar,
     look_up,
     maximum,
     narrow,
+    numbers_like,
     put,
     select,
     splat,
@@ -57,8 +59,8 @@ from fastxent.kernels.tiles import (
     SQUARES,
     TERMS,
     Z_T,
+    below,
     fetch_ahead,
-    just_below,
     read_label,
     tile_reader,
 )
@@ -71,6 +73,8 @@ SPAN = 256
 #: A row whose S exceeds this (e^339.6, its square is finite) takes the careful way.
 STEEP = 2.0**490
 INF = np.inf
+# Rows of the scorecard that hold what sums lost, until they are finished.
+LOST, LOST_OF_SQUARES = sc.SCRATCH, sc.MARGIN
 
 
 @kernel(inline="always")
@@ -208,8 +212,9 @@ class Terms(NamedTuple):
 
     wait: Any
     leave_out: Any
-    raise_to_sums: Any
+    raise_lanes: Any
     raise_first: Any
+    raise_more: Any
 
 
 @cache
@@ -239,14 +244,29 @@ def terms(kind: str, full: bool) -> Terms:
         return grown(r, look_up(powers, scratch + PLACES_OF_POWERS * 8 + place * size, held, 8))
 
     @kernel(variant=f"{held}-{full}")
-    def raise_to_sums(scratch, count, powers, mask):
-        """Add the terms at places below ``count``, a multiple of 8, to the sums of their lanes, place & mask."""
+    def raise_lanes(scratch, count, to, powers):
+        """Sums of the terms at places below ``count``, a multiple of 8, by lanes, place mod LANES; ``to``: where."""
+        for lane in range(0, LANES, 8):
+            total = splat(0.0, 8)
+            square = total
+            for place in range(lane, count, LANES):
+                e = raised(scratch, place, powers)
+                total = total + e
+                if full:
+                    square = fma(e, e, square)
+            put(scratch + (TERMS + to + lane) * 8, total)
+            if full:
+                put(scratch + (SQUARES + to + lane) * 8, square)
+
+    @kernel(variant=f"{held}-{full}")
+    def raise_more(scratch, count, powers):
+        """Add the terms at places below ``count``, a multiple of 8, to the sums of the lanes with these numbers."""
         for place in range(0, count, 8):
             e = raised(scratch, place, powers)
-            total = scratch + (TERMS + (place & mask)) * 8
+            total = scratch + (TERMS + place) * 8
             put(total, load(total, "float64", 8) + e)
             if full:
-                square = scratch + (SQUARES + (place & mask)) * 8
+                square = scratch + (SQUARES + place) * 8
                 put(square, fma(e, e, load(square, "float64", 8)))
 
     @kernel(variant=f"{held}-{full}")
@@ -258,7 +278,7 @@ def terms(kind: str, full: bool) -> Terms:
             if full:
                 put(scratch + (SQUARES + place) * 8, e * e)
 
-    return Terms(wait, leave_out, raise_to_sums, raise_first)
+    return Terms(wait, leave_out, raise_lanes, raise_first, raise_more)
 
 
 @cache
@@ -266,7 +286,7 @@ def along(kind: str, label: str, full: bool) -> Any:
     """The row kernel with the lanes within a row, for many classes; ``full`` asks for more than the loss."""
     size = SIZE[kind]
     anchor_of = splitter(kind).anchor
-    wait, leave_out, raise_to_sums, _ = terms(kind, full)
+    wait, leave_out, raise_lanes, _, _ = terms(kind, full)
     finish = finisher(kind, full)
 
     @kernel(variant=kind)
@@ -279,80 +299,74 @@ def along(kind: str, label: str, full: bool) -> Any:
         if even < count:
             wait(scratch, even, load_first(row + even * size, kind, 8, count - even), anchor)
 
-    @kernel(variant=f"{kind}")
+    @kernel(variant=f"{kind}", inline="always")
     def order(row, count, t, before, after):
-        """How many scores stand before the target's, and the largest; t counts from here and may lie outside."""
-        home = min(max(t, 0), count) // LANES
-        whole_groups = count // LANES
-        top = load_first(row, kind, LANES, 0)
-        greater = as_ones(top > top, top)
-        # Equal scores to the left of the target stand before it.
-        for g in range(home):
-            z = load(row + g * (LANES * size), kind, LANES)
-            greater = greater - as_ones(z > before, z)
-            top = maximum(z, top)
-        for g in range(home, whole_groups):
-            z = load(row + g * (LANES * size), kind, LANES)
-            greater = greater - as_ones(z > after, z)
-            top = maximum(z, top)
-        if count > whole_groups * LANES:
-            z = load_first(row + whole_groups * (LANES * size), kind, LANES, count - whole_groups * LANES)
-            greater = greater - as_ones(z > (before if t >= count else after), z)
-            top = maximum(z, top)
-        if 0 <= t < count:
-            z = load_first(row + home * (LANES * size), kind, LANES, t - home * LANES)
-            greater = greater - as_ones(z == after, z)
-        return halving_sum(greater), np.float64(lane_max(top))
+        """How many scores stand before the target's, the largest, and its place; t may lie outside.
 
-    @kernel(variant=f"{kind}-{full}", inline="always")
-    def read(row, classes, t, z_t, lanes, powers):
-        """S e^r and Q e^2r (r is that of the anchor), the target's rank, the largest score and where its span starts.
-
-        S and Q are the terms of the classes other than t, and their squares.
+        Without branches, since nobody can tell where the target is: a branch took longer than the row.
         """
-        scratch = lanes.ctypes.data
-        s = 0.0
-        s_lost = 0.0
-        q = 0.0
-        q_lost = 0.0
-        rank = 0
-        top = -INF
-        home = 0
-        eight = load_first(row, kind, 8, 0)
-        before = just_below(z_t, eight)
-        after = narrow(z_t, eight)
-        for first in range(0, classes, SPAN):
-            count = min(SPAN, classes - first)
-            here = row + first * size
-            fetch_ahead(here, count * size)
-            # Two loops, since one has too many numbers under way for the processor to look ahead.
-            split_row(here, count, z_t, scratch)
-            if first <= t < first + count:
-                leave_out(scratch, t - first)
-            store(lanes, TERMS, splat(0.0, LANES))
+        none = load_first(row, kind, 8, 0)
+        greater = as_ones(none > none, none)
+        number = numbers_like(greater)
+        home = narrow(t, greater)
+        top = none
+        best = number
+        whole = count // 8 * 8
+        for j in range(0, whole, 8):
+            z = load(row + j * size, kind, 8)
+            greater = greater - as_ones(z > select(number < home, before, after), z)
+            best = select(z > top, number, best)
+            top = maximum(z, top)
+            number = number + 8
+        z = load_first(row + whole * size, kind, 8, count - whole)
+        greater = greater - as_ones(z > select(number < home, before, after), z)
+        best = select(z > top, number, best)
+        top = maximum(z, top)
+        largest = lane_max(top)
+        best = select(top == largest, best, fill(SPAN, best))
+        return halving_sum(greater), np.float64(largest), np.int64(lane_min(best))
+
+    @kernel(variant=f"{kind}-{label}", inline="always")
+    def read_targets(p, lo, i, stop, card):
+        """Labels of rows, and their scores, and sums of nothing."""
+        real, whole, status = card
+        for r in range(i, stop):
+            t, fate = read_label(p, lo + r, label)
+            whole[sc.TARGET, r] = t
+            status[r] = fate
+            real[sc.P_TARGET, r] = load_scalar(p.scores + (lo + r) * p.stride + t * size, kind)
+            real[sc.LOSS, r] = 0.0
+            real[LOST, r] = 0.0
             if full:
-                store(lanes, SQUARES, splat(0.0, LANES))
-            raise_to_sums(scratch, (count + 7) // 8 * 8, powers, LANES - 1)
-            s, s_lost = add_exactly(s, s_lost, halving_sum(fetch(lanes, TERMS, LANES)))
+                real[sc.BRIER, r] = 0.0
+                real[LOST_OF_SQUARES, r] = 0.0
+                real[sc.CONFIDENCE, r] = -INF
+                whole[sc.RANK, r] = 0
+                whole[sc.PREDICTED, r] = 0
+
+    @kernel(variant=f"{kind}-{full}")
+    def settle_spans(card, work, waiting):
+        """Add the sums of spans that wait to those of their rows: many at a time, as each takes long to be known."""
+        real = card.real
+        for k in range(waiting):
+            r = work.labels[k]
+            span = halving_sum(fetch(work.lanes, TERMS + k * LANES, LANES))
+            real[sc.LOSS, r], real[LOST, r] = add_exactly(real[sc.LOSS, r], real[LOST, r], span)
             if full:
-                q, q_lost = add_exactly(q, q_lost, halving_sum(fetch(lanes, SQUARES, LANES)))
-                ahead, highest = order(here, count, t - first, before, after)
-                rank += ahead
-                if highest > top:
-                    top = highest
-                    home = first
-        return s + s_lost, q + q_lost, rank, top, home
+                span = halving_sum(fetch(work.lanes, SQUARES + k * LANES, LANES))
+                real[sc.BRIER, r], real[LOST_OF_SQUARES, r] = add_exactly(
+                    real[sc.BRIER, r], real[LOST_OF_SQUARES, r], span
+                )
 
     @kernel(variant=f"{kind}", inline="always")
-    def position(row, classes, value):
-        """The first class with this score (there is one)."""
-        wanted = narrow(value, load_first(row, kind, LANES, 0))
-        for j in range(0, classes, LANES):
-            z = load_first(row + j * size, kind, LANES, min(LANES, classes - j))
-            found = first_lane(z == wanted)
-            if found < LANES:
-                return j + found
-        return 0
+    def order_span(row, first, count, t, z_t, card, r):
+        real, whole, _ = card
+        after = narrow(splat(z_t, 8), load_first(row, kind, 8, 0))
+        ahead, highest, best = order(row + first * size, count, t - first, below(after), after)
+        whole[sc.RANK, r] += ahead
+        if highest > real[sc.CONFIDENCE, r]:
+            real[sc.CONFIDENCE, r] = highest
+            whole[sc.PREDICTED, r] = first + best
 
     @kernel(variant=f"{kind}", inline="always")
     def unpack(row, classes, scratch):
@@ -361,28 +375,46 @@ def along(kind: str, label: str, full: bool) -> Any:
 
     @kernel(variant=f"{kind}-{label}-{full}")
     def rows(p, lo, n, card, work):
-        real, whole, status = card
-        rough = 0
-        for i in range(n):
-            row = p.scores + (lo + i) * p.stride
-            t, fate = read_label(p, lo + i, label)
-            z_t = load_scalar(row + t * size, kind)
-            s, q, rank, top, home = read(row, p.classes, t, z_t, work.lanes, work.powers.ctypes.data)
-            # NaN fails every comparison.
-            fine = s <= STEEP and abs(z_t) <= FARTHEST
-            rough += not fine
-            real[sc.SCRATCH, i] = 0.0 if fine else 1.0
-            real[sc.LOSS, i] = s
-            real[sc.P_TARGET, i] = z_t
-            whole[sc.TARGET, i] = t
-            status[i] = fate
+        real, whole, _ = card
+        scratch, powers = work.lanes.ctypes.data, work.powers.ctypes.data
+        waiting = 0
+        for r in range(n):
+            if r % TILE == 0:
+                read_targets(p, lo, r, min(r + TILE, n), card)
+            row = p.scores + (lo + r) * p.stride
+            t = whole[sc.TARGET, r]
+            z_t = real[sc.P_TARGET, r]
+            for first in range(0, p.classes, SPAN):
+                count = min(SPAN, p.classes - first)
+                here = row + first * size
+                fetch_ahead(here, count * size)
+                # Two loops, since one has too many numbers under way for the processor to look ahead.
+                split_row(here, count, z_t, scratch)
+                if first <= t < first + count:
+                    leave_out(scratch, t - first)
+                raise_lanes(scratch, (count + 7) // 8 * 8, waiting * LANES, powers)
+                work.labels[waiting] = r
+                waiting += 1
+                if waiting == TILE:
+                    settle_spans(card, work, waiting)
+                    waiting = 0
+                if full:
+                    order_span(row, first, count, t, z_t, card, r)
+        settle_spans(card, work, waiting)
+        rough = False
+        for i in range(0, n, 8):
+            z_t = fetch(real[sc.P_TARGET], i, 8)
+            s = fetch(real[sc.LOSS], i, 8) + fetch(real[LOST], i, 8)
+            store(real[sc.LOSS], i, s)
             if full:
-                real[sc.BRIER, i] = q
-                whole[sc.RANK, i] = rank
-                whole[sc.PREDICTED, i] = t if rank == 0 else home + position(row + home * size, p.classes - home, top)
-                real[sc.CONFIDENCE, i] = top - z_t
+                store(real[sc.BRIER], i, fetch(real[sc.BRIER], i, 8) + fetch(real[LOST_OF_SQUARES], i, 8))
+                store(real[sc.CONFIDENCE], i, fetch(real[sc.CONFIDENCE], i, 8) - z_t)
+            # NaN fails every comparison.
+            fine = (s <= STEEP) & (z_t <= FARTHEST) & (z_t >= -FARTHEST)
+            store(real[sc.SCRATCH], i, select(fine, splat(0.0, 8), splat(1.0, 8)))
+            rough |= not all_lanes(fine)
         finish(real, whole, n)
-        if rough > 0:
+        if rough:
             for i in range(n):
                 if real[sc.SCRATCH, i] != 0.0:
                     unpack(p.scores + (lo + i) * p.stride, p.classes, work.row)
@@ -397,7 +429,7 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
     size = SIZE[kind]
     at, targets, transpose = tile_reader(kind, label, full, columns)
     anchor_of = splitter(kind).anchor
-    wait, _, raise_to_sums, raise_first = terms(kind, full)
+    wait, _, _, raise_first, raise_more = terms(kind, full)
     finish = finisher(kind, full)
 
     @kernel(variant=f"{kind}")
@@ -450,7 +482,7 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
             if first % SPAN == 0:
                 raise_first(scratch, (last - first) * TILE, work.powers.ctypes.data)
             else:
-                raise_to_sums(scratch, (last - first) * TILE, work.powers.ctypes.data, LANES * TILE - 1)
+                raise_more(scratch, (last - first) * TILE, work.powers.ctypes.data)
             if last % SPAN == 0 or last == classes:
                 terms = last - (last - 1) // SPAN * SPAN
                 s, s_lost = add_exactly(s, s_lost, fold(lanes, TERMS, terms))

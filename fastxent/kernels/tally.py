@@ -15,7 +15,19 @@ from numpy.typing import NDArray
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
 from fastxent.kernels.exactsum import deposit, deposit_square, deposit_weighted
-from fastxent.kernels.simd import as_bits, load_scalar
+from fastxent.kernels.simd import (
+    any_lane,
+    as_bits,
+    as_float,
+    as_ones,
+    fetch,
+    fill,
+    load_scalar,
+    select,
+    shift_left,
+    splat_i64,
+    store,
+)
 
 __all__ = [
     "CELLS", "HISTOGRAM", "LATE", "STATUSES", "SUMS", "UNEVEN", "WIDTHS", "Tallies",
@@ -62,10 +74,21 @@ MISSES, HITS, OFFSET_WHOLE, OFFSET_LOW = range(4)
 CALIBRATION_COLUMNS = 4
 OFFSET_BITS = 54
 
+#: The place of cell 0 of the quick way, which has two cells, of four columns each, from one k to the next: 8 k + this.
+_FIRST_PLACE = np.uint64((FIRST_EDGE - 1) * CALIBRATION_COLUMNS)
+ODD = -(2**62)
+
 #: Bases of offsets are multiples of this: k * WIDTH, without a division.
 WIDTH = 1.0 / WIDTHS
 _NEAR = 1e-9
 _INF_BITS = 0x7FF << 52
+
+# Adding this rounds a number below 2^51 to an integer, and leaves that in the low bits.
+_ROUND = 1.5 * 2.0**52
+_ROUND_BITS = (0x433 << 52) + (1 << 51)
+_EARLY_BITS = (1023 + 22) << 52
+# Rows of a scorecard that are scratch of the tallies: words of integers, kept as the bits of float64.
+_WORDS, _MORE_WORDS = sc.MARGIN, sc.ENTROPY
 
 _MIDDLE = 2.0**MIDDLE_BITS
 _LOW = 2.0 ** (MIDDLE_BITS + LOW_BITS)
@@ -225,13 +248,18 @@ def _spread_losses(card: Any, n: int, all_scored: bool, t: Any) -> None:
         bits = as_bits(loss[i])
         cell = min(max((bits >> SHIFT) - (LOWEST - 1), 0), BINS + 1)
         cells[i] = np.int32(cell) + np.int32(bits >= _INF_BITS)
-    for i in range(n):
-        if all_scored or card.status[i] == sc.SCORED:
+    if all_scored:
+        for i in range(n):
             low = min(low, as_bits(loss[i]))
             high = max(high, as_bits(loss[i]))
-    for i in range(n):
-        if all_scored or card.status[i] == sc.SCORED:
+        for i in range(n):
             t.histogram[np.uint64(cells[i])] += 1
+    else:
+        for i in range(n):
+            if card.status[i] == sc.SCORED:
+                low = min(low, as_bits(loss[i]))
+                high = max(high, as_bits(loss[i]))
+                t.histogram[np.uint64(cells[i])] += 1
     t.extremes[0] = low
     t.extremes[1] = high
 
@@ -253,29 +281,86 @@ def probability_of_one(card: Any, i: int) -> Any:
     return of_target if card.whole[sc.TARGET, i] == 1 else known
 
 
+@kernel(inline="always")
+def _whole_part(x: Any) -> Any:
+    """The whole part of lanes in [0, 2^51), as float64 and as int64."""
+    t = x + _ROUND
+    near = t - _ROUND
+    beyond = near > x
+    return select(beyond, near - 1.0, near), as_bits(t) - _ROUND_BITS + as_ones(beyond, x)
+
+
 @kernel()
 def _calibrate(card: Any, n: int, all_scored: bool, t: Any) -> None:
     c = card.real[sc.CONFIDENCE]
-    cells = card.whole[sc.CELL]
+    words = card.real[_WORDS]
+    places = card.real[_MORE_WORDS]
     if t.positive:
         c = card.real[sc.SCRATCH]
         for i in range(n):
             c[i] = probability_of_one(card, i)
-    for i in range(n):
-        cells[i] = quick_cell(c[i])
+    # What `base_of` says of the cells that are not odd is k * WIDTH.
+    odd = splat_i64(0, 8)
+    for i in range(0, n, 8):
+        confidence = fetch(c, i, 8)
+        scaled = confidence * WIDTHS
+        k, whole = _whole_part(scaled)
+        fraction = scaled - k
+        plain = (k >= 1.0) & (k <= WIDTHS - 2.0) & (fraction >= _NEAR) & (fraction <= 1.0 - _NEAR)
+        place = select(plain, shift_left(whole, 3), fill(ODD, whole))
+        odd = odd | place
+        store(places, i, as_float(place))
+        store(words, i, as_float(_whole_part((confidence - k * WIDTH) * _OFFSET)[1]))
+    if any_lane(odd < 0):
+        _mend_odd_places(c, n, places, words)
+    # Tables are read as one row, whose places were found above.
+    row = np.uint64(0)
     for i in range(n):
         if all_scored or card.status[i] == sc.SCORED:
-            cell = np.int64(cells[i])
-            if cell < 0:
-                cell = odd_cell(c[i])
-            hit = np.int64(card.whole[sc.TARGET, i] if t.positive else card.whole[sc.RANK, i] == 0)
-            t.calibration[np.uint64(cell), np.uint64(hit)] += 1
-            t.calibration[np.uint64(cell), OFFSET_LOW] += np.int64((c[i] - base_of(cell)) * _OFFSET)
+            place = np.uint64(as_bits(places[i])) + _FIRST_PLACE
+            hit = card.whole[sc.TARGET, i] if t.positive else np.int32(card.whole[sc.RANK, i] == 0)
+            t.calibration[row, place + np.uint64(hit)] += 1
+            t.calibration[row, place + np.uint64(OFFSET_LOW)] += as_bits(words[i])
 
 
 @kernel()
-def _two_classes(card: Any, n: int, t: Any) -> bool:
-    """`_by_class` for a binary block that is scored throughout; False, and nothing done, if a loss is large."""
+def _mend_odd_places(c: Any, n: int, places: Any, words: Any) -> None:
+    """Find places and words of the numbers that the quick way left."""
+    for i in range(n):
+        if as_bits(places[i]) == ODD:
+            cell = np.int64(odd_cell(c[i]))
+            places[i] = as_float(cell * CALIBRATION_COLUMNS - np.int64(_FIRST_PLACE))
+            words[i] = as_float(np.int64((c[i] - base_of(cell)) * _OFFSET))
+
+
+@kernel()
+def _cut_losses(card: Any, n: int) -> bool:
+    """Losses in the words of ``classes``, MIDDLE in _WORDS and LOW in _MORE_WORDS; False if one is too large."""
+    loss = card.real[sc.LOSS]
+    seen = 0
+    for i in range(n):
+        seen |= (_EARLY_BITS - 1) - as_bits(loss[i])
+    if seen < 0:
+        return False
+    for i in range(0, n, 8):
+        x = fetch(loss, i, 8)
+        middle, word = _whole_part(x * _MIDDLE)
+        store(card.real[_WORDS], i, as_float(word))
+        store(card.real[_MORE_WORDS], i, as_float(_whole_part((x - middle * (1.0 / _MIDDLE)) * _LOW)[1]))
+    return True
+
+
+@kernel()
+def _cut_confidences(card: Any, n: int) -> None:
+    """Confidences in the word LOW of ``classes``, to SCRATCH."""
+    for i in range(0, n, 8):
+        confidence = fetch(card.real[sc.CONFIDENCE], i, 8)
+        store(card.real[sc.SCRATCH], i, as_float(_whole_part(confidence * _CONF)[1]))
+
+
+@kernel()
+def _two_classes(card: Any, n: int, t: Any) -> None:
+    """`_by_class` for a binary block that is scored throughout and cut."""
     real, whole, _ = card
     middle = np.int64(0)
     middle_1 = np.int64(0)
@@ -286,20 +371,14 @@ def _two_classes(card: Any, n: int, t: Any) -> bool:
     truths = 0
     claims = 0
     both = 0
-    largest = 0.0
-    for i in range(n):
-        largest = max(largest, real[sc.LOSS, i])
-    if not largest < _EARLY:
-        return False
     for i in range(n):
         truths += whole[sc.TARGET, i]
         claims += whole[sc.PREDICTED, i]
         both += whole[sc.TARGET, i] & whole[sc.PREDICTED, i]
     for i in range(n):
-        loss = real[sc.LOSS, i]
-        m = np.int64(loss * _MIDDLE)
-        r = np.int64((loss - m * (1.0 / _MIDDLE)) * _LOW)
-        c = np.int64(real[sc.CONFIDENCE, i] * _CONF)
+        m = as_bits(real[_WORDS, i])
+        r = as_bits(real[_MORE_WORDS, i])
+        c = as_bits(real[sc.SCRATCH, i])
         true = -np.int64(whole[sc.TARGET, i])
         claimed = -np.int64(whole[sc.PREDICTED, i])
         middle += m
@@ -318,12 +397,29 @@ def _two_classes(card: Any, n: int, t: Any) -> bool:
     t.confusion[0, 1] += claims - both
     t.confusion[1, 0] += truths - both
     t.confusion[1, 1] += both
-    return True
+
+
+@kernel()
+def _large_loss(loss: float, of_class: Any) -> None:
+    """Add any loss to the words of a class."""
+    if loss < _EARLY:
+        middle = np.int64(loss * _MIDDLE)
+        of_class[LOSS_MIDDLE] += middle
+        of_class[LOSS_LOW] += np.int64((loss - middle * (1.0 / _MIDDLE)) * _LOW)
+    elif loss < _LARGEST_WHOLE:
+        whole = np.int64(loss)
+        of_class[LOSS_WHOLE] += whole
+        of_class[LOSS_LOW] += np.int64((loss - whole) * (1 << LOW_BITS)) << MIDDLE_BITS
+    else:
+        of_class[INFINITE] += 1
 
 
 @kernel()
 def _by_class(card: Any, n: int, all_scored: bool, t: Any) -> None:
-    if t.positive and all_scored and _two_classes(card, n, t):
+    cut = _cut_losses(card, n)
+    _cut_confidences(card, n)
+    if t.positive and all_scored and cut:
+        _two_classes(card, n, t)
         return
     confused = t.confusion.size > 0
     for i in range(n):
@@ -336,18 +432,12 @@ def _by_class(card: Any, n: int, all_scored: bool, t: Any) -> None:
                 t.classes[k, SUPPORT] += 1
                 t.classes[k, CORRECT] += card.whole[sc.RANK, i] == 0
                 t.classes[predicted, PREDICTED] += 1
-            t.classes[predicted, CONF_LOW] += np.int64(card.real[sc.CONFIDENCE, i] * _CONF)
-            loss = card.real[sc.LOSS, i]
-            if loss < _EARLY:
-                middle = np.int64(loss * _MIDDLE)
-                t.classes[k, LOSS_MIDDLE] += middle
-                t.classes[k, LOSS_LOW] += np.int64((loss - middle * (1.0 / _MIDDLE)) * _LOW)
-            elif loss < _LARGEST_WHOLE:
-                whole = np.int64(loss)
-                t.classes[k, LOSS_WHOLE] += whole
-                t.classes[k, LOSS_LOW] += np.int64((loss - whole) * (1 << LOW_BITS)) << MIDDLE_BITS
+            t.classes[predicted, CONF_LOW] += as_bits(card.real[sc.SCRATCH, i])
+            if cut:
+                t.classes[k, LOSS_MIDDLE] += as_bits(card.real[_WORDS, i])
+                t.classes[k, LOSS_LOW] += as_bits(card.real[_MORE_WORDS, i])
             else:
-                t.classes[k, INFINITE] += 1
+                _large_loss(card.real[sc.LOSS, i], t.classes[k])
 
 
 @kernel()

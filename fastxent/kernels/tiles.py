@@ -35,7 +35,7 @@ from fastxent.kernels.simd import (
 
 __all__ = [
     "BEFORE", "PLACES_OF_POWERS", "REMAINDERS", "SQUARES", "TERMS", "Z_T", "TileReader",
-    "fetch_ahead", "just_below", "read_label", "tile_reader",
+    "below", "fetch_ahead", "just_below", "read_label", "tile_reader",
 ]  # fmt: skip
 
 # Places in `Work.lanes`: scores of the targets and the numbers just below, then vectors of up to LANES classes.

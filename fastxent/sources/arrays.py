@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ArraySource", "as_array", "plain_array"]
 
-SPLIT_BYTES = 4 << 20
+#: Splits are this large, or smaller where there would be fewer than SPLITS. A split costs about 0.1 ms beside its rows,
+#: under the interpreter's lock: an eighth of the time at 4 MiB, AVX2, two threads.
+SPLIT_BYTES = 16 << 20
+LEAST_SPLIT_BYTES = 1 << 20
+SPLITS = 64
 
 
 def as_array(value: Any, name: str) -> tuple[Any, str | None]:
@@ -117,7 +121,7 @@ class ArraySource(Source):
         dtype: what 16-bit patterns are ("float16", "bfloat16"), where the array does not say it.
         extra: arrays of n that ride along, by name.
         path: name of the source, for messages.
-        split_bytes: how many bytes of predictions make a split.
+        split_bytes: how many bytes of predictions make a split; by default what the size of all asks for.
     """
 
     def __init__(
@@ -132,7 +136,7 @@ class ArraySource(Source):
         dtype: str | None = None,
         extra: Mapping[str, Any] | None = None,
         path: str = "<array>",
-        split_bytes: int = SPLIT_BYTES,
+        split_bytes: int | None = None,
     ) -> None:
         self._predictions, found = as_array(predictions, "predictions")
         self._dtype = found or dtype
@@ -178,8 +182,10 @@ class ArraySource(Source):
             if isinstance(rows, np.ndarray):
                 forget(rows)
 
-    def _plan(self, split_bytes: int) -> list[Split]:
+    def _plan(self, split_bytes: int | None) -> list[Split]:
         width = self.num_classes * np.dtype(self._predictions.dtype).itemsize
+        if split_bytes is None:
+            split_bytes = min(max(self.num_rows * width // SPLITS, LEAST_SPLIT_BYTES), SPLIT_BYTES)
         step = max(1, split_bytes // max(1, width))
         return [
             Split(i, self._path, lo, hi := min(lo + step, self.num_rows), lo, lo, hi - lo, (hi - lo) * width)

@@ -6,6 +6,7 @@ Everything handed out is read-only, so that kernels are compiled for one kind of
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,7 @@ def frozen(values: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
+@cache
 def kind_of(dtype: np.dtype[Any], named: str | None = None) -> Kind | None:
     """The kind of number in ``dtype``, or None if it has to be converted to float64.
 
