@@ -26,6 +26,7 @@ def predictions(form: str, kind: str, classes: int) -> tuple[Array, Array]:
     rng = np.random.default_rng(classes)
     z, y = rng.standard_normal((40, classes)) * 3, rng.integers(0, classes, 40)
     z[0] = 0
+    z[1] += 30_000  # beyond what a table of powers can be shifted by
     z[2, y[2]] += 70
     z[3] *= 200
     z[4, 1:] = -np.inf
@@ -165,17 +166,25 @@ def test_columns_and_integer_targets() -> None:
         same_bits(b, c, "loss", "weight", "target")
 
 
-def test_status() -> None:
-    rows = soft("logits", "float32", "float32", True, False)
-    x = np.zeros((9, 3), np.float32)
-    t = np.full((9, 3), 1 / 3, np.float32)
-    t[0, 1], t[1, 2], t[2, 0], t[3, 0] = np.nan, -0.1, 1.1, np.inf
-    x[4, 1], x[5, 2], x[6] = np.nan, np.inf, -np.inf
+@pytest.mark.parametrize("classes", [3, 20])
+@pytest.mark.parametrize("target", ["float32", "float64"])
+def test_status(classes: int, target: str) -> None:
+    rows = soft("logits", "float32", target, target == "float32", False)
+    x = np.zeros((12, classes), np.float32)
+    t = np.full((12, classes), 1 / classes, target)
+    t[0, 1], t[1, -1], t[2, 0], t[3, -1], t[10, 0] = np.nan, -0.1, 1.1, np.inf, -np.float32(np.nan)
+    x[4, 1], x[5, -1], x[6] = np.nan, np.inf, -np.inf
     x[7, 0] = -np.inf
-    expected = [sc.INVALID_TARGET] * 4 + [sc.NAN_PREDICTION, sc.INFINITE_LOGIT, sc.ALL_MASKED, 0, 0]
+    t[9], t[11], t[11, -1] = -0.0, -0.0, 0.5
+    expected = [sc.INVALID_TARGET] * 4 + [sc.NAN_PREDICTION, sc.INFINITE_LOGIT, sc.ALL_MASKED, 0, 0, 0]
     a = run(rows, x, t)
-    assert a.status.tolist() == expected
+    assert a.status.tolist() == [*expected, sc.INVALID_TARGET, 0]
     assert a.loss[7] == np.inf
+    assert a.loss[9] == 0.0
+    assert a.target[[9, 11]].tolist() == [0, classes - 1]
+
+
+def test_status_of_labels() -> None:
     y = np.array([0, -100, 3, 1])
     short = np.zeros((4, 3), np.float32)
     b = run(smoothed("logits", "float32", "int64", True, False), short, y, smoothing=0.1, has_ignore=True, ignore=-100)

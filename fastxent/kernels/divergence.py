@@ -18,7 +18,8 @@ import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.problem import SIZE, TILE
+from fastxent.kernels.onerow import reader, row_by_row
+from fastxent.kernels.problem import SIZE
 from fastxent.kernels.simd import (
     LANES,
     fill,
@@ -32,7 +33,6 @@ from fastxent.kernels.simd import (
     splat,
 )
 from fastxent.kernels.simplex import SLACK
-from fastxent.kernels.soft import gatherer, reader
 from fastxent.kernels.softmax import SPAN, add_exactly
 from fastxent.kernels.twofold import (
     add,
@@ -136,9 +136,7 @@ def entropy(form: str, kind: str, columns: bool) -> Any:
     Runs alone, on a clean scorecard, or after another kernel: it looks at rows whose status is SCORED,
     and marks those without an entropy. ``form`` is "logits", "probs" or "log_probs".
     """
-    size = SIZE[kind]
     group, peak = reader(kind)
-    gather = gatherer(kind)
     highest = 1.0 if form == "probs" else (SLACK if kind != "float64" else 0.0)
     variant = f"{form}-{kind}"
 
@@ -233,21 +231,12 @@ def entropy(form: str, kind: str, columns: bool) -> Any:
         if fault != sc.SCORED:
             card.status[i] = fault
 
-    @kernel(variant=f"{form}-{kind}-{columns}")
-    def rows(p, lo, n, card, work):
-        if columns:
-            for i in range(0, n, TILE):
-                count = min(TILE, n - i)
-                gather(p, lo + i, count, work.table[0])
-                for r in range(count):
-                    if card.status[i + r] == sc.SCORED:
-                        entropy_of(p, work.table[0] + r * p.classes * size, card, i + r)
-        else:
-            for i in range(n):
-                if card.status[i] == sc.SCORED:
-                    entropy_of(p, p.scores + (lo + i) * p.stride, card, i)
+    @kernel(variant=variant, inline="always")
+    def settle(p, row, address, card, i, work):
+        if card.status[i] == sc.SCORED:
+            entropy_of(p, address, card, i)
 
-    return rows
+    return row_by_row(settle, kind, columns, f"entropy-{variant}")
 
 
 @cache
@@ -257,12 +246,10 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
     ``form`` "probs": both are probabilities; with ``normalize`` each row is divided by its sum, else
     rows that do not sum to 1 give the generalized divergence. "logits": both are logits (or log-probabilities).
     """
-    size = SIZE[kind]
     target_size = SIZE[target]
     group, peak = reader(kind)
     wide = target if "float" in target else "float64"
     targets, target_peak = reader(wide)
-    gather = gatherer(kind)
     logits = form == "logits"
     variant = f"{form}-{kind}-{target}"
 
@@ -385,24 +372,17 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
             value = max(0.0, value / (1.0 + e) - 0.5 * e * e)
         return value, sc.SCORED
 
-    @kernel(variant=f"{variant}-{columns}")
-    def rows(p, lo, n, card, work):
-        loss = card.real[sc.LOSS]
-        for i in range(0, n, TILE):
-            count = min(TILE, n - i)
-            if columns:
-                gather(p, lo + i, count, work.table[0])
-            for r in range(count):
-                row = work.table[0] + r * p.classes * size if columns else p.scores + (lo + i + r) * p.stride
-                place = p.target + (lo + i + r) * p.target_stride
-                if target != wide:
-                    for j in range(p.classes):
-                        work.row[j] = load_scalar(place + j * target_size, target)
-                    place = work.row.ctypes.data
-                loss[i + r], card.status[i + r] = divergence(row, place, p.classes, p.normalize)
-                card.real[sc.WEIGHT, i + r] = 1.0
+    @kernel(variant=variant, inline="always")
+    def settle(p, row, address, card, i, work):
+        place = p.target + row * p.target_stride
+        if target != wide:
+            for j in range(p.classes):
+                work.row[j] = load_scalar(place + j * target_size, target)
+            place = work.row.ctypes.data
+        card.real[sc.LOSS, i], card.status[i] = divergence(address, place, p.classes, p.normalize)
+        card.real[sc.WEIGHT, i] = 1.0
 
-    return rows
+    return row_by_row(settle, kind, columns, f"kl-{variant}")
 
 
 @kernel()

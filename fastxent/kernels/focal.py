@@ -19,7 +19,9 @@ import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
+from fastxent.kernels.onerow import reader, row_by_row
 from fastxent.kernels.problem import SIZE, TILE, Problem
+from fastxent.kernels.rowsums import close, two_sums
 from fastxent.kernels.sigmoid import FORMS, Form, coefficients, hard_clipped, soft_clipped
 from fastxent.kernels.simd import (
     LANES,
@@ -28,15 +30,18 @@ from fastxent.kernels.simd import (
     fma,
     halving_sum,
     lane_numbers,
+    load,
+    load_first,
     load_scalar,
     maximum,
     select,
     splat,
     splat_i64,
     store,
+    widen,
 )
 from fastxent.kernels.simplex import bounded, limits
-from fastxent.kernels.soft import close, examiner, gatherer, reader, remainder, sharer, smoothed, soft
+from fastxent.kernels.soft import examiner, remainder, sharer, smoothed, soft
 from fastxent.kernels.softmax import SPAN, add_exactly
 from fastxent.kernels.softplus import softplus
 from fastxent.kernels.twofold import add, exp_less_one, multiply, power
@@ -97,25 +102,38 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, colum
     size, target_size = SIZE[kind], SIZE[target]
     wide = target if "float" in target else "float64"
     score = (soft if dense else smoothed)(form, kind, target, full, columns)
-    group, peak = reader(kind)
+    _, peak = reader(kind)
     rest_of = remainder(kind)
-    shares = sharer(kind, wide if dense else "")
+    shares = sharer(wide if dense else "")
     examine = examiner(wide)
-    gather = gatherer(kind)
     variant = f"{form}-{kind}-{target}-{dense}-{full}-{columns}"
 
     @kernel(variant=variant, inline="always")
     def cost(x, logits, top, mass, near, here):
         """-log p_c of the classes of a group; at place ``here`` (or nowhere) it is known."""
-        number = lane_numbers(LANES)
+        number = lane_numbers(8)
         if form == "probs":
             return select(number == here, fill(near, x), log(x / mass) * -1.0 + 0.0)
         if logits:
             return select(number == here, fill(near, x), (x * -1.0 + top) + near)
         return maximum(0.0, x * -1.0)
 
+    @kernel(variant=variant, inline="always")
+    def part(given, j, count, total, nothing):
+        """Add what eight classes cost."""
+        p, row, place, y, logits, top, mass, near, k, least, most = given
+        a = shares(p, place, y, j, count)
+        z = row + j * size
+        x = widen(load(z, kind, 8) if count == 8 else load_first(z, kind, 8, count))
+        loss = bounded(cost(x, logits, top, mass, near, np.int32(k - j)), least, most)
+        wrong, wrong_lost = missing(loss)
+        fading = faded(loss, wrong, wrong_lost, p.gamma)
+        return fma(a, select(a > 0.0, fading, splat(0.0, 8)), total), nothing
+
+    sums = two_sums(part, f"focal-{variant}")
+
     @kernel(variant=variant)
-    def loss_of(p, row, place, y):
+    def loss_of(p, row, place, y, scratch):
         """The focal loss of a row that can be scored."""
         logits = form == "logits" or (form == "log_probs" and p.normalize)
         top, k = peak(row, p.classes)
@@ -130,21 +148,7 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, colum
             near = log1p(rest / top)
         else:
             k = -1
-        groups = (p.classes + LANES - 1) // LANES
-        s = 0.0
-        s_lost = 0.0
-        for first in range(0, groups, SPAN // LANES):
-            total = splat(0.0, LANES)
-            for g in range(first, min(first + SPAN // LANES, groups)):
-                a = shares(p, g, place, y)
-                loss = bounded(
-                    cost(group(row, p.classes, g), logits, top, mass, near, np.int32(k - g * LANES)), least, most
-                )
-                wrong, wrong_lost = missing(loss)
-                part = faded(loss, wrong, wrong_lost, p.gamma)
-                total = fma(a, select(a > 0.0, part, splat(0.0, LANES)), total)
-            s, s_lost = add_exactly(s, s_lost, halving_sum(total))
-        return close(s, s_lost)
+        return sums((p, row, place, y, logits, top, mass, near, k, least, most), p.classes, scratch)[0]
 
     @kernel(variant=variant, inline="always")
     def settle(p, row, address, card, i, work):
@@ -163,7 +167,7 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, colum
             _, one_hot, _ = examine(place, p.classes)
             sharp = one_hot and p.smoothing == 0.0
         if not sharp:
-            real[sc.LOSS, i] = loss_of(p, address, place, y)
+            real[sc.LOSS, i] = loss_of(p, address, place, y, work.lanes.ctypes.data)
             return
         plain = splat(real[sc.LOSS, i], LANES)
         wrong, wrong_lost = missing(plain)
@@ -175,19 +179,13 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, colum
             loss = 0.0 if w == 0.0 else w * loss
         real[sc.LOSS, i] = loss
 
+    settle_rows = row_by_row(settle, kind, columns, f"focal-{variant}")
+
     @kernel(variant=variant)
     def rows(p, lo, n, card, work):
         # The mean over labels divides by their weights, and that over distributions by their number.
         score(unweighted(p) if dense else p, lo, n, card, work)
-        if columns:
-            for i in range(0, n, TILE):
-                count = min(TILE, n - i)
-                gather(p, lo + i, count, work.table[0])
-                for r in range(count):
-                    settle(p, lo + i + r, work.table[0] + r * p.classes * size, card, i + r, work)
-        else:
-            for i in range(n):
-                settle(p, lo + i, p.scores + (lo + i) * p.stride, card, i, work)
+        settle_rows(p, lo, n, card, work)
 
     return rows
 

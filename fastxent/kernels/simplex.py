@@ -8,7 +8,8 @@
    log-probability of a type narrower than float64 may exceed 0 by `SLACK`, as log-softmax in that type
    can; it counts as a loss of 0.
 3. q has the association of `softmax`: class j in lane j mod 32 of block j div 256, lanes folded by
-   halves, block sums added by TwoSum. The row sum q + p_t goes to MARGIN, whether it is used or not.
+   halves, block sums added by TwoSum. The row sum q + p_t goes to MARGIN, whether it is used or not. The
+   p_j of log-probabilities are those of `powers`.
 4. ``clip`` (none below 0) bounds p_t to [clip, 1 - clip], after normalizing; the row is not
    normalized again. This is what scikit-learn does, and only the loss sees it.
 
@@ -25,18 +26,15 @@ import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
+from fastxent.kernels.powers import splitter
 from fastxent.kernels.problem import SIZE, TILE
+from fastxent.kernels.rowsums import adder, power_adder, ranker, squarer
 from fastxent.kernels.simd import (
     LANES,
     any_lane,
-    as_ones,
     fetch,
     first_lane,
     fma,
-    halving_sum,
-    lane_max,
-    lane_min,
-    lane_numbers,
     load,
     load_first,
     load_scalar,
@@ -49,14 +47,8 @@ from fastxent.kernels.simd import (
     store,
     widen,
 )
-from fastxent.kernels.softmax import (
-    SPAN,
-    across,
-    add_exactly,
-    along,
-    fold,
-)
-from fastxent.kernels.tiles import BEFORE, SQUARES, TERMS, Z_T, just_below, read_label, tile_reader
+from fastxent.kernels.softmax import SPAN, across, add_exactly, along, fold, terms
+from fastxent.kernels.tiles import BEFORE, SQUARES, TERMS, Z_T, read_label, tile_reader
 from fastxent.kernels.twofold import exp_less_one
 from fastxent.kernels.vecmath import exp, log, log1p
 
@@ -135,81 +127,28 @@ def finisher(form: str, full: bool) -> Any:
 
 
 @cache
-def scanner(form: str, kind: str, full: bool) -> Any:
-    """The kernel that reads one row, the lanes within the row."""
-    size = SIZE[kind]
-    logs = form == "log_probs"
-
-    @kernel(variant=f"{form}-{kind}-{full}", inline="always")
-    def absorb(x, threshold, total, squares, greater, low, top):
-        e = widen(x)
-        if logs:
-            e = exp(e)
-        else:
-            low = minimum(x, low)
-        total = total + e
-        top = maximum(x, top)
-        if full:
-            squares = fma(e, e, squares)
-            greater = greater - as_ones(x > threshold, x)
-        return total, squares, greater, low, top
-
-    @kernel(variant=f"{form}-{kind}-{full}")
-    def scan(row, classes, t, x_t):
-        """Of the classes but t: sum of p, sum of p^2, how many stand before t, smallest and largest score."""
-        home = t // LANES
-        groups = (classes + LANES - 1) // LANES
-        whole_groups = classes // LANES
-        number = lane_numbers(LANES)
-        # What a place without a class holds: log 0, or 0.
-        hole = load_first(row, kind, LANES, 0)
-        greater = as_ones(hole > hole, hole)
-        after = narrow(x_t, hole)
-        before = just_below(x_t, load_first(row, kind, 8, 0))
-        if not logs:
-            hole = narrow(splat(0.0, LANES), hole)
-        low = hole
-        top = hole
-        s = 0.0
-        s_lost = 0.0
-        q = 0.0
-        q_lost = 0.0
-        for first in range(0, groups, SPAN // LANES):
-            last = min(first + SPAN // LANES, groups)
-            total = splat(0.0, LANES)
-            squares = splat(0.0, LANES)
-            for part in range(2):
-                if part == 0:
-                    lo, hi, threshold, edge = first, min(last, home, whole_groups), before, home
-                else:
-                    lo, hi, threshold, edge = max(first, home + 1), min(last, whole_groups), after, groups - 1
-                    if edge == home or whole_groups == groups:
-                        edge = -1
-                for g in range(lo, hi):
-                    x = load(row + g * (LANES * size), kind, LANES)
-                    total, squares, greater, low, top = absorb(x, threshold, total, squares, greater, low, top)
-                if first <= edge < last:
-                    count = min(LANES, classes - edge * LANES)
-                    x = load_first(row + edge * (LANES * size), kind, LANES, count)
-                    here = np.int32(t - edge * LANES)
-                    if full:
-                        # Equal scores to the left of the target stand before it.
-                        greater = greater - as_ones((x == after) & (number < here), x)
-                    x = select((number == here) | (number >= np.int32(count)), hole, x)
-                    total, squares, greater, low, top = absorb(x, after, total, squares, greater, low, top)
-            s, s_lost = add_exactly(s, s_lost, halving_sum(total))
-            if full:
-                q, q_lost = add_exactly(q, q_lost, halving_sum(squares))
-        return s + s_lost, q + q_lost, halving_sum(greater), np.float64(lane_min(low)), np.float64(lane_max(top))
-
-    return scan
-
-
-@cache
 def tiler(form: str, kind: str, full: bool) -> Any:
     """The kernel that reads TILE rows, one a lane."""
     size = SIZE[kind]
     logs = form == "log_probs"
+    anchor_of = splitter(kind).anchor
+    wait, _, _, raise_first, raise_more = terms(kind, full)
+
+    @kernel(variant=f"{kind}-{full}", inline="always")
+    def add_powers(table, row, first, last, work):
+        """The terms of up to LANES classes, as `across` of `softmax` has them."""
+        scratch, powers = work.lanes.ctypes.data, work.powers.ctypes.data
+        anchor = anchor_of(splat(0.0, 8))
+        none = load_first(table, kind, 8, 0)
+        for half in range(0, TILE, 8):
+            t = fetch(work.labels, half, 8)
+            for j in range(first, last):
+                x = load(load_scalar(table + j * 8, "int64") + (row + half) * size, kind, 8)
+                wait(scratch, (j - first) * TILE + half, select(t == np.int32(j), none, x), anchor)
+        if first % SPAN == 0:
+            raise_first(scratch, (last - first) * TILE, powers)
+        else:
+            raise_more(scratch, (last - first) * TILE, powers)
 
     @kernel(variant=f"{form}-{kind}-{full}")
     def read_tile(table, row, classes, card, work, i):
@@ -231,33 +170,35 @@ def tiler(form: str, kind: str, full: bool) -> Any:
         s_lost = s
         q = s
         q_lost = s
-        for first in range(0, classes, SPAN):
-            last = min(first + SPAN, classes)
+        for first in range(0, classes, LANES):
+            last = min(first + LANES, classes)
+            if logs:
+                add_powers(table, row, first, last, work)
             for j in range(first, last):
                 x = load(load_scalar(table + j * 8, "int64") + row * size, kind, TILE)
                 number = np.int32(j)
-                e = widen(select(t == number, hole, x))
-                if logs:
-                    e = exp(e)
                 if full:
                     greater = greater + select(x > select(t > number, before, after), one, one ^ one)
                     best = select(x > top, splat_i32(number, TILE), best)
                 top = maximum(x, top)
                 if not logs:
                     low = minimum(x, low)
-                place = TERMS + (j % LANES) * TILE
-                total = splat(0.0, TILE)
-                squares = total
-                if j - first >= LANES:
-                    total = fetch(lanes, place, TILE)
+                    e = widen(select(t == number, hole, x))
+                    place = TERMS + (j % LANES) * TILE
+                    total = splat(0.0, TILE)
+                    squares = total
+                    if first % SPAN > 0:
+                        total = fetch(lanes, place, TILE)
+                        if full:
+                            squares = fetch(lanes, place + SQUARES - TERMS, TILE)
+                    store(lanes, place, total + e)
                     if full:
-                        squares = fetch(lanes, place + SQUARES - TERMS, TILE)
-                store(lanes, place, total + e)
+                        store(lanes, place + SQUARES - TERMS, fma(e, e, squares))
+            if last % SPAN == 0 or last == classes:
+                used = last - (last - 1) // SPAN * SPAN
+                s, s_lost = add_exactly(s, s_lost, fold(lanes, TERMS, used))
                 if full:
-                    store(lanes, place + SQUARES - TERMS, fma(e, e, squares))
-            s, s_lost = add_exactly(s, s_lost, fold(lanes, TERMS, last - first))
-            if full:
-                q, q_lost = add_exactly(q, q_lost, fold(lanes, SQUARES, last - first))
+                    q, q_lost = add_exactly(q, q_lost, fold(lanes, SQUARES, used))
         store(real[sc.SCRATCH], i, s + s_lost)
         store(real[sc.CONFIDENCE], i, widen(top))
         store(lanes, LOW, widen(low))
@@ -277,7 +218,10 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
     logs = form == "log_probs"
     lowest = -INF if logs else 0.0
     highest = (SLACK if narrow_kind else 0.0) if logs else 1.0
-    scan = scanner(form, kind, full)
+    add_up = adder(kind)
+    add_squares = squarer(kind)
+    add_powers = power_adder(kind, full)
+    order = ranker(kind)
     read_tile = tiler(form, kind, full)
     finish = finisher(form, full)
     as_logits = across(kind, label, full, True) if columns else along(kind, label, full)
@@ -312,37 +256,48 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
             rank += load_scalar(at(p, row, j), kind) > -INF or j < t
         return rank
 
-    @kernel(variant=f"{form}-{kind}-{columns}")
-    def judge(p, row, card, i, low, top):
-        """Check a row whose smallest and largest scores are known; no row sum for one without probabilities."""
+    @kernel(variant=f"{form}-{kind}-{columns}", inline="always")
+    def judge(p, row, card, i, fit, empty):
+        """Check a row: are its scores but the target's ``fit``, all of them 0 (``empty``); an unfit one gets no sum."""
         real, _, status = card
         q, x_t = real[sc.SCRATCH, i], real[sc.LOSS, i]
-        fine = q == q and low >= lowest and top <= highest and lowest <= x_t <= highest
+        fine = fit and q == q and lowest <= x_t <= highest
         if not fine:
             real[sc.SCRATCH, i] = np.nan
-        if (not fine or (p.normalize and top == lowest and x_t == lowest)) and status[i] == sc.SCORED:
+        if (not fine or (p.normalize and empty and x_t == lowest)) and status[i] == sc.SCORED:
             status[i] = blame(p, row, fine)
 
+    @kernel(variant=f"{form}-{kind}-{full}", inline="always")
+    def read_row(p, row, card, i, work):
+        """Score one row whose label is in the scorecard."""
+        real, whole, _ = card
+        place = p.scores + row * p.stride
+        t = np.int64(whole[sc.TARGET, i])
+        x_t = load_scalar(place + t * size, kind)
+        if logs:
+            q, squares, top = add_powers(place, p.classes, t, work.lanes, work.powers.ctypes.data)
+            fit, empty = top <= highest, top == lowest
+        else:
+            squares = 0.0
+            q, fit = add_up(place, p.classes, t)
+            empty = q == 0.0
+        real[sc.LOSS, i] = x_t
+        real[sc.SCRATCH, i] = q
+        if full:
+            rank, top = order(place, p.classes, t, x_t)
+            if logs and x_t == -INF:
+                rank = rank_of_zero(p, row, t)
+            real[sc.BRIER, i] = squares if logs else add_squares(place, p.classes, t, work.lanes.ctypes.data)
+            real[sc.CONFIDENCE, i] = top
+            whole[sc.RANK, i] = rank
+            whole[sc.PREDICTED, i] = t if rank == 0 else position(place, p.classes, top)
+        judge(p, row, card, i, fit, empty)
+
     @kernel(variant=f"{form}-{kind}-{label}-{full}")
-    def long_rows(p, lo, n, card):
-        real, whole, status = card
+    def long_rows(p, lo, n, card, work):
         for i in range(n):
-            row = p.scores + (lo + i) * p.stride
-            t, fate = read_label(p, lo + i, label)
-            x_t = load_scalar(row + t * size, kind)
-            q, squares, rank, low, top = scan(row, p.classes, t, x_t)
-            status[i] = fate
-            real[sc.LOSS, i] = x_t
-            real[sc.SCRATCH, i] = q
-            whole[sc.TARGET, i] = t
-            if full:
-                if logs and x_t == -INF:
-                    rank = rank_of_zero(p, lo + i, t)
-                real[sc.BRIER, i] = squares
-                real[sc.CONFIDENCE, i] = top
-                whole[sc.RANK, i] = rank
-                whole[sc.PREDICTED, i] = t if rank == 0 else position(row, p.classes, top)
-            judge(p, lo + i, card, i, low, top)
+            card.whole[sc.TARGET, i], card.status[i] = read_label(p, lo + i, label)
+            read_row(p, lo + i, card, i, work)
 
     @kernel(variant=f"{form}-{kind}-{label}-{full}-{columns}")
     def short_rows(p, lo, n, card, work):
@@ -366,7 +321,8 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
             bad = (q != q) | (fetch(work.lanes, LOW, TILE) < lowest) | (top > highest) | (x_t != x_t)
             if p.normalize or any_lane(bad):
                 for r in range(count):
-                    judge(p, lo + i + r, card, i + r, work.lanes[LOW + r], real[sc.CONFIDENCE, i + r])
+                    least, most = work.lanes[LOW + r], real[sc.CONFIDENCE, i + r]
+                    judge(p, lo + i + r, card, i + r, least >= lowest and most <= highest, most == lowest)
 
     @kernel(variant=f"{form}-{kind}-{label}-{full}-{columns}")
     def rows(p, lo, n, card, work):
@@ -375,7 +331,7 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
         elif p.classes <= FEW:
             short_rows(p, lo, n, card, work)
         else:
-            long_rows(p, lo, n, card)
+            long_rows(p, lo, n, card, work)
         finish(p, card, n)
         if logs and p.normalize:
             # The row sums (NaN where there are none) stay; the scores are those of logits.

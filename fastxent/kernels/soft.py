@@ -12,7 +12,8 @@
    distribution, as in torch.
 5. A row that is one-hot at ``ignore`` is ignored, as its label is, with or without smoothing.
 
-Sums have the association of `softmax`: lanes of 32, blocks of 256, TwoSum.
+Sums have the association of `softmax`: lanes of 32, blocks of 256, TwoSum. Exponentials of logits are those of
+`powers`, of a row beyond its range those of `twofold`; scores that equal m, but one, count 1 each, after all others.
 """
 
 from __future__ import annotations
@@ -24,32 +25,38 @@ import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.problem import SIZE, TILE, Problem
+from fastxent.kernels.onerow import reader, row_by_row
+from fastxent.kernels.powers import FARTHEST
+from fastxent.kernels.problem import SIZE, Problem
+from fastxent.kernels.rowsums import powers_below, two_sums
 from fastxent.kernels.simd import (
     LANES,
+    any_lane,
+    as_bits,
     as_ones,
+    fill,
     first_lane,
     fma,
     halving_sum,
     lane_max,
+    lane_min,
     lane_numbers,
     load,
     load_first,
     load_scalar,
     maximum,
-    move,
-    narrow,
     select,
     splat,
+    splat_i32,
     widen,
 )
 from fastxent.kernels.simplex import bounded, hard, limits
 from fastxent.kernels.softmax import SPAN, across, add_exactly, along
-from fastxent.kernels.tiles import read_label
+from fastxent.kernels.tiles import fetch_ahead, read_label
 from fastxent.kernels.twofold import exp_of_difference
 from fastxent.kernels.vecmath import exp, log, log1p
 
-__all__ = ["close", "examiner", "gatherer", "reader", "remainder", "sharer", "smoothed", "soft", "weigh"]
+__all__ = ["examiner", "remainder", "sharer", "smoothed", "soft", "weigh"]
 
 INF = np.inf
 
@@ -79,86 +86,27 @@ def relabel(p, target, stride):
     )  # fmt: skip
 
 
-@kernel(inline="always")
-def close(total, lost):
-    """The sum from its two parts; an infinite one has lost nothing."""
-    return total if total == INF else total + lost
-
-
 @cache
-def gatherer(kind: str) -> Any:
-    """The kernel that copies ``count`` rows of one array a class into consecutive rows at ``place``."""
-    size = SIZE[kind]
-
-    @kernel(variant=kind)
-    def gather(p, row, count, place):
-        for j in range(p.classes):
-            source = load_scalar(p.scores + j * 8, "int64") + row * size
-            for r in range(count):
-                move(place + (r * p.classes + j) * size, source + r * size, size)
-
-    return gather
-
-
-@cache
-def reader(kind: str) -> Any:
-    """Kernels on one row of consecutive numbers: (group, peak).
-
-    ``group(row, classes, g)``: classes 32 g ... of it in float64, -inf beyond the last one.
-    ``peak(row, classes)``: the largest number and the first class that has it.
-    """
-    size = SIZE[kind]
-
-    @kernel(variant=kind, inline="always")
-    def raw(row, classes, g):
-        place = row + g * (LANES * size)
-        if (g + 1) * LANES <= classes:
-            return load(place, kind, LANES)
-        return load_first(place, kind, LANES, classes - g * LANES)
-
-    @kernel(variant=kind, inline="always")
-    def group(row, classes, g):
-        return widen(raw(row, classes, g))
-
-    @kernel(variant=kind)
-    def peak(row, classes):
-        groups = (classes + LANES - 1) // LANES
-        top = load_first(row, kind, LANES, 0)
-        for g in range(groups):
-            top = maximum(raw(row, classes, g), top)
-        largest = np.float64(lane_max(top))
-        for g in range(groups):
-            found = first_lane(raw(row, classes, g) == narrow(largest, top))
-            if found < min(LANES, classes - g * LANES):
-                return largest, g * LANES + found
-        return largest, np.int64(0)
-
-    return group, peak
-
-
-@cache
-def sharer(kind: str, target: str) -> Any:
-    """The kernel for the a_c of 32 classes: of dense targets of kind ``target``, or ("") of a label."""
+def sharer(target: str) -> Any:
+    """The kernel for a_c of eight classes: of dense targets of kind ``target``, or ("") of a label."""
     dense = target != ""
-    targets = reader(target if dense else kind)[0]
+    size = SIZE[target] if dense else 0
 
-    @kernel(variant=f"{kind}-{target}", inline="always")
-    def plain(p, g, place, y):
-        """The targets of group g, 0 beyond the last class."""
-        number = lane_numbers(LANES)
-        zero = splat(0.0, LANES)
+    @kernel(variant=target, inline="always")
+    def plain(place, y, j, count):
         if dense:
-            return select(number < np.int32(p.classes - g * LANES), targets(place, p.classes, g), zero)
-        return select(number == np.int32(y - g * LANES), zero + 1.0, zero)
+            return widen(
+                load(place + j * size, target, 8) if count == 8 else load_first(place + j * size, target, 8, count)
+            )
+        return select(lane_numbers(8) == np.int32(y - j), splat(1.0, 8), splat(0.0, 8))
 
-    @kernel(variant=f"{kind}-{target}", inline="always")
-    def shares(p, g, place, y):
-        """a_c of group g, 0 beyond the last class."""
-        a = fma(plain(p, g, place, y), 1.0 - p.smoothing, p.smoothing / p.classes)
-        count = p.classes - g * LANES
+    @kernel(variant=target, inline="always")
+    def shares(p, place, y, j, count):
+        """a_c of the classes from j on, 0 from ``count`` of them on."""
+        a = fma(plain(place, y, j, count), 1.0 - p.smoothing, p.smoothing / p.classes)
         if p.class_weight.size > 0:
-            a = a * load_first(p.class_weight.ctypes.data + g * (LANES * 8), "float64", LANES, min(LANES, count))
-        return select(lane_numbers(LANES) < np.int32(count), a, splat(0.0, LANES))
+            a = a * load_first(p.class_weight.ctypes.data + j * 8, "float64", 8, count)
+        return a if count == 8 else select(lane_numbers(8) < np.int32(count), a, splat(0.0, 8))
 
     return shares
 
@@ -199,9 +147,12 @@ def softener(form: str, kind: str, target: str) -> Any:
     It replaces the loss, and returns the shift and the scale of the row's probabilities. The row has passed
     the checks of probabilities; a row of logits is checked here.
     """
+    size = SIZE[kind]
     group, peak = reader(kind)
-    shares = sharer(kind, target)
+    largest = top_finder(kind)
+    shares = sharer(target)
     without = remainder(kind)
+    below = powers_below(kind)
     variant = f"{form}-{kind}-{target}"
 
     @kernel(variant=variant, inline="always")
@@ -212,28 +163,21 @@ def softener(form: str, kind: str, target: str) -> Any:
         if form == "log_probs":
             return maximum(0.0, x * -1.0 + (top if logits else 0.0))
         far = log(x / mass) * -1.0 + 0.0
-        return select(lane_numbers(LANES) == here, splat(near, LANES), far)
+        return select(lane_numbers(8) == here, splat(near, 8), far)
 
-    @kernel(variant=variant)
-    def crossed(p, row, place, y, logits, top, mass, near, k):
-        """Sum a_c and sum a_c distance_c."""
-        groups = (p.classes + LANES - 1) // LANES
-        least, most = (0.0, INF) if logits else limits(p.clip)
-        a_sum = 0.0
-        a_lost = 0.0
-        c_sum = 0.0
-        c_lost = 0.0
-        for first in range(0, groups, SPAN // LANES):
-            weight = splat(0.0, LANES)
-            cross = splat(0.0, LANES)
-            for g in range(first, min(first + SPAN // LANES, groups)):
-                a = shares(p, g, place, y)
-                d = distance(group(row, p.classes, g), logits, top, mass, near, np.int32(k - g * LANES))
-                cross = fma(a, select(a > 0.0, bounded(d, least, most), splat(0.0, LANES)), cross)
-                weight = weight + a
-            a_sum, a_lost = add_exactly(a_sum, a_lost, halving_sum(weight))
-            c_sum, c_lost = add_exactly(c_sum, c_lost, halving_sum(cross))
-        return a_sum + a_lost, close(c_sum, c_lost)
+    @kernel(variant=variant, inline="always")
+    def cross(given, j, count, weight, total):
+        """Add a_c, and a_c times what the class costs, of eight classes."""
+        p, row, place, y, logits, top, mass, near, k, least, most = given
+        a = shares(p, place, y, j, count)
+        z = row + j * size
+        x = widen(load(z, kind, 8) if count == 8 else load_first(z, kind, 8, count))
+        d = distance(x, logits, top, mass, near, np.int32(k - j))
+        if form != "logits":
+            d = bounded(d, least, most)
+        return weight + a, fma(a, select(a > 0.0, d, splat(0.0, 8)), total)
+
+    crossed = two_sums(cross, f"soft-{variant}")
 
     @kernel(variant=variant)
     def blame(row, classes, top):
@@ -244,29 +188,41 @@ def softener(form: str, kind: str, target: str) -> Any:
                 return sc.NAN_PREDICTION
         return sc.INFINITE_LOGIT if top == INF else sc.ALL_MASKED
 
-    @kernel(variant=variant)
-    def soften(p, row, place, y, card, i):
+    @kernel(variant=variant, inline="always")
+    def remaining(row, classes, work):
+        """Of a row of logits: the largest, and sum exp(z_j - top) over the others, NaN if there is no softmax."""
+        top = largest(row, classes)
+        if abs(top) <= FARTHEST:
+            return top, below(row, classes, top, work.lanes.ctypes.data, work.powers.ctypes.data)
+        if not abs(top) < INF:
+            return top, np.nan
+        return top, without(row, classes, peak(row, classes)[1], top, True)
+
+    @kernel(variant=variant, inline="always")
+    def soften(p, row, place, y, card, i, work):
         real, _, status = card
         logits = form == "logits" or (form == "log_probs" and p.normalize)
-        top, k = peak(row, p.classes)
+        top = 0.0
         mass = 1.0
         near = 0.0
         rest = 0.0
-        if logits or (form == "probs" and p.normalize):
-            rest = without(row, p.classes, k, top, logits)
-            if logits:
-                if not (abs(top) < INF and rest == rest):
-                    status[i] = blame(row, p.classes, top)
-                    return 0.0, 1.0
-                mass = 1.0 + rest
-            else:
-                mass = rest + top
-                near = log1p(rest / top)
-        else:
-            k = -1
-        weight, loss = crossed(p, row, place, y, logits, top, mass, near, k)
+        k = -1
+        if logits:
+            top, rest = remaining(row, p.classes, work)
+            if not rest == rest:
+                status[i] = blame(row, p.classes, top)
+                return 0.0, 1.0
+            mass = 1.0 + rest
+        elif form == "probs" and p.normalize:
+            most_likely, k = peak(row, p.classes)
+            rest = without(row, p.classes, k, 0.0, False)
+            mass = rest + most_likely
+            near = log1p(rest / most_likely)
+        least, most = (0.0, INF) if logits else limits(p.clip)
+        given = p, row, place, y, logits, top, mass, near, k, least, most
+        weight, loss = crossed(given, p.classes, work.lanes.ctypes.data)
         real[sc.LOSS, i] = fma(weight, log1p(rest), loss) if logits else loss
-        return top if logits else 0.0, mass
+        return top, mass
 
     return soften
 
@@ -300,21 +256,66 @@ def brier_of(form: str, kind: str, target: str) -> Any:
 @cache
 def examiner(kind: str) -> Any:
     """The kernel that looks at one row of targets: (are they targets, is the row one-hot, first greatest)."""
-    group, peak = reader(kind)
+    size = SIZE[kind]
+    one = np.int64(0x3FF0000000000000) if kind == "float64" else np.int32(0x3F800000)
+
+    @kernel(variant=kind, inline="always")
+    def bits(place, j, classes):
+        """Eight targets from class j on, as integers, which from 0 up are ordered as they are; 0 beyond the last."""
+        if j + 8 <= classes:
+            return as_bits(load(place + j * size, kind, 8) + 0.0)
+        t = load_first(place + j * size, kind, 8, classes - j)
+        return as_bits(select(lane_numbers(8) < np.int32(classes - j), t + 0.0, fill(0.0, t)))
+
+    @kernel(variant=kind)
+    def one_hot(place, classes):
+        """Whether one target is positive."""
+        positive = 0
+        for j in range(0, classes, 8):
+            t = bits(place, j, classes)
+            positive -= halving_sum(as_ones(t > 0, t))
+        return positive == 1
 
     @kernel(variant=kind)
     def examine(place, classes):
-        zero = splat(0.0, LANES)
-        good = as_ones(zero > zero, zero)
-        positive = good
-        for g in range((classes + LANES - 1) // LANES):
-            t = group(place, classes, g)
-            good = good - as_ones((t >= 0.0) & (t <= 1.0), t)
-            positive = positive - as_ones(t > 0.0, t)
-        top, first = peak(place, classes)
-        return halving_sum(good) == classes, top == 1.0 and halving_sum(positive) == 1, first
+        fetch_ahead(place, classes * size)
+        low = bits(place, 0, 0)
+        top = low
+        number = lane_numbers(8)
+        best = number ^ number
+        for j in range(0, classes, 8):
+            t = bits(place, j, classes)
+            best = select(t > top, number, best)
+            top = select(t > top, t, top)
+            low = select(t < low, t, low)
+            number = number + np.int32(8)
+        # NaN, as an integer, is above 1, or below 0.
+        if any_lane((low < 0) | (top > one)):
+            return False, False, np.int64(0)
+        greatest = lane_max(top)
+        first = lane_min(select(top == greatest, best, splat_i32(np.int32(classes), 8)))
+        return True, greatest == one and one_hot(place, classes), np.int64(first)
 
     return examine
+
+
+@cache
+def top_finder(kind: str) -> Any:
+    """The kernel for the largest number of a row; NaN is not looked for."""
+    size = SIZE[kind]
+
+    @kernel(variant=kind, inline="always")
+    def largest(row, classes):
+        fetch_ahead(row, classes * size)
+        top = load_first(row, kind, 8, 0)
+        even = classes // 8 * 8
+        for j in range(0, even, 8):
+            top = maximum(load(row + j * size, kind, 8), top)
+        if even < classes:
+            top = maximum(load_first(row + even * size, kind, 8, classes - even), top)
+        return np.float64(lane_max(top))
+
+    return largest
 
 
 # What `soft` notes of a row in WEIGHT until it is done.
@@ -343,7 +344,6 @@ def smoothed(form: str, kind: str, label: str, full: bool, columns: bool) -> Any
 
 @cache
 def _rows(form: str, kind: str, target: str, dense: bool, full: bool, columns: bool) -> Any:
-    size = SIZE[kind]
     target_size = SIZE[target]
     wide = target if "float" in target else "float64"
     if form != "logits":
@@ -353,7 +353,6 @@ def _rows(form: str, kind: str, target: str, dense: bool, full: bool, columns: b
     soften = softener(form, kind, wide if dense else "")
     brier = brier_of(form, kind, wide)
     examine = examiner(wide)
-    gather = gatherer(kind)
     variant = f"{form}-{kind}-{target}-{dense}-{full}-{columns}"
 
     @kernel(variant=variant, inline="always")
@@ -405,12 +404,14 @@ def _rows(form: str, kind: str, target: str, dense: bool, full: bool, columns: b
         elif status[i] == sc.SCORED:
             if not sharp:
                 place = place_of(p, row, work) if dense else 0
-                top, mass = soften(p, address, place, y, card, i)
+                top, mass = soften(p, address, place, y, card, i, work)
                 if full and dense:
                     real[sc.BRIER, i] = brier(address, place, p.classes, top, mass)
             elif p.class_weight.size > 0:
                 w = p.class_weight[y]
                 real[sc.LOSS, i] = 0.0 if w == 0.0 else w * real[sc.LOSS, i]
+
+    settle_rows = row_by_row(settle, kind, columns, variant)
 
     @kernel(variant=variant)
     def rows(p, lo, n, card, work):
@@ -419,14 +420,6 @@ def _rows(form: str, kind: str, target: str, dense: bool, full: bool, columns: b
             score(relabel(p, whole[sc.TARGET].ctypes.data - lo * 4, 4), lo, n, card, work)
         else:
             status[:n] = sc.SCORED
-        if columns:
-            for i in range(0, n, TILE):
-                count = min(TILE, n - i)
-                gather(p, lo + i, count, work.table[0])
-                for r in range(count):
-                    settle(p, lo + i + r, work.table[0] + r * p.classes * size, card, i + r, work)
-        else:
-            for i in range(n):
-                settle(p, lo + i, p.scores + (lo + i) * p.stride, card, i, work)
+        settle_rows(p, lo, n, card, work)
 
     return rows
