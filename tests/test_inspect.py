@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import fastxent as fx
+from fastxent.checkup import checkup
 from fastxent.cli import cli
 from fastxent.text import printable
 
@@ -89,6 +90,16 @@ def test_doctor():
     assert {"numba", "llvmlite", "numpy", "pyarrow", "features", "cache_folder", "threads"} <= set(facts)
     assert facts["problems"] == []
     assert "threads" in run("doctor").stdout
+
+
+def test_doctor_names_what_makes_kernels_slow(monkeypatch):
+    checkup()  # Numba asks for the true features first, and once
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: {"sse2": True, "fma": False})
+    (problem,) = checkup()["problems"]
+    assert "no FMA" in problem
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")  # where it is never missing, nor a feature
+    assert checkup()["problems"] == []
 
 
 def test_warmup_compiles_what_is_named():
