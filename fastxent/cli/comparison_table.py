@@ -13,7 +13,8 @@ from rich.text import Text
 from fastxent.text import printable
 
 if TYPE_CHECKING:
-    from fastxent.comparison import Comparison, Difference, Outcome
+    from fastxent.compared import Comparison
+    from fastxent.differences import Difference, Outcome
 
 __all__ = ["show_comparison"]
 
