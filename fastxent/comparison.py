@@ -6,8 +6,10 @@ Each side is scored once, rows are joined (`fastxent.pairing`), and what the pai
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -291,7 +293,8 @@ def _check_alike(a: _Side, b: _Side, *, by_order: bool, clip: float | str | None
         raise UsageError(f"the sides are {a.spec.task} and {b.spec.task}; they must be predictions of the same thing")
     if a.spec.num_classes != b.spec.num_classes:
         raise UsageError(f"the sides have {a.spec.num_classes} and {b.spec.num_classes} classes; they must agree")
-    if a.spec.class_names is not None and b.spec.class_names not in (None, a.spec.class_names):
+    names = [None if side.spec.class_names is None else _bare(side.spec.class_names) for side in (a, b)]
+    if names[0] != names[1] and None not in names:
         raise UsageError("the sides name their classes differently, or in another order; pass class_names")
     if a.spec.loss == "kl_divergence" and a.spec.form != b.spec.form:
         raise UsageError("kl_divergence takes targets as logits beside logits, as probabilities beside probabilities")
@@ -299,6 +302,13 @@ def _check_alike(a: _Side, b: _Side, *, by_order: bool, clip: float | str | None
         raise UsageError(f"clip applies to probs, and these are {a.spec.form}")
     if by_order and min(a.source.num_rows, b.source.num_rows) >= 0:
         _check_counts(a.source.num_rows, b.source.num_rows)
+
+
+def _bare(names: Sequence[str]) -> list[str]:
+    """Names without what columns of scores have in common, so that logit_cat and prob_cat are the same class."""
+    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(min(names), max(names), strict=False))
+    common = re.sub(r"[^\W_]*\Z", "", "".join(letter for letter, _ in alike))
+    return [name.removeprefix(common) for name in names]
 
 
 def _check_counts(a: int, b: int) -> None:
