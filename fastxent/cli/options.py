@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 
+# ParamType became generic after click 8.1, which will do too: hence the ignored type arguments.
 class Names(click.ParamType):  # type: ignore[type-arg]
     """A column, a glob of columns, or several of them with commas between."""
 
