@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastxent.comparison import Comparison, compare
+    from fastxent.compared import Comparison
+    from fastxent.comparison import compare
     from fastxent.conversion import convert
     from fastxent.divergences import entropy, focal_loss, kl_divergence
     from fastxent.errors import (
@@ -54,7 +55,7 @@ __all__ = [
 
 # Public name -> the module that defines it. Loaded on first use, so that `fastxent --help` starts no compiler.
 _HOME = {
-    "Comparison": "comparison",
+    "Comparison": "compared",
     "DataError": "errors",
     "Evaluation": "evaluation",
     "FastxentError": "errors",

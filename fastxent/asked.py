@@ -8,7 +8,7 @@ from typing import Any
 from fastxent.errors import UsageError
 from fastxent.totals import Measures
 
-__all__ = ["STATISTICS", "asked"]
+__all__ = ["STATISTICS", "asked", "column_names"]
 
 #: Statistics that are gathered on request, by the names that ``statistics=`` takes.
 STATISTICS = ("classwise", "entropy", "ranking", "temperature")
@@ -50,6 +50,16 @@ def asked(
     return measures, measures.columns if by_name else arrays
 
 
+def column_names(keyword: str, value: Any, *, one: bool = False) -> tuple[str, ...]:
+    """The columns that a keyword names: none, one, or (not ``one``) several."""
+    if value is None:
+        return ()
+    names = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+    if not all(isinstance(name, str) for name in names) or (one and len(names) != 1):
+        raise UsageError(f"{keyword}: expected the name of a column{'' if one else ', or several'}, got {value!r}")
+    return names
+
+
 def _several(
     keyword: str, value: Any, alone: str | None, by_name: bool, arrays: dict[str, Any], *, one: bool = False
 ) -> tuple[str, ...]:
@@ -57,10 +67,7 @@ def _several(
     if value is None:
         return ()
     if by_name:
-        names = (value,) if isinstance(value, str) else tuple(value)
-        if not all(isinstance(name, str) for name in names) or (one and len(names) != 1):
-            raise UsageError(f"{keyword}: expected the name of a column{'' if one else ', or several'}, got {value!r}")
-        return names
+        return column_names(keyword, value, one=one)
     if not isinstance(value, Mapping):
         if alone is None or isinstance(value, str):
             raise UsageError(f"{keyword}: predictions are arrays, so give arrays by name: {{'country': values}}")

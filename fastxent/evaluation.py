@@ -478,8 +478,9 @@ class Evaluation:
     def ranking(self) -> Any:
         """A table with a row a label: auc and average_precision, each with bounds that surely hold the exact value."""
         statistic: Any = self.totals.statistics.get("ranking")
-        names = self.class_names[1:] if self.totals.spec.task == "binary" else self.class_names
-        return None if statistic is None else statistic.table(names)
+        if statistic is None:
+            return None
+        return statistic.table(self.class_names[1:] if self.totals.spec.task == "binary" else self.class_names)
 
     def _mean_area(self, name: str) -> Area | None:
         if (table := self.ranking) is None:

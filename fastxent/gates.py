@@ -26,6 +26,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from fastxent.errors import UsageError
+from fastxent.text import group_name
 
 __all__ = ["Gate", "failures", "parse_gate"]
 
@@ -86,7 +87,7 @@ class Gate:
                 )
         elif isinstance(here, _Column):
             groups = (entry for entry in here.entries if isinstance(entry, Mapping) and here.name in entry)
-            if left := [entry for entry in groups if _label(entry[here.name]) == part]:
+            if left := [entry for entry in groups if group_name(entry[here.name]) == part]:
                 return left[0] if len(left) == 1 else left
         where = f"in {_joined(self.path[:depth])}" if depth else "in the result"
         raise UsageError(f"--fail-if {self.text!r}: there is no {part!r} {where}{_choices(here, part)}")
@@ -162,11 +163,6 @@ class _Column:
     entries: list[Any]
 
 
-def _label(value: Any) -> str:
-    """The value of a group as a part: null is null, and the text null is 'null', as in a comparison."""
-    return "null" if value is None else repr(value) if value == "null" else str(value)
-
-
 def _columns(entry: Any) -> list[str]:
     """The names by whose values an entry of a list can be chosen: of a group, what it was grouped by."""
     if not isinstance(entry, Mapping):
@@ -187,7 +183,7 @@ def _names(here: Any) -> list[str]:
     if isinstance(here, Mapping):
         return [str(name) for name in here]
     if isinstance(here, _Column):
-        return list(dict.fromkeys(_label(entry[here.name]) for entry in here.entries if here.name in entry))
+        return list(dict.fromkeys(group_name(entry[here.name]) for entry in here.entries if here.name in entry))
     if isinstance(here, list | tuple):
         names = [name for entry in here if (name := _named(entry)) is not None]
         return names or list(dict.fromkeys(name for entry in here for name in _columns(entry)))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -67,7 +67,7 @@ def choose_layout(layout: str, num_classes: int) -> Layout:
         return "columns" if num_classes <= FEW_CLASSES else "packed"
     if layout not in ("packed", "columns", "list"):
         raise UsageError(f"layout: expected 'auto', 'packed', 'columns' or 'list', got {layout!r}")
-    return layout  # type: ignore[return-value]
+    return cast(Layout, layout)
 
 
 def is_lossless(have: str, want: str) -> bool:

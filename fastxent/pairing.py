@@ -24,7 +24,7 @@ from fastxent.sources import Split
 from fastxent.spec import Spec
 from fastxent.status import Status
 
-__all__ = ["Pairs", "Spool", "need_duckdb"]
+__all__ = ["Pairs", "Spool", "exact_values", "need_duckdb"]
 
 #: Rows that a thread gathers before it writes them.
 ROWS = 1 << 17
@@ -160,6 +160,25 @@ def _alike(parts: Sequence[Any]) -> list[Any]:
     return [part if part.type == parts[0].type else part.cast(parts[0].type) for part in parts]
 
 
+#: Tests for the types that DuckDB reads from Parquet without loss. It reads decimals of 256 bits as doubles.
+_JOINED_AS_THEY_ARE = (
+    pa.types.is_null, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal128,
+    pa.types.is_string, pa.types.is_binary, pa.types.is_date, pa.types.is_time, pa.types.is_timestamp,
+    pa.types.is_duration,
+)  # fmt: skip
+
+
+def exact_values(column: Any) -> list[Any]:
+    """The values of an Arrow column as Python's; nanoseconds, which Python's times cannot hold, as text."""
+    kind = column.type
+    if (pa.types.is_timestamp(kind) or pa.types.is_time(kind)) and kind.unit == "ns":
+        column = column.cast(pa.string())
+    found: list[Any] = column.to_pylist()
+    if pa.types.is_decimal(kind) and kind.scale == 0:  # as DuckDB hands over integers of 128 bits
+        return [None if value is None else int(value) for value in found]
+    return found
+
+
 def _plain(column: Any, name: str, key: bool) -> Any:
     """A copy of a column that rides along, in the plain type of its values."""
     array = column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(np.asarray(column))
@@ -174,8 +193,12 @@ def _plain(column: Any, name: str, key: bool) -> Any:
         array = array.cast(pa.int64())
     elif pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         array = array.cast(pa.string())
-    elif pa.types.is_nested(kind):
-        raise UsageError(f"column {name!r} holds {kind}; ids, groups and clusters are single values")
+    elif pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
+        array = array.cast(pa.binary())
+    elif not any(fits(kind) for fits in _JOINED_AS_THEY_ARE):
+        raise UsageError(
+            f"column {name!r} holds {kind}; ids, groups and clusters are single values (numbers, text, dates, ...)"
+        )
     elif pa.types.is_floating(kind):
         if key:
             raise UsageError(f"column {name!r} holds {kind}; ids are integers, text, dates or the like")
@@ -268,8 +291,7 @@ class Pairs:
 
     def unscored(self) -> int:
         """Rows that both sides have, but that at least one could not score or was told to ignore."""
-        query = f"SELECT count(*) FROM pairs WHERE fa IS NOT NULL AND fb IS NOT NULL AND NOT ({_BOTH})"
-        return int(self._run(query)[0][0])
+        return self._count(f"SELECT 1 FROM pairs WHERE fa IS NOT NULL AND fb IS NOT NULL AND NOT ({_BOTH})")
 
     def other_targets(self) -> tuple[int, list[Any]]:
         """Ids with another target on one side than on the other."""
@@ -282,36 +304,45 @@ class Pairs:
         """Record batches of pairs, sorted: la, lb, ca, cb, with weights s and x, and the columns they are sorted by."""
         sort = f" ORDER BY {', '.join(order)}" if order else ""
         columns = ["la", "lb", "ca", "cb", *(("s", "x") if weighted else ()), *order]
-        query = f"SELECT {', '.join(columns)} FROM pairs WHERE {_BOTH}{sort}"
-        try:
-            with self._connection.cursor() as cursor:  # its own, since other queries may come before its last row
-                result = cursor.sql(query)
-                yield from (getattr(result, "to_arrow_reader", None) or result.fetch_record_batch)(STREAM)
-        except self._error as error:
-            raise self._failed(error) from error
+        return self._batches(f"SELECT {', '.join(columns)} FROM pairs WHERE {_BOTH}{sort}")
 
     def extremes(self, k: int, *, descending: bool) -> list[tuple[Any, float, float, float]]:
         """The k pairs with the largest (or smallest) la - lb: id, la, lb, la - lb; ties by id."""
         keys, way, sign = ", ".join(self.keys), "DESC" if descending else "ASC", ">" if descending else "<"
         query = (
-            f"SELECT la, lb, la - lb AS d, {keys} FROM pairs WHERE {_BOTH} AND la - lb {sign} 0"
+            f"SELECT {keys}, la, lb, la - lb AS d FROM pairs WHERE {_BOTH} AND la - lb {sign} 0"
             f" AND NOT isnan(la - lb) ORDER BY d {way}, {keys} LIMIT {int(k)}"
         )
-        return [(_one(row[3:]), row[0], row[1], row[2]) for row in self._run(query)]
+        return [(_one(row[:-3]), *row[-3:]) for row in self._rows(query)]
 
     def _count_and_first(
         self, query: str, values: dict[str, Any] | None = None, first: int = 5
     ) -> tuple[int, list[Any]]:
-        count = int(self._run(f"SELECT count(*) FROM ({query})", values)[0][0])
+        count = self._count(query, values)
         if not count:
             return 0, []
-        rows = self._run(f"{query} ORDER BY {', '.join(self.keys)} LIMIT {first}", values)
+        rows = self._rows(f"{query} ORDER BY {', '.join(self.keys)} LIMIT {first}", values)
         return count, [_one(row) for row in rows]
 
-    def _run(self, query: str, values: dict[str, Any] | None = None) -> list[Any]:
+    def _count(self, query: str, values: dict[str, Any] | None = None) -> int:
+        return int(self._rows(f"SELECT count(*) FROM ({query})", values)[0][0])
+
+    def _rows(self, query: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """The rows of a small result, by way of Arrow: DuckDB's own rows cut nanoseconds off."""
+        batches = self._batches(query, values)
+        return [row for batch in batches for row in zip(*map(exact_values, batch.columns), strict=True)]
+
+    def _batches(self, query: str, values: dict[str, Any] | None = None) -> Iterator[Any]:
         try:
-            rows: list[Any] = self._connection.execute(query, values or {}).fetchall()
-            return rows
+            with self._connection.cursor() as cursor:  # its own, since other queries may come before its last row
+                result = cursor.sql(query, params=values)
+                yield from (getattr(result, "to_arrow_reader", None) or result.fetch_record_batch)(STREAM)
+        except self._error as error:
+            raise self._failed(error) from error
+
+    def _run(self, statement: str, values: dict[str, Any]) -> None:
+        try:
+            self._connection.execute(statement, values)
         except self._error as error:
             raise self._failed(error) from error
 

@@ -41,10 +41,14 @@ class Permutation:
 
 def check_permutations(permutations: int, seed: int) -> None:
     """Raise UsageError for numbers that cannot be."""
-    if not 0 <= permutations <= MOST:
-        raise UsageError(f"permutations: expected a number up to {MOST:,}, got {permutations}")
-    if not 0 <= seed < 2**63:
-        raise UsageError(f"seed: expected a whole number from 0 to 2^63 - 1, got {seed}")
+    if not _is_whole(permutations) or not 0 <= permutations <= MOST:
+        raise UsageError(f"permutations: expected a whole number up to {MOST:,}, got {permutations!r}")
+    if not _is_whole(seed) or not 0 <= seed < 2**63:
+        raise UsageError(f"seed: expected a whole number from 0 to 2^63 - 1, got {seed!r}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def sign_flip_test(parts: Iterable[NDArray[np.float64]], n: int, permutations: int, seed: int) -> Permutation:

@@ -49,7 +49,7 @@ def score(
     normalize: bool = False,
     dtype: str | None = None,
     threads: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
     verify_checksums: bool = False,
     filter: Any = None,
     on_error: OnError = "raise",
@@ -121,7 +121,7 @@ def score(
         normalize: divide the probabilities of a row by their sum.
         dtype: kind of number in packed columns.
         threads: threads to use; all processors by default.
-        memory: bytes of the data that all threads together may hold.
+        memory: bytes of the data that all threads together may hold, or text such as "512M".
         verify_checksums: check page checksums of Parquet files that have them.
         filter: which rows of ``data`` are read; the others are not in the output.
         on_error: "skip" leaves out what cannot be read, whole; it is not in the output but in the result's

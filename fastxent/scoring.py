@@ -14,6 +14,7 @@ from fastxent.asked import asked
 from fastxent.errors import UsageError
 from fastxent.evaluation import Evaluation, check_readings
 from fastxent.losses import one_form
+from fastxent.sizes import byte_size
 from fastxent.sources import OnError, Selection, Source, open_arrays, open_source
 from fastxent.sources.protocols import is_paths
 from fastxent.spec import Form, Loss, OnInvalid, Spec, Task
@@ -45,7 +46,7 @@ def evaluate(
     normalize: bool = False,
     dtype: str | None = None,
     threads: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
     verify_checksums: bool = False,
     filter: Any = None,
     on_error: OnError = "raise",
@@ -101,7 +102,8 @@ def evaluate(
         normalize: divide the probabilities of a row by their sum.
         dtype: kind of number in packed columns ("float16", "bfloat16", "float32", "float64").
         threads: threads to use; all processors by default.
-        memory: bytes of the data that all threads together may hold, about; 128 MiB a thread by default.
+        memory: bytes of the data that all threads together may hold, about, or text such as "512M"; 128 MiB a thread
+            by default.
         verify_checksums: check page checksums of Parquet files that have them.
         filter: which rows of ``data`` are read: text such as ``"country == 'DE' and year >= 2024"`` or a pyarrow
             expression. Hive partitions count as columns; the other rows are as if they were not there.
@@ -220,7 +222,7 @@ def open_job(
     *,
     loss: Loss,
     threads: int | None,
-    memory: int | None,
+    memory: int | str | None,
     bins: int | None,
     binning: Binning,
     top_k: Iterable[int] | None,
@@ -254,7 +256,7 @@ def open_job(
     if loss in ("kl_divergence", "entropy"):
         measures = dataclasses.replace(measures, scores=False)
     threads = engine.default_threads() if threads is None else threads
-    share = None if memory is None else max(1, memory // max(1, threads))
+    share = None if memory is None else max(1, byte_size(memory) // max(1, threads))
     source, spec = prepare(
         data, target, loss=loss, memory=share, extra=extra if not copied else _together(extra, copied), **options
     )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastxent.text import printable
 
 if TYPE_CHECKING:
-    from fastxent.comparison import Comparison
+    from fastxent.compared import Comparison
     from fastxent.evaluation import Evaluation
 
 __all__ = ["cell_text", "comparison_html", "group_headlines", "headlines", "html_table", "shown_tables"]

@@ -77,6 +77,8 @@ class Measures:
         for name in ("worst", "worst_per_class", "label_errors"):
             if not 0 <= getattr(self, name) <= MOST_ROWS:
                 raise UsageError(f"{name}: expected a number of rows up to {MOST_ROWS:,}, got {getattr(self, name)}")
+        if any(not isinstance(name, str) for name in self.columns):
+            raise UsageError(f"columns are named by text, got {', '.join(map(repr, self.columns))}")
         if len(set(self.group_by)) != len(self.group_by):
             raise UsageError(f"group_by names a column twice: {', '.join(self.group_by)}")
         if self.keep and not self._keeps_rows:
@@ -235,6 +237,7 @@ class Totals:
             raise StateError(f"{name}: damaged (its header is longer than the file); make it again")
         try:
             header = json.loads(data[16 : 16 + length])
+            json.dumps(header, ensure_ascii=False).encode()  # no halves of surrogate pairs in names and values
             if (header["version"], header["numerics_version"]) != (_VERSION, NUMERICS_VERSION):
                 raise StateError(
                     f"format {header['version']} with numerics version {header['numerics_version']}, this fastxent has "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import string
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastxent.errors import UsageError
@@ -151,9 +152,103 @@ def test_every_name_can_be_quoted(parts: list[str], comparator: str, limit: floa
         assert gate == Gate(gate.text, tuple(parts), comparator, limit)
 
 
-@given(st.text(alphabet=string.printable, max_size=30))
-def test_any_text_is_a_gate_or_a_usage_error(text: str) -> None:
+def read_slowly(text: str) -> tuple[tuple[str, ...], str, float] | None:
+    """The grammar letter by letter; None for what is no gate."""
+    at, parts = 0, []
+    while True:
+        while text[at : at + 1].isspace():
+            at += 1
+        part, quote = "", text[at : at + 1]
+        if quote in ("'", '"'):
+            at += 1
+            while text[at : at + 1] != quote or text[at : at + 2] == 2 * quote:
+                if at >= len(text):
+                    return None
+                part += text[at]
+                at += 2 if text[at] == quote else 1
+            at += 1
+        else:
+            while at < len(text) and not text[at].isspace() and text[at] not in ".\"'<>=!":
+                part += text[at]
+                at += 1
+            if not part:
+                return None
+        parts.append(part)
+        if text[at : at + 1] != ".":
+            break
+        at += 1
+    rest = text[at:].strip()
+    sign = next((sign for sign in ("<=", ">=", "==", "!=", "<", ">") if rest.startswith(sign)), None)
     try:
-        parse_gate(text)
-    except UsageError:
-        pass
+        limit = float(rest[len(sign or "") :].strip())
+    except ValueError:
+        return None
+    return None if sign is None or math.isnan(limit) else (tuple(parts), sign, limit)
+
+
+#: Pieces of gates, so that much of what is put together from them nearly is one.
+PIECES = [
+    "a",
+    "loss",
+    ".",
+    ".",
+    '"',
+    '""',
+    "'",
+    "''",
+    " ",
+    "\t",
+    "<",
+    ">",
+    "=",
+    "==",
+    "!=",
+    ">=",
+    "1",
+    "-1e3",
+    "inf",
+    "nan",
+]
+
+
+@settings(max_examples=500)
+@given(st.one_of(st.text(alphabet=string.printable, max_size=30), st.lists(st.sampled_from(PIECES)).map("".join)))
+def test_any_text_is_read_as_the_grammar_says(text: str) -> None:
+    want = read_slowly(text)
+    if want is None:
+        with pytest.raises(UsageError, match=r"^--fail-if .*: expected "):
+            parse_gate(text)
+    else:
+        gate = parse_gate(text)
+        assert (gate.path, gate.comparator, gate.limit) == want
+
+
+def test_the_slow_reader_knows_a_gate() -> None:
+    assert read_slowly(""" "a""b" . 'c' >= 1e3 """) is None  # no space before a dot
+    assert read_slowly(""" "a""b". 'c.d'>=1e3 """) == (('a"b', "c.d"), ">=", 1000.0)
+
+
+TREES = st.recursive(
+    st.floats() | st.integers(-9, 9),
+    lambda inner: st.dictionaries(st.text(), inner, min_size=1, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(), TREES, min_size=1, max_size=4), st.data())
+def test_every_number_in_a_result_can_be_named(tree: dict[str, Any], data: st.DataObject) -> None:
+    here, path = tree, []
+    while isinstance(here, dict):
+        path.append(data.draw(st.sampled_from(sorted(here))))
+        here = here[path[-1]]
+    sign = data.draw(st.sampled_from(sorted(SIGNS)))
+    limit = data.draw(st.floats(allow_nan=False) | st.just(here).filter(lambda value: not math.isnan(value)))
+    gate = parse_gate(f"{'.'.join(map(_quoted, path))} {sign} {limit!r}")
+    assert repr(gate.value(tree)) == repr(here)
+    assert gate.fails(here) is (math.isnan(here) or SIGNS[sign](here, limit))
+
+
+SIGNS: dict[str, Any] = {
+    "<": lambda a, b: a < b, "<=": lambda a, b: a < b or a == b, ">": lambda a, b: b < a,
+    ">=": lambda a, b: b < a or a == b, "==": lambda a, b: a == b, "!=": lambda a, b: not a == b,
+}  # fmt: skip

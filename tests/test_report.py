@@ -229,6 +229,44 @@ def test_what_was_asked_for_is_shown(tmp_path: Path) -> None:
     assert "p by sign flips" in Page(flips.to_html()).text
 
 
+def test_nothing_scored_draws_nothing() -> None:
+    table = pa.table({"z": [[np.nan] * 3] * 5, "y": [0] * 5})
+    page = Page(fx.evaluate(table, "y", logits="z", on_invalid="skip").to_html())
+    assert "No row was scored." in page.text
+    assert "a table in memory" in page.text
+    assert "– nats" not in page.text
+    assert page.all("svg") == []
+
+
+def test_of_many_groups_the_plot_shows_those_that_differ_most() -> None:
+    from fastxent.report import plots
+    from fastxent.report.comparison_page import comparison_page
+
+    def delta(mean: float, half: float) -> dict[str, Any]:
+        return {"mean": mean, "ci_low": mean - half, "ci_high": mean + half, "p_value": 0.5, "df": 3}
+
+    rows, loss = {"compared": 9}, {"a": 1.0, "b": 1.0}
+    wins = {"a": 1, "b": 1, "ties": 0}
+    groups = {
+        f"a long name that ends in {i:03d}": {"delta": delta(0.01 * i, 1.0), "rows": 3, "loss": loss} for i in range(99)
+    }
+    values = {
+        "delta": delta(0.0, 1.0),
+        "rows": rows,
+        "loss": loss,
+        "wins": wins,
+        "a": {},
+        "b": {},
+        "groups": {"g": groups},
+    }
+    where = comparison_page(values)[4][0]
+    drawn, caption = where.figures[0]
+    assert "Of 99 groups" in caption
+    assert len(where.tables[0].rows) == 99
+    shown = [i for i in range(99) if f"g: a long nam… ends in {i:03d}" in Page(str(drawn)).text]
+    assert shown == list(range(99 - plots.BARS + 1, 99))
+
+
 def test_the_shell_writes_reports(tmp_path: Path) -> None:
     path = tmp_path / "r.html"
     assert run("evaluate", A, "--logits", "logits", "--target", "label", "--no-progress", "--html", path)[0] == 0

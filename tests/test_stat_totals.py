@@ -146,6 +146,8 @@ CHANGES = [
     setter("spec", "task", value="other"),
     setter("spec", value=None),
     setter("measures", "worst", value=10**12),
+    setter("measures", "group_by", value=[1]),
+    setter("measures", "group_by", value=["\ud800"]),
     setter("measures", "nothing", value=1),
     setter("measures", "worst", value=0),
     setter("shapes", "groups", value=[[2, 3]]),
@@ -169,6 +171,14 @@ def test_a_header_that_lies_is_refused(change):
     good = totals_of(rows, selection, spec, Measures(group_by=("g",), worst=2, worst_per_class=1)).to_bytes()
     with pytest.raises(fx.StateError, match=r"^kept\.fxt: "):
         Totals.from_bytes(resealed(good, change), "kept.fxt")
+
+
+@pytest.mark.parametrize("labels", [10**6, 10**15])
+def test_a_file_that_asks_for_too_many_labels_is_refused_before_anything_is_made(labels):
+    spec, measures = fx.Spec.make(num_classes=3, task="multilabel", soft=True), Measures(scores=False, ranking=True)
+    lie = resealed(Totals(spec, measures).to_bytes(), setter("spec", "num_classes", value=labels))
+    with pytest.raises(fx.StateError, match=f"'ranking' applies up to 100,000 labels, and there are {labels:,}"):
+        Totals.from_bytes(lie)
 
 
 def test_damage_is_noticed():

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from fastxent.cli.tables import wide_console
 from fastxent.text import printable
 
 if TYPE_CHECKING:
-    from fastxent.comparison import Comparison, Difference, Outcome
+    from fastxent.compared import Comparison
+    from fastxent.differences import Difference, Outcome
 
 __all__ = ["show_comparison"]
 
@@ -25,9 +25,13 @@ CHANGED = 3
 
 def show_comparison(result: Comparison) -> None:
     """Print what a comparison says: both sides, their difference, then groups."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = wide_console()
     outcome = result.outcome
-    console.print(f"[bold]rows[/bold]        {outcome.rows:,} compared{_others(result)}")
+
+    def line(name: str, text: str) -> None:
+        console.print(Text(f"{name:<11} ", "bold").append(text, "not bold"))
+
+    line("rows", f"{outcome.rows:,} compared{_others(result)}")
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("", "A", "B", "A - B", "95 % interval", "p"):
         table.add_column(name, justify="right" if name else "left", style=None if name else "bold")
@@ -40,31 +44,30 @@ def show_comparison(result: Comparison) -> None:
     console.print(table)
     if (test := result.permutation) is not None:
         kind = "all" if test.exact else f"seed {test.seed}"
-        console.print(f"[bold]sign flips[/bold]  p = {test.p_value:.3g} of {test.replicates:,} ({kind})")
+        line("sign flips", f"p = {test.p_value:.3g} of {test.replicates:,} ({kind})")
     wins = outcome.wins
     ties = f", {wins['ties']:,} alike" if wins["ties"] else ""
-    console.print(f"[bold]lower loss[/bold]  A on {wins['a']:,} rows, B on {wins['b']:,}{ties}")
+    line("lower loss", f"A on {wins['a']:,} rows, B on {wins['b']:,}{ties}")
     if (right := outcome.mcnemar) is not None:
         split = f"both {right.both:,}, only A {right.only_a:,}, only B {right.only_b:,}, neither {right.neither:,}"
-        console.print(f"[bold]right[/bold]       {split}  (McNemar p = {right.p_value:.3g}, {right.method})")
+        line("right", f"{split}  (McNemar p = {right.p_value:.3g}, {right.method})")
     if outcome.clusters is not None:
-        by = escape(printable(result.settings["cluster_by"]))
-        console.print(f"[bold]clusters[/bold]    {outcome.clusters:,}, by {by}")
+        line("clusters", f"{outcome.clusters:,}, by {printable(result.settings['cluster_by'])}")
     for column, groups in result.groups.items():
         console.print(_group_table(column, groups))
         if len(groups) > GROUPS:
-            console.print(f"... and {len(groups) - GROUPS:,} more; --json has them all", markup=False)
+            console.print(f"... and {len(groups) - GROUPS:,} more; --json has them all")
     for title, rows in (("lower loss in B", result.improved), ("higher loss in B", result.regressed)):
         if rows:
             console.print(_changed_table(title, rows[:CHANGED]))
-    console.print(_verdict(outcome), markup=False)
+    console.print(_verdict(outcome))
     for warning in result.warnings:
-        console.print(f"warning: {printable(warning)}", markup=False)
+        console.print(f"warning: {printable(warning)}")
 
 
 def _group_table(column: str, groups: dict[str, Outcome]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column(Text(printable(column)))
+    table.add_column(Text(printable(column)), overflow="fold", max_width=60)
     flipped = any(each.permutation is not None for each in groups.values())
     for name in ("rows", "loss A", "loss B", "A - B", "95 % interval", "p", *(["p (flips)"] if flipped else [])):
         table.add_column(name, justify="right", no_wrap=True)
@@ -78,7 +81,7 @@ def _group_table(column: str, groups: dict[str, Outcome]) -> Table:
 
 def _changed_table(title: str, rows: list[tuple[Any, float, float, float]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column(title)
+    table.add_column(title, overflow="fold", max_width=60)
     for name in ("loss A", "loss B", "A - B"):
         table.add_column(name, justify="right")
     for key, la, lb, d in rows:
@@ -99,7 +102,7 @@ def _others(result: Comparison) -> str:
     for side, (count, first) in result.only.items():
         if count:
             names = ", ".join(printable(key) for key in first) + (", ..." if count > len(first) else "")
-            parts.append(f"{count:,} only in {side.upper()} (id {escape(names)})")
+            parts.append(f"{count:,} only in {side.upper()} (id {names})")
     if result.unscored:
         parts.append(f"{result.unscored:,} not scored on both sides")
     return f"  ({'; '.join(parts)})" if parts else ""

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 
+# ParamType became generic after click 8.1, which will do too: hence the ignored type arguments.
 class Names(click.ParamType):  # type: ignore[type-arg]
     """A column, a glob of columns, or several of them with commas between."""
 
@@ -56,15 +57,12 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
     name = "SIZE"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        import re
+        from fastxent.sizes import byte_size
 
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
-        if not match:
-            self.fail(f"{value!r} is no size; write 512M or 4G", param, ctx)
-        size = int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
-        if size < 1 << 20:
-            self.fail(f"{value!r} is below 1M", param, ctx)
-        return size
+        try:
+            return byte_size(value)
+        except UsageError as error:
+            self.fail(str(error).removeprefix("memory: "), param, ctx)
 
 
 class _Gate(click.ParamType):  # type: ignore[type-arg]

@@ -22,14 +22,23 @@ if TYPE_CHECKING:
     from fastxent.evaluation import Evaluation
     from fastxent.sources import Split
 
-__all__ = ["progress_bar", "show_evaluation"]
+__all__ = ["progress_bar", "show_evaluation", "wide_console"]
+
+
+#: Narrower terminals wrap the lines of a table; rich would cut columns short, or drop them.
+WIDTH = 200
+
+
+def wide_console() -> Console:
+    """Standard output, on which no column of a table is cut; nothing in what is printed is read as markup."""
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console.width = max(console.width, WIDTH)
+    return console
 
 
 def show_evaluation(result: Evaluation) -> None:
     """Print the headline numbers of an evaluation, and the tables that were asked for."""
-    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = 200
+    console = wide_console()
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column()

@@ -77,9 +77,9 @@ def _attribute(text: str) -> str:
 
 
 def _plain(name: object, length: int = 22) -> str:
-    """A name from the data as Matplotlib shows it: no mathematics, no control characters, not too long."""
+    """A name from the data as Matplotlib shows it: no mathematics, no control characters, cut in the middle if long."""
     text = printable(name)
-    text = text if len(text) <= length else text[: length - 1] + "…"
+    text = text if len(text) <= length else text[: length // 2] + "…" + text[len(text) - (length - length // 2 - 1) :]
     return text.replace("$", r"\$")
 
 
@@ -264,6 +264,7 @@ def difference_plot(rows: Sequence[tuple[str, float, float, float]]) -> str:
     figure, axes = _figure(4.8, 0.8 + 0.29 * len(rows))
     axes.grid(False)
     axes.grid(True, axis="x", color=_GRID, linewidth=0.8)
+    axes.locator_params(axis="x", nbins=5)
     axes.axvline(0.0, color=_MUTED, linewidth=1.2)
     for at, (_, mean, low, high) in enumerate(rows):
         color = _MAIN if low > 0 else _SECOND if high < 0 else _MUTED
@@ -272,7 +273,7 @@ def difference_plot(rows: Sequence[tuple[str, float, float, float]]) -> str:
     axes.set_yticks(range(len(rows)), [_plain(row[0], 26) for row in rows])
     axes.tick_params(axis="y", labelcolor=_INK)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel("loss of A - loss of B (nats); B is better right of 0")
+    axes.set_xlabel("loss of A - loss of B (nats)\nB is better right of 0")
     alt = "Differences of the mean loss, A - B, with 95 % intervals: " + "; ".join(
         f"{_spoken(name)} {mean:.3g} ({low:.3g} to {high:.3g})" for name, mean, low, high in rows[:12]
     )

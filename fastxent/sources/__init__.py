@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fastxent.errors import UsageError
 from fastxent.sources.infer import infer_selection
 from fastxent.sources.leftout import LeftOut, OnError
-from fastxent.sources.protocols import is_arrow, is_paths, library
+from fastxent.sources.protocols import is_arrow, is_paths, is_table, library
 from fastxent.sources.source import Selection, Source, Split, Task
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def open_source(
         return open_array_file(os.path.expanduser(os.fspath(data)), selection)
     if is_paths(data):
         return _open_files(data, selection, memory, verify_checksums, bound, on_error)
-    if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
+    if is_table(data):
         from fastxent.sources.arrow import open_table
 
         return open_table(data, selection, filter=bound)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from typing import Any
 
-__all__ = ["is_arrow", "is_paths", "library"]
+__all__ = ["is_arrow", "is_paths", "is_table", "library"]
 
 
 def library(value: Any) -> str:
     """The top-level package that the type of ``value`` comes from."""
     return type(value).__module__.partition(".")[0]
+
+
+def is_table(value: Any) -> bool:
+    """Whether ``value`` is a table, frame or stream with the Arrow C interface."""
+    return hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__")
 
 
 def is_arrow(value: Any) -> bool:
@@ -23,7 +28,7 @@ def is_arrow(value: Any) -> bool:
     if library(value) == "pandas":
         dtype = getattr(value, "dtype", None)
         return dtype is not None and (library(dtype) != "numpy" or dtype.kind == "O")
-    return hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__")
+    return is_table(value)
 
 
 def is_paths(value: Any) -> bool:

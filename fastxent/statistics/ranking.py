@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.batch import Columns
+from fastxent.errors import UsageError
 from fastxent.kernels import records
 from fastxent.kernels import scorecard as sc
 from fastxent.spec import Spec
@@ -19,6 +20,8 @@ from fastxent.statistics.statistic import Record, Statistic, carry, check_shape
 __all__ = ["OCTAVES", "Area", "Histograms", "LabelRanking", "rank_scores", "scores_of"]
 
 OCTAVES = 40
+#: Labels whose cells are kept (1 GB a thread).
+MOST_LABELS = 100_000
 #: Probabilities at which thresholds are shown.
 SHOWN = (0.001, 0.01, *(k / 20 for k in range(1, 20)), 0.99, 0.999)
 
@@ -48,6 +51,10 @@ class Histograms(Statistic):
     """
 
     def __init__(self, spec: Spec) -> None:
+        if spec.num_classes > MOST_LABELS:
+            raise UsageError(
+                f"statistics 'ranking' applies up to {MOST_LABELS:,} labels, and there are {spec.num_classes:,}"
+            )
         self._labels = spec.num_classes
         self._weighted = spec.reads_weight
         self._fold = spec.form == "probs"
