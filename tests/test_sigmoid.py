@@ -470,12 +470,15 @@ def test_labels_that_do_not_count() -> None:
     fates = [sc.SCORED, sc.IGNORED, sc.NAN_PREDICTION, sc.LABEL_OUT_OF_RANGE, sc.SCORED, sc.SCORED]
     assert got.status.tolist() == fates
     np.testing.assert_allclose(got.loss[[0, 4, 5]], [math.log(2), INF, math.log(2)], rtol=1e-15)
+    assert got.brier[[0, 5]].tolist() == [0.25, 0.25]
     p = np.full((2, 3), 0.5)
     p[0, 1] = 1.5
     hidden = np.array([[True, False, True], [True, True, True]])
     two = np.ones((2, 3), np.uint8)
     assert score_labels(p, two, "probs").status.tolist() == [sc.PROBABILITY_OUT_OF_RANGE, sc.SCORED]
     assert score_labels(p, two, "probs", hidden).status.tolist() == [sc.SCORED, sc.SCORED]
+    p[0, 1] = NAN
+    assert score_labels(p, two, "probs", hidden).brier.tolist() == [0.25, 0.25]
 
 
 def test_labels_and_torch() -> None:
