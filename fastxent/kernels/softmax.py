@@ -71,8 +71,9 @@ SPAN = 256
 #: A row whose S exceeds this (e^339.6, its square is finite) takes the careful way.
 STEEP = 2.0**490
 INF = np.inf
-# Rows of the scorecard that hold what sums lost, until they are finished.
-LOST, LOST_OF_SQUARES = sc.SCRATCH, sc.MARGIN
+# Rows of the scorecard that hold what sums lost, until they are finished; MARGIN may hold the sum of a row of
+# log-probabilities, which are scored as logits are.
+LOST, LOST_OF_SQUARES = sc.SCRATCH, sc.ENTROPY
 
 
 @kernel(inline="always")
