@@ -18,10 +18,12 @@ FREE = -1
 
 
 @kernel()
-def add_by_key(keys: Any, cells: Any, table_keys: Any, table_cells: Any) -> int:
+def add_by_key(keys: Any, cells: Any, bits: Any, table_keys: Any, table_cells: Any) -> int:
     """Add each row of ``cells`` to that of its key, negative keys left out; returns how many keys were new.
 
     The table has a power of two of places, some of them free. A key lies at its hash (SplitMix64) or behind it.
+    A column whose ``bits`` are not 0 is the low word of a pair with the column before it: it is carried into that one,
+    to 0 <= low < 2^bits.
     """
     mask = np.uint64(table_keys.size - 1)
     width = table_cells.shape[1]
@@ -40,7 +42,12 @@ def add_by_key(keys: Any, cells: Any, table_keys: Any, table_cells: Any) -> int:
             table_keys[at] = key
             new += 1
         for j in range(width):
-            table_cells[at, j] += cells[i, j]
+            total = table_cells[at, j] + cells[i, j]
+            if bits[j] > 0:
+                carry = total >> bits[j]
+                table_cells[at, j - 1] += carry
+                total -= carry << bits[j]
+            table_cells[at, j] = total
     return new
 
 
