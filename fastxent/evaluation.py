@@ -91,6 +91,9 @@ class Evaluation:
             self.warnings.append(
                 f"the loss of {infinite:,} of {rows} is infinite: their target has no probability; clip bounds it"
             )
+        groups: Any = self.totals.statistics.get("groups")
+        if groups is not None and (notes := groups.notes()):
+            self.warnings.append(f"so many groups share memory that of each of them {'; '.join(notes)}")
 
     # --- the loss
 
@@ -450,6 +453,16 @@ class Evaluation:
     def _groups(self) -> Any:
         statistic: Any = self.totals.statistics.get("groups")
         return None if statistic is None else statistic.table()
+
+    @property
+    def group_per_class(self) -> Any:
+        """A table with a row for every class of every group that has it as target or predicts it.
+
+        The values of the group, then what `per_class` says of its rows. None where there were too many classes of
+        groups to count (`warnings` says so).
+        """
+        statistic: Any = self.totals.statistics.get("groups")
+        return None if statistic is None else statistic.per_class(self.class_names)
 
     def group(self, *values: Any, **named: Any) -> Evaluation:
         """The evaluation of the rows of one group: everything that there is of all rows, from the same pass.

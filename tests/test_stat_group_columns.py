@@ -321,3 +321,35 @@ def test_groups_with_too_many_ranks_keep_the_first_ten(monkeypatch):
         assert found.mrr == pytest.approx(whole.mrr, rel=1e-15)
         with pytest.raises(fx.UsageError, match="tells the first 10 ranks apart, not 11"):
             found.top_k_interval(11)
+
+
+@WEIGHTED
+@pytest.mark.parametrize("name", ["digits", "breast"])
+def test_classes_of_groups_are_those_of_their_rows(name, weighted):
+    by = NAMES[name][0]
+    result = evaluated(name, weighted, group_by=(by, "fold"))
+    told, seen = result.group_per_class.to_pylist(), 0
+    for row in result.groups.to_pylist():
+        alone = {entry["class"]: entry for entry in result.group(row[by], row["fold"]).per_class.to_pylist()}
+        for entry in (entry for entry in told if (entry[by], entry["fold"]) == (row[by], row["fold"])):
+            expected = alone.pop(entry["class"])
+            assert list(entry) == [by, "fold", *expected]
+            numbers = [name for name in expected if name != "class"]
+            found = [entry[name] for name in numbers]
+            assert found == pytest.approx([expected[n] for n in numbers], rel=1e-12, abs=1e-12, nan_ok=True)
+            seen += 1
+        assert all(entry["support"] == 0 for entry in alone.values())
+    assert seen == len(told)
+    entry = told[3]
+    gate = parse_gate(f"group_per_class.{by}.{entry[by]}.fold.{entry['fold']}.{entry['class']}.recall < 2")
+    assert gate.value(result.to_dict()) == entry["recall"]
+
+
+def test_what_groups_do_not_say_is_told(monkeypatch):
+    assert evaluated("digits", group_by="ink").warnings == []
+    for part in (groupparts.GroupedLosses, groupparts.GroupedRanks, groupclasses.GroupedClasses):
+        monkeypatch.setattr(part, "LIMIT", 40)
+    monkeypatch.setattr(groupcells.GroupedCalibration, "LIMIT", 45)
+    (warning,) = evaluated.__wrapped__("digits", group_by="ink").warnings
+    for text in ("calibration is that of 15 equal widths", "nothing is told by class", "quantiles are those of"):
+        assert text in warning

@@ -95,6 +95,10 @@ class GroupedCalibration(Part):
         level = min(self.level, len(_WIDTHS))
         return {"widths": _WIDTHS[level - 1], "edge": level < len(_WIDTHS)}
 
+    def note(self) -> str:
+        """See `Part.note`."""
+        return f"calibration is that of {self._fields['widths']} equal widths"
+
     def fill(self, tallies: Tallies, statistics: dict[str, Statistic]) -> dict[str, Any]:
         """See `Part.fill`: a width stands in one of its cells."""
         _, places, cells = self.sorted(np.zeros(1, np.int64))

@@ -78,6 +78,12 @@ class GroupedClasses(Part):
         target, hit = np.divmod(places >> 2, 2)
         return target, np.where(hit == 1, target, -1), hit == 1
 
+    def note(self) -> str:
+        """See `Part.note`."""
+        if self.level == 1:
+            return "confusion, precision, F1 and confidence by class are not told"
+        return "nothing is told by class, nor are D2, F1 and balanced accuracy"
+
     def fill(self, tallies: Tallies, statistics: dict[str, Statistic]) -> dict[str, Any]:
         """See `Part.fill`; without pairs there is no confusion."""
         if self.level > 1:
@@ -159,6 +165,22 @@ class GroupedClasses(Part):
             group, number, summed(cells[:, 0], True), summed(weight, True), summed(np.where(hit, weight, 0.0), True),
             summed(weight, False), summed(loss, True), summed(confidence, False),
         )  # fmt: skip
+
+    def table(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]] | None:
+        """Groups and, in rows by group and class, the columns of `fastxent.statistics.classes.class_table`, or None."""
+        if (found := self.by_class(numbers)) is None:
+            return None
+        with np.errstate(invalid="ignore", divide="ignore"):
+            precision, recall = found.correct / found.predicted, found.correct / found.support
+            confidence = found.confidence / found.predicted
+            columns: dict[str, NDArray[Any]] = {"class": found.classes, "support": found.rows}
+            columns |= {"weight": found.support} if self._spec.reads_weight else {}
+            columns |= {"loss": np.where(np.isinf(found.loss), math.inf, found.loss / found.support)}
+            if self.level:
+                return found.groups, columns | {"recall": recall}
+            f1 = 2.0 * found.correct / (found.support + found.predicted)
+            rest = {"precision": precision, "recall": recall, "f1": f1, "confidence": confidence}
+            return found.groups, columns | rest | {"gap": confidence - precision}
 
     def means(self, numbers: NDArray[np.int64], count: int) -> dict[str, Any]:
         """Entropy of the target classes' shares, mean F1 and mean recall over classes, of every group.

@@ -77,6 +77,10 @@ class GroupedClusters(Part):
         kept: NDArray[np.int64] = places & ((1 << max(1, self._BUCKET_BITS + 1 - level)) - 1)
         return kept
 
+    def note(self) -> str:
+        """See `Part.note`."""
+        return f"clusters share {1 << max(1, self._BUCKET_BITS + 1 - self.level)} buckets"
+
     def fill(self, tallies: Tallies, statistics: dict[str, Statistic]) -> dict[str, Any]:
         """See `Part.fill`; of ranks only the first is told."""
         _, places, cells = self.sorted(np.zeros(1, np.int64))

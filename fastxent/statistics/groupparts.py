@@ -43,6 +43,10 @@ class Part(SparseSums):
         """One of the same kind without rows."""
 
     @abstractmethod
+    def note(self) -> str:
+        """What groups do not say, or less exactly, at a level above 0."""
+
+    @abstractmethod
     def fill(self, tallies: Tallies, statistics: dict[str, Statistic]) -> dict[str, Any]:
         """Put what is kept of group 0, the only one, where totals have it; returns fields of `Coarse`."""
 
@@ -72,6 +76,11 @@ class GroupedLosses(Part):
         """See `SparseSums.coarser`; cell 0 and those beyond the bins stay."""
         inner = (places >= 1) & (places <= tally.BINS)
         return np.where(inner, 1 + ((places - 1) >> 1), places)
+
+    def note(self) -> str:
+        """See `Part.note`."""
+        most = 128 >> self.level
+        return f"quantiles are those of {f'{most} bins an octave' if most else f'bins of {2**self.level >> 7} octaves'}"
 
     def fill(self, tallies: Tallies, statistics: dict[str, Statistic]) -> dict[str, Any]:
         """See `Part.fill`: a cell stands where the first of its cells does."""
@@ -137,6 +146,10 @@ class GroupedRanks(Part):
     def coarser(self, places: NDArray[np.int64], level: int) -> NDArray[np.int64]:
         """See `SparseSums.coarser`."""
         return np.minimum(places, kernels.RANKS)
+
+    def note(self) -> str:
+        """See `Part.note`."""
+        return f"ranks of the target from {kernels.RANKS} on are not told apart"
 
     def fill(self, tallies: Tallies, statistics: dict[str, Statistic]) -> dict[str, Any]:
         """See `Part.fill`."""

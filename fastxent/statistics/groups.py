@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,10 +102,6 @@ class Groups(Statistic):
             raise StateError("a group occurs twice")
         self._sums.load(value["levels"], arrays, len(keys))
 
-    def names(self) -> list[Key]:
-        """The groups that have a scored row, in canonical order."""
-        return self._ordered()[0]
-
     def fill(self, wanted: Mapping[str, Any], totals: Totals) -> None:
         """Put the rows of the groups with these values of columns into totals that are empty.
 
@@ -146,6 +142,25 @@ class Groups(Statistic):
         """The groups as an Arrow table: the columns, then `fastxent.statistics.grouptable.group_columns`."""
         keys, order = self._ordered()
         return self._table(self.columns, keys, self._sums, order)
+
+    def per_class(self, names: Sequence[str]) -> Any:
+        """An Arrow table with a row for every class that a group has as target or predicts; None where not told."""
+        import pyarrow as pa
+
+        keys, order = self._ordered()
+        part = cast(GroupedClasses | None, self._sums.parts.get("classes"))
+        if part is None or (found := part.table(self._sums.places(order))) is None:
+            return None
+        groups, columns = found
+        result: dict[str, Any] = {}
+        for i, name in enumerate(self.columns):
+            result[name] = column_of(keys, i).take(pa.array(groups))
+        columns |= {"class": pa.array(names, pa.string()).take(pa.array(columns["class"]))}
+        return pa.table(result | {name if name not in result else f"{name}_": v for name, v in columns.items()})
+
+    def notes(self) -> list[str]:
+        """What groups say less exactly than all rows, since there are so many."""
+        return [part.note() for part in self._sums.parts.values() if part.level]
 
     def margins(self) -> dict[str, Any]:
         """For every column a table as `table` of its values alone, over those of the other columns."""

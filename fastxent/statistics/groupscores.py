@@ -62,7 +62,7 @@ class GroupedScores(Part):
             self.add(groups, np.where(places < 0, -1, labels << _LABEL | places), cells)
 
     def coarser(self, places: NDArray[np.int64], level: int) -> NDArray[np.int64]:
-        """See `SparseSums.coarser`: neighbors share a cell, so the order of scores stays. In the end nothing is told."""
+        """See `SparseSums.coarser`: neighbors share a cell, so scores stay in order. In the end nothing is told."""
         if level > _CELLS:
             return np.zeros_like(places)
         halved: NDArray[np.int64] = (places >> 2) << 1 | (places & 1)
@@ -72,6 +72,10 @@ class GroupedScores(Part):
         """Labels, cells and truths."""
         bits = _LABEL - self.level
         return places >> bits, (places & ((1 << bits) - 1)) >> 1, places & 1
+
+    def note(self) -> str:
+        """See `Part.note`."""
+        return "ROC AUC and average precision are not told" if self.level > _CELLS else "bounds of ROC AUC are wider"
 
     def fill(self, tallies: Tallies, statistics: dict[str, Statistic]) -> dict[str, Any]:
         """See `Part.fill`: a cell stands where the first of its cells does."""

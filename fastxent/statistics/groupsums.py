@@ -123,10 +123,11 @@ class GroupSums:
         lowest = LOW if (limb >= LOW).all() else 0
         found, special = [], np.zeros((self.sums, len(self.cells)))
         for s in range(self.sums):
-            total = np.zeros(len(self.cells), object)
+            total, place = np.zeros(len(self.cells), object), WINDOW
             for k in reversed(range(WINDOW)):
-                total = (total << LIMB_BITS) + self.cells[:, 1 + s * WINDOW + k]
-            found.append(total << LIMB_BITS * (LOW - lowest))
+                if (limbs_here := self.cells[:, 1 + s * WINDOW + k]).any():
+                    total, place = (total << LIMB_BITS * (place - k)) + limbs_here, k
+            found.append(total << LIMB_BITS * (LOW + place - lowest))
         for group, s, place, (high, low) in zip(*(a.tolist() for a in (groups, which, limb, cells)), strict=True):
             if place < LIMBS:
                 found[s][group] += ((high << LIMB_BITS) + low) << (LIMB_BITS * (place - lowest))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -92,6 +93,7 @@ class _Reader:
                 "bits": loss / _LN2,
             }
 
+    @cached_property
     def _variance(self) -> NDArray[np.float64]:
         n, total, square = self._count, self._sums[tally.LOSS], self._sums[tally.SQUARE]
         above = np.maximum(((n * square) << self._bits) - total * total, 0)
@@ -100,7 +102,7 @@ class _Reader:
         return np.where(many, np.where(np.isinf(self._special[tally.SQUARE]), math.inf, found), math.nan)
 
     def _stderr(self) -> NDArray[np.float64]:
-        variance = self._variance()
+        variance = self._variance
         if not self._weighted:
             return np.sqrt(variance / self._count.astype(np.float64))
         n, w, (y, ww, wy, yy) = self._count, self._total, (
@@ -114,7 +116,7 @@ class _Reader:
     def spread(self) -> Columns:
         """Variance, deviation, extremes and quantiles with their cells; every row counts once."""
         low, high = np.ascontiguousarray(self._extremes.T).view(np.float64)
-        variance = self._variance()
+        variance = self._variance
         found: Columns = {"variance": variance, "std": np.sqrt(variance), "min": low, "max": high}
         histograms = cast(GroupedLosses, self._parts["losses"])
         for q, ends in zip(QUANTILES, histograms.quantiles(QUANTILES, self._numbers, low, high), strict=True):

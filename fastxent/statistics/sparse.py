@@ -40,8 +40,8 @@ class SparseSums(ABC):
         """Places of the level below -> those of ``level``, which is 1 at least; at the last few are left."""
 
     def _new_table(self, size: int) -> None:
-        self._keys = np.full(size, counters.FREE, np.int64)
-        self._cells = np.zeros((size, self.width), np.int64)
+        self._table: NDArray[np.int64] = np.zeros((size, 1 + self.width), np.int64)
+        self._table[:, 0] = counters.FREE
 
     def add(self, groups: NDArray[Any], places: NDArray[np.int64], cells: NDArray[np.int64]) -> None:
         """Add rows, whose places are of level 0; negative places are left out."""
@@ -53,9 +53,9 @@ class SparseSums(ABC):
         return np.where(places < 0, places, self.coarser(places, level))
 
     def _add(self, keys: NDArray[np.int64], cells: NDArray[np.int64]) -> None:
-        if 4 * (self._used + len(keys)) > 3 * len(self._keys):
+        if 4 * (self._used + len(keys)) > 3 * len(self._table):
             self._rebuild(*self._filled(), room=len(keys))
-        self._used += counters.add_by_key(keys, cells, self._bits, self._keys, self._cells)
+        self._used += counters.add_by_key(keys, cells, self._bits, self._table)
         while self._used > self.limit:
             self._coarsen()
 
@@ -71,11 +71,11 @@ class SparseSums(ABC):
         while 4 * (len(keys) + room) > 3 * size:
             size *= 2
         self._new_table(size)
-        self._used = counters.add_by_key(keys, cells, self._bits, self._keys, self._cells)
+        self._used = counters.add_by_key(keys, cells, self._bits, self._table)
 
     def _filled(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        taken = self._keys != counters.FREE
-        return self._keys[taken], self._cells[taken]
+        taken = self._table[self._table[:, 0] != counters.FREE]
+        return np.ascontiguousarray(taken[:, 0]), np.ascontiguousarray(taken[:, 1:])
 
     def merge(self, other: SparseSums, numbers: NDArray[np.int64]) -> None:
         """Add the other's sums; ``numbers`` are the numbers here of its groups."""
