@@ -353,3 +353,19 @@ def test_what_groups_do_not_say_is_told(monkeypatch):
     (warning,) = evaluated.__wrapped__("digits", group_by="ink").warnings
     for text in ("calibration is that of 15 equal widths", "nothing is told by class", "quantiles are those of"):
         assert text in warning
+
+
+@WEIGHTED
+def test_groups_of_several_labels_are_ranked_too(weighted):
+    rng = np.random.default_rng(3)
+    z, g = rng.normal(size=(300, 4)), np.arange(300) % 3
+    y, w = (rng.random((300, 4)) < 0.4).astype(np.int8), rng.integers(0, 4, 300).astype(np.float64)
+    options = {"task": "multilabel", "statistics": "ranking"}
+    result = fx.evaluate(logits=z, target=y, weight=w if weighted else None, group_by={"g": g}, **options)
+    for row in result.groups.to_pylist():
+        here = g == row["g"]
+        alone = fx.evaluate(logits=z[here], target=y[here], weight=w[here] if weighted else None, **options)
+        assert json_text(plain_dict(result.group(row["g"]))) == json_text(plain_dict(alone))
+        exact = metrics.roc_auc_score(y[here], z[here], sample_weight=w[here] if weighted else None)
+        assert row["auc_low"] - 1e-12 <= exact <= row["auc_high"] + 1e-12
+        assert row["average_precision"] == pytest.approx(alone.average_precision.value, rel=1e-12)

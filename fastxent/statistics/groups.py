@@ -129,7 +129,7 @@ class Groups(Statistic):
         fields: dict[str, Any] = {}
         for part in one.parts.values():
             fields |= part.fill(tallies, totals.statistics)
-        if fields.get("ranks") is not None:
+        if fields.get("ranks") is not None and values.reciprocal >= 0:
             fields["reciprocal"] = exact.to_fraction(sums[values.reciprocal])
         totals.coarse = Coarse(**fields)
 
@@ -186,9 +186,10 @@ class Groups(Statistic):
 
 def _new_parts(spec: Spec, measures: Measures, classes: int, ranks: int) -> dict[str, Part]:
     found: dict[str, Part] = {"losses": GroupedLosses()}
+    if measures.scores:
+        found["ranks"] = GroupedRanks(spec, ranks)
     if measures.scores and predicts_class(spec):
-        found |= {"ranks": GroupedRanks(spec, ranks), "cells": GroupedCalibration(spec)}
-        found["classes"] = GroupedClasses(spec, classes)
+        found |= {"cells": GroupedCalibration(spec), "classes": GroupedClasses(spec, classes)}
     if measures.cluster_by is not None:
         found["clusters"] = GroupedClusters(spec, measures.cluster_by, measures.units)
     if measures.ranking:
