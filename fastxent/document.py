@@ -19,6 +19,8 @@ __all__ = ["SCHEMA", "evaluation_dict", "json_text"]
 SCHEMA = "fastxent.evaluation/1"
 #: Classes up to which the confusion matrix is in the dictionary.
 MATRIX = 100
+#: Rows up to which what groups say class by class is.
+CLASSES_OF_GROUPS = 10_000
 
 
 def evaluation_dict(result: Evaluation) -> dict[str, Any]:
@@ -56,6 +58,8 @@ def evaluation_dict(result: Evaluation) -> dict[str, Any]:
             values["weighted_confusion"] = sums.tolist()
     tables = ("per_class", "classwise", "confused", "groups", "worst", "worst_per_class", "ranking")
     values |= {name: table.to_pylist() for name in tables if (table := getattr(result, name)) is not None}
+    if (table := result.group_per_class) is not None and table.num_rows <= CLASSES_OF_GROUPS:
+        values["group_per_class"] = table.to_pylist()
     if result.margins is not None:
         values["margins"] = [row for table in result.margins.values() for row in table.to_pylist()]
     if spec.task == "binary" and (table := result.thresholds()) is not None:

@@ -35,7 +35,7 @@ from fastxent.statistics.loss import (
 )
 from fastxent.statistics.ranking import Area
 from fastxent.statistics.shares import effective_rows, wilson
-from fastxent.statistics.statistic import fixed
+from fastxent.statistics.statistic import FIXED_BITS, fixed
 from fastxent.statistics.temperature import TemperatureStats
 from fastxent.statistics.units import UnitStats
 from fastxent.status import EXPLANATION, Status
@@ -91,6 +91,9 @@ class Evaluation:
             self.warnings.append(
                 f"the loss of {infinite:,} of {rows} is infinite: their target has no probability; clip bounds it"
             )
+        groups: Any = self.totals.statistics.get("groups")
+        if groups is not None and (notes := groups.notes()):
+            self.warnings.append(f"so many groups share memory that of each of them {'; '.join(notes)}")
 
     # --- the loss
 
@@ -125,7 +128,7 @@ class Evaluation:
             raise UsageError("quantiles were not gathered (spread=False)")
         if not 0.0 <= q <= 1.0:
             raise UsageError(f"q: expected a number in [0, 1], got {q!r}")
-        return losses.quantile(self.totals.tallies, q, *losses.extremes(self.totals))
+        return losses.quantile(self.totals.tallies, q, *losses.extremes(self.totals), self.totals.coarse.losses)
 
     def loss_histogram(self, per_octave: int = 1) -> Any:
         """Rows by loss, as a table (low, high, count): 1, 2, 4, ..., 128 bins for every doubling of the loss."""
@@ -133,6 +136,7 @@ class Evaluation:
             raise UsageError("the histogram was not gathered (spread=False)")
         if per_octave not in (1, 2, 4, 8, 16, 32, 64, 128):
             raise UsageError(f"per_octave: expected a power of two up to 128, got {per_octave!r}")
+        self.totals.coarse.check_histogram(per_octave)
         return losses.histogram_table(self.totals.tallies, per_octave)
 
     @property
@@ -211,10 +215,10 @@ class Evaluation:
     def _ranks(self) -> list[Any]:
         """The weight of the rows by rank of the target."""
         if self._weighed is not None:
-            return by_class.rank_weights(self._weighed.ranks)
+            found = by_class.rank_weights(self._weighed.ranks)
+            return found if self._is_all(sum(found)) else []
         if self.totals.tallies.ranks.size:
-            found: list[Any] = self.totals.tallies.ranks.tolist()
-            return found
+            return list(self.totals.tallies.ranks.tolist())
         hits = sum(map(int, self._counts.correct))
         return [hits, self.num_rows - hits]
 
@@ -231,6 +235,7 @@ class Evaluation:
         if self.top_ks is None:
             return {k: self._top(k) for k in TOP_K if k == 1 or k < classes}
         _check_top_k(self.top_ks, classes)
+        self.totals.coarse.check_rank(max(self.top_ks, default=1))
         return {k: self._top(k) for k in sorted({1, *self.top_ks})}
 
     def interval(self, share: float) -> tuple[float, float]:
@@ -254,6 +259,7 @@ class Evaluation:
         With clusters it is that of the number of independent rows which would give the share its cluster-robust
         standard error; NaN for k above 10, since clusters keep no more ranks.
         """
+        self.totals.coarse.check_rank(k)
         share = self._top(k)
         clusters: Any = self.totals.statistics.get("clusters")
         if clusters is None:
@@ -266,6 +272,8 @@ class Evaluation:
         if not self._has_scores or self.totals.spec.task != "multiclass":
             return None
         total = sum(self._ranks)
+        if (told := self.totals.coarse.reciprocal) is not None:
+            return float(told / total) if total else math.nan
         return float(sum(Fraction(w) / (i + 1) for i, w in enumerate(self._ranks) if w) / total) if total else math.nan
 
     @property
@@ -332,7 +340,13 @@ class Evaluation:
         cells = self.totals.tallies.calibration
         if self._weighed is None:
             return calibrating.plain_cells(cells)
-        return calibrating.weighed_cells(self._weighed.cells, cells)
+        found = calibrating.weighed_cells(self._weighed.cells, cells)
+        return found if self._is_all(Fraction(int(found.weight.sum()), 1 << calibrating.UNIT)) else found.unknown()
+
+    def _is_all(self, weight: Fraction | int) -> bool:
+        """Whether a sum of weights, each cut off below 2^-62, is that of all rows: too large ones are in no sum."""
+        lost = exact.to_fraction(self.totals.tallies.sums[tally.WEIGHT]) - weight
+        return lost <= Fraction(self.num_rows, 1 << FIXED_BITS)
 
     @property
     def calibration(self) -> Calibration | None:
@@ -360,6 +374,7 @@ class Evaluation:
         """
         if not self.totals.tallies.calibration.size:
             raise UsageError("calibration was not gathered (scores=False, or task 'multilabel')")
+        self.totals.coarse.check_calibration(calibrating.check_bins(bins, binning), binning)
         return calibrating.calibrate(self._cells, bins, binning, weighted=self._weighed is not None)
 
     # --- classes, groups, rows
@@ -375,7 +390,10 @@ class Evaluation:
         """A table with a row a class: support, loss, precision, recall, f1, confidence when predicted, and its gap."""
         if not self._by_class:
             return None
-        return by_class.class_table(self.class_names, self._counts, self._sums, weighted=self._weighed is not None)
+        table = by_class.class_table(self.class_names, self._counts, self._sums, weighted=self._weighed is not None)
+        if self.totals.coarse.classes != "hits":
+            return table
+        return table.drop_columns(["precision", "f1", "confidence", "gap"])  # they need to know what was predicted
 
     @property
     def confusion(self) -> np.ndarray[Any, np.dtype[np.int64]] | None:
@@ -422,12 +440,14 @@ class Evaluation:
     def groups(self) -> Any:
         """A table with a row a group: its values, then its statistics, under the names that those of all rows have.
 
-        ``count``, ``weight``, ``clusters``; ``loss``, ``stderr``, ``ci_low``, ``ci_high``, ``perplexity``, ``bits``;
-        ``std``, ``min``, ``max`` and quantiles ``q05``, ``q25``, ``q50``, ``q75``, ``q95``, ``q99``, each with the
-        bounds of its cell (``q50_low``, ``q50_high``); ``units``, ``loss_per_unit``, ``bits_per_unit``; ``entropy``;
-        ``d2``, ``f1_macro``, ``balanced_accuracy``; ``accuracy``, ``accuracy_low``, ``accuracy_high``, ``top3``,
-        ``top5``, ``top10``, ``mrr``; ``brier``; ``ece``, ``mce``, ``rmsce`` (15 equal bins); ``auc`` and
-        ``average_precision`` with bounds. What was not gathered has no column.
+        ``count``, ``weight``, ``clusters``; ``loss``, ``sum``, ``stderr``, ``ci_low``, ``ci_high``, ``perplexity``,
+        ``bits``; ``variance``, ``std``, ``min``, ``max`` and quantiles ``q01``, ``q05``, ``q25``, ``q50``, ``q75``,
+        ``q95``, ``q99``, each with the bounds of its cell (``q50_low``, ``q50_high``); ``units``, ``loss_per_unit``,
+        ``bits_per_unit``, ``stderr_per_unit``; ``entropy``; ``normalized_entropy``, ``d2``, ``f1_macro``,
+        ``balanced_accuracy``; ``accuracy``, ``accuracy_low``, ``accuracy_high``, ``top3``, ``top5``, ``top10``,
+        ``mrr``; ``brier``; ``ece``, ``mce``, ``rmsce`` and, binary, ``reliability``, ``resolution``, ``uncertainty``,
+        ``residual`` (15 equal bins); ``auc`` and ``average_precision`` with bounds. What was not gathered has no
+        column. All there is of one of them says `group`.
         """
         return self._groups
 
@@ -435,6 +455,50 @@ class Evaluation:
     def _groups(self) -> Any:
         statistic: Any = self.totals.statistics.get("groups")
         return None if statistic is None else statistic.table()
+
+    @property
+    def group_per_class(self) -> Any:
+        """A table with a row for every class of every group that has it as target or predicts it.
+
+        The values of the group, then what `per_class` says of its rows. None where there were too many classes of
+        groups to count (`warnings` says so).
+        """
+        statistic: Any = self.totals.statistics.get("groups")
+        return None if statistic is None else statistic.per_class(self.class_names)
+
+    def group(self, *values: Any, **named: Any) -> Evaluation:
+        """The evaluation of the rows of one group: everything that there is of all rows, from the same pass.
+
+        Its numbers are those of an evaluation of these rows alone. Only where so many groups share memory that cells
+        were put together are its quantiles, bins and classes coarser (``totals.coarse``; what cannot be read then
+        raises or is None). Rows that were not scored, worst rows, label errors, losses at other temperatures and
+        statistics "classwise" are kept of all rows only.
+
+        Args:
+            values: one for every column of ``group_by``, in their order; None for the group without a value.
+            named: by column instead; a column that is left out may have any value.
+
+        Raises:
+            UsageError: nothing was grouped, or no row has these values.
+
+        Examples:
+            >>> import fastxent as fx
+            >>> logits, country = [[2.0, 0.0], [0.0, 2.0]], ["DE", "FR"]
+            >>> ev = fx.evaluate(logits=logits, target=[0, 0], group_by={"country": country})
+            >>> ev.group("DE").accuracy, ev.group(country="FR").confusion.tolist()
+            (1.0, [[0, 1], [0, 0]])
+        """
+        columns = self.totals.measures.group_by
+        if not columns:
+            raise UsageError("group: nothing was grouped; pass group_by=")
+        if values and len(values) != len(columns):
+            names = ", ".join(columns)
+            raise UsageError(f"group: expected {len(columns)} values ({names}), got {len(values)}; or name the columns")
+        wanted = dict(zip(columns, values, strict=False)) | named
+        run = {"group": wanted} | {name: value for name, value in self.run.items() if name == "paths"}
+        return Evaluation(
+            self.totals.of_group(wanted), run=run, bins=self.bins, binning=self.binning, top_ks=self.top_ks
+        )
 
     @property
     def margins(self) -> dict[str, Any] | None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,14 @@ from fastxent.kernels import tally
 from fastxent.kernels.tally import Tallies
 from fastxent.spec import NUMERICS_VERSION, Spec
 from fastxent.statistics import Record, Statistic, new_statistics
+from fastxent.statistics.coarse import FINE, Coarse
 from fastxent.statistics.confused import FULL_CLASSES
 from fastxent.status import Status
 
 __all__ = ["Measures", "Totals"]
 
 _MAGIC = b"FASTXENT"
-_VERSION = 4
+_VERSION = 5
 _NEVER = np.iinfo(np.int64).max
 _ARRAYS = tuple(name for name in Tallies._fields if name != "positive")
 
@@ -95,6 +97,12 @@ class Measures:
     def _keeps_rows(self) -> bool:
         return bool(self.worst or self.worst_per_class or self.label_errors)
 
+    @property
+    def of_group(self) -> Measures:
+        """What is known of each group as well."""
+        rows = {"worst": 0, "worst_per_class": 0, "label_errors": 0, "keep": (), "temperature": False}
+        return replace(self, group_by=(), classwise=False, **rows)  # type: ignore[arg-type]
+
     def to_dict(self) -> dict[str, Any]:
         """Those that are not at their default."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
@@ -151,6 +159,7 @@ class Totals:
     measures: Measures = field(default_factory=Measures)
     tallies: Tallies = field(init=False)
     statistics: dict[str, Statistic] = field(init=False)
+    coarse: Coarse = field(init=False, default=FINE)
     _uncarried: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
@@ -173,6 +182,22 @@ class Totals:
         """Add a record of rows, which the tallies hold already, to the other statistics."""
         for statistic in self.statistics.values():
             statistic.absorb(record)
+
+    def of_group(self, wanted: Mapping[str, Any]) -> Totals:
+        """The totals of the rows with these values of columns that groups were made by.
+
+        Of a cell that groups had to put together with others, what `coarse` says is left. Rows that were not scored are
+        in no group.
+        """
+        groups: Any = self.statistics["groups"]
+        found = Totals(self.spec, self.measures.of_group)
+        groups.fill(wanted, found)
+        if found.coarse.classes != "pairs":
+            found.tallies = found.tallies._replace(confusion=np.zeros((0, 0), np.int64))
+        if found.coarse.classes == "none":
+            found.tallies = found.tallies._replace(classes=found.tallies.classes[:0])
+        found.settle()
+        return found
 
     def merge(self, other: Totals) -> None:
         """Add the other's rows; raises StateError if the two measure different things."""

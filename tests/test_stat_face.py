@@ -35,7 +35,7 @@ def test_names_in_json_are_those_of_the_design():
     assert set(found) == {
         "schema", "spec", "rows", "loss", "loss_histogram", "perplexity", "units", "normalized_entropy", "d2",
         "accuracy", "mrr", "brier", "brier_scaled", "calibration", "per_class", "confusion", "confused", "groups",
-        "worst", "worst_per_class", "label_errors", "temperature", "settings", "warnings", "run",
+        "group_per_class", "worst", "worst_per_class", "label_errors", "temperature", "settings", "warnings", "run",
     }  # fmt: skip
     assert found["settings"] == {
         "group_by": ["ink"], "worst": 3, "worst_per_class": 1, "keep": ["id"], "cluster_by": "fold", "units": "id",

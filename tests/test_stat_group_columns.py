@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 import fastxent as fx
+from fastxent.document import json_text
+from fastxent.evaluation import QUANTILES
 from fastxent.gates import failures, parse_gate
-from fastxent.statistics import groupparts
+from fastxent.statistics import groupcells, groupclasses, groupclusters, groupparts, groupscores
 from fastxent.statistics.sparse import SparseSums
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
 
@@ -45,18 +48,21 @@ def test_a_group_is_the_evaluation_of_its_rows(name, weighted, clustered):
         stats, units = alone.loss_stats, alone.units
         expected = {
             "loss": stats.mean, "stderr": stats.stderr, "ci_low": stats.ci95[0], "ci_high": stats.ci95[1],
-            "std": stats.std, "min": stats.min, "max": stats.max, "perplexity": alone.perplexity, "bits": alone.bits,
+            "sum": stats.sum, "variance": stats.variance, "std": stats.std, "min": stats.min, "max": stats.max,
+            "perplexity": alone.perplexity, "bits": alone.bits,
             "units": units.sum, "loss_per_unit": units.loss, "bits_per_unit": units.bits, "d2": alone.d2,
+            "stderr_per_unit": units.stderr, "normalized_entropy": alone.normalized_entropy,
             "accuracy": alone.accuracy, "brier": alone.brier, "ece": alone.calibration.ece,
             "mce": alone.calibration.mce, "rmsce": alone.calibration.rmsce,
         }  # fmt: skip
         expected["accuracy_low"], expected["accuracy_high"] = alone.top_k_interval()
-        for q, text in ((0.05, "q05"), (0.25, "q25"), (0.5, "q50"), (0.75, "q75"), (0.95, "q95"), (0.99, "q99")):
-            found = alone.quantile(q)
+        for q in QUANTILES:
+            found, text = alone.quantile(q), f"q{100 * q:02.0f}"
             expected |= {text: found.value, f"{text}_low": found.low, f"{text}_high": found.high}
         if name == "digits":
             expected |= {"top3": alone.top_k[3], "top5": alone.top_k[5], "mrr": alone.mrr, "entropy": alone.entropy}
         else:
+            expected |= asdict(alone.brier_parts)
             for area in ("auc", "average_precision"):
                 one = getattr(alone, area)
                 expected |= {area: one.value, f"{area}_low": one.low, f"{area}_high": one.high}
@@ -92,13 +98,17 @@ def test_an_infinite_loss_leaves_the_other_columns_alone():
     assert other["loss"] == math.log(2.0)
 
 
-def test_a_weight_beyond_summing_is_told_by_nan():
+def test_a_weight_beyond_summing_by_class_is_told_by_nan():
     z, y = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]]), np.array([0, 1, 1])
-    options = {"group_by": {"g": [1, 1, 2]}, "weight": np.array([1.0, 2.0**60, 1.0])}
-    row, other = fx.evaluate(logits=z, target=y, **options).groups.to_pylist()
-    assert all(math.isnan(row[name]) for name in ("loss", "stderr", "accuracy", "accuracy_low", "brier", "ece", "mrr"))
+    weight = np.array([1.0, 2.0**60, 1.0])
+    result = fx.evaluate(logits=z, target=y, group_by={"g": [1, 1, 2]}, weight=weight)
+    row, other = result.groups.to_pylist()
+    assert all(math.isnan(row[name]) for name in ("accuracy", "accuracy_low", "ece", "mce", "rmsce"))
+    assert row["loss"] == np.average(np.log1p(np.exp([-2.0, -1.0])), weights=weight[:2])
     assert other["accuracy"] == 0.0
     assert other["loss"] == pytest.approx(math.log1p(math.exp(3.0)))
+    for whole in (result, result.group(1)):
+        assert all(map(math.isnan, (whole.accuracy, whole.mrr, whole.calibration.ece, *whole.interval(whole.accuracy))))
 
 
 @pytest.mark.parametrize("limit", [10**6, 400, 60, 15, 9])
@@ -120,7 +130,7 @@ def test_coarser_quantiles_hold_the_exact_one(limit, monkeypatch):
 @WEIGHTED
 @pytest.mark.parametrize("limit", [10, 50, 200])
 def test_coarser_scores_keep_bounds_that_hold(limit, weighted, monkeypatch):
-    monkeypatch.setattr(groupparts.GroupedScores, "LIMIT", limit)
+    monkeypatch.setattr(groupscores.GroupedScores, "LIMIT", limit)
     y, p, _ = breast()
     w = weights(len(y)) if weighted else np.ones(len(y))
     result = evaluated.__wrapped__("breast", weighted, group_by="radius", statistics="ranking")
@@ -136,7 +146,7 @@ def test_coarser_scores_keep_bounds_that_hold(limit, weighted, monkeypatch):
 def test_too_many_pairs_of_classes_leave_what_they_can(monkeypatch):
     whole = evaluated("digits", group_by="ink").groups
     for limit, kept in ((60, ("d2", "balanced_accuracy")), (10, ())):
-        monkeypatch.setattr(groupparts.GroupedClasses, "LIMIT", limit)
+        monkeypatch.setattr(groupclasses.GroupedClasses, "LIMIT", limit)
         found = evaluated.__wrapped__("digits", group_by="ink").groups
         for name in ("d2", "balanced_accuracy", "f1_macro"):
             expected = pytest.approx(whole[name].to_pylist(), rel=1e-12) if name in kept else [None] * 3
@@ -145,7 +155,7 @@ def test_too_many_pairs_of_classes_leave_what_they_can(monkeypatch):
 
 def test_clusters_in_buckets_are_about_as_good(monkeypatch):
     exact = evaluated("digits", group_by="ink", cluster_by="id").groups
-    monkeypatch.setattr(groupparts.GroupedClusters, "LIMIT", 400)
+    monkeypatch.setattr(groupclusters.GroupedClusters, "LIMIT", 400)
     found = evaluated.__wrapped__("digits", group_by="ink", cluster_by="id").groups
     assert sum(found["clusters"].to_pylist()) <= 400
     assert found["loss"].to_pylist() == exact["loss"].to_pylist()
@@ -169,12 +179,12 @@ def test_sparse_sums_depend_on_the_rows_alone(rows, cuts, data):
     groups, places, values = (np.array(c, np.int64) for c in zip(*rows, strict=True)) if rows else np.zeros((3, 0), int)
     cells = np.stack([values >> 40, values & (2**40 - 1)], axis=1)
     edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
-    parts = [Halved(2, 20, (0,)) for _ in edges[1:]]
+    parts = [Halved((0, 40), 20) for _ in edges[1:]]
     # Every part numbers its groups in its own way.
     names = [data.draw(st.permutations(range(4))) for _ in parts]
     for part, name, lo, hi in zip(parts, names, edges[:-1], edges[1:], strict=True):
         part.add(np.array(name)[groups[lo:hi]].astype(np.int32), places[lo:hi], cells[lo:hi])
-    whole = Halved(2, 20, (0,))
+    whole = Halved((0, 40), 20)
     for i in data.draw(st.permutations(range(len(parts)))):
         whole.merge(parts[i], np.argsort(names[i]))
     level, (keys, sums) = whole.state(np.arange(4))
@@ -186,7 +196,7 @@ def test_sparse_sums_depend_on_the_rows_alone(rows, cuts, data):
     assert level == least
     assert keys.tolist() == sorted(expected)
     assert [(int(a) << 40) + int(b) for a, b in sums] == [expected[key] for key in sorted(expected)]
-    again = Halved(2, 20, (0,))
+    again = Halved((0, 40), 20)
     again.load(level, [keys, sums], 4)
     assert [array.tolist() for array in again.state(np.arange(4))[1]] == [keys.tolist(), sums.tolist()]
 
@@ -205,7 +215,7 @@ def test_sparse_sums_depend_on_the_rows_alone(rows, cuts, data):
 )
 def test_damaged_tables_are_refused(level, keys, cells, message):
     with pytest.raises(fx.StateError, match=message):
-        Halved(1, 2).load(level, [np.array(keys), np.array(cells)], 2)
+        Halved((0,), 2).load(level, [np.array(keys), np.array(cells)], 2)
 
 
 def test_groups_of_other_losses_have_fewer_columns():
@@ -225,3 +235,137 @@ def test_gates_see_every_column():
     for name in row.keys() - {"ink", "fold"}:
         assert parse_gate(f"groups.ink.light.fold.2.{name} < 0.5").value(told) == row[name]
     assert failures([parse_gate("margins.ink.light.q95_high > 0.2")], told)
+
+
+def plain_dict(result):
+    """What an evaluation says, but for how it was run."""
+    return {name: value for name, value in result.to_dict().items() if name not in ("run", "settings")}
+
+
+@WEIGHTED
+@pytest.mark.parametrize("name", ["digits", "breast"])
+def test_one_group_says_what_its_rows_say_alone(name, weighted):
+    by, statistics = NAMES[name]
+    path = DIGITS if name == "digits" else BREAST
+    data = table(path).append_column("bytes", [np.arange(len(table(path))) % 7])
+    options = {"target": "label", "units": "bytes", "statistics": statistics, "bins": 10}
+    options |= {"logits": "logits", "top_k": (2, 7)} if name == "digits" else {"logits": "logit", "task": "binary"}
+    if weighted:
+        data, options["weight"] = data.append_column("w", [weights(len(data))]), "w"
+    result = fx.evaluate(data, group_by=(by, "fold"), **options)
+    values, folds = np.array(column(path, by)), column(path, "fold")
+    for value in result.margins[by][by].to_pylist():
+        pairs = [(result.group(**{by: value}), values == value)]
+        pairs.append((result.group(value, 1), (values == value) & (folds == 1)))
+        for found, here in pairs:
+            alone = fx.evaluate(data.filter(here), **options)
+            assert json_text(plain_dict(found)) == json_text(plain_dict(alone))
+            assert found.loss_histogram(128).equals(alone.loss_histogram(128))
+            assert found.calibrate(25, "sklearn") == alone.calibrate(25, "sklearn")
+            assert weighted or found.totals.to_bytes() == alone.totals.to_bytes()
+
+
+def test_a_group_that_is_not_there():
+    result = evaluated("digits", group_by=("ink", "fold"))
+    assert result.group("light", 2).num_rows == result.group(fold=2, ink="light").num_rows
+    for call, message in (
+        (lambda: result.group("pale", 2), r"group: no scored row has ink='pale', fold=2"),
+        (lambda: result.group("light"), r"group: expected 2 values \(ink, fold\), got 1"),
+        (lambda: result.group(colour="light"), r"group: 'colour' is not among the columns of group_by: ink, fold"),
+        (lambda: evaluated("digits").group("light"), r"group: nothing was grouped; pass group_by="),
+    ):
+        with pytest.raises(fx.UsageError, match=message):
+            call()
+
+
+def test_groups_that_share_memory_hold_the_exact_values(monkeypatch):
+    alone = {ink: fx.evaluate(table(DIGITS).filter(column(DIGITS, "ink") == ink), logits="logits", target="label")
+             for ink in ("heavy", "light", "medium")}  # fmt: skip
+    for part in (groupparts.GroupedLosses, groupparts.GroupedRanks, groupclasses.GroupedClasses):
+        monkeypatch.setattr(part, "LIMIT", 36 if part is groupparts.GroupedRanks else 60)
+    for limit, widths, edge in ((700, 720, True), (150, 60, True), (45, 15, False)):
+        monkeypatch.setattr(groupcells.GroupedCalibration, "LIMIT", limit)
+        result = evaluated.__wrapped__("digits", group_by="ink")
+        for ink, whole in alone.items():
+            found = result.group(ink)
+            coarse = found.totals.coarse
+            assert (coarse.widths, coarse.edge, coarse.classes, coarse.ranks) == (widths, edge, "hits", None)
+            for name in ("loss", "brier", "accuracy", "mrr", "d2"):
+                assert getattr(found, name) == getattr(whole, name)
+            for mine, theirs in zip(found.calibration.rows, whole.calibration.rows, strict=True):
+                assert [mine[k] is None for k in mine] == [theirs[k] is None for k in theirs]
+                known = [name for name in mine if mine[name] is not None]
+                assert [mine[k] for k in known] == pytest.approx([theirs[k] for k in known], rel=1e-14)
+            for q, quantile in found.loss_stats.quantiles.items():
+                exact = whole.loss_stats.quantiles[q]
+                assert quantile.low <= exact.low
+                assert exact.high <= quantile.high
+            assert found.confusion is None
+            assert found.per_class.column_names == ["class", "support", "loss", "recall"]
+            assert found.per_class["recall"].equals(whole.per_class["recall"])
+            assert found.per_class["loss"].equals(whole.per_class["loss"])
+            with pytest.raises(fx.UsageError, match=f"each keeps {widths} equal widths"):
+                found.calibrate(25)
+            with pytest.raises(fx.UsageError, match=r"each keeps .* of its losses; evaluate the rows of"):
+                found.loss_histogram(128)
+
+
+def test_groups_with_too_many_ranks_keep_the_first_ten(monkeypatch):
+    monkeypatch.setattr(groupparts.GroupedRanks, "LIMIT", 30)
+    z, y = np.random.default_rng(1).normal(size=(400, 40)), np.arange(400) % 40
+    result = fx.evaluate(logits=z, target=y, group_by={"g": y % 2}, top_k=(5, 10))
+    for g in range(2):
+        found, whole = result.group(g), fx.evaluate(logits=z[y % 2 == g], target=y[y % 2 == g], top_k=(5, 10))
+        assert found.totals.coarse.ranks == 10
+        assert found.top_k == whole.top_k
+        assert found.mrr == pytest.approx(whole.mrr, rel=1e-15)
+        with pytest.raises(fx.UsageError, match="tells the first 10 ranks apart, not 11"):
+            found.top_k_interval(11)
+
+
+@WEIGHTED
+@pytest.mark.parametrize("name", ["digits", "breast"])
+def test_classes_of_groups_are_those_of_their_rows(name, weighted):
+    by = NAMES[name][0]
+    result = evaluated(name, weighted, group_by=(by, "fold"))
+    told, seen = result.group_per_class.to_pylist(), 0
+    for row in result.groups.to_pylist():
+        alone = {entry["class"]: entry for entry in result.group(row[by], row["fold"]).per_class.to_pylist()}
+        for entry in (entry for entry in told if (entry[by], entry["fold"]) == (row[by], row["fold"])):
+            expected = alone.pop(entry["class"])
+            assert list(entry) == [by, "fold", *expected]
+            numbers = [name for name in expected if name != "class"]
+            found = [entry[name] for name in numbers]
+            assert found == pytest.approx([expected[n] for n in numbers], rel=1e-12, abs=1e-12, nan_ok=True)
+            seen += 1
+        assert all(entry["support"] == 0 for entry in alone.values())
+    assert seen == len(told)
+    entry = told[3]
+    gate = parse_gate(f"group_per_class.{by}.{entry[by]}.fold.{entry['fold']}.{entry['class']}.recall < 2")
+    assert gate.value(result.to_dict()) == entry["recall"]
+
+
+def test_what_groups_do_not_say_is_told(monkeypatch):
+    assert evaluated("digits", group_by="ink").warnings == []
+    for part in (groupparts.GroupedLosses, groupparts.GroupedRanks, groupclasses.GroupedClasses):
+        monkeypatch.setattr(part, "LIMIT", 40)
+    monkeypatch.setattr(groupcells.GroupedCalibration, "LIMIT", 45)
+    (warning,) = evaluated.__wrapped__("digits", group_by="ink").warnings
+    for text in ("calibration is that of 15 equal widths", "nothing is told by class", "quantiles are those of"):
+        assert text in warning
+
+
+@WEIGHTED
+def test_groups_of_several_labels_are_ranked_too(weighted):
+    rng = np.random.default_rng(3)
+    z, g = rng.normal(size=(300, 4)), np.arange(300) % 3
+    y, w = (rng.random((300, 4)) < 0.4).astype(np.int8), rng.integers(0, 4, 300).astype(np.float64)
+    options = {"task": "multilabel", "statistics": "ranking"}
+    result = fx.evaluate(logits=z, target=y, weight=w if weighted else None, group_by={"g": g}, **options)
+    for row in result.groups.to_pylist():
+        here = g == row["g"]
+        alone = fx.evaluate(logits=z[here], target=y[here], weight=w[here] if weighted else None, **options)
+        assert json_text(plain_dict(result.group(row["g"]))) == json_text(plain_dict(alone))
+        exact = metrics.roc_auc_score(y[here], z[here], sample_weight=w[here] if weighted else None)
+        assert row["auc_low"] - 1e-12 <= exact <= row["auc_high"] + 1e-12
+        assert row["average_precision"] == pytest.approx(alone.average_precision.value, rel=1e-12)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import datetime
 import math
+from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import fastxent as fx
+from fastxent import exact
 from fastxent.gates import parse_gate
-from fastxent.kernels import groups as kernels
+from fastxent.kernels.groups import WINDOW
 from fastxent.statistics import groups as grouping
 from fastxent.statistics import groupsums
 from fastxent.statistics.groups import Groups
@@ -64,19 +68,70 @@ def test_margins_are_the_groups_of_one_column(weighted):
     assert parse_gate("margins.ink.light.loss > 1").value(crossed.to_dict()) == told[1]["loss"]
 
 
-def test_sums_of_many_groups_carry_what_overflows():
+def exact_total(sums, group, which):
+    found = groupsums.GroupSums.totals(sums)
+    return Fraction(int(found.sums[which][group]), 1 << found.bits), found.special[which, group]
+
+
+ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-1e6, 1e6) | st.floats(1e-100, 1e-60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.tuples(st.integers(0, 3), ANY_FLOAT, ANY_FLOAT), max_size=60), cut=st.integers(0, 60))
+def test_sums_of_groups_are_exact_whatever_the_numbers(rows, cut):
+    parts = []
+    for piece in (rows[:cut], rows[cut:]):
+        part = groupsums.GroupSums(2, {}, 4)
+        values = np.array([[row[1] for row in piece], [row[2] for row in piece]])
+        codes = np.array([row[0] for row in piece], np.int32)
+        part.add(values, np.arange(2), codes, np.zeros(len(piece), np.uint8))
+        parts.append(part)
+    alone = groupsums.GroupSums(2, {}, 4)
+    values = np.array([[row[1] for row in rows], [row[2] for row in rows]])
+    alone.add(values, np.arange(2), np.array([row[0] for row in rows], np.int32), np.zeros(len(rows), np.uint8))
+    parts[0].merge(parts[1], np.arange(4))
+    order = np.flatnonzero(alone.counts)
+    states = [[array.tobytes() for array in sums.state(order)[1]] for sums in (alone, parts[0])]
+    assert states[0] == states[1]
+    one = alone.regrouped(np.array([0, -1, -1, -1]), 1).exact_sums()
+    for which in range(2):
+        here = [row[1 + which] for row in rows if row[0] == 0]
+        finite = sum((Fraction(v) for v in here if math.isfinite(v)), Fraction(0))
+        special = sum(v for v in here if not math.isfinite(v))
+        assert exact.to_fraction(one[which]) == finite
+        found, odd = exact_total(alone, 0, which)
+        assert found == finite
+        assert np.array_equal(odd, special, equal_nan=True)
+        assert one[which, exact.N] == len(here)
+        assert one[which, exact.N_NAN] == sum(map(math.isnan, here))
+
+
+def test_sums_of_many_groups_put_together_stay_in_range():
     rng = np.random.default_rng(0)
-    width = kernels.PAIRS + 12
-    cells = rng.integers(0, 2**62, (5000, width)) >> np.where(np.arange(width) % 2 == 0, 20, 0)
-    cells[:, : kernels.PAIRS] = 1
-    codes, found = rng.integers(0, 3, 5000), np.zeros((3, width), np.int64)
-    groupsums._put_together(found, cells, codes)
+    limbs = rng.integers(0, 2**52, (5000, 2, WINDOW))
+    limbs[..., -1] -= 2**51
+    cells = np.concatenate((np.ones((5000, 1), np.int64), limbs.reshape(5000, -1)), axis=1)
+    codes = rng.integers(0, 3, 5000)
+    present, found = groupsums._put_together(cells, codes)
+    assert present.tolist() == [0, 1, 2]
+
+    def whole(row, which):
+        return sum(int(v) << (52 * i) for i, v in enumerate(row[1 + which * WINDOW : 1 + (which + 1) * WINDOW]))
+
     for code, row in enumerate(found):
-        here = cells[codes == code].astype(object)
-        assert row[: kernels.PAIRS].tolist() == [len(here)] * kernels.PAIRS
-        for i in range(kernels.PAIRS, width, 2):
-            assert (int(row[i]) << 62) + int(row[i + 1]) == sum((int(c[i]) << 62) + int(c[i + 1]) for c in here)
-            assert 0 <= row[i + 1] < 2**62
+        here = cells[codes == code]
+        assert row[0] == len(here)
+        for which in range(2):
+            assert whole(row, which) == sum(whole(each, which) for each in here)
+            assert all(0 <= v < 2**52 for v in row[1 + which * WINDOW :][: WINDOW - 1])
+
+
+def test_many_rows_of_one_group_are_carried():
+    values = np.full((1, 5000), 2.0**60)
+    sums = groupsums.GroupSums(1, {})
+    for _ in range(4):
+        sums.add(values, np.zeros(1, np.int64), np.zeros(5000, np.int32), np.zeros(5000, np.uint8))
+    assert exact_total(sums, 0, 0) == (20_000 * 2**60, 0.0)
 
 
 def test_groups_of_a_binary_task_calibrate_class_one():
@@ -124,10 +179,10 @@ def test_groups_that_cannot_be(monkeypatch):
 
 def test_one_and_true_stay_apart_when_files_disagree():
     spec = fx.Spec.make(num_classes=10)
-    first, second = (Groups(spec, Measures(group_by=("g",)), 10) for _ in range(2))
+    first, second = (Groups(spec, Measures(group_by=("g",)), 10, 11) for _ in range(2))
     for state, values in ((first, pa.array([1, 1])), (second, pa.array([True, False]))):
-        codes = state._encode({"g": values})
-        state._sums.cells[codes, kernels.COUNT] = 1
+        codes = state._codes._find({"g": values})
+        state._sums.cells[codes, 0] = 1
     first.merge(second)
     assert [type(value) for ((_, value),) in first._ordered()[0]] == [bool, bool, int]
 

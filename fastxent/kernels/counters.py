@@ -18,13 +18,16 @@ FREE = -1
 
 
 @kernel()
-def add_by_key(keys: Any, cells: Any, table_keys: Any, table_cells: Any) -> int:
+def add_by_key(keys: Any, cells: Any, bits: Any, table: Any) -> int:
     """Add each row of ``cells`` to that of its key, negative keys left out; returns how many keys were new.
 
-    The table has a power of two of places, some of them free. A key lies at its hash (SplitMix64) or behind it.
+    The table has a power of two of rows, some of them free: a key and its cells, side by side, since a place of a large
+    table is nowhere near the processor. A key lies at its hash (SplitMix64) or behind it.
+    A column whose ``bits`` are not 0 is the low word of a pair with the column before it: it is carried into that one,
+    to 0 <= low < 2^bits.
     """
-    mask = np.uint64(table_keys.size - 1)
-    width = table_cells.shape[1]
+    mask = np.uint64(table.shape[0] - 1)
+    width = cells.shape[1]
     new = 0
     for i in range(keys.size):
         key = keys[i]
@@ -34,13 +37,18 @@ def add_by_key(keys: Any, cells: Any, table_keys: Any, table_cells: Any) -> int:
         h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         at = (h ^ (h >> np.uint64(31))) & mask
-        while table_keys[at] != key and table_keys[at] != FREE:
+        while table[at, 0] != key and table[at, 0] != FREE:
             at = (at + np.uint64(1)) & mask
-        if table_keys[at] == FREE:
-            table_keys[at] = key
+        if table[at, 0] == FREE:
+            table[at, 0] = key
             new += 1
         for j in range(width):
-            table_cells[at, j] += cells[i, j]
+            total = table[at, j + 1] + cells[i, j]
+            if bits[j] > 0:
+                carry = total >> bits[j]
+                table[at, j] += carry
+                total -= carry << bits[j]
+            table[at, j + 1] = total
     return new
 
 

@@ -1,152 +1,214 @@
-"""Records of scored rows -> the sums of their groups, one row of cells a group.
+"""Records of scored rows -> exact sums of their groups, and the places and sums of what groups keep in hash tables.
 
-Sums are fixed-point pairs as in `fastxent.kernels.records`.
+The sum of a group has `WINDOW` limbs of an exact sum (`fastxent.exact`), from `LOW` on: numbers whose bits lie between
+2^-244 and 2^68 go there, any other as limbs by key into a table beside it, so that nothing is lost.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from fastxent.exact import LIMB_BITS, N_NAN, N_NEGINF, N_POSINF, SIZE, UNIT_EXPONENT
 from fastxent.kernels import scorecard as sc
+from fastxent.kernels import tally
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.records import LIMIT, add_fixed
+from fastxent.kernels.records import LIMIT
 from fastxent.kernels.simd import as_bits
-from fastxent.kernels.tally import FIRST_EDGE, LAST_EDGE, WIDTHS, calibration_cell, probability_of_one
+from fastxent.kernels.tally import base_of, calibration_cell, probability_of_one
 
 __all__ = [
-    "BINS", "COUNT", "HEAVY", "LARGE", "LOSS", "MANY", "PAIRS", "RANKS", "SQUARE", "Layout", "by_group", "layout_of",
+    "CONFIDENCE_BITS", "LOW", "RANKS", "WINDOW", "add_exact", "calibration_places",
+    "cells_of_pairs", "extremes", "split_beyond",
 ]  # fmt: skip
 
-#: Bins of a group's calibration error.
-BINS = 15
-#: Ranks of the target that are told apart.
+#: Ranks of the target that clusters, and groups which share cells, tell apart.
 RANKS = 10
+#: The limbs of a group's sum.
+LOW, WINDOW = 17, 7
+#: Additions of numbers below 2^52 to a limb before it is carried.
+_LATE = 512
+_HIDDEN = 1 << 52
+_LEAST = LOW * LIMB_BITS + 1075 + UNIT_EXPONENT
+_MOST = (LOW + WINDOW - 1) * LIMB_BITS + 1075 + UNIT_EXPONENT - 53
+#: Low words of sums of confidences without weights: they are whole multiples of 2^-64, cut in the middle.
+CONFIDENCE_BITS = 32
+_HALF = 2.0**32
+# As in `fastxent.kernels.tally`.
+_EARLY = 2.0**22
+_MIDDLE = 2.0**tally.MIDDLE_BITS
+_LOSS = 2.0 ** (tally.MIDDLE_BITS + tally.LOW_BITS)
+_CONF = 2.0**tally.CONF_BITS
+_OFFSET = 2.0**tally.OFFSET_BITS
+_FIXED = 2.0**62
 
-# Counts: rows; those whose loss, whose weight, whose number of units is too large to be summed. From PAIRS on, pairs.
-COUNT, LARGE, HEAVY, MANY = range(4)
-PAIRS = 4
-LOSS, SQUARE = PAIRS, PAIRS + 2
+
+@kernel()
+def _carry(cells: Any, g: int, sums: int) -> None:
+    for s in range(sums):
+        first = 1 + s * WINDOW
+        for k in range(first, first + WINDOW - 1):
+            carry = cells[g, k] >> LIMB_BITS
+            cells[g, k] -= carry << LIMB_BITS
+            cells[g, k + 1] += carry
 
 
-class Layout(NamedTuple):
-    """Where sums lie that not every group has; -1 for those that there are not.
+@kernel()
+def add_exact(values: Any, into: Any, codes: Any, status: Any, cells: Any, beyond: Any) -> int:
+    """Add ``values[v, i]`` to sum ``into[v]`` of the group of row i, and count the row.
 
-    ``brier``: w times the Brier score. ``gaps``: for each of 15 equal bins of the confidence the sum of
-    w (hit - confidence), ``bins``: that of w.
-    ``ranks``: w by rank of the target, for as many ranks as ``told`` says; ``reciprocal``: w / (1 + rank).
-    ``weight``: w, w^2, w^2 loss, and, without weights, loss and loss^2. ``entropy`` and ``units``: w times either.
+    ``beyond`` is set for numbers that are left for `split_beyond`; returns how many.
     """
+    sums = (cells.shape[1] - 1) // WINDOW
+    left = 0
+    for i in range(codes.size):
+        if status[i] != sc.SCORED:
+            continue
+        g = codes[i]
+        cells[g, 0] += 1
+        for v in range(values.shape[0]):
+            x = values[v, i]
+            magnitude = as_bits(x) & 0x7FFFFFFFFFFFFFFF
+            exponent = magnitude >> 52
+            if exponent < _LEAST or exponent > _MOST:
+                if magnitude != 0:
+                    beyond[v, i] = True
+                    left += 1
+                continue
+            place = exponent - _LEAST
+            limb = np.int64(np.uint64(place) // np.uint64(LIMB_BITS))
+            shift = place - limb * LIMB_BITS
+            mantissa = magnitude & (_HIDDEN - 1) | _HIDDEN
+            low = (mantissa & ((1 << (LIMB_BITS - shift)) - 1)) << shift
+            high = mantissa >> (LIMB_BITS - shift)
+            at = 1 + into[v] * WINDOW + limb
+            cells[g, at] += low if x > 0.0 else -low
+            cells[g, at + 1] += high if x > 0.0 else -high
+        # No sum is deposited into more than twice a row.
+        if cells[g, 0] % (_LATE // 2) == 0:
+            _carry(cells, g, sums)
+    return left
 
-    brier: int
-    gaps: int
-    bins: int
-    ranks: int
-    told: int
-    reciprocal: int
-    weight: int
-    entropy: int
-    units: int
-    width: int
+
+@kernel()
+def extremes(card: Any, codes: Any, found: Any) -> None:
+    """Bring in the bits of the losses of the scored rows: column 0 has the least of every group, 1 the largest."""
+    for i in range(codes.size):
+        if card.status[i] == sc.SCORED:
+            bits = as_bits(card.real[sc.LOSS, i])
+            found[codes[i], 0] = min(found[codes[i], 0], bits)
+            found[codes[i], 1] = max(found[codes[i], 1], bits)
 
 
-def layout_of(*, brier: bool, ranks: int, weighted: bool, entropy: bool, units: bool) -> Layout:
-    """The layout with so many ranks (0: no predicted class), and what else there is."""
-    at = SQUARE + 2
+@kernel()
+def split_beyond(values: Any, sums: Any, places: Any, cells: Any) -> None:
+    """Numbers that `add_exact` left -> two limbs each at ``sum * SIZE + limb``, or a counter and place -1.
 
-    def take(pairs: int) -> int:
-        nonlocal at
-        at += 2 * pairs
-        return at - 2 * pairs if pairs else -1
-
-    return Layout(
-        brier=take(int(brier)),
-        gaps=take(BINS if ranks else 0),
-        bins=take(BINS if ranks else 0),
-        ranks=take(ranks),
-        told=ranks,
-        reciprocal=take(min(ranks, 1)),
-        weight=take(5 if weighted else 0),
-        entropy=take(int(entropy)),
-        units=take(int(units)),
-        width=at,
-    )
+    Column 1 of the cells is set.
+    """
+    for i in range(values.size):
+        x = values[i]
+        magnitude = as_bits(x) & 0x7FFFFFFFFFFFFFFF
+        exponent = magnitude >> 52
+        mantissa = magnitude & (_HIDDEN - 1)
+        place_of_sum = sums[i] * SIZE
+        places[2 * i + 1] = -1
+        if exponent == 0x7FF:
+            places[2 * i] = place_of_sum + (N_NAN if mantissa != 0 else N_POSINF if x > 0.0 else N_NEGINF)
+            cells[2 * i, 1] = 1
+            continue
+        if exponent == 0:
+            exponent = 1
+        else:
+            mantissa |= _HIDDEN
+        place = exponent - 1075 - UNIT_EXPONENT
+        limb = np.int64(np.uint64(place) // np.uint64(LIMB_BITS))
+        shift = place - limb * LIMB_BITS
+        sign = 1 if x > 0.0 else -1
+        places[2 * i] = place_of_sum + limb
+        cells[2 * i, 1] = sign * ((mantissa & ((1 << (LIMB_BITS - shift)) - 1)) << shift)
+        places[2 * i + 1] = place_of_sum + limb + 1
+        cells[2 * i + 1, 1] = sign * (mantissa >> (LIMB_BITS - shift))
 
 
 @kernel(inline="always")
-def _bin(c: float) -> Any:
-    """The bin of a number in [0, 1], whose edges are compared exactly: [a, b), the last one closed."""
-    cell = calibration_cell(c)
-    if cell < FIRST_EDGE:
-        return 0
-    if cell > LAST_EDGE:
-        return BINS - 1
-    return (1 + ((cell - FIRST_EDGE) >> 1)) // (WIDTHS // BINS)
+def _fix(cells: Any, i: int, column: int, value: float) -> None:
+    """A number below 2^40 as a pair of whole and 2^-62, rounded down as in `fastxent.kernels.records`."""
+    whole = np.floor(value)
+    cells[i, column] = np.int64(whole)
+    cells[i, column + 1] = np.int64((value - whole) * _FIXED)
 
 
 @kernel()
-def by_group(
-    card: Any, n: int, codes: Any, units: Any, layout: Any, cells: Any, extremes: Any, weighted: bool, positive: bool
-) -> None:
-    """Add n rows to the cells of their groups (``codes``); ``extremes``: bits of the least and the largest loss."""
-    real = card.real
+def calibration_places(card: Any, n: int, weighted: bool, positive: bool, places: Any, cells: Any) -> None:
+    """The calibration cell of every row; its count, hits, and the pair of its confidence.
+
+    With weights there are pairs of w, of w for hits and of w times the confidence instead of the last.
+    """
     for i in range(n):
+        places[i] = -1
         if card.status[i] != sc.SCORED:
             continue
-        g = codes[i]
-        cells[g, COUNT] += 1
-        bits = as_bits(real[sc.LOSS, i])
-        extremes[g, 0] = min(extremes[g, 0], bits)
-        extremes[g, 1] = max(extremes[g, 1], bits)
-        w = real[sc.WEIGHT, i] if weighted else 1.0
-        if not w * w < LIMIT:
-            cells[g, HEAVY] += 1
-            continue
-        _add_loss(card, i, w, layout, cells, g, weighted)
-        if layout.brier >= 0:
-            add_fixed(cells, g, layout.brier, w * real[sc.BRIER, i])
+        if positive:
+            c = probability_of_one(card, i)
+            hit = np.int64(card.whole[sc.TARGET, i] == 1)
+        else:
+            c = card.real[sc.CONFIDENCE, i]
+            hit = np.int64(card.whole[sc.RANK, i] == 0)
+        cell = calibration_cell(c)
+        places[i] = cell
+        cells[i, 0] = 1
+        cells[i, 1] = hit
         if weighted:
-            add_fixed(cells, g, layout.weight, w)
-            add_fixed(cells, g, layout.weight + 2, w * w)
-        if layout.told > 0:
-            _add_prediction(card, i, w, layout, cells, g, positive)
-        if layout.entropy >= 0:
-            add_fixed(cells, g, layout.entropy, w * real[sc.ENTROPY, i])
-        if layout.units >= 0:
-            if w * units[i] < LIMIT:
-                add_fixed(cells, g, layout.units, w * units[i])
+            w = card.real[sc.WEIGHT, i]
+            if w < LIMIT:
+                _fix(cells, i, 2, w)
+                _fix(cells, i, 4, w * hit)
+                _fix(cells, i, 6, w * c)
+            continue
+        base = base_of(cell)
+        offset = np.int64((c - base) * _OFFSET)
+        high = np.floor(base * _HALF)
+        cells[i, 2] = np.int64(high) + (offset >> 22)
+        cells[i, 3] = np.int64((base * _HALF - high) * _HALF) + ((offset & ((1 << 22) - 1)) << 10)
+
+
+@kernel()
+def cells_of_pairs(card: Any, n: int, weighted: bool, classes: int, places: Any, cells: Any) -> None:
+    """Of every row 4 (target * classes + predicted), and its sums: the count, and pairs of loss and confidence.
+
+    With weights the pairs are w, w times the loss, w times the confidence. Added to the place is 1 where the loss,
+    2 where the weight or the weighted loss is too large to be summed by class.
+    """
+    for i in range(n):
+        places[i] = -1
+        if card.status[i] != sc.SCORED:
+            continue
+        place = 4 * (np.int64(card.whole[sc.TARGET, i]) * classes + np.int64(card.whole[sc.PREDICTED, i]))
+        cells[i, 0] = 1
+        loss = card.real[sc.LOSS, i]
+        if not loss < LIMIT:
+            place += 1
+        if weighted:
+            w = card.real[sc.WEIGHT, i]
+            if w < LIMIT:
+                _fix(cells, i, 1, w)
+            if w < LIMIT and card.real[sc.SCRATCH, i] < LIMIT:
+                _fix(cells, i, 3, card.real[sc.SCRATCH, i])
+                _fix(cells, i, 5, w * card.real[sc.CONFIDENCE, i])
             else:
-                cells[g, MANY] += 1
-
-
-@kernel()
-def _add_loss(card: Any, i: int, w: float, layout: Any, cells: Any, g: int, weighted: bool) -> None:
-    plain = card.real[sc.LOSS, i]
-    loss = card.real[sc.SCRATCH, i] if weighted else plain
-    if not (loss * loss < LIMIT and plain * plain < LIMIT):
-        cells[g, LARGE] += 1
-        return
-    add_fixed(cells, g, LOSS, loss)
-    add_fixed(cells, g, SQUARE, loss * loss)
-    if weighted:
-        add_fixed(cells, g, layout.weight + 4, w * loss)
-        add_fixed(cells, g, layout.weight + 6, plain)
-        add_fixed(cells, g, layout.weight + 8, plain * plain)
-
-
-@kernel()
-def _add_prediction(card: Any, i: int, w: float, layout: Any, cells: Any, g: int, positive: bool) -> None:
-    rank = np.int64(card.whole[sc.RANK, i])
-    if rank < layout.told:
-        add_fixed(cells, g, layout.ranks + 2 * rank, w)
-    add_fixed(cells, g, layout.reciprocal, w / (1.0 + rank))
-    if positive:
-        c = probability_of_one(card, i)
-        hit = np.float64(card.whole[sc.TARGET, i])
-    else:
-        c = card.real[sc.CONFIDENCE, i]
-        hit = np.float64(rank == 0)
-    number = _bin(c)
-    add_fixed(cells, g, layout.gaps + 2 * number, w * (hit - c))
-    add_fixed(cells, g, layout.bins + 2 * number, w)
+                place += 2
+            places[i] = place
+            continue
+        places[i] = place
+        cells[i, 3] = 0
+        cells[i, 4] = np.int64(card.real[sc.CONFIDENCE, i] * _CONF)
+        if loss < _EARLY:
+            middle = np.int64(loss * _MIDDLE)
+            cells[i, 1] = middle
+            cells[i, 2] = np.int64((loss - middle * (1.0 / _MIDDLE)) * _LOSS)
+        elif loss < LIMIT:
+            whole = np.int64(loss)
+            cells[i, 1] = whole << tally.MIDDLE_BITS
+            cells[i, 2] = np.int64((loss - whole) * (1 << tally.LOW_BITS)) << tally.MIDDLE_BITS

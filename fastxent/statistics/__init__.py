@@ -39,7 +39,7 @@ def new_statistics(spec: Spec, measures: Measures, classes: int, ranks: int) -> 
     single = predicts_class(spec)
     found: dict[str, Statistic] = {}
     if measures.group_by:
-        found["groups"] = groups.Groups(spec, measures, classes)
+        found["groups"] = groups.Groups(spec, measures, classes, ranks)
     if measures.cluster_by is not None:
         found["clusters"] = clusters.Clusters(spec, measures.cluster_by, measures.units)
     if measures.units is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -19,10 +20,13 @@ __all__ = [
     "Calibration",
     "Cells",
     "calibrate",
+    "cell_bases",
+    "cells_of_widths",
     "check_bins",
     "decompose",
     "plain_cells",
     "weighed_cells",
+    "widths_of_cells",
 ]
 
 Binning = Literal["equal_width", "equal_mass", "torchmetrics", "sklearn", "netcal"]
@@ -41,6 +45,10 @@ class Cells:
     weight: NDArray[Any]
     hits: NDArray[Any]
     confidence: NDArray[Any]
+
+    def unknown(self) -> Cells:
+        """The same rows, of which nothing but their number is known."""
+        return Cells(self.count, *(np.zeros_like(values) for values in (self.weight, self.hits, self.confidence)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +120,29 @@ def _places() -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     return k, edge
 
 
+def widths_of_cells(widths: int) -> NDArray[np.int64]:
+    """For every cell its place among so many equal widths, [a, b); ``widths`` for the cell of exactly 1."""
+    return _places()[0] * widths // tally.WIDTHS
+
+
+def cells_of_widths(widths: int) -> NDArray[np.int64]:
+    """The inverse: for every place the cell inside a width that begins where it does."""
+    k = np.arange(widths + 1) * tally.WIDTHS // widths
+    return np.where(k == 0, 1, np.where(k == tally.WIDTHS, tally.CELLS - 1, tally.FIRST_EDGE + 2 * k - 1))
+
+
+@cache
+def cell_bases() -> NDArray[Any]:
+    """The bases of the cells (`fastxent.kernels.tally.base_of`), Python integers in units of 2^-64."""
+    k, _ = _places()
+    bases = np.where(k == tally.WIDTHS, 1.0, k * tally.WIDTH)
+    return np.array([int(math.ldexp(base, UNIT)) for base in bases.tolist()], object)  # exact
+
+
 def plain_cells(cells: NDArray[np.int64]) -> Cells:
     """Cells of rows without weights."""
     count = cells[:, tally.MISSES] + cells[:, tally.HITS]
-    k, _ = _places()
-    bases = np.where(k == tally.WIDTHS, 1.0, k * tally.WIDTH)
-    edges = np.array([int(math.ldexp(base, UNIT)) for base in bases.tolist()], object)  # exact
+    edges = cell_bases()
     offsets = (cells[:, tally.OFFSET_WHOLE].astype(object) << UNIT) + (
         cells[:, tally.OFFSET_LOW].astype(object) << (UNIT - tally.OFFSET_BITS)
     )

@@ -45,14 +45,15 @@ class Clusters(Statistic):
     Null ids form one cluster.
     """
 
-    def __init__(self, spec: Spec, column: str, units: str | None = None) -> None:
+    def __init__(self, spec: Spec, column: str, units: str | None = None, told: int = groups.RANKS) -> None:
         self.column = column
         self._units = units
         self._weighted = spec.reads_weight
-        self.told = ranks_told(spec)
+        self.told = min(ranks_told(spec), told)
         self._at_units = RANKS + 2 * self.told
-        width = self._at_units + (0 if units is None else 3)
-        self._sums = _Sums(width, MAX_CLUSTERS, (WEIGHT, LOSS, *range(RANKS, self._at_units + (units is not None), 2)))
+        self.width = self._at_units + (0 if units is None else 3)
+        pairs = (WEIGHT, LOSS, *range(RANKS, self._at_units + (units is not None), 2))
+        self._sums = _Sums(self.width, MAX_CLUSTERS, pairs)
         self._hashes = OncePerBatch(lambda extra: hash_values(extra[column], column))
 
     def absorb(self, record: Record) -> None:
@@ -136,7 +137,7 @@ def _joined(cells: NDArray[np.int64], column: int) -> NDArray[Any]:
 
 
 def ranks_told(spec: Spec) -> int:
-    """How many ranks of the target are told apart, of groups and of clusters; 0 without a predicted class."""
+    """How many ranks of the target are told apart in clusters; 0 without a predicted class."""
     if not predicts_class(spec):
         return 0
     return 1 if spec.task == "binary" else min(spec.num_classes, groups.RANKS)

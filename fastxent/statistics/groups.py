@@ -2,100 +2,60 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent import exact
 from fastxent.errors import StateError, UsageError
 from fastxent.kernels import groups as kernels
 from fastxent.spec import Spec
-from fastxent.statistics import groupparts as parts
-from fastxent.statistics.clusters import ranks_told
+from fastxent.statistics.coarse import Coarse
+from fastxent.statistics.groupcells import GroupedCalibration
+from fastxent.statistics.groupclasses import GroupedClasses
+from fastxent.statistics.groupclusters import GroupedClusters
+from fastxent.statistics.groupkeys import Encoder, Key, column_of, plain, ranked, read_key, written_key
+from fastxent.statistics.groupparts import GroupedLosses, GroupedRanks, Part
+from fastxent.statistics.groupscores import GroupedScores
 from fastxent.statistics.groupsums import GroupSums
 from fastxent.statistics.grouptable import group_columns
-from fastxent.statistics.statistic import OncePerBatch, Record, Statistic
-from fastxent.statistics.units import units_of
+from fastxent.statistics.groupvalues import GroupValues
+from fastxent.statistics.statistic import OncePerBatch, Record, Statistic, predicts_class
+from fastxent.status import Status
 
 if TYPE_CHECKING:
-    from fastxent.totals import Measures
+    from fastxent.totals import Measures, Totals
 
 __all__ = ["MAX_GROUPS", "Groups"]
 
 MAX_GROUPS = 100_000
 
-Value = str | int | float | bool | None
-#: Values with the rank of their type before them, so that keys sort, null last, and 1 is not True.
-Key = tuple[tuple[int, Any], ...]
-
-_TYPES: dict[type, int] = {bool: 0, int: 1, float: 2, str: 3, type(None): 4}
-_FLOAT = 2
-_NO_UNITS = np.zeros(0)
-
-
-def _ranked(value: Value) -> tuple[int, Any]:
-    return _TYPES[type(value)], 0 if value is None else value
-
 
 class Groups(Statistic):
-    """The sums of every combination of values of ``columns``, and what each keeps by place.
+    """Every combination of values of ``columns``, as number of its exact sums and of what each keeps by place.
 
-    A group has up to 1 kB of sums; what all of them keep by place is bounded, see `fastxent.statistics.groupparts`.
+    What a group has in memory, and where the bounds are, is said in `fastxent.statistics.groupparts`.
     """
 
-    def __init__(self, spec: Spec, measures: Measures, classes: int) -> None:
+    def __init__(self, spec: Spec, measures: Measures, classes: int, ranks: int) -> None:
         self.columns = measures.group_by
-        self._spec, self._measures, self._classes = spec, measures, classes
-        self._positive = spec.task == "binary"
-        layout = kernels.layout_of(
-            brier=spec.loss not in ("entropy", "kl_divergence"),
-            ranks=ranks_told(spec),
-            weighted=spec.reads_weight,
-            entropy=measures.entropy,
-            units=measures.units is not None,
-        )
-        self._sums = GroupSums(layout, self._new_parts())
+        self._spec = spec
+        self._values = GroupValues(spec, measures, ranks)
+        self._sums = GroupSums(self._values.count, _new_parts(spec, measures, classes, ranks))
         self._index: dict[Key, int] = {}
-        self._codes = OncePerBatch(self._encode)
-
-    def _new_parts(self) -> dict[str, parts.Part]:
-        found: dict[str, parts.Part] = {"losses": parts.GroupedLosses()}
-        if ranks_told(self._spec):
-            found["classes"] = parts.GroupedClasses(self._spec, self._classes)
-        if self._measures.cluster_by is not None:
-            found["clusters"] = parts.GroupedClusters(self._spec, self._measures.cluster_by)
-        if self._measures.ranking and self._positive:
-            found["scores"] = parts.GroupedScores(self._spec)
-        return dict(sorted(found.items()))
+        encoder = Encoder(self.columns)
+        self._codes = OncePerBatch(lambda extra: encoder.codes(extra, self._number))
 
     def absorb(self, record: Record) -> None:
         """See `Statistic.absorb`."""
-        codes, sums = self._codes.of(record), self._sums
-        units = _NO_UNITS if self._measures.units is None else units_of(record, self._measures.units)
-        weighted = self._spec.reads_weight
-        kernels.by_group(
-            record.card, record.n, codes, units, sums.layout, sums.cells, sums.extremes, weighted, self._positive
-        )
+        codes, sums, n = self._codes.of(record), self._sums, record.n
+        status = record.card.status[:n]
+        sums.add(*self._values.of(record), codes, status)
+        kernels.extremes(record.card, codes, sums.extremes)
         for part in sums.parts.values():
             part.absorb(record, codes)
-
-    def _encode(self, extra: dict[str, Any]) -> NDArray[np.int32]:
-        """The group of every row of a batch."""
-        codes: NDArray[np.int64] | None = None
-        keys: list[Key] = [()]
-        for name in self.columns:
-            values, places = _factorize(extra[name], name)
-            if codes is None:
-                codes, keys = places, [(_ranked(value),) for value in values]
-                continue
-            present, codes = np.unique(codes * len(values) + places, return_inverse=True)
-            keys = [(*keys[int(p) // len(values)], _ranked(values[int(p) % len(values)])) for p in present]
-        assert codes is not None
-        used = np.zeros(len(keys), np.bool_)
-        used[codes] = True
-        numbers = np.array([self._number(key) if u else 0 for key, u in zip(keys, used, strict=True)], np.int32)
-        return numbers[codes]
 
     def _number(self, key: Key) -> int:
         number = self._index.get(key)
@@ -119,108 +79,119 @@ class Groups(Statistic):
         numbers = np.array([self._number(key) for key in other._index], np.int64)
         self._sums.merge(other._sums, numbers)
 
-    def _ordered(self) -> tuple[list[Key], GroupSums]:
-        """The groups that have a scored row, in canonical order, with their sums."""
-        counts = self._sums.cells[:, kernels.COUNT]
+    def _ordered(self) -> tuple[list[Key], NDArray[np.int64]]:
+        """The groups that have a scored row, in canonical order, and their numbers."""
+        counts = self._sums.counts
         keys = sorted(key for key, number in self._index.items() if counts[number])
-        numbers = np.full(len(self._index), -1, np.int64)
-        numbers[[self._index[key] for key in keys]] = np.arange(len(keys))
-        return keys, self._sums.regrouped(numbers, len(keys))
+        return keys, np.array([self._index[key] for key in keys], np.int64)
 
     def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
         """See `Statistic.state`."""
-        keys, sums = self._ordered()
-        plain = [[[rank, value.hex() if rank == _FLOAT else value] for rank, value in key] for key in keys]
-        levels, arrays = sums.state()
-        return {"keys": plain, "levels": levels}, arrays
+        keys, order = self._ordered()
+        levels, arrays = self._sums.state(order)
+        return {"keys": list(map(written_key, keys)), "levels": levels}, arrays
 
     def load(self, value: Any, arrays: list[NDArray[np.int64]]) -> None:
         """See `Statistic.load`."""
-        keys, levels = value["keys"], value["levels"]
-        self._index = {}
-        for key in keys:
-            found = tuple((rank, float.fromhex(v) if rank == _FLOAT else v) for rank, v in key)
-            if len(found) != len(self.columns) or any(
-                _TYPES.get(type(v)) != r for r, v in found if r != _TYPES[type(None)]
-            ):
-                raise StateError("a group has another number of values than there are columns, or one of another type")
-            self._index[found] = len(self._index)
+        keys = list(map(read_key, value["keys"]))
+        if any(len(key) != len(self.columns) for key in keys):
+            raise StateError("a group has another number of values than there are columns")
+        self._index = {key: number for number, key in enumerate(keys)}
         self._check(len(self._index))
         if len(self._index) != len(keys):
             raise StateError("a group occurs twice")
-        self._sums.load(levels, arrays, len(keys))
+        self._sums.load(value["levels"], arrays, len(keys))
+
+    def fill(self, wanted: Mapping[str, Any], totals: Totals) -> None:
+        """Put the rows of the groups with these values of columns into totals that are empty.
+
+        Raises:
+            UsageError: there are no such groups.
+        """
+        places = {self._place(name): ranked(plain(value)) for name, value in wanted.items()}
+        counts = self._sums.counts
+        here = [number for key, number in self._index.items()
+                if counts[number] and all(key[at] == value for at, value in places.items())]  # fmt: skip
+        if not here:
+            told = ", ".join(f"{name}={value!r}" for name, value in wanted.items())
+            raise UsageError(f"group: no scored row has {told}")
+        numbers = np.full(len(self._sums.cells), -1, np.int64)
+        numbers[here] = 0
+        one = self._sums.regrouped(numbers, 1)
+        tallies, values = totals.tallies, self._values
+        sums = one.exact_sums()
+        tallies.rows[Status.SCORED] = one.counts[0]
+        tallies.sums[...] = sums[: len(tallies.sums)]
+        tallies.extremes[...] = one.extremes[0]
+        for name, at, width in (("entropy", values.entropy, 2), ("units", values.units, 4)):
+            if at >= 0:
+                totals.statistics[name].load(None, [sums[at : at + width]])
+        fields: dict[str, Any] = {}
+        for part in one.parts.values():
+            fields |= part.fill(tallies, totals.statistics)
+        if fields.get("ranks") is not None and values.reciprocal >= 0:
+            fields["reciprocal"] = exact.to_fraction(sums[values.reciprocal])
+        totals.coarse = Coarse(**fields)
+
+    def _place(self, name: str) -> int:
+        if name not in self.columns:
+            raise UsageError(f"group: {name!r} is not among the columns of group_by: {', '.join(self.columns)}")
+        return self.columns.index(name)
 
     def table(self) -> Any:
         """The groups as an Arrow table: the columns, then `fastxent.statistics.grouptable.group_columns`."""
-        return self._table(self.columns, *self._ordered())
+        keys, order = self._ordered()
+        return self._table(self.columns, keys, self._sums, order)
+
+    def per_class(self, names: Sequence[str]) -> Any:
+        """An Arrow table with a row for every class that a group has as target or predicts; None where not told."""
+        import pyarrow as pa
+
+        keys, order = self._ordered()
+        part = cast(GroupedClasses | None, self._sums.parts.get("classes"))
+        if part is None or (found := part.table(self._sums.places(order))) is None:
+            return None
+        groups, columns = found
+        result: dict[str, Any] = {}
+        for i, name in enumerate(self.columns):
+            result[name] = column_of(keys, i).take(pa.array(groups))
+        columns |= {"class": pa.array(names, pa.string()).take(pa.array(columns["class"]))}
+        return pa.table(result | {name if name not in result else f"{name}_": v for name, v in columns.items()})
+
+    def notes(self) -> list[str]:
+        """What groups say less exactly than all rows, since there are so many."""
+        return [part.note() for part in self._sums.parts.values() if part.level]
 
     def margins(self) -> dict[str, Any]:
         """For every column a table as `table` of its values alone, over those of the other columns."""
-        keys, sums = self._ordered()
+        keys, order = self._ordered()
         found = {}
         for i, name in enumerate(self.columns):
             own: list[Key] = sorted({(key[i],) for key in keys})
             places = {key: place for place, key in enumerate(own)}
-            numbers = np.array([places[(key[i],)] for key in keys], np.int64)
-            found[name] = self._table((name,), own, sums.regrouped(numbers, len(own)))
+            numbers = np.full(len(self._sums.cells), -1, np.int64)
+            numbers[order] = [places[(key[i],)] for key in keys]
+            found[name] = self._table((name,), own, self._sums.regrouped(numbers, len(own)), np.arange(len(own)))
         return found
 
-    def _table(self, columns: tuple[str, ...], keys: list[Key], sums: GroupSums) -> Any:
+    def _table(self, columns: tuple[str, ...], keys: list[Key], sums: GroupSums, order: NDArray[np.int64]) -> Any:
         import pyarrow as pa
 
-        result: dict[str, Any] = {
-            name: _column([None if key[i][0] == _TYPES[type(None)] else key[i][1] for key in keys])
-            for i, name in enumerate(columns)
-        }
-        for name, values in group_columns(sums, self._spec, len(keys)).items():
+        result: dict[str, Any] = {name: column_of(keys, i) for i, name in enumerate(columns)}
+        for name, values in group_columns(sums, self._values, self._spec, order).items():
             kind = pa.int64() if name in ("count", "clusters") else pa.float64()
             result[name if name not in columns else f"{name}_"] = pa.array(values, kind)
         return pa.table(result)
 
 
-def _factorize(column: Any, name: str) -> tuple[list[Value], NDArray[np.int64]]:
-    """Distinct values (some may be equal, or not occur) and the place of every row's among them."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        raise UsageError(f"group_by: column {name!r} is {kind}; group by text, whole numbers, bool, numbers or dates")
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode(null_encoding="encode")
-    values = column.dictionary if _is_plain(kind) else pc.cast(column.dictionary, pa.string())
-    found = [_plain(value) for value in values.to_pylist()]
-    indices = column.indices
-    if indices.null_count:
-        found.append(None)
-        indices = pc.fill_null(pc.cast(indices, pa.int64()), len(found) - 1)
-    return found, np.asarray(indices).astype(np.int64)
-
-
-def _is_plain(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(
-        pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
-        or pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )  # fmt: skip
-
-
-def _plain(value: Any) -> Value:
-    if isinstance(value, float):
-        return "NaN" if math.isnan(value) else value + 0.0
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    return str(value)
-
-
-def _column(values: list[Value]) -> Any:
-    import pyarrow as pa
-
-    kinds = {type(value) for value in values if value is not None}
-    if len(kinds) > 1 or (kinds == {int} and any(v is not None and not -(2**63) <= v < 2**63 for v in values)):  # type: ignore[operator]
-        return pa.array([None if value is None else str(value) for value in values], pa.string())
-    kind = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}.get(next(iter(kinds), str), pa.string())
-    return pa.array(values, kind)
+def _new_parts(spec: Spec, measures: Measures, classes: int, ranks: int) -> dict[str, Part]:
+    found: dict[str, Part] = {"losses": GroupedLosses()}
+    if measures.scores:
+        found["ranks"] = GroupedRanks(spec, ranks)
+    if measures.scores and predicts_class(spec):
+        found |= {"cells": GroupedCalibration(spec), "classes": GroupedClasses(spec, classes)}
+    if measures.cluster_by is not None:
+        found["clusters"] = GroupedClusters(spec, measures.cluster_by, measures.units)
+    if measures.ranking:
+        found["scores"] = GroupedScores(spec)
+    return dict(sorted(found.items()))

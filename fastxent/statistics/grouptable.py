@@ -1,201 +1,277 @@
-"""From the integers of groups to the columns of their table."""
+"""Reading what groups keep: every statistic of all groups at once, as columns of one table."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.kernels import groups as kernels
+from fastxent.kernels import tally
 from fastxent.spec import Spec
-from fastxent.statistics.groupparts import GroupedClasses, GroupedClusters, GroupedLosses, GroupedScores
-from fastxent.statistics.groupsums import GroupSums
+from fastxent.statistics.calibration import BrierParts
+from fastxent.statistics.groupcells import GroupedCalibration
+from fastxent.statistics.groupclasses import GroupedClasses
+from fastxent.statistics.groupclusters import GroupedClusters
+from fastxent.statistics.groupparts import GroupedLosses, GroupedRanks
+from fastxent.statistics.groupscores import GroupedScores
 from fastxent.statistics.loss import Z95, safe_exp
 from fastxent.statistics.shares import effective_rows, wilson
-from fastxent.statistics.statistic import FIXED_BITS
+from fastxent.statistics.statistic import FIXED_BITS, predicts_class
+
+if TYPE_CHECKING:
+    from fastxent.statistics.groupsums import GroupSums
+    from fastxent.statistics.groupvalues import GroupValues
 
 __all__ = ["QUANTILES", "TOP_K", "group_columns"]
 
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 TOP_K = (3, 5, 10)
 _LN2 = math.log(2.0)
 
 Columns = dict[str, Any]
+Integers = NDArray[Any]
 
 
-def group_columns(sums: GroupSums, spec: Spec, count: int) -> Columns:
-    """The statistics of ``count`` groups, each rounded once; they are named, and mean, what those of all rows do.
+def group_columns(sums: GroupSums, values: GroupValues, spec: Spec, order: NDArray[np.int64]) -> Columns:
+    """The statistics of groups, of which each has a row, in an order of their numbers.
 
-    Sums are in the order of the groups, which each have a row.
+    They are named, and mean, what those of all rows do.
     """
-    read = _Reader(sums, spec, count)
-    found = read.counts() | read.losses() | read.spread() | read.units()
-    if "classes" in sums.parts:
+    read = _Reader(sums, values, spec, order)
+    found = read.counts() | read.losses() | read.spread() | read.units() | read.entropy()
+    if predicts_class(spec):
         found |= read.classes(found["loss"]) | read.accuracy()
     found |= read.brier()
-    if sums.layout.told:
+    if "cells" in sums.parts:
         found |= read.calibration()
     return found | read.ranking()
 
 
 class _Reader:
-    """Sums as Python integers, in units of 2^-62."""
+    """Exact sums as Python integers in units of 2^-bits, and whether (``special`` is 0) they are all there is."""
 
-    def __init__(self, sums: GroupSums, spec: Spec, count: int) -> None:
-        self._sums, self._spec, self._groups = sums, spec, count
-        self._layout, self._cells, self._weighted = sums.layout, sums.cells, spec.reads_weight
-        self._count = self._cells[:, kernels.COUNT].astype(object)
-        self._total = self._pair(self._layout.weight) if self._weighted else self._count << FIXED_BITS
-        self._light = self._cells[:, kernels.HEAVY] == 0
-        self._small = self._light & (self._cells[:, kernels.LARGE] == 0)
-        self._numbers = np.arange(count)
+    def __init__(self, sums: GroupSums, values: GroupValues, spec: Spec, order: NDArray[np.int64]) -> None:
+        self._parts, self._extremes = sums.parts, sums.extremes[order]
+        self._values, self._spec, self._groups, self._weighted = values, spec, len(order), spec.reads_weight
+        self._count = sums.counts[order].astype(object)
+        found = sums.totals()
+        self._sums, self._special, self._bits = [s[order] for s in found.sums], found.special[:, order], found.bits
+        self._total = self._sums[tally.WEIGHT] if self._weighted else self._count << self._bits
+        self._loss = tally.WEIGHTED_LOSS if self._weighted else tally.LOSS
+        self._numbers = sums.places(order)
         clusters = cast(GroupedClusters | None, sums.parts.get("clusters"))
-        self._clusters = None if clusters is None else clusters.read(self._numbers, count)
+        self._clusters: NDArray[np.int64] | None = None
+        self._errors: dict[str, list[float]] = {}
+        if clusters is not None:
+            self._clusters, self._errors = clusters.read(self._numbers, self._groups)
 
-    def _pair(self, column: int) -> NDArray[Any]:
-        return (self._cells[:, column].astype(object) << FIXED_BITS) + self._cells[:, column + 1]
-
-    def _mean(self, column: int) -> list[float]:
-        return _ratio(self._pair(column), self._total, self._light)
+    def _mean(self, which: int, whole: Integers | None = None) -> list[float]:
+        return _ratio(self._sums[which], self._total if whole is None else whole, self._special[which])
 
     def counts(self) -> Columns:
         """Rows, their weight, and the clusters they are in."""
         found: Columns = {"count": self._count.tolist()}
         if self._weighted:
-            found["weight"] = [value / (1 << FIXED_BITS) for value in self._total]
-        return found | ({} if self._clusters is None else {"clusters": self._clusters[0]})
+            found["weight"] = _ratio(self._total, np.full(self._groups, 1 << self._bits, object))
+        return found | ({} if self._clusters is None else {"clusters": self._clusters})
 
     def losses(self) -> Columns:
         """The mean with its error and interval, and what it is the same as."""
-        means = _ratio(self._pair(kernels.LOSS), self._total, self._small)
-        loss = [math.inf if light and not small else mean
-                for mean, light, small in zip(means, self._light, self._small, strict=True)]  # fmt: skip
-        stderr = self._stderr() if self._clusters is None else self._clusters[1]
-        both = list(zip(loss, stderr, strict=True))
-        return {
-            "loss": loss,
-            "stderr": stderr,
-            "ci_low": [mean - Z95 * error for mean, error in both],
-            "ci_high": [mean + Z95 * error for mean, error in both],
-            "perplexity": list(map(safe_exp, loss)),
-            "bits": [mean / _LN2 for mean in loss],
-        }
+        loss, stderr = np.array(self._mean(self._loss)), np.array(self._errors.get("loss") or self._stderr())
+        one = np.full(self._groups, 1 << self._bits, object)
+        with np.errstate(invalid="ignore"):
+            return {
+                "loss": loss,
+                "sum": _ratio(self._sums[self._loss], one, self._special[self._loss]),
+                "stderr": stderr,
+                "ci_low": loss - Z95 * stderr,
+                "ci_high": loss + Z95 * stderr,
+                "perplexity": list(map(safe_exp, loss.tolist())),
+                "bits": loss / _LN2,
+            }
 
-    def _stderr(self) -> list[float]:
-        n, total, loss, square = self._count, self._total, self._pair(kernels.LOSS), self._pair(kernels.SQUARE)
-        if self._weighted:
-            ww, wy = self._pair(self._layout.weight + 2), self._pair(self._layout.weight + 4)
-            above = n * (total * total * square - 2 * loss * total * wy + loss * loss * ww) << FIXED_BITS
-            return _roots(above, total**4 * (n - 1), self._small)
-        return _roots((n * square << FIXED_BITS) - loss * loss, total * total * (n - 1), self._small)
+    @cached_property
+    def _variance(self) -> NDArray[np.float64]:
+        n, total, square = self._count, self._sums[tally.LOSS], self._sums[tally.SQUARE]
+        above = np.maximum(((n * square) << self._bits) - total * total, 0)
+        found = np.array(_ratio(above, n * (n - 1) << 2 * self._bits))
+        many = (self._count > 1) & (self._special[tally.LOSS] == 0.0)
+        return np.where(many, np.where(np.isinf(self._special[tally.SQUARE]), math.inf, found), math.nan)
+
+    def _stderr(self) -> NDArray[np.float64]:
+        variance = self._variance
+        if not self._weighted:
+            return np.sqrt(variance / self._count.astype(np.float64))
+        n, w, (y, ww, wy, yy) = self._count, self._total, (
+            self._sums[i] for i in (self._loss, tally.WEIGHT_SQUARE, tally.CROSS, tally.WEIGHTED_SQUARE)
+        )  # fmt: skip
+        above = np.maximum(n * (w * w * yy - 2 * y * w * wy + y * y * ww), 0)
+        fine = np.isfinite(variance) & np.isfinite(self._special[tally.WEIGHTED_SQUARE])
+        squares = np.array(_ratio(above << self._bits, (n - 1) * w**4))
+        return np.where(fine, np.sqrt(squares), np.where(np.isinf(variance), math.inf, math.nan))
 
     def spread(self) -> Columns:
-        """Deviation, extremes and quantiles with their cells; every row counts once."""
-        at = self._layout.weight + 6 if self._weighted else kernels.LOSS
-        loss, square, n = self._pair(at), self._pair(at + 2), self._count
-        variance = (n * square << FIXED_BITS) - loss * loss, n * (n - 1) << 2 * FIXED_BITS
-        low, high = np.ascontiguousarray(self._sums.extremes.T).view(np.float64)
-        found: Columns = {"std": _roots(*variance, self._small), "min": low, "max": high}
-        histograms = cast(GroupedLosses, self._sums.parts["losses"])
+        """Variance, deviation, extremes and quantiles with their cells; every row counts once."""
+        low, high = np.ascontiguousarray(self._extremes.T).view(np.float64)
+        variance = self._variance
+        found: Columns = {"variance": variance, "std": np.sqrt(variance), "min": low, "max": high}
+        histograms = cast(GroupedLosses, self._parts["losses"])
         for q, ends in zip(QUANTILES, histograms.quantiles(QUANTILES, self._numbers, low, high), strict=True):
             name = f"q{100 * q:02.0f}"
             found |= zip((name, f"{name}_low", f"{name}_high"), ends, strict=True)
         return found
 
     def units(self) -> Columns:
-        """The loss by unit, and the mean entropy, where they were asked for."""
-        found: Columns = {}
-        if self._layout.units >= 0:
-            fine = self._small & (self._cells[:, kernels.MANY] == 0)
-            units = self._pair(self._layout.units)
-            found["units"] = [v / (1 << FIXED_BITS) if good else math.nan for v, good in zip(units, fine, strict=True)]
-            found["loss_per_unit"] = each = _ratio(self._pair(kernels.LOSS), units, fine)
-            found["bits_per_unit"] = [value / _LN2 for value in each]
-        return found | ({"entropy": self._mean(self._layout.entropy)} if self._layout.entropy >= 0 else {})
+        """The loss by unit with its standard error, where it was asked for."""
+        at = self._values.units
+        if at < 0:
+            return {}
+        one = np.full(self._groups, 1 << self._bits, object)
+        each = np.array(self._mean(self._loss, self._sums[at]))
+        return {
+            "units": _ratio(self._sums[at], one, self._special[at]),
+            "loss_per_unit": each,
+            "bits_per_unit": each / _LN2,
+            "stderr_per_unit": self._errors.get("unit") or self._stderr_per_unit(),
+        }
 
-    def classes(self, loss: Sequence[float]) -> Columns:
-        """D2, and means over classes."""
-        found = cast(GroupedClasses, self._sums.parts["classes"]).read(self._numbers, self._groups)
+    def _stderr_per_unit(self) -> NDArray[np.float64]:
+        n, y = self._count, self._sums[self._loss]
+        x, xx, xy, yy = (self._sums[self._values.units + i] for i in range(4))
+        above = np.maximum(n * (x * x * yy - 2 * x * y * xy + y * y * xx), 0)
+        special = self._special[self._values.units + 3]
+        squares = _ratio(above << self._bits, (n - 1) * x**4, np.where(np.isfinite(special), 0.0, math.nan))
+        return np.sqrt(np.array(squares, np.float64))
+
+    def entropy(self) -> Columns:
+        """The mean entropy of the predictions, where it was asked for."""
+        at = self._values.entropy
+        return {} if at < 0 else {"entropy": self._mean(at, self._sums[at + 1])}
+
+    def classes(self, loss: NDArray[np.float64]) -> Columns:
+        """Normalized entropy and D2, and means over classes."""
+        found = cast(GroupedClasses, self._parts["classes"]).means(self._numbers, self._groups)
         base, spec = found.pop("base"), self._spec
         plain = spec.loss == "cross_entropy" and not spec.soft
         if plain and spec.label_smoothing == 0.0 and spec.pos_weight is None:
-            found = {"d2": [_d2(mean, entropy) for mean, entropy in zip(loss, base, strict=True)]} | found
+            relative = [_relative(mean, entropy) for mean, entropy in zip(loss.tolist(), base, strict=True)]
+            d2 = [None if value is None else 1.0 - value for value in relative]
+            found = {"normalized_entropy": relative, "d2": d2} | found
         return dict(found)
 
     def accuracy(self) -> Columns:
         """Accuracy with its interval, top-k accuracies, mean reciprocal rank."""
-        layout = self._layout
-        ranks = [self._pair(layout.ranks + 2 * rank) for rank in range(layout.told)]
-        shares = _ratio(ranks[0], self._total, self._light)
+        ranks = cast(GroupedRanks, self._parts["ranks"])
+        ks = [k for k in (1, *TOP_K) if k == 1 or (k < self._spec.num_classes and self._spec.task == "multiclass")]
+        first, whole = ranks.of_first(self._numbers, self._groups, ks)
+        whole = self._if_all(whole, FIXED_BITS)
+        shares = _ratio(first[1], whole)
         intervals = [wilson(share, rows) for share, rows in zip(shares, self._effective(shares), strict=True)]
         found: Columns = {
             "accuracy": shares,
             "accuracy_low": [low for low, _ in intervals],
             "accuracy_high": [high for _, high in intervals],
         }
-        if self._spec.task == "multiclass":
-            found |= {
-                f"top{k}": _ratio(sum(ranks[1:k], ranks[0]), self._total, self._light)
-                for k in TOP_K if k < self._spec.num_classes
-            }  # fmt: skip
-            found["mrr"] = self._mean(layout.reciprocal)
-        return found
+        found |= {f"top{k}": _ratio(first[k], whole) for k in ks[1:]}
+        return found | ({"mrr": self._mean(self._values.reciprocal)} if self._values.reciprocal >= 0 else {})
+
+    def _if_all(self, weight: Integers, bits: int, here: Any = slice(None)) -> Integers:
+        """Weights in units of 2^-bits; 0 in groups where some were too large to be among them."""
+        if not self._weighted:
+            return weight
+        spare = self._count[here] << (self._bits - FIXED_BITS)
+        return np.where(self._total[here] - (weight << (self._bits - bits)) <= spare, weight, 0)
 
     def _effective(self, shares: list[float]) -> list[float]:
         """The rows that an interval of a share rests on."""
         rows = list(map(float, self._count))
         if self._weighted:
-            squares = self._pair(self._layout.weight + 2) << FIXED_BITS
-            rows = _ratio(self._total * self._total, squares, self._light)
+            squares = self._sums[tally.WEIGHT_SQUARE]
+            rows = [n if n == n else 0.0 for n in _ratio(self._total * self._total, squares << self._bits)]
         if self._clusters is None:
             return rows
-        clusters, _, errors = self._clusters
-        return list(map(effective_rows, shares, errors, rows, clusters.tolist()))
+        return list(map(effective_rows, shares, self._errors["accuracy"], rows, self._clusters.tolist()))
 
     def brier(self) -> Columns:
         """The Brier score."""
-        return {"brier": self._mean(self._layout.brier)} if self._layout.brier >= 0 else {}
+        if self._values.tallied <= tally.BRIER or self._spec.loss in ("entropy", "kl_divergence"):
+            return {}
+        return {"brier": self._mean(tally.WEIGHTED_BRIER if self._weighted else tally.BRIER)}
 
     def calibration(self) -> Columns:
-        """Calibration errors over 15 equal bins."""
-        found: dict[str, list[float]] = {"ece": [], "mce": [], "rmsce": []}
-        gaps, bins = ([self._pair(at + 2 * b) for b in range(kernels.BINS)]
-                      for at in (self._layout.gaps, self._layout.bins))  # fmt: skip
-        for group, (total, light) in enumerate(zip(self._total, self._light, strict=True)):
-            used = [(abs(gap[group]), weight[group]) for gap, weight in zip(gaps, bins, strict=True) if weight[group]]
-            good = light and total > 0
-            found["ece"].append(sum(gap for gap, _ in used) / total if good else math.nan)
-            found["mce"].append(max(gap / weight for gap, weight in used) if good else math.nan)
-            squares = math.fsum(gap * gap / weight for gap, weight in used) if good else math.nan
-            found["rmsce"].append(math.sqrt(squares / total) if good else math.nan)
+        """Calibration errors over 15 equal bins; binary: over them the parts of the Brier score too."""
+        bins = cast(GroupedCalibration, self._parts["cells"]).bins(self._numbers)
+        used = bins.weight.any(axis=1)
+        groups, gap = bins.groups[used], bins.gap[used]
+        weight, hits, size = bins.floats(bins.weight[used]), bins.floats(bins.hits[used]), bins.floats(gap)
+        starts = np.searchsorted(groups, np.arange(self._groups))
+        some = np.diff(np.append(starts, len(groups))) > 0
+
+        def summed(values: NDArray[Any], method: Any = np.add) -> NDArray[Any]:
+            """Of every group that has a bin."""
+            return method.reduceat(values, starts[some]) if some.any() else values[:0]
+
+        def spread(values: Any) -> NDArray[np.float64]:
+            found = np.full(self._groups, math.nan)
+            found[some] = values * known
+            return found
+
+        words = bins.bits * (gap.shape[1] - 1)
+        totals = self._if_all(bins.integers(summed(bins.weight[used])), words, some)
+        known = np.where(totals > 0, 1.0, math.nan).astype(np.float64)
+        ratio = size / weight
+        largest = np.repeat(summed(ratio, np.maximum), np.diff(np.append(starts[some], len(groups))))
+        at = np.flatnonzero(ratio == largest)
+        at = at[np.unique(groups[at], return_index=True)[1]]
+        found = {
+            "ece": spread(np.array(_ratio(bins.integers(summed(gap)), totals))),
+            "mce": spread(np.array(_ratio(bins.integers(gap[at]), bins.integers(bins.weight[used][at])))),
+            "rmsce": spread(np.sqrt(summed(size * ratio) / summed(weight))),
+        }
+        if self._spec.task == "binary":
+            total, positive = summed(weight), summed(hits)
+            base = positive / total
+            lengths = np.diff(np.append(starts[some], len(groups)))
+            away = hits / weight - np.repeat(base, lengths)
+            reliability, resolution = summed(size * ratio) / total, summed(weight * away * away) / total
+            uncertainty = base * (1.0 - base)
+            score = np.array(self._mean(tally.WEIGHTED_BRIER if self._weighted else tally.BRIER))[some]
+            rest = score - (reliability - resolution + uncertainty)
+            parts = zip(BrierParts.__slots__, (reliability, resolution, uncertainty, rest), strict=True)
+            found |= {name: spread(part) for name, part in parts}
         return dict(found)
 
     def ranking(self) -> Columns:
-        """ROC AUC and average precision with their bounds, where they were asked for."""
-        scores = cast(GroupedScores | None, self._sums.parts.get("scores"))
+        """ROC AUC and average precision with their bounds, where they were asked for; multilabel: means over labels."""
+        scores = cast(GroupedScores | None, self._parts.get("scores"))
         if scores is None:
             return {}
+        names = [f"{name}{end}" for name in ("auc", "average_precision") for end in ("", "_low", "_high")]
+        if (read := scores.read(self._numbers, self._groups)) is None:
+            return dict.fromkeys(names, [None] * self._groups)
         found: dict[str, list[float]] = {}
-        for ranking, light in zip(scores.read(self._numbers, self._groups), self._light, strict=True):
+        for labels in read:
             for name in ("auc", "average_precision"):
-                area = getattr(ranking, name)
-                for end, value in (("", area.value), ("_low", area.low), ("_high", area.high)):
-                    found.setdefault(name + end, []).append(value if light else math.nan)
+                areas = [getattr(label, name) for label in labels]
+                for end, of in (("", "value"), ("_low", "low"), ("_high", "high")):
+                    found.setdefault(name + end, []).append(float(np.mean([getattr(area, of) for area in areas])))
         return dict(found)
 
 
-def _ratio(part: Any, whole: Any, fine: Any) -> list[float]:
-    return [a / b if good and b else math.nan for a, b, good in zip(part, whole, fine, strict=True)]
+def _ratio(part: Integers, whole: Integers, special: NDArray[np.float64] | None = None) -> list[float]:
+    """Quotients, each rounded once; NaN over nothing, and what is special instead of what it is added to."""
+    found = [a / b if b else math.nan for a, b in zip(part, whole, strict=True)]
+    if special is None or not (odd := np.flatnonzero(special)).size:
+        return found
+    for i in odd.tolist():
+        found[i] += special[i]
+    return found
 
 
-def _roots(part: Any, whole: Any, fine: Any) -> list[float]:
-    return [math.sqrt(value) for value in _ratio(np.maximum(part, 0), whole, fine)]
-
-
-def _d2(loss: float, base: float | None) -> float | None:
+def _relative(loss: float, base: float | None) -> float | None:
     if base is None:
         return None
-    return 1.0 - loss / base if base > 0.0 else math.nan
+    return loss / base if base > 0.0 else math.nan

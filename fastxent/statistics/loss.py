@@ -126,7 +126,7 @@ def loss_stats(totals: Totals, clusters: Clusters | None) -> LossStats:
         ci95=(mean - Z95 * stderr, mean + Z95 * stderr),
         min=low,
         max=high,
-        quantiles={q: quantile(tallies, q, low, high) for q in QUANTILES},
+        quantiles={q: quantile(tallies, q, low, high, totals.coarse.losses) for q in QUANTILES},
         clusters=found,
         infinite=int(tallies.histogram[-1]),
     )
@@ -174,23 +174,24 @@ def _spread(totals: Totals) -> tuple[float, float]:
     return moments.variance, math.sqrt(float(Fraction(n, n - 1) * squares / (w * w)))
 
 
-def cell_edges(cells: Any) -> tuple[Any, Any]:
-    """Lower and upper edges of cells of the histogram."""
+def cell_edges(cells: Any, level: int = 0) -> tuple[Any, Any]:
+    """Lower and upper edges of cells of the histogram; each bin stands for 2^level that begin with it."""
     cells = np.asarray(cells, np.int64)
     inner = np.clip(cells - 1, 0, tally.BINS)
-    low, high = (((inner + i + tally.LOWEST) << tally.SHIFT).view(np.float64) for i in (0, 1))
+    end = np.minimum(inner + (1 << level), np.where(inner < tally.BINS, tally.BINS, tally.BINS + 1))
+    low, high = (((at + tally.LOWEST) << tally.SHIFT).view(np.float64) for at in (inner, end))
     low = np.where(cells == 0, 0.0, np.where(cells > tally.BINS + 1, math.inf, low))
     return low, np.where(cells == 0, 2.0**-64, np.where(cells > tally.BINS, math.inf, high))
 
 
-def quantile(tallies: Tallies, q: float, low: float, high: float) -> Quantile:
-    """The smallest bin that q n rows do not exceed; its edges are met by the extremes."""
+def quantile(tallies: Tallies, q: float, low: float, high: float, level: int = 0) -> Quantile:
+    """The smallest bin (of 2^level cells) that q n rows do not exceed; its edges are met by the extremes."""
     counts = np.cumsum(tallies.histogram)
     n = int(counts[-1])
     if n == 0:
         return Quantile(math.nan, math.nan, math.nan)
     cell = int(np.searchsorted(counts, max(1, math.ceil(q * n))))
-    left, right = (float(edge) for edge in cell_edges(cell))
+    left, right = (float(edge) for edge in cell_edges(cell, level))
     left, right = max(left, low), min(right, high)
     return Quantile(left if left == right else 0.5 * (left + right), left, right)
 

@@ -17,7 +17,9 @@ from fastxent.kernels import scorecard as sc
 from fastxent.spec import Spec
 from fastxent.statistics.statistic import Record, Statistic, carry, check_shape
 
-__all__ = ["OCTAVES", "Area", "Histograms", "LabelRanking", "rank_scores", "scores_of"]
+__all__ = [
+    "OCTAVES", "Area", "Histograms", "LabelRanking", "bits_of", "half_of", "rank_scores", "scores_of", "truths_of",
+]  # fmt: skip
 
 OCTAVES = 40
 #: Labels whose cells are kept (1 GB a thread).
@@ -48,6 +50,7 @@ class Histograms(Statistic):
 
     Cells have 2^-10 of a score's size (of 1 - p for probabilities near 1) with up to 8 labels, and are wider with more.
     Scores whose leading bits say all (float16 and bfloat16 logits) are told apart exactly, and the bounds then close.
+    Of one group ``level`` says that 2^level cells are put together in the first of them.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -55,14 +58,14 @@ class Histograms(Statistic):
             raise UsageError(
                 f"statistics 'ranking' applies up to {MOST_LABELS:,} labels, and there are {spec.num_classes:,}"
             )
+        self._spec = spec
         self._labels = spec.num_classes
         self._weighted = spec.reads_weight
         self._fold = spec.form == "probs"
         self._form = spec.form
-        self._binary = spec.task == "binary"
-        self._ignore = spec.ignore_index
-        self.bits = max(2, 10 - max(0, math.ceil(math.log2(self._labels / 8))))
-        self._half = (OCTAVES << self.bits) + 2
+        self.level = 0
+        self.bits = bits_of(self._labels)
+        self._half = half_of(self.bits)
         self.cells: NDArray[np.int64] = np.zeros((self._labels, 2 * self._half, 4), np.int64)
         self.counts: NDArray[np.int64] = np.zeros(
             (self._labels, 2), np.int64
@@ -75,7 +78,7 @@ class Histograms(Statistic):
         weight = record.card.real[sc.WEIGHT, : record.n] if self._weighted else np.zeros(0)
         large = weight >= 2.0**40 if self._weighted else None
         for label in range(self._labels):
-            truth = np.where(scored, self._truth(record, rows, label), np.uint8(2)).astype(np.uint8)
+            truth = np.where(scored, truths_of(record, label, self._spec), np.uint8(2)).astype(np.uint8)
             if large is not None and large.any():
                 self.counts[label, 1] += int((large & (truth < 2)).sum())
                 truth[large] = 2
@@ -83,17 +86,6 @@ class Histograms(Statistic):
             self.counts[label, 0] += records.by_score(
                 scores, truth, weight, self._fold, self.bits, OCTAVES, self.cells[label]
             )
-
-    def _truth(self, record: Record, rows: slice, label: int) -> NDArray[Any]:
-        if self._binary:
-            return record.card.whole[sc.TARGET, : record.n]
-        target = record.batch.target[rows, label]
-        truth = (target >= 0.5).astype(np.uint8)
-        if self._ignore is not None:
-            truth[target == self._ignore] = 2
-        if record.batch.mask is not None:
-            truth[~record.batch.mask[rows, label].astype(np.bool_)] = 2
-        return truth
 
     def merge(self, other: Histograms) -> None:
         """See `Statistic.merge`."""
@@ -160,7 +152,7 @@ class Histograms(Statistic):
         rows = []
         for p in SHOWN:
             score = {"probs": p, "log_probs": math.log(p), "logits": math.log(p / (1.0 - p))}[self._form]
-            cell = int(np.argmin(np.abs(edges - score)))
+            cell = int(np.argmin(np.abs(edges[:: 1 << self.level] - score))) << self.level
             first = int(np.searchsorted(used, cell))
             fp, tp = int(neg[first:].sum()), int(pos[first:].sum())
             rows.append(
@@ -187,6 +179,30 @@ class Histograms(Statistic):
             above = np.nextafter(1.0 - sizes[::-1], 1.0)
             return np.concatenate(([0.0], sizes, above[:1], above))  # nothing falls between 1/2 and what follows it
         return np.concatenate(([-math.inf], np.nextafter(-sizes[::-1], math.inf), [5e-324], sizes))
+
+
+def bits_of(labels: int) -> int:
+    """Leading bits of a score that say its cell, with so many labels."""
+    return max(2, 10 - max(0, math.ceil(math.log2(labels / 8))))
+
+
+def half_of(bits: int) -> int:
+    """Cells of scores on either side."""
+    return (OCTAVES << bits) + 2
+
+
+def truths_of(record: Record, label: int, spec: Spec) -> NDArray[Any]:
+    """1 and 0 for positive and negative rows of a label, 2 where it does not count."""
+    if spec.task == "binary":
+        return record.card.whole[sc.TARGET, : record.n]
+    rows = slice(record.lo, record.lo + record.n)
+    target = record.batch.target[rows, label]
+    truth = (target >= 0.5).astype(np.uint8)
+    if spec.ignore_index is not None:
+        truth[target == spec.ignore_index] = 2
+    if record.batch.mask is not None:
+        truth[~record.batch.mask[rows, label].astype(np.bool_)] = 2
+    return truth
 
 
 def rank_scores(neg: NDArray[Any], pos: NDArray[Any], *, exact: bool) -> LabelRanking:

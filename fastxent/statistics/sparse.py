@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastxent.errors import StateError
 from fastxent.kernels import counters
-from fastxent.statistics.statistic import FixedSum, check_shape
+from fastxent.statistics.statistic import check_shape
 
 __all__ = ["PLACE_BITS", "SparseSums"]
 
@@ -18,22 +18,21 @@ __all__ = ["PLACE_BITS", "SparseSums"]
 PLACE_BITS = 46
 _PLACES = (1 << PLACE_BITS) - 1
 _LEAST = 1 << 10
-#: Rows after which low words of pairs, below 2^40 each, are carried.
-_LATE = 1 << 22
 
 
 class SparseSums(ABC):
-    """Sums of ``width`` integer columns of those (group, place) that occur, ``limit`` of them at most.
+    """Sums of integer columns of those (group, place) that occur, ``limit`` of them at most.
 
     Where there would be more, places are put together (`coarser`) to the first level at which they fit. A part of the
     rows never has more keys than all of them, so that level, like the sums, depends on the rows alone and on neither
-    their order nor how they were split. ``pairs`` are the columns where a `FixedSum` begins.
+    their order nor how they were split. ``bits`` has a number a column: 0, or for the low word of a pair, with the
+    column before it, how many bits it has.
     """
 
-    def __init__(self, width: int, limit: int, pairs: tuple[int, ...] = ()) -> None:
-        self.width, self.limit, self._pairs = width, limit, pairs
+    def __init__(self, bits: tuple[int, ...], limit: int) -> None:
+        self.width, self.limit, self._bits = len(bits), limit, np.array(bits, np.int64)
         self.level = 0
-        self._used = self._late = 0
+        self._used = 0
         self._new_table(_LEAST)
 
     @abstractmethod
@@ -41,31 +40,28 @@ class SparseSums(ABC):
         """Places of the level below -> those of ``level``, which is 1 at least; at the last few are left."""
 
     def _new_table(self, size: int) -> None:
-        self._keys = np.full(size, counters.FREE, np.int64)
-        self._cells = np.zeros((size, self.width), np.int64)
+        self._table: NDArray[np.int64] = np.zeros((size, 1 + self.width), np.int64)
+        self._table[:, 0] = counters.FREE
 
     def add(self, groups: NDArray[Any], places: NDArray[np.int64], cells: NDArray[np.int64]) -> None:
         """Add rows, whose places are of level 0; negative places are left out."""
         for level in range(1, self.level + 1):
             places = self._up(places, level)
         self._add(np.where(places < 0, -1, groups.astype(np.int64) << PLACE_BITS | places), cells)
-        self._late += len(cells)
-        if self._late > _LATE:
-            self._carry(self._cells)
-            self._late = 0
 
     def _up(self, places: NDArray[np.int64], level: int) -> NDArray[np.int64]:
         return np.where(places < 0, places, self.coarser(places, level))
 
     def _add(self, keys: NDArray[np.int64], cells: NDArray[np.int64]) -> None:
-        if 4 * (self._used + len(keys)) > 3 * len(self._keys):
+        if 4 * (self._used + len(keys)) > 3 * len(self._table):
             self._rebuild(*self._filled(), room=len(keys))
-        self._used += counters.add_by_key(keys, cells, self._keys, self._cells)
+        self._used += counters.add_by_key(keys, cells, self._bits, self._table)
         while self._used > self.limit:
             self._coarsen()
 
     def _coarsen(self) -> None:
         self.level += 1
+        assert self.level < 64, "the last level of a table has a few places a group, for which there is room"
         keys, cells = self._filled()
         places = self.coarser(keys & _PLACES, self.level)
         self._rebuild((keys & ~np.int64(_PLACES)) | places, cells)
@@ -74,24 +70,18 @@ class SparseSums(ABC):
         size = _LEAST
         while 4 * (len(keys) + room) > 3 * size:
             size *= 2
-        self._carry(cells)
         self._new_table(size)
-        self._used = counters.add_by_key(keys, cells, self._keys, self._cells)
+        self._used = counters.add_by_key(keys, cells, self._bits, self._table)
 
     def _filled(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        taken = self._keys != counters.FREE
-        return self._keys[taken], self._cells[taken]
-
-    def _carry(self, cells: NDArray[np.int64]) -> None:
-        for column in self._pairs:
-            FixedSum.carry(cells, column)
+        taken = self._table[self._table[:, 0] != counters.FREE]
+        return np.ascontiguousarray(taken[:, 0]), np.ascontiguousarray(taken[:, 1:])
 
     def merge(self, other: SparseSums, numbers: NDArray[np.int64]) -> None:
         """Add the other's sums; ``numbers`` are the numbers here of its groups."""
         while self.level < other.level:
             self._coarsen()
         keys, cells = other._filled()
-        self._carry(cells)
         places = keys & _PLACES
         for level in range(other.level + 1, self.level + 1):
             places = self.coarser(places, level)
@@ -101,7 +91,6 @@ class SparseSums(ABC):
     def sorted(self, numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Groups (``numbers`` of them, by the numbers here), places and sums, in the order of both."""
         keys, cells = self._filled()
-        self._carry(cells)
         keys = numbers[keys >> PLACE_BITS] << PLACE_BITS | keys & _PLACES
         order = np.argsort(keys)
         keys = keys[order]

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from fastxent.kernels.scorecard import Scorecard
     from fastxent.spec import Spec
 
-__all__ = ["RECORD_ROWS", "FixedSum", "OncePerBatch", "Record", "Statistic", "fixed", "predicts_class", "read_fixed"]
+__all__ = [
+    "FIXED_BITS", "RECORD_ROWS", "FixedSum", "OncePerBatch", "Record", "Statistic", "carry", "check_shape", "fixed",
+    "fixed_words", "predicts_class", "read_fixed",
+]  # fmt: skip
 
 #: Rows of a record: few enough to stay in the second-level cache, many enough that Python's part is small beside them.
 RECORD_ROWS = 1 << 13
@@ -106,6 +109,12 @@ def carry(cells: NDArray[np.int64], columns: Any) -> None:
         over = cells[..., column + 1] >> FIXED_BITS
         cells[..., column] += over
         cells[..., column + 1] -= over << FIXED_BITS
+
+
+def fixed_words(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers below 2^40 -> pairs; what lies below 2^-62 is cut off, as in `fastxent.kernels.records`."""
+    whole = np.floor(values)
+    return whole.astype(np.int64), ((values - whole) * 2.0**FIXED_BITS).astype(np.int64)
 
 
 def fixed(row: Any, column: int) -> Fraction:
