@@ -130,11 +130,12 @@ def _cross_entropy(spec: Spec, batch: Batch, full: bool) -> Kernel:
 
         rows = simplex.hard(form, kind, target, full, columns)
         return Kernel(rows, f"simplex-{form}-{kind}-{target}-{full}-{columns}")
-    from fastxent.kernels import softmax
+    from fastxent.kernels.across import across
+    from fastxent.kernels.along import along
 
     if columns or batch.predictions.num_classes <= FEW_CLASSES:
-        return Kernel(softmax.across(kind, target, full, columns), f"across-{kind}-{target}-{full}-{columns}")
-    return Kernel(softmax.along(kind, target, full), f"along-{kind}-{target}-{full}")
+        return Kernel(across(kind, target, full, columns), f"across-{kind}-{target}-{full}-{columns}")
+    return Kernel(along(kind, target, full), f"along-{kind}-{target}-{full}")
 
 
 def slack(spec: Spec, batch: Batch) -> float:

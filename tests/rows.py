@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.kernels import scorecard as sc
-from fastxent.kernels import softmax
+from fastxent.kernels.across import across
+from fastxent.kernels.along import along
 from fastxent.kernels.problem import SIZE, Problem, new_work
 
 WAYS = ("along", "across", "columns")
@@ -33,8 +34,8 @@ def same_bits(a: Scored, b: Scored) -> bool:
 
 def kernel_of(way: str, kind: str, full: bool = True) -> Any:
     if way == "along":
-        return softmax.along(kind, "int64", full)
-    return softmax.across(kind, "int64", full, way == "columns")
+        return along(kind, "int64", full)
+    return across(kind, "int64", full, way == "columns")
 
 
 def score(z: Any, t: Any, way: str, *, full: bool = True, ignore: int | None = None) -> Scored:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numba.core.caching import NullCache
 
-from fastxent.kernels import softmax
+from fastxent.kernels.across import across
+from fastxent.kernels.along import along
 from fastxent.kernels.binary import binary
 from fastxent.kernels.compile import kernel
 from tests.naive import DTYPE
@@ -32,7 +33,7 @@ def machine_code(way, kind, monkeypatch):
         score_binary(np.zeros(20, DTYPE[kind]), np.zeros(20, np.int8))
         (code,) = run.inspect_asm().values()
         return code
-    factory = softmax.along if way == "along" else softmax.across
+    factory = along if way == "along" else across
     run = factory.__wrapped__(kind, "int64", True, *((way == "columns",) if way != "along" else ()))
     run._cache = NullCache()
     monkeypatch.setattr("tests.rows.kernel_of", lambda *_: run)

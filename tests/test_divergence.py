@@ -10,8 +10,8 @@ from test_simplex import Array, log_shares, log_softmax, off, run, softmax
 from test_simplex import predictions as probabilities
 
 from fastxent.kernels import scorecard as sc
+from fastxent.kernels.along import along
 from fastxent.kernels.divergence import entropy, kl
-from fastxent.kernels.softmax import along
 
 CLASSES = [1, 2, 3, 10, 33, 257]
 ANY = np.zeros(60, np.int64)

@@ -13,9 +13,9 @@ from test_simplex import Array, log_shares, off, problem_of, run, softmax
 
 import fastxent as fx
 from fastxent.kernels import scorecard as sc
+from fastxent.kernels.along import along
 from fastxent.kernels.focal import focal
 from fastxent.kernels.problem import new_work
-from fastxent.kernels.softmax import along
 
 N, C = 12, 5
 RNG = np.random.default_rng(15)

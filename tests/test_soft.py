@@ -12,10 +12,10 @@ from test_simplex import ALL, CLASSES, Array, log_shares, off, problem_of, run, 
 from test_simplex import predictions as probabilities
 
 from fastxent.kernels import scorecard as sc
+from fastxent.kernels.along import along
 from fastxent.kernels.problem import new_work
 from fastxent.kernels.simplex import hard
 from fastxent.kernels.soft import smoothed, soft, weigh
-from fastxent.kernels.softmax import along
 
 FORMS = ["logits", "probs", "log_probs"]
 

@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 
 from fastxent.kernels import scorecard as sc
+from fastxent.kernels.across import across, fold
+from fastxent.kernels.along import along
 from fastxent.kernels.compile import kernel
 from fastxent.kernels.powers import splitter
 from fastxent.kernels.problem import SIZE, TILE
@@ -47,7 +49,7 @@ from fastxent.kernels.simd import (
     store,
     widen,
 )
-from fastxent.kernels.softmax import SPAN, across, add_exactly, along, fold, terms
+from fastxent.kernels.softmax import SPAN, add_exactly, terms
 from fastxent.kernels.tiles import BEFORE, SQUARES, TERMS, Z_T, read_label, tile_reader
 from fastxent.kernels.twofold import exp_less_one
 from fastxent.kernels.vecmath import exp, log, log1p

@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 
 from fastxent.kernels import scorecard as sc
+from fastxent.kernels.across import across
+from fastxent.kernels.along import along
 from fastxent.kernels.compile import kernel
 from fastxent.kernels.onerow import reader, row_by_row
 from fastxent.kernels.powers import FARTHEST
@@ -51,7 +53,7 @@ from fastxent.kernels.simd import (
     widen,
 )
 from fastxent.kernels.simplex import bounded, hard, limits
-from fastxent.kernels.softmax import SPAN, across, add_exactly, along
+from fastxent.kernels.softmax import SPAN, add_exactly
 from fastxent.kernels.tiles import fetch_ahead, read_label
 from fastxent.kernels.twofold import exp_of_difference
 from fastxent.kernels.vecmath import exp, log, log1p
