@@ -32,6 +32,7 @@ from fastxent.sources import Source, Split
 from fastxent.spec import NUMERICS_VERSION, Loss, OnInvalid, Spec, Task
 from fastxent.statistics.statistic import predicts_class
 from fastxent.totals import Measures
+from fastxent.unit import NATS, Unit
 
 __all__ = ["SCHEMA", "Comparison", "Difference", "McNemar", "Outcome", "compare"]
 
@@ -60,6 +61,7 @@ class Comparison:
     settings: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     run: dict[str, Any] = field(default_factory=dict)
+    unit: Unit = NATS
 
     @property
     def permutation(self) -> Permutation | None:
@@ -123,7 +125,12 @@ class Comparison:
         rows: dict[str, Any] = {"compared": outcome.pop("rows"), "unscored": self.unscored}
         for side, (count, first) in self.only.items():
             rows[f"only_{side}"] = {"count": count, "first": [_json_id(key) for key in first]}
-        result: dict[str, Any] = {"schema": SCHEMA, "settings": self.settings, "rows": rows}
+        result: dict[str, Any] = {
+            "schema": SCHEMA,
+            "settings": self.settings,
+            "rows": rows,
+            "loss_unit": str(self.unit),
+        }
         for side, evaluation in (("a", self.a), ("b", self.b)):
             whole = evaluation.to_dict()
             result[side] = {key: whole[key] for key in ("spec", "rows", "first_invalid") if key in whole}
@@ -148,7 +155,7 @@ class Comparison:
         """A report as one HTML page that needs nothing else; written to ``path`` if one is given. Extra ``report``."""
         from fastxent.report import write_report
 
-        return write_report(self.to_dict(), path)
+        return write_report(self.to_dict(), path, unit=self.unit)
 
     def __repr__(self) -> str:
         d = self.delta
@@ -192,6 +199,7 @@ def compare(
     memory: int | None = None,
     verify_checksums: bool = False,
     progress: engine.Progress | None = None,
+    base: float | None = None,
 ) -> Comparison:
     """Compare two sets of predictions of the same rows: the mean difference of their losses with its interval.
 
@@ -240,6 +248,7 @@ def compare(
         memory: bytes the join may hold before it goes to disk, about; 1 GiB by default.
         verify_checksums: check page checksums of Parquet files that have them.
         progress: called with every finished split of either side and the number of rows of both, from any thread.
+        base: unit of the losses and their differences: None for nats, 2 for bits, 10 for bans.
 
     Returns:
         A `Comparison`; its ``delta`` is A - B, positive where B has the lower loss.
@@ -256,6 +265,7 @@ def compare(
         (0.2549, {'a': 0, 'b': 3, 'ties': 0})
     """
     need_duckdb()
+    unit = Unit(base)
     started = time.perf_counter()
     check_permutations(permutations, seed)
     keys = _keys(on, by_order, arrays=a is None)
@@ -295,7 +305,7 @@ def compare(
             class_names=names or source.class_names,
             **measuring,
         )
-        return _Side(source, spec, extra[len(keys) :])
+        return _Side(source, spec, extra[len(keys) :], unit)
 
     side_a = scorer(a, form_a, scores_a, target, (*keys, *columns), weight)
     side_b = scorer(a if b is None else b, form_b, scores_b, target if b_target is None else b_target, keys)
@@ -317,6 +327,7 @@ def compare(
                 reader.permute(result, permutations, seed)
         finally:
             pairs.close()
+    _convert(result, unit)
     result.settings = {"on": list(keys)} if keys else {"by_order": True}
     result.settings |= {"forms": {"a": form_a, "b": form_b}} | ({"group_by": list(groups)} if groups else {})
     result.settings |= {} if cluster_by is None else {"cluster_by": cluster_by}
@@ -334,6 +345,7 @@ class _Side:
     source: Source
     spec: Spec
     columns: tuple[str, ...]
+    unit: Unit
 
     def score(
         self, path: str, keys: tuple[str, ...], threads: int, step: Callable[[Split], None] | None
@@ -354,7 +366,7 @@ class _Side:
             done=done,
         )
         spool.close()
-        return Evaluation(totals, run={"paths": list(self.source.paths)}), spool
+        return Evaluation(totals, run={"paths": list(self.source.paths)}, base=self.unit.base), spool
 
 
 def _keys(on: str | Sequence[str] | None, by_order: bool, *, arrays: bool) -> tuple[str, ...]:
@@ -437,6 +449,16 @@ def _compared(reader: _Reader, sides: list[Evaluation], keys: tuple[str, ...], k
     if not result.num_rows:
         result.warnings.append("no row is on both sides; every difference is NaN")
     return result
+
+
+def _convert(result: Comparison, unit: Unit) -> None:
+    """Put what is in nats into another unit."""
+    result.unit = unit
+    result.outcome = result.outcome.to(unit)
+    for groups in result.groups.values():
+        groups.update({value: each.to(unit) for value, each in groups.items()})
+    for rows in (result.improved, result.regressed):
+        rows[:] = [(row[0], *unit.of(row[1:])) for row in rows]
 
 
 class _Reader:

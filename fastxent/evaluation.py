@@ -23,6 +23,7 @@ from fastxent.statistics import classwise
 from fastxent.statistics import loss as losses
 from fastxent.statistics.calibration import Binning, BrierParts, Calibration
 from fastxent.statistics.confused import most_confused
+from fastxent.statistics.grouptable import IN_NATS
 from fastxent.statistics.loss import (
     QUANTILES,
     Z95,
@@ -40,6 +41,7 @@ from fastxent.statistics.temperature import TemperatureStats
 from fastxent.statistics.units import UnitStats
 from fastxent.status import EXPLANATION, Status
 from fastxent.totals import RANKS, Measures, Totals
+from fastxent.unit import BITS, Unit
 
 if TYPE_CHECKING:
     from fastxent.sources.leftout import LeftOut
@@ -58,8 +60,9 @@ PAIRS = 20
 class Evaluation:
     """The result of an evaluation.
 
-    Means and sums are those of the exact numbers, rounded once. ``loss`` is in nats. Statistics that were not gathered
-    are None here and absent from `to_dict`. Tables (``per_class``, ``groups``, ``worst``, ``calibration.table``) are
+    Means and sums are those of the exact numbers, rounded once. Losses and entropies are in nats, or logarithms to
+    ``base``: then what is rounded once is divided by log(base). Statistics that were not gathered are None here and
+    absent from `to_dict`. Tables (``per_class``, ``groups``, ``worst``, ``calibration.table``) are
     `pyarrow.Table` objects: ``.to_pandas()``, or ``polars.from_arrow``.
 
     Attributes:
@@ -69,6 +72,7 @@ class Evaluation:
         bins: bins of the calibration; None for what the binning takes by default (15).
         binning: how confidence is cut into bins, see `calibrate`.
         top_ks: the k of top-k accuracies; None for the usual ones.
+        base: unit of losses and entropies: None for nats, 2 for bits, 10 for bans. Totals do not know it.
     """
 
     totals: Totals
@@ -78,8 +82,10 @@ class Evaluation:
     binning: Binning = "equal_width"
     top_ks: Sequence[int] | None = None
     left_out: list[LeftOut] = field(default_factory=list)
+    base: float | None = None
 
     def __post_init__(self) -> None:
+        self.unit = Unit(self.base)
         tallies, rows = self.totals.tallies, f"{self.num_rows:,} rows"
         first = int(tallies.first[tally.UNEVEN])
         if self.uneven and not self.totals.spec.normalize:
@@ -97,17 +103,23 @@ class Evaluation:
     @property
     def loss(self) -> float:
         """Mean cross-entropy of the scored rows."""
+        loss: float = self.unit.of(self._nats)
+        return loss
+
+    @cached_property
+    def _nats(self) -> float:
         return mean_loss(self.totals)
 
     @property
     def perplexity(self) -> float:
-        """Exp of the mean loss."""
-        return safe_exp(self.loss)
+        """Exp of the mean loss in nats."""
+        return safe_exp(self._nats)
 
     @property
     def bits(self) -> float:
-        """The mean loss in bits."""
-        return self.loss / math.log(2.0)
+        """The mean loss in bits, whatever the base."""
+        bits: float = BITS.of(self._nats)
+        return bits
 
     @property
     def loss_stats(self) -> LossStats | None:
@@ -117,7 +129,7 @@ class Evaluation:
     @cached_property
     def _loss_stats(self) -> LossStats | None:
         clusters: Any = self.totals.statistics.get("clusters")
-        return losses.loss_stats(self.totals, clusters) if self.totals.measures.spread else None
+        return losses.loss_stats(self.totals, clusters).to(self.unit) if self.totals.measures.spread else None
 
     def quantile(self, q: float) -> Quantile:
         """Any quantile of the row losses, with the bin that surely holds it; every row counts once."""
@@ -125,7 +137,7 @@ class Evaluation:
             raise UsageError("quantiles were not gathered (spread=False)")
         if not 0.0 <= q <= 1.0:
             raise UsageError(f"q: expected a number in [0, 1], got {q!r}")
-        return losses.quantile(self.totals.tallies, q, *losses.extremes(self.totals))
+        return losses.quantile(self.totals.tallies, q, *losses.extremes(self.totals)).to(self.unit)
 
     def loss_histogram(self, per_octave: int = 1) -> Any:
         """Rows by loss, as a table (low, high, count): 1, 2, 4, ..., 128 bins for every doubling of the loss."""
@@ -133,14 +145,14 @@ class Evaluation:
             raise UsageError("the histogram was not gathered (spread=False)")
         if per_octave not in (1, 2, 4, 8, 16, 32, 64, 128):
             raise UsageError(f"per_octave: expected a power of two up to 128, got {per_octave!r}")
-        return losses.histogram_table(self.totals.tallies, per_octave)
+        return self.unit.columns(losses.histogram_table(self.totals.tallies, per_octave), ("low", "high"))
 
     @property
     def units(self) -> UnitStats | None:
         """Loss, bits and perplexity per unit, with the standard error; with clusters it respects them."""
         units: Any = self.totals.statistics.get("units")
         clusters: Any = self.totals.statistics.get("clusters")
-        return None if units is None else losses.unit_stats(self.totals, units, clusters)
+        return None if units is None else losses.unit_stats(self.totals, units, clusters).to(self.unit)
 
     @property
     def normalized_entropy(self) -> float | None:
@@ -155,7 +167,7 @@ class Evaluation:
         ):
             return None
         base = by_class.base_entropy(self._sums.support)
-        return self.loss / base if base > 0.0 else math.nan
+        return self._nats / base if base > 0.0 else math.nan
 
     @property
     def d2(self) -> float | None:
@@ -164,15 +176,15 @@ class Evaluation:
 
     @property
     def entropy(self) -> float | None:
-        """Mean entropy of the predictions, in nats; log(number of classes) is the largest there is."""
+        """Mean entropy of the predictions; the logarithm of the number of classes is the largest there is."""
         statistic: Any = self.totals.statistics.get("entropy")
-        return None if statistic is None else statistic.mean()
+        return None if statistic is None else self.unit.of(statistic.mean())
 
     @property
     def temperature(self) -> TemperatureStats | None:
         """Losses at other temperatures."""
         statistic: Any = self.totals.statistics.get("temperature")
-        return None if statistic is None else statistic.read(self.loss)
+        return None if statistic is None else statistic.read(self._nats).to(self.unit)
 
     # --- predictions
 
@@ -375,7 +387,8 @@ class Evaluation:
         """A table with a row a class: support, loss, precision, recall, f1, confidence when predicted, and its gap."""
         if not self._by_class:
             return None
-        return by_class.class_table(self.class_names, self._counts, self._sums, weighted=self._weighed is not None)
+        table = by_class.class_table(self.class_names, self._counts, self._sums, weighted=self._weighed is not None)
+        return self.unit.columns(table, ("loss",))
 
     @property
     def confusion(self) -> np.ndarray[Any, np.dtype[np.int64]] | None:
@@ -434,7 +447,11 @@ class Evaluation:
     @cached_property
     def _groups(self) -> Any:
         statistic: Any = self.totals.statistics.get("groups")
-        return None if statistic is None else statistic.table()
+        return None if statistic is None else self._converted(statistic.table(), len(statistic.columns))
+
+    def _converted(self, groups: Any, columns: int) -> Any:
+        """A table of groups, after so many columns that they are grouped by, in the unit of the losses."""
+        return self.unit.columns(groups, {*IN_NATS, *(f"{name}_" for name in IN_NATS)}, columns)
 
     @property
     def margins(self) -> dict[str, Any] | None:
@@ -444,33 +461,35 @@ class Evaluation:
     @cached_property
     def _margins(self) -> dict[str, Any] | None:
         statistic: Any = self.totals.statistics.get("groups")
-        return None if statistic is None or len(statistic.columns) < 2 else statistic.margins()
+        if statistic is None or len(statistic.columns) < 2:
+            return None
+        return {name: self._converted(table, 1) for name, table in statistic.margins().items()}
 
     @property
     def worst(self) -> Any:
         """A table of the rows of highest loss: path, row (from 0 in it), loss, target, predicted, kept columns."""
-        statistic: Any = self.totals.statistics.get("worst")
-        return None if statistic is None else statistic.table(self._names_of_targets)
+        return self._rows_of("worst")
 
     @property
     def worst_per_class(self) -> Any:
         """A table as `worst`: the rows of highest loss of every true class, class by class."""
-        statistic: Any = self.totals.statistics.get("worst_per_class")
-        return None if statistic is None else statistic.table(self._names_of_targets)
+        return self._rows_of("worst_per_class")
 
     @property
     def label_errors(self) -> dict[str, Any] | None:
         """Tables of the rows likeliest to be labeled wrong, by "self_confidence" and by "normalized_margin"."""
         found: dict[str, Any] = self.totals.statistics
-        if "label_errors_margin" not in found:
-            return None
-        tables = (found["label_errors_confidence"], found["label_errors_margin"])
-        return {statistic.by: statistic.table(self._names_of_targets) for statistic in tables}
+        names = ("label_errors_confidence", "label_errors_margin")
+        return {found[name].by: self._rows_of(name) for name in names} if names[0] in found else None
 
-    @property
-    def _names_of_targets(self) -> tuple[str, ...] | None:
+    def _rows_of(self, name: str) -> Any:
+        """The table of single rows that a statistic keeps; its own columns come before the kept ones."""
+        statistic: Any = self.totals.statistics.get(name)
+        if statistic is None:
+            return None
         spec = self.totals.spec
-        return None if spec.task == "multilabel" else spec.class_names
+        table = statistic.table(None if spec.task == "multilabel" else spec.class_names)
+        return self.unit.columns(table, ("loss",))
 
     # --- ranking
 
@@ -540,7 +559,8 @@ class Evaluation:
         """A report as one HTML page that needs nothing else; written to ``path`` if one is given. Extra ``report``."""
         from fastxent.report import write_report
 
-        return write_report(self.to_dict(), path, confusion=self.confusion, histogram=self.totals.tallies.histogram)
+        histogram = self.totals.tallies.histogram
+        return write_report(self.to_dict(), path, confusion=self.confusion, histogram=histogram, unit=self.unit)
 
     def __repr__(self) -> str:
         parts = [f"loss={self.loss:.6g}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from fastxent.sources.source import Source
 from fastxent.spec import Form, OnInvalid, Spec
 from fastxent.status import Status
 from fastxent.totals import Measures
+from fastxent.unit import Unit
 
 __all__ = ["Reduction", "binary_cross_entropy", "cross_entropy", "one_form", "reduced"]
 
@@ -38,29 +38,20 @@ def one_form(**given: Any) -> tuple[Form, Any]:
     return named[0]  # type: ignore[return-value]
 
 
-def _units(base: float | None) -> float:
-    if base is None:
-        return 1.0
-    if not (base > 0.0 and base != 1.0 and math.isfinite(base)):
-        raise UsageError(f"base: expected a positive number other than 1 (2 for bits), got {base!r}")
-    return math.log(base)
-
-
 def reduced(
     source: Source, spec: Spec, sample_weight: Any, reduction: str, base: float | None, threads: int | None
 ) -> Any:
-    """The losses of a source, or their exact sum or mean, in units of log(base)."""
+    """The losses of a source, or their exact sum or mean, in logarithms to ``base``."""
     if reduction not in ("mean", "sum", "none"):
         raise UsageError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
-    unit = _units(base)
+    unit = Unit(base)
     if reduction == "none":
         losses = _row_losses(source, spec, threads)
         if sample_weight is not None:
             losses = _weighed(losses, np.asarray(plain_array(sample_weight, "sample_weight"), np.float64))
-        return losses if base is None else losses / unit
+        return unit.of(losses)
     totals = engine.run(source, spec, LOSS_ONLY, threads=threads)
-    value = sum_of_losses(totals) if reduction == "sum" else mean_loss(totals)
-    return value / unit
+    return unit.of(sum_of_losses(totals) if reduction == "sum" else mean_loss(totals))
 
 
 def _row_losses(source: Source, spec: Spec, threads: int | None) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from fastxent.report import plots
 from fastxent.status import EXPLANATION, Status
 from fastxent.summary import group_headlines
 from fastxent.text import printable
+from fastxent.unit import NATS, Unit
 
 __all__ = ["render"]
 
@@ -51,7 +52,7 @@ _OF_GROUP = (
     "count", "weight", "loss", "ci_low", "ci_high", "accuracy", "accuracy_low", "accuracy_high", "ece", "brier", "d2",
     "auc", "bits_per_unit", "entropy", "q50", "q95",
 )  # fmt: skip
-_INTERNAL = {"schema", "spec", "rows", "run", "warnings", "first_invalid", "settings", "a", "b"}
+_INTERNAL = {"schema", "spec", "rows", "run", "warnings", "first_invalid", "settings", "a", "b", "loss_unit"}
 _SHOWN = {
     "loss", "perplexity", "accuracy", "brier", "calibration", "per_class", "confused", "confusion", "groups", "worst",
     "worst_per_class", "margins", "label_errors", "weight_sum", "classwise", "weighted_confusion",
@@ -103,13 +104,13 @@ class Section:
         return bool(self.figures or self.text or self.tables or self.facts)
 
 
-def render(values: Mapping[str, Any], *, confusion: Any = None, histogram: Any = None) -> str:
+def render(values: Mapping[str, Any], *, confusion: Any = None, histogram: Any = None, unit: Unit = NATS) -> str:
     """The page of an evaluation or a comparison as text."""
     comparing = str(values.get("schema", "")).startswith("fastxent.comparison")
     if comparing:
-        title, subtitle, cards, lead, sections = _comparison(values)
+        title, subtitle, cards, lead, sections = _comparison(values, unit)
     else:
-        title, subtitle, cards, lead, sections = _evaluation(values, confusion, histogram)
+        title, subtitle, cards, lead, sections = _evaluation(values, confusion, histogram, unit)
     sections += [_skipped(values, comparing), _how(values, comparing)]
     environment = Environment(
         loader=FileSystemLoader(_HERE),
@@ -191,9 +192,9 @@ def _interval(low: float, high: float) -> str:
 # --- an evaluation
 
 
-def _evaluation(values: Mapping[str, Any], confusion: Any, histogram: Any) -> Any:
+def _evaluation(values: Mapping[str, Any], confusion: Any, histogram: Any, unit: Unit) -> Any:
     loss = values["loss"]
-    cards = [_loss_card(loss)]
+    cards = [_loss_card(loss, unit)]
     accuracy = values.get("accuracy")
     if accuracy is not None:
         tops = [
@@ -225,26 +226,30 @@ def _evaluation(values: Mapping[str, Any], confusion: Any, histogram: Any) -> An
     )
     paths = values.get("run", {}).get("paths") or values.get("run", {}).get("states") or []
     sections = [
-        _shape(values, histogram), _groups(values), _classes(values, confusion), _rows(values), _more(values),
-    ]  # fmt: skip
+        _shape(values, histogram, unit),
+        _groups(values),
+        _classes(values, confusion, unit),
+        _rows(values),
+        _more(values),
+    ]
     return "Evaluation", _paths(paths), cards, "", sections
 
 
-def _loss_card(loss: Mapping[str, Any]) -> Card:
+def _loss_card(loss: Mapping[str, Any], unit: Unit) -> Card:
     note = ""
     if "ci95" in loss and not math.isnan(loss["ci95"][0]):
         note = _interval(*loss["ci95"])
-    return Card("Loss (nats)", _number(loss["mean"]), note, "main")
+    return Card(f"Loss ({unit})", _number(loss["mean"]), note, "main")
 
 
 def _paths(paths: Sequence[str]) -> str:
     return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
 
 
-def _shape(values: Mapping[str, Any], histogram: Any) -> Section:
+def _shape(values: Mapping[str, Any], histogram: Any, unit: Unit) -> Section:
     section = Section("Loss and calibration", "loss")
     if histogram is not None and len(histogram):
-        drawn = plots.loss_histogram(histogram, values["loss"]["mean"])
+        drawn = plots.loss_histogram(histogram, values["loss"]["mean"], unit)
         if drawn is not None:
             section.figures.append(
                 (Markup(drawn), "Losses of the rows. The mean is often carried by few rows far to the right.")
@@ -259,10 +264,11 @@ def _shape(values: Mapping[str, Any], histogram: Any) -> Section:
     if quantiles:
         names = {"0.5": "median"}
         section.facts = [
-            (names.get(q, f"{100 * float(q):g} % of rows below"), f"{_number(v, 4)} nats") for q, v in quantiles.items()
+            (names.get(q, f"{100 * float(q):g} % of rows below"), f"{_number(v, 4)} {unit}")
+            for q, v in quantiles.items()
         ]
         section.facts.append(
-            ("range", f"{_number(values['loss']['min'], 4)} to {_number(values['loss']['max'], 4)} nats")
+            ("range", f"{_number(values['loss']['min'], 4)} to {_number(values['loss']['max'], 4)} {unit}")
         )
     return section
 
@@ -304,7 +310,7 @@ def _flat(entry: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _classes(values: Mapping[str, Any], confusion: Any) -> Section:
+def _classes(values: Mapping[str, Any], confusion: Any, unit: Unit) -> Section:
     section = Section("Classes", "classes")
     entries = values.get("per_class")
     if not entries:
@@ -315,7 +321,7 @@ def _classes(values: Mapping[str, Any], confusion: Any) -> Section:
     present = [entry for entry in entries if entry["support"]]
     if present:
         bars = plots.class_bars(
-            [str(e[name]) for e in present], [e[loss] for e in present], [e["recall"] for e in present]
+            [str(e[name]) for e in present], [e[loss] for e in present], [e["recall"] for e in present], unit
         )
         more = f" The worst {plots.BARS} of {len(present)} classes." if len(present) > plots.BARS else ""
         section.figures.append((Markup(bars), f"Mean loss of the rows of each class, worst first.{more}"))
@@ -367,7 +373,7 @@ def _more(values: Mapping[str, Any]) -> Section:
 # --- a comparison
 
 
-def _comparison(values: Mapping[str, Any]) -> Any:
+def _comparison(values: Mapping[str, Any], unit: Unit) -> Any:
     delta, wins, loss = (values[key] for key in ("delta", "wins", "loss"))
     hits, test, accuracy = (values.get(key) for key in ("accuracy_delta", "mcnemar", "accuracy"))
     flips = values.get("permutation")
@@ -376,7 +382,7 @@ def _comparison(values: Mapping[str, Any]) -> Any:
             "Loss of A − loss of B", _signed(delta["mean"]), _interval(delta["ci_low"], delta["ci_high"]), _tone(delta)
         ),
         Card("p", _number(delta["p_value"], 3), f"paired, {delta['df']:,} degrees of freedom"),
-        Card("Loss", f"{_number(loss['a'], 5)} → {_number(loss['b'], 5)}", "A → B, nats"),
+        Card("Loss", f"{_number(loss['a'], 5)} → {_number(loss['b'], 5)}", f"A → B, {unit}"),
         Card("Lower loss", f"{wins['a']:,} : {wins['b']:,}", f"rows, A : B; {wins['ties']:,} alike"),
         Card("Rows", f"{values['rows']['compared']:,}", "compared"),
     ]
@@ -405,7 +411,7 @@ def _comparison(values: Mapping[str, Any]) -> Any:
         where.tables.append(_table(f"By {column}", entries))
     if any(all(map(math.isfinite, line[1:])) for line in lines):
         where.figures.append(
-            (Markup(plots.difference_plot(lines)), "Differences of the mean loss with 95 % intervals.")
+            (Markup(plots.difference_plot(lines, unit)), "Differences of the mean loss with 95 % intervals.")
         )
     right = Section("Who is right", "right")
     if test is not None:
@@ -431,7 +437,7 @@ def _comparison(values: Mapping[str, Any]) -> Any:
         "Comparison",
         f"A: {paths[0] or 'arrays'}  ·  B: {paths[1] or 'arrays'}",
         cards,
-        _verdict(delta),
+        _verdict(delta, unit),
         [where, right, changed],
     )
 
@@ -440,13 +446,13 @@ def _tone(delta: Mapping[str, float]) -> str:
     return "good" if delta["ci_low"] > 0 else "bad" if delta["ci_high"] < 0 else "main"
 
 
-def _verdict(delta: Mapping[str, float]) -> str:
+def _verdict(delta: Mapping[str, float], unit: Unit) -> str:
     if math.isnan(delta["ci_low"]):
         return "The difference cannot be judged."
     if delta["ci_low"] > 0:
-        return f"B has the lower loss, by {_number(delta['mean'], 4)} nats a row."
+        return f"B has the lower loss, by {_number(delta['mean'], 4)} {unit} a row."
     if delta["ci_high"] < 0:
-        return f"A has the lower loss, by {_number(-delta['mean'], 4)} nats a row."
+        return f"A has the lower loss, by {_number(-delta['mean'], 4)} {unit} a row."
     return "No difference beyond chance: the interval of the loss difference holds 0."
 
 

@@ -16,12 +16,17 @@ from fastxent.statistics.groupsums import GroupSums
 from fastxent.statistics.loss import Z95, safe_exp
 from fastxent.statistics.shares import effective_rows, wilson
 from fastxent.statistics.statistic import FIXED_BITS
+from fastxent.unit import BITS
 
-__all__ = ["QUANTILES", "TOP_K", "group_columns"]
+__all__ = ["IN_NATS", "QUANTILES", "TOP_K", "group_columns"]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 TOP_K = (3, 5, 10)
-_LN2 = math.log(2.0)
+#: The columns of losses and entropies; "bits" are bits whatever the unit of these.
+IN_NATS = (
+    "loss", "stderr", "ci_low", "ci_high", "std", "min", "max", "loss_per_unit", "entropy",
+    *(f"q{100 * q:02.0f}{end}" for q in QUANTILES for end in ("", "_low", "_high")),
+)  # fmt: skip
 
 Columns = dict[str, Any]
 
@@ -81,7 +86,7 @@ class _Reader:
             "ci_low": [mean - Z95 * error for mean, error in both],
             "ci_high": [mean + Z95 * error for mean, error in both],
             "perplexity": list(map(safe_exp, loss)),
-            "bits": [mean / _LN2 for mean in loss],
+            "bits": list(map(BITS.of, loss)),
         }
 
     def _stderr(self) -> list[float]:
@@ -113,7 +118,7 @@ class _Reader:
             units = self._pair(self._layout.units)
             found["units"] = [v / (1 << FIXED_BITS) if good else math.nan for v, good in zip(units, fine, strict=True)]
             found["loss_per_unit"] = each = _ratio(self._pair(kernels.LOSS), units, fine)
-            found["bits_per_unit"] = [value / _LN2 for value in each]
+            found["bits_per_unit"] = list(map(BITS.of, each))
         return found | ({"entropy": self._mean(self._layout.entropy)} if self._layout.entropy >= 0 else {})
 
     def classes(self, loss: Sequence[float]) -> Columns:
