@@ -280,7 +280,9 @@ def compare(
     if b is None and all(v is None for v in other.values()):
         raise UsageError("there is nothing to compare with: name a second set, or b_logits (b_probs, b_log_probs)")
     if loss == "kl_divergence" and form_a != form_b:
-        raise UsageError("kl_divergence takes targets as logits beside logits, as probabilities beside probabilities")
+        raise UsageError(
+            "kl_divergence takes targets in the form of the predictions, which must be the same on both sides"
+        )
     threads = engine.default_threads() if threads is None else threads
     names = None if class_names is None else tuple(class_names)
     reading: dict[str, Any] = {

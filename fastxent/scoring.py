@@ -90,8 +90,8 @@ def evaluate(
         weight: column (or array) of sample weights of at least 0.
         mask: column (or array) of bool that says which labels of a multilabel row count.
         loss: "cross_entropy", "focal" (`fastxent.focal_loss`), "kl_divergence" (of the predictions from the
-            targets: distributions beside ``probs``, logits beside ``logits``) or "entropy" (of the
-            predictions; the target is read and not used).
+            targets, which are in their form: logits beside ``logits``, ...) or "entropy" (of the predictions; the
+            target is read and not used).
         gamma: exponent of the focal loss.
         class_weight: weights by class, a sequence in class order or a dict.
         pos_weight: weight of the positive term of binary and multilabel losses.
