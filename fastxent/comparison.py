@@ -281,7 +281,7 @@ def compare(
         raise UsageError("there is nothing to compare with: name a second set, or b_logits (b_probs, b_log_probs)")
     if loss == "kl_divergence" and form_a != form_b:
         raise UsageError(
-            "kl_divergence takes targets in the form of the predictions, which must be the same on both sides"
+            "kl_divergence takes targets in the form of the predictions, as logits beside logits; give both in one"
         )
     threads = engine.default_threads() if threads is None else threads
     names = None if class_names is None else tuple(class_names)

@@ -451,7 +451,9 @@ class Evaluation:
 
     def _converted(self, groups: Any, columns: int) -> Any:
         """A table of groups, after so many columns that they are grouped by, in the unit of the losses."""
-        return self.unit.columns(groups, {*IN_NATS, *(f"{name}_" for name in IN_NATS)}, columns)
+        for names in ((*IN_NATS, "variance"), ("variance",)):
+            groups = self.unit.columns(groups, {*names, *(f"{name}_" for name in names)}, columns)
+        return groups
 
     @property
     def margins(self) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,12 @@ worst/*/loss worst_per_class/*/loss label_errors/*/*/loss temperature/loss tempe
 """.split()
 OF_GROUPS = "loss_ stderr ci_low ci_high std min max q*_low q*_high q?? loss_per_unit entropy".split()
 CONVERTED += [f"{table}/*/{name}" for table in ("groups", "margins") for name in OF_GROUPS]
+
+#: What a table of groups may have beside them: who adds a column says here, or there, what it is.
+UNITLESS = """
+count weight clusters perplexity bits units bits_per_unit d2 normalized_entropy f1_macro balanced_accuracy accuracy
+accuracy_low accuracy_high top3 top5 top10 mrr brier ece mce rmsce
+""".split()
 
 
 def pattern_of(place: str) -> str | None:
@@ -92,6 +99,11 @@ def test_what_is_a_loss_is_converted_and_nothing_else(base: float, name: str) ->
         else:
             assert after[place] == value, place
     assert seen == set(CONVERTED)
+    found, was = other.groups, nats.groups
+    for name in found.column_names[2:]:
+        losses = any(fnmatch(name, pattern) for pattern in OF_GROUPS)
+        assert losses != (name.removesuffix("_") in UNITLESS), name
+    assert found["loss_"][0].as_py() == was["loss_"][0].as_py() / math.log(base)
     assert other.quantile(0.3).value == nats.quantile(0.3).value / math.log(base)
     assert other.loss_histogram(8)["low"][5].as_py() == nats.loss_histogram(8)["low"][5].as_py() / math.log(base)
     assert other.perplexity == pytest.approx(base**other.loss, rel=1e-14)

@@ -22,9 +22,9 @@ __all__ = ["IN_NATS", "QUANTILES", "TOP_K", "group_columns"]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 TOP_K = (3, 5, 10)
-#: The columns of losses and entropies; "bits" are bits whatever the unit of these.
+#: The columns that are in the unit of losses; "bits" are bits whatever it is, and a "variance" is in its square.
 IN_NATS = (
-    "loss", "stderr", "ci_low", "ci_high", "std", "min", "max", "loss_per_unit", "entropy",
+    "loss", "sum", "stderr", "ci_low", "ci_high", "std", "min", "max", "loss_per_unit", "stderr_per_unit", "entropy",
     *(f"q{100 * q:02.0f}{end}" for q in QUANTILES for end in ("", "_low", "_high")),
 )  # fmt: skip
 
