@@ -140,18 +140,18 @@ def test_kl_of_log_probs(apart: float, kind: str) -> None:
             for v in (z, z + apart * rng.standard_normal(z.shape))
         )
         x[1], t[2, 0], t[3] = -700.0, -np.inf, -np.inf
-        for normalize in (False, True):
-            got = run(rows, x, t, normalize=normalize)
-            assert got.status.tolist() == [sc.INVALID_TARGET if i == 3 and normalize else 0 for i in range(24)] or (
-                classes == 1
-            )
-            with mpmath.workdps(60):
-                for i in np.flatnonzero(got.status == 0)[: 24 if classes < 257 else 5]:
-                    forms = (logs(row[i], "log_probs", normalize) for row in (t, x))
-                    assert near(got.loss[i], exact_kl(*forms), 2.0**-104 if normalize else 0), (classes, normalize, i)
-        again = run(kl("logits", kind, kind, False), x, t)
-        usual = again.status == 0
-        assert np.array_equal(again.loss[usual], run(rows, x, t, normalize=True).loss[usual])
+        got = run(rows, x, t)
+        assert not got.status.any()
+        with mpmath.workdps(60):
+            for i in range(24 if classes < 257 else 5):
+                forms = (logs(row[i], "log_probs", False) for row in (t, x))
+                assert near(got.loss[i], exact_kl(*forms), 0.0), (classes, i)
+        # Normalized, they are logits: the same bits.
+        plain, normal = run(kl("logits", kind, kind, False), x, t), run(rows, x, t, normalize=True)
+        fit = plain.status == 0
+        assert fit.sum() >= 22
+        assert np.array_equal(normal.status == 0, fit)
+        assert normal.loss[fit].tobytes() == plain.loss[fit].tobytes()
 
 
 @pytest.mark.parametrize("form", ["probs", "logits"])

@@ -172,6 +172,21 @@ def test_focal_of_rows() -> None:
     np.testing.assert_allclose(got[2:], (1 - np.exp(-plain[2:])) ** 2 * plain[2:], rtol=1e-11)
 
 
+@pytest.mark.parametrize("form", ["probs", "logits"])
+def test_a_one_hot_target_without_probability_costs_infinity(form: str) -> None:
+    """As its label does; and the class that has all the probability costs nothing."""
+    x = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.25, 0.75, 0.0]])[:: 2 if form == "logits" else 1]
+    with np.errstate(divide="ignore"):
+        x = x if form == "probs" else np.log(x)
+    for label in (2, 0):
+        y = np.full(len(x), label)
+        plain = fx.focal_loss(y, **{form: x}, gamma=1.5, reduction="none")
+        dense = fx.focal_loss(np.eye(3)[y], **{form: x}, gamma=1.5, reduction="none")
+        assert dense.tobytes() == plain.tobytes()
+        assert np.isinf(plain).tolist() == ((np.exp(x) if form == "logits" else x)[:, label] == 0.0).tolist()
+        assert fx.focal_loss(np.eye(3)[y], **{form: x}, gamma=1.5) == plain.mean()
+
+
 def twin(z: Array, t: Array, gamma: float, a: float, weight: Array) -> Array:
     """Rows of distributions, from the definition in NumPy."""
     p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
