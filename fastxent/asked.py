@@ -8,7 +8,7 @@ from typing import Any
 from fastxent.errors import UsageError
 from fastxent.totals import Measures
 
-__all__ = ["STATISTICS", "asked", "column_names"]
+__all__ = ["ASKED", "STATISTICS", "asked", "column_names"]
 
 #: Statistics that are gathered on request, by the names that ``statistics=`` takes.
 STATISTICS = ("classwise", "entropy", "ranking", "temperature")
@@ -48,6 +48,10 @@ def asked(
         classwise="classwise" in wanted,
     )
     return measures, measures.columns if by_name else arrays
+
+
+#: The keywords of `asked`, which `evaluate` and `score` have too.
+ASKED = tuple(asked.__kwdefaults__ or ())
 
 
 def column_names(keyword: str, value: Any, *, one: bool = False) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from fastxent.document import json_text
 from fastxent.evaluation import Evaluation
 from fastxent.permutation import Permutation
 from fastxent.spec import NUMERICS_VERSION
+from fastxent.unit import NATS, Unit
 
 __all__ = ["SCHEMA", "Comparison"]
 
@@ -36,6 +37,7 @@ class Comparison:
     settings: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     run: dict[str, Any] = field(default_factory=dict)
+    unit: Unit = NATS
 
     @property
     def permutation(self) -> Permutation | None:
@@ -101,7 +103,12 @@ class Comparison:
         rows: dict[str, Any] = {"compared": outcome.pop("rows"), "unscored": self.unscored}
         for side, (count, first) in self.only.items():
             rows[f"only_{side}"] = {"count": count, "first": [_json_id(key) for key in first]}
-        result: dict[str, Any] = {"schema": SCHEMA, "settings": self.settings, "rows": rows}
+        result: dict[str, Any] = {
+            "schema": SCHEMA,
+            "settings": self.settings,
+            "rows": rows,
+            "loss_unit": str(self.unit),
+        }
         for side, evaluation in (("a", self.a), ("b", self.b)):
             whole = evaluation.to_dict()
             result[side] = {key: whole[key] for key in ("spec", "rows", "first_invalid") if key in whole}
@@ -126,7 +133,7 @@ class Comparison:
         """A report as one HTML page that needs nothing else; written to ``path`` if one is given. Extra ``report``."""
         from fastxent.report import write_report
 
-        return write_report(self.to_dict(), path)
+        return write_report(self.to_dict(), path, unit=self.unit)
 
     def __repr__(self) -> str:
         d = self.delta

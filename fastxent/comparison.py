@@ -33,6 +33,7 @@ from fastxent.sources import Source, Split
 from fastxent.sources.protocols import is_paths, is_table
 from fastxent.spec import Loss, OnInvalid, Spec, Task
 from fastxent.totals import MOST_ROWS, Measures
+from fastxent.unit import Unit
 
 __all__ = ["compare"]
 
@@ -77,6 +78,7 @@ def compare(
     memory: int | str | None = None,
     verify_checksums: bool = False,
     progress: engine.Progress | None = None,
+    base: float | None = None,
 ) -> Comparison:
     """Compare two sets of predictions of the same rows: the mean difference of their losses with its interval.
 
@@ -126,6 +128,7 @@ def compare(
             "512M"; by default 128 MiB a thread, and 1 GiB.
         verify_checksums: check page checksums of Parquet files that have them.
         progress: called with every finished split of either side and the number of rows of both, from any thread.
+        base: unit of the losses and their differences: None for nats, 2 for bits, 10 for bans.
 
     Returns:
         A `Comparison`; its ``delta`` is A - B, positive where B has the lower loss.
@@ -142,6 +145,7 @@ def compare(
         (0.2549, {'a': 0, 'b': 3, 'ties': 0})
     """
     need_duckdb()
+    unit = Unit(base)
     started = time.perf_counter()
     check_permutations(permutations, seed)
     _check_data(a, b)
@@ -168,9 +172,9 @@ def compare(
         "ignore_index": ignore_index, "on_invalid": on_invalid, "class_weight": class_weight, "loss": loss,
         "gamma": gamma, "clip": clip, "normalize": normalize,
     }  # fmt: skip
-    side_a = _Side.open("A", a, target, forms, keys, (*groups, *clusters), weight, options)
+    side_a = _Side.open("A", a, target, forms, keys, (*groups, *clusters), weight, unit, options)
     b_target = target if b_target is None else b_target
-    side_b = _Side.open("B", a if b is None else b, b_target, b_forms, keys, (), None, options)
+    side_b = _Side.open("B", a if b is None else b, b_target, b_forms, keys, (), None, unit, options)
     _check_alike(side_a, side_b, by_order=not keys, clip=clip)
     counts = (side_a.source.num_rows, side_b.source.num_rows)
     total = sum(counts) if min(counts) >= 0 else -1
@@ -188,6 +192,7 @@ def compare(
                 _permute(result, joined, permutations, seed)
         finally:
             pairs.close()
+    _convert(result, unit)
     result.settings = {"on": list(keys)} if keys else {"by_order": True}
     result.settings |= {"forms": {"a": side_a.spec.form, "b": side_b.spec.form}}
     result.settings |= {"group_by": list(groups)} if groups else {}
@@ -207,6 +212,7 @@ class _Side:
     source: Source
     spec: Spec
     columns: tuple[str, ...]
+    unit: Unit
 
     @classmethod
     def open(
@@ -218,6 +224,7 @@ class _Side:
         keys: tuple[str, ...],
         columns: tuple[str, ...],
         weight: Any,
+        unit: Unit,
         options: Mapping[str, Any],
     ) -> _Side:
         """Open one side; options that its form cannot have are the other side's."""
@@ -231,7 +238,7 @@ class _Side:
             source, spec = prepare(
                 data, target, **forms, weight=weight, extra=tuple(dict.fromkeys((*keys, *columns))), **own
             )
-        return cls(name, source, spec, columns)
+        return cls(name, source, spec, columns, unit)
 
     def score(
         self, path: str, keys: tuple[str, ...], threads: int, step: Callable[[Split], None] | None
@@ -249,7 +256,7 @@ class _Side:
                 self.source, self.spec, measures, threads=threads, outputs_of=spool.outputs_of, done=done
             )
             spool.close()
-        return Evaluation(totals, run={"paths": list(self.source.paths)}), spool
+        return Evaluation(totals, run={"paths": list(self.source.paths)}, base=self.unit.base), spool
 
 
 @contextmanager
@@ -297,7 +304,9 @@ def _check_alike(a: _Side, b: _Side, *, by_order: bool, clip: float | str | None
     if names[0] != names[1] and None not in names:
         raise UsageError("the sides name their classes differently, or in another order; pass class_names")
     if a.spec.loss == "kl_divergence" and a.spec.form != b.spec.form:
-        raise UsageError("kl_divergence takes targets as logits beside logits, as probabilities beside probabilities")
+        raise UsageError(
+            "kl_divergence takes targets in the form of the predictions, as logits beside logits; give both in one"
+        )
     if clip is not None and "probs" not in (a.spec.form, b.spec.form):
         raise UsageError(f"clip applies to probs, and these are {a.spec.form}")
     if by_order and min(a.source.num_rows, b.source.num_rows) >= 0:
@@ -373,6 +382,16 @@ def _permute(result: Comparison, joined: Joined, permutations: int, seed: int) -
     result.outcome = next(iter(joined.permuted({"": result.outcome}, permutations, seed).values()))
     for i, column in enumerate(joined.groups):
         result.groups[column] = joined.permuted(result.groups[column], permutations, seed, group=f"c{i}")
+
+
+def _convert(result: Comparison, unit: Unit) -> None:
+    """Put what is in nats into another unit."""
+    result.unit = unit
+    result.outcome = result.outcome.to(unit)
+    for groups in result.groups.values():
+        groups.update({value: each.to(unit) for value, each in groups.items()})
+    for rows in (result.improved, result.regressed):
+        rows[:] = [(row[0], *unit.of(row[1:])) for row in rows]
 
 
 def _listed(first: list[Any], count: int) -> str:

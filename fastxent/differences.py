@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from fastxent import exact
 from fastxent.permutation import Permutation
 from fastxent.significance import mcnemar_p, t_quantile, t_two_sided
+from fastxent.unit import Unit
 
 __all__ = ["ClusterSums", "Difference", "McNemar", "Outcome", "PairSums", "Pairing", "runs"]
 
@@ -75,6 +76,11 @@ class Outcome:
     clusters: int | None = None
     weight_sum: float | None = None
     permutation: Permutation | None = None
+
+    def to(self, unit: Unit) -> Outcome:
+        """With the losses, which are in nats, in another unit."""
+        delta = unit.fields(self.delta, ("mean", "stderr", "ci_low", "ci_high"))
+        return replace(self, loss={side: unit.of(loss) for side, loss in self.loss.items()}, delta=delta)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -43,12 +43,13 @@ def entropy(
     largest logit; no term is negative. A p of 0 adds 0.
 
     Args:
-        logits: (n, C) unnormalized scores. Give exactly one of ``logits``, ``probs`` and ``log_probs``.
+        logits: (n, C) unnormalized scores; float16, bfloat16, float32 or float64, as the other forms. Give exactly one
+            of ``logits``, ``probs`` and ``log_probs``.
         probs: (n, C) probabilities in [0, 1].
         log_probs: (n, C) logarithms of probabilities.
         sample_weight: (n,) weights of at least 0.
         reduction: "mean", "sum", or "none" for the entropy of every row.
-        base: unit of the result: None for nats, 2 for bits.
+        base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
         normalize: divide the probabilities of a row by their sum.
         on_invalid: "raise" an error, "skip" invalid rows, or "propagate" NaN.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
@@ -58,8 +59,8 @@ def entropy(
         A float, or float64 entropies of shape (n,) for ``reduction="none"``.
 
     Raises:
-        UsageError: arguments contradict each other.
-        InvalidRowError: a row is no distribution.
+        UsageError: arguments contradict each other, or shapes or types do not fit.
+        InvalidRowError: a row is no distribution: a NaN, a probability outside [0, 1], an infinite logit, ...
 
     Examples:
         >>> import fastxent as fx
@@ -91,6 +92,7 @@ def kl_divergence(
     *,
     logits: Any = None,
     probs: Any = None,
+    log_probs: Any = None,
     sample_weight: Any = None,
     reduction: Reduction = "mean",
     base: float | None = None,
@@ -110,15 +112,18 @@ def kl_divergence(
         loss = (target * ratio - target + probs).sum(axis=1)
 
     without its cancellation: it is within 4 ulp of the true value, however near the two are; between logits and with
-    ``normalize``, a divergence below 2^-100 is noise of the size of 2^-104. A t of 0 adds p.
+    ``normalize`` within 5, and a divergence below 2^-100 is noise of the size of 2^-104. A t of 0 adds p.
 
     Args:
-        target: (n, C) distributions: probabilities beside ``probs``, logits beside ``logits``.
-        logits: (n, C) unnormalized scores. Give exactly one of ``logits`` and ``probs``.
+        target: (n, C) distributions in the form of the predictions: probabilities beside ``probs``, logits beside
+            ``logits``, logarithms of probabilities beside ``log_probs``.
+        logits: (n, C) unnormalized scores; float16, bfloat16, float32 or float64, as the other forms. Give exactly one
+            of ``logits``, ``probs`` and ``log_probs``.
         probs: (n, C) probabilities in [0, 1].
+        log_probs: (n, C) logarithms of probabilities.
         sample_weight: (n,) weights of at least 0.
         reduction: "mean", "sum", or "none" for the divergence of every row.
-        base: unit of the result: None for nats, 2 for bits.
+        base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
         normalize: divide the probabilities of a row by their sum.
         on_invalid: "raise" an error, "skip" invalid rows, or "propagate" NaN.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
@@ -128,8 +133,8 @@ def kl_divergence(
         A float, or float64 divergences of shape (n,) for ``reduction="none"``.
 
     Raises:
-        UsageError: arguments contradict each other.
-        InvalidRowError: a row is no distribution.
+        UsageError: arguments contradict each other, or shapes or types do not fit.
+        InvalidRowError: a row is no distribution: a NaN, a probability outside [0, 1], an infinite logit, ...
 
     Examples:
         >>> import fastxent as fx
@@ -141,7 +146,7 @@ def kl_divergence(
     References:
         Kullback and Leibler (1951), "On information and sufficiency", Ann. Math. Statist. 22.
     """
-    form, predictions = one_form(logits=logits, probs=probs)
+    form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
     source = open_arrays(predictions, target, weight=sample_weight, dtype=dtype)
     if not source.dense_target:
         raise UsageError("target: kl_divergence needs a distribution a row, of the predictions' shape")
@@ -206,7 +211,8 @@ def focal_loss(
     Args:
         target: (n,) class indices or (n, C) distributions; of a binary task (n,) and of a multilabel one (n, L) of 0
             and 1, or probabilities.
-        logits: (n, C) or (n,) scores. Give exactly one of ``logits``, ``probs`` and ``log_probs``.
+        logits: (n, C) or (n,) unnormalized scores; float16, bfloat16, float32 or float64, as the other forms. Give
+            exactly one of ``logits``, ``probs`` and ``log_probs``.
         probs: probabilities in [0, 1].
         log_probs: logarithms of probabilities.
         gamma: the exponent, at least 0; 0 gives the cross-entropy.
@@ -218,7 +224,7 @@ def focal_loss(
         label_smoothing: in [0, 1].
         ignore_index: rows (labels of a multilabel row) with this target count nowhere.
         reduction: "mean", "sum", or "none" for the loss of every row.
-        base: unit of the result: None for nats, 2 for bits.
+        base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
         clip: clip probabilities to [clip, 1 - clip]; or "sklearn", "keras", "torch" for their rules.
         normalize: divide the probabilities of a row by their sum.
         on_invalid: "raise" an error, "skip" invalid rows, or "propagate" NaN.
@@ -230,8 +236,8 @@ def focal_loss(
         A float, or float64 losses of shape (n,) for ``reduction="none"``.
 
     Raises:
-        UsageError: arguments contradict each other.
-        InvalidRowError: a row cannot be scored.
+        UsageError: arguments contradict each other, or shapes or types do not fit.
+        InvalidRowError: a row cannot be scored: a label outside the classes, a NaN, ...
 
     Examples:
         >>> import fastxent as fx

@@ -30,7 +30,8 @@ def evaluation_dict(result: Evaluation) -> dict[str, Any]:
         "schema": SCHEMA,
         "spec": {"num_classes": spec.num_classes, "task": spec.task} | spec.to_dict(),
         "rows": result.rows,
-        "loss": {"mean": result.loss} if stats is None else _loss_dict(stats),
+        "loss_unit": str(result.unit),
+        "loss": {"mean": result.loss} if stats is None else _loss_dict(stats, result.bits),
     }
     if settings := result.totals.measures.to_dict():
         values["settings"] = {
@@ -101,11 +102,11 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _loss_dict(stats: LossStats) -> dict[str, Any]:
+def _loss_dict(stats: LossStats, bits: float) -> dict[str, Any]:
     values = {
         name: getattr(stats, name) for name in ("mean", "sum", "variance", "std", "stderr", "min", "max", "infinite")
     }
-    values |= {"bits": stats.mean / math.log(2.0), "ci95": list(stats.ci95)}
+    values |= {"bits": bits, "ci95": list(stats.ci95)}
     values["quantiles"] = {f"{q:g}": quantile.value for q, quantile in stats.quantiles.items()}
     values["quantile_bounds"] = {f"{q:g}": [quantile.low, quantile.high] for q, quantile in stats.quantiles.items()}
     return values | ({} if stats.clusters is None else {"clusters": _plain(stats.clusters)})

@@ -23,6 +23,7 @@ from fastxent.statistics import classwise
 from fastxent.statistics import loss as losses
 from fastxent.statistics.calibration import Binning, BrierParts, Calibration
 from fastxent.statistics.confused import most_confused
+from fastxent.statistics.grouptable import IN_NATS
 from fastxent.statistics.loss import (
     QUANTILES,
     Z95,
@@ -40,6 +41,7 @@ from fastxent.statistics.temperature import TemperatureStats
 from fastxent.statistics.units import UnitStats
 from fastxent.status import EXPLANATION, Status
 from fastxent.totals import RANKS, Measures, Totals
+from fastxent.unit import BITS, Unit
 
 if TYPE_CHECKING:
     from fastxent.sources.leftout import LeftOut
@@ -58,8 +60,9 @@ PAIRS = 20
 class Evaluation:
     """The result of an evaluation.
 
-    Means and sums are those of the exact numbers, rounded once. ``loss`` is in nats. Statistics that were not gathered
-    are None here and absent from `to_dict`. Tables (``per_class``, ``groups``, ``worst``, ``calibration.table``) are
+    Means and sums are those of the exact numbers, rounded once. Losses and entropies are in nats, or logarithms to
+    ``base``: then what is rounded once is divided by log(base). Statistics that were not gathered are None here and
+    absent from `to_dict`. Tables (``per_class``, ``groups``, ``worst``, ``calibration.table``) are
     `pyarrow.Table` objects: ``.to_pandas()``, or ``polars.from_arrow``.
 
     Attributes:
@@ -69,6 +72,7 @@ class Evaluation:
         bins: bins of the calibration; None for what the binning takes by default (15).
         binning: how confidence is cut into bins, see `calibrate`.
         top_ks: the k of top-k accuracies; None for the usual ones.
+        base: unit of losses and entropies: None for nats, 2 for bits, 10 for bans. Totals do not know it.
     """
 
     totals: Totals
@@ -78,8 +82,10 @@ class Evaluation:
     binning: Binning = "equal_width"
     top_ks: Sequence[int] | None = None
     left_out: list[LeftOut] = field(default_factory=list)
+    base: float | None = None
 
     def __post_init__(self) -> None:
+        self.unit = Unit(self.base)
         tallies, rows = self.totals.tallies, f"{self.num_rows:,} rows"
         first = int(tallies.first[tally.UNEVEN])
         if self.uneven and not self.totals.spec.normalize:
@@ -100,17 +106,23 @@ class Evaluation:
     @property
     def loss(self) -> float:
         """Mean cross-entropy of the scored rows."""
+        loss: float = self.unit.of(self._nats)
+        return loss
+
+    @cached_property
+    def _nats(self) -> float:
         return mean_loss(self.totals)
 
     @property
     def perplexity(self) -> float:
-        """Exp of the mean loss."""
-        return safe_exp(self.loss)
+        """Exp of the mean loss in nats."""
+        return safe_exp(self._nats)
 
     @property
     def bits(self) -> float:
-        """The mean loss in bits."""
-        return self.loss / math.log(2.0)
+        """The mean loss in bits, whatever the base."""
+        bits: float = BITS.of(self._nats)
+        return bits
 
     @property
     def loss_stats(self) -> LossStats | None:
@@ -120,7 +132,7 @@ class Evaluation:
     @cached_property
     def _loss_stats(self) -> LossStats | None:
         clusters: Any = self.totals.statistics.get("clusters")
-        return losses.loss_stats(self.totals, clusters) if self.totals.measures.spread else None
+        return losses.loss_stats(self.totals, clusters).to(self.unit) if self.totals.measures.spread else None
 
     def quantile(self, q: float) -> Quantile:
         """Any quantile of the row losses, with the bin that surely holds it; every row counts once."""
@@ -128,7 +140,8 @@ class Evaluation:
             raise UsageError("quantiles were not gathered (spread=False)")
         if not 0.0 <= q <= 1.0:
             raise UsageError(f"q: expected a number in [0, 1], got {q!r}")
-        return losses.quantile(self.totals.tallies, q, *losses.extremes(self.totals), self.totals.coarse.losses)
+        extremes = losses.extremes(self.totals)
+        return losses.quantile(self.totals.tallies, q, *extremes, self.totals.coarse.losses).to(self.unit)
 
     def loss_histogram(self, per_octave: int = 1) -> Any:
         """Rows by loss, as a table (low, high, count): 1, 2, 4, ..., 128 bins for every doubling of the loss."""
@@ -137,14 +150,14 @@ class Evaluation:
         if per_octave not in (1, 2, 4, 8, 16, 32, 64, 128):
             raise UsageError(f"per_octave: expected a power of two up to 128, got {per_octave!r}")
         self.totals.coarse.check_histogram(per_octave)
-        return losses.histogram_table(self.totals.tallies, per_octave)
+        return self.unit.columns(losses.histogram_table(self.totals.tallies, per_octave), ("low", "high"))
 
     @property
     def units(self) -> UnitStats | None:
         """Loss, bits and perplexity per unit, with the standard error; with clusters it respects them."""
         units: Any = self.totals.statistics.get("units")
         clusters: Any = self.totals.statistics.get("clusters")
-        return None if units is None else losses.unit_stats(self.totals, units, clusters)
+        return None if units is None else losses.unit_stats(self.totals, units, clusters).to(self.unit)
 
     @property
     def normalized_entropy(self) -> float | None:
@@ -159,7 +172,7 @@ class Evaluation:
         ):
             return None
         base = by_class.base_entropy(self._sums.support)
-        return self.loss / base if base > 0.0 else math.nan
+        return self._nats / base if base > 0.0 else math.nan
 
     @property
     def d2(self) -> float | None:
@@ -168,15 +181,15 @@ class Evaluation:
 
     @property
     def entropy(self) -> float | None:
-        """Mean entropy of the predictions, in nats; log(number of classes) is the largest there is."""
+        """Mean entropy of the predictions; the logarithm of the number of classes is the largest there is."""
         statistic: Any = self.totals.statistics.get("entropy")
-        return None if statistic is None else statistic.mean()
+        return None if statistic is None else self.unit.of(statistic.mean())
 
     @property
     def temperature(self) -> TemperatureStats | None:
         """Losses at other temperatures."""
         statistic: Any = self.totals.statistics.get("temperature")
-        return None if statistic is None else statistic.read(self.loss)
+        return None if statistic is None else statistic.read(self._nats).to(self.unit)
 
     # --- predictions
 
@@ -391,6 +404,7 @@ class Evaluation:
         if not self._by_class:
             return None
         table = by_class.class_table(self.class_names, self._counts, self._sums, weighted=self._weighed is not None)
+        table = self.unit.columns(table, ("loss",))
         if self.totals.coarse.classes != "hits":
             return table
         return table.drop_columns(["precision", "f1", "confidence", "gap"])  # they need to know what was predicted
@@ -454,7 +468,13 @@ class Evaluation:
     @cached_property
     def _groups(self) -> Any:
         statistic: Any = self.totals.statistics.get("groups")
-        return None if statistic is None else statistic.table()
+        return None if statistic is None else self._converted(statistic.table(), len(statistic.columns))
+
+    def _converted(self, groups: Any, columns: int) -> Any:
+        """A table of groups, after so many columns that they are grouped by, in the unit of the losses."""
+        for names in ((*IN_NATS, "variance"), ("variance",)):
+            groups = self.unit.columns(groups, {*names, *(f"{name}_" for name in names)}, columns)
+        return groups
 
     @property
     def group_per_class(self) -> Any:
@@ -464,7 +484,8 @@ class Evaluation:
         groups to count (`warnings` says so).
         """
         statistic: Any = self.totals.statistics.get("groups")
-        return None if statistic is None else statistic.per_class(self.class_names)
+        found = None if statistic is None else statistic.per_class(self.class_names)
+        return None if found is None else self._converted(found, len(statistic.columns))
 
     def group(self, *values: Any, **named: Any) -> Evaluation:
         """The evaluation of the rows of one group: everything that there is of all rows, from the same pass.
@@ -496,9 +517,8 @@ class Evaluation:
             raise UsageError(f"group: expected {len(columns)} values ({names}), got {len(values)}; or name the columns")
         wanted = dict(zip(columns, values, strict=False)) | named
         run = {"group": wanted} | {name: value for name, value in self.run.items() if name == "paths"}
-        return Evaluation(
-            self.totals.of_group(wanted), run=run, bins=self.bins, binning=self.binning, top_ks=self.top_ks
-        )
+        readings: dict[str, Any] = {name: getattr(self, name) for name in ("bins", "binning", "top_ks", "base")}
+        return Evaluation(self.totals.of_group(wanted), run=run, **readings)
 
     @property
     def margins(self) -> dict[str, Any] | None:
@@ -508,33 +528,35 @@ class Evaluation:
     @cached_property
     def _margins(self) -> dict[str, Any] | None:
         statistic: Any = self.totals.statistics.get("groups")
-        return None if statistic is None or len(statistic.columns) < 2 else statistic.margins()
+        if statistic is None or len(statistic.columns) < 2:
+            return None
+        return {name: self._converted(table, 1) for name, table in statistic.margins().items()}
 
     @property
     def worst(self) -> Any:
         """A table of the rows of highest loss: path, row (from 0 in it), loss, target, predicted, kept columns."""
-        statistic: Any = self.totals.statistics.get("worst")
-        return None if statistic is None else statistic.table(self._names_of_targets)
+        return self._rows_of("worst")
 
     @property
     def worst_per_class(self) -> Any:
         """A table as `worst`: the rows of highest loss of every true class, class by class."""
-        statistic: Any = self.totals.statistics.get("worst_per_class")
-        return None if statistic is None else statistic.table(self._names_of_targets)
+        return self._rows_of("worst_per_class")
 
     @property
     def label_errors(self) -> dict[str, Any] | None:
         """Tables of the rows likeliest to be labeled wrong, by "self_confidence" and by "normalized_margin"."""
         found: dict[str, Any] = self.totals.statistics
-        if "label_errors_margin" not in found:
-            return None
-        tables = (found["label_errors_confidence"], found["label_errors_margin"])
-        return {statistic.by: statistic.table(self._names_of_targets) for statistic in tables}
+        names = ("label_errors_confidence", "label_errors_margin")
+        return {found[name].by: self._rows_of(name) for name in names} if names[0] in found else None
 
-    @property
-    def _names_of_targets(self) -> tuple[str, ...] | None:
+    def _rows_of(self, name: str) -> Any:
+        """The table of single rows that a statistic keeps; its own columns come before the kept ones."""
+        statistic: Any = self.totals.statistics.get(name)
+        if statistic is None:
+            return None
         spec = self.totals.spec
-        return None if spec.task == "multilabel" else spec.class_names
+        table = statistic.table(None if spec.task == "multilabel" else spec.class_names)
+        return self.unit.columns(table, ("loss",))
 
     # --- ranking
 
@@ -605,7 +627,8 @@ class Evaluation:
         """A report as one HTML page that needs nothing else; written to ``path`` if one is given. Extra ``report``."""
         from fastxent.report import write_report
 
-        return write_report(self.to_dict(), path, confusion=self.confusion, histogram=self.totals.tallies.histogram)
+        histogram = self.totals.tallies.histogram
+        return write_report(self.to_dict(), path, confusion=self.confusion, histogram=histogram, unit=self.unit)
 
     def __repr__(self) -> str:
         parts = [f"loss={self.loss:.6g}"]

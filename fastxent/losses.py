@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from fastxent.sources.source import Source
 from fastxent.spec import Form, OnInvalid, Spec
 from fastxent.status import Status
 from fastxent.totals import Measures
+from fastxent.unit import Unit
 
 __all__ = ["Reduction", "binary_cross_entropy", "cross_entropy", "one_form", "reduced"]
 
@@ -38,29 +38,20 @@ def one_form(**given: Any) -> tuple[Form, Any]:
     return named[0]  # type: ignore[return-value]
 
 
-def _units(base: float | None) -> float:
-    if base is None:
-        return 1.0
-    if not (base > 0.0 and base != 1.0 and math.isfinite(base)):
-        raise UsageError(f"base: expected a positive number other than 1 (2 for bits), got {base!r}")
-    return math.log(base)
-
-
 def reduced(
     source: Source, spec: Spec, sample_weight: Any, reduction: str, base: float | None, threads: int | None
 ) -> Any:
-    """The losses of a source, or their exact sum or mean, in units of log(base)."""
+    """The losses of a source, or their exact sum or mean, in logarithms to ``base``."""
     if reduction not in ("mean", "sum", "none"):
         raise UsageError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
-    unit = _units(base)
+    unit = Unit(base)
     if reduction == "none":
         losses = _row_losses(source, spec, threads)
         if sample_weight is not None:
             losses = _weighed(losses, np.asarray(plain_array(sample_weight, "sample_weight"), np.float64))
-        return losses if base is None else losses / unit
+        return unit.of(losses)
     totals = engine.run(source, spec, LOSS_ONLY, threads=threads)
-    value = sum_of_losses(totals) if reduction == "sum" else mean_loss(totals)
-    return value / unit
+    return unit.of(sum_of_losses(totals) if reduction == "sum" else mean_loss(totals))
 
 
 def _row_losses(source: Source, spec: Spec, threads: int | None) -> NDArray[np.float64]:
@@ -123,8 +114,8 @@ def cross_entropy(
 
     Args:
         target: (n,) class indices of any integer type (or names, with ``class_names``), or (n, C) distributions.
-        logits: (n, C) unnormalized scores; float16, bfloat16, float32 or float64. Give exactly one of
-            ``logits``, ``probs`` and ``log_probs``.
+        logits: (n, C) unnormalized scores; float16, bfloat16, float32 or float64, as the other forms. Give exactly one
+            of ``logits``, ``probs`` and ``log_probs``.
         probs: (n, C) probabilities in [0, 1].
         log_probs: (n, C) logarithms of probabilities.
         class_weight: (C,) weights of at least 0, or a dict by class.
@@ -133,7 +124,7 @@ def cross_entropy(
         ignore_index: rows with this label count nowhere; their loss is 0. Of distributions, this is the row that
             is all on that class, since it is the same as the label.
         reduction: "mean", "sum", or "none" for the loss of every row.
-        base: unit of the result: None for nats, 2 for bits, 10 for bans.
+        base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
         clip: clip probabilities to [clip, 1 - clip]; or "sklearn", "keras", "torch" for their rules.
         normalize: divide the probabilities of a row by their sum.
         on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
@@ -145,7 +136,7 @@ def cross_entropy(
         A float, or float64 losses of shape (n,) for ``reduction="none"``. The mean of nothing is NaN.
 
     Raises:
-        UsageError: arguments contradict each other.
+        UsageError: arguments contradict each other, or shapes or types do not fit.
         InvalidRowError: a row cannot be scored: a label outside the classes, a NaN, ...
 
     Examples:
@@ -218,7 +209,8 @@ def binary_cross_entropy(
     Args:
         target: (n,) or (n, L) of 0 and 1 (any integer type or bool), or probabilities (any float type); (n,) of names,
             with ``class_names``.
-        logits: scores of the target's shape. Give exactly one of ``logits``, ``probs`` and ``log_probs``.
+        logits: scores of the target's shape; float16, bfloat16, float32 or float64, as the other forms. Give exactly
+            one of ``logits``, ``probs`` and ``log_probs``.
         probs: probabilities of the positive, in [0, 1].
         log_probs: their logarithms.
         pos_weight: weight of the positive term, one number or one a label.
@@ -227,7 +219,7 @@ def binary_cross_entropy(
         label_smoothing: in [0, 1].
         ignore_index: rows (labels of a multilabel row) with this target count nowhere.
         reduction: "mean", "sum" (of the row losses), or "none" for the loss of every row.
-        base: unit of the result: None for nats, 2 for bits.
+        base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
         clip: clip probabilities to [clip, 1 - clip]; or "sklearn", "keras", "torch" for their rules.
         on_invalid: "raise" an error, "skip" invalid rows, or "propagate" NaN.
         class_names: the two classes, the positive one second, when targets are names; of a multilabel task the labels.
@@ -238,8 +230,8 @@ def binary_cross_entropy(
         A float, or float64 losses of shape (n,) for ``reduction="none"``.
 
     Raises:
-        UsageError: arguments contradict each other.
-        InvalidRowError: a row cannot be scored.
+        UsageError: arguments contradict each other, or shapes or types do not fit.
+        InvalidRowError: a row cannot be scored: a target outside [0, 1], a NaN, ...
 
     Examples:
         >>> import fastxent as fx

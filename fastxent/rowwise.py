@@ -20,6 +20,7 @@ from fastxent.spec import Loss, OnInvalid, Task
 from fastxent.states import shift_rows
 from fastxent.statistics.calibration import Binning
 from fastxent.totals import Totals
+from fastxent.unit import Unit
 
 __all__ = ["score"]
 
@@ -68,13 +69,14 @@ def score(
     top_k: Iterable[int] | None = None,
     bins: int | None = None,
     binning: Binning = "equal_width",
+    base: float | None = None,
 ) -> Evaluation:
     r"""Write the loss and the scores of every row beside the evaluation of all of them.
 
     The output has exactly one row for every row that is read, in its order: the columns of ``keep``, then
 
-    - ``loss``: float64, in nats, the bits of `fastxent.cross_entropy` with ``reduction="none"``; class
-      weights are in it, sample weights are not,
+    - ``loss``: float64, the bits of `fastxent.cross_entropy` with the same ``base`` and ``reduction="none"``; class
+      weights are in it, sample weights are not. The field's metadata name the ``unit``,
     - ``predicted``: the class with the greatest score, and ``predicted_name`` where classes have names,
     - ``confidence``: the probability of the predicted class,
     - ``p_target``: the probability of the target class (of the likeliest, if the target is a distribution),
@@ -141,6 +143,7 @@ def score(
         top_k: the k of top-k accuracies.
         bins: bins of the calibration.
         binning: how confidence is cut into bins.
+        base: unit of the losses, in the output and in the result: None for nats, 2 for bits, 10 for bans.
 
     Returns:
         The `Evaluation` of all rows, those of finished outputs included.
@@ -162,50 +165,16 @@ def score(
     References:
         Good (1952), "Rational decisions", J. R. Stat. Soc. B 14.
     """
+    keywords = dict(locals())
+    for own in ("out_path", "prefix", "overwrite", "resume", "progress"):
+        del keywords[own]
     started = time.perf_counter()
     out = os.fspath(out_path)
     kept = (keep,) if isinstance(keep, str) else tuple(keep)
-    kept_rows = bool(worst or worst_per_class or label_errors)
-    job = open_job(
-        data,
-        target,
-        copied=dict(keep) if isinstance(keep, Mapping) else kept,
-        keep=keep if kept_rows and kept else None,
-        logits=logits,
-        probs=probs,
-        log_probs=log_probs,
-        task=task,
-        weight=weight,
-        mask=mask,
-        loss=loss,
-        gamma=gamma,
-        class_weight=class_weight,
-        pos_weight=pos_weight,
-        label_smoothing=label_smoothing,
-        ignore_index=ignore_index,
-        class_names=class_names,
-        on_invalid=on_invalid,
-        clip=clip,
-        normalize=normalize,
-        dtype=dtype,
-        threads=threads,
-        memory=memory,
-        verify_checksums=verify_checksums,
-        filter=filter,
-        on_error=on_error,
-        ids=ids,
-        num_classes=num_classes,
-        bins=bins,
-        binning=binning,
-        top_k=top_k,
-        group_by=group_by,
-        cluster_by=cluster_by,
-        units=units,
-        worst=worst,
-        worst_per_class=worst_per_class,
-        label_errors=label_errors,
-        statistics=statistics,
-    )
+    keywords["copied"] = dict(keep) if isinstance(keep, Mapping) else kept
+    if not (kept and (worst or worst_per_class or label_errors)):
+        keywords["keep"] = None
+    job, unit = open_job(**keywords), Unit(base)
     source, spec, measures = job.source, job.spec, job.measures
     files = [value for value in (logits, probs, log_probs, target, weight) if data is None and is_path(value)]
     refuse_inputs(out, data, [*source.paths, *files])
@@ -218,10 +187,11 @@ def score(
     digest = job_digest(
         spec, keep=kept, prefix=prefix, dtype=dtype, filter=None if filter is None else str(filter),
         num_classes=num_classes, measures=dataclasses.asdict(measures), **named, **columns,
+        **({} if unit.base is None else {"base": unit.base}),
     )  # fmt: skip
     run = _Run(job, progress)
     names = source.class_names if job.topk else spec.class_names
-    results = Results(spec, kept, prefix, scores=measures.scores, names=names, topk=job.topk)
+    results = Results(spec, kept, prefix, scores=measures.scores, names=names, topk=job.topk, unit=unit)
     if is_folder(out):
         totals = run.into_folder(data, out, results, digest, overwrite, resume)
     else:

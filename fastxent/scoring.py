@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from fastxent import engine
-from fastxent.asked import asked
+from fastxent.asked import ASKED, asked
 from fastxent.errors import UsageError
 from fastxent.evaluation import Evaluation, check_readings
 from fastxent.losses import one_form
@@ -20,6 +20,7 @@ from fastxent.sources.protocols import is_paths
 from fastxent.spec import Form, Loss, OnInvalid, Spec, Task
 from fastxent.statistics.calibration import Binning
 from fastxent.totals import Measures, Totals
+from fastxent.unit import Unit
 
 __all__ = ["Job", "evaluate", "open_job", "open_predictions", "prepare", "run_facts"]
 
@@ -64,11 +65,12 @@ def evaluate(
     top_k: Iterable[int] | None = None,
     bins: int | None = None,
     binning: Binning = "equal_width",
+    base: float | None = None,
 ) -> Evaluation:
     r"""Evaluate predictions where they lie: loss and statistics of all rows in one pass and bounded memory.
 
     The row loss is that of `fastxent.cross_entropy` (multiclass) or `fastxent.binary_cross_entropy`
-    (binary, multilabel), in nats, :math:`L = \log \sum_j e^{z_j - z_t}` for logits z and target t. It equals the
+    (binary, multilabel), :math:`L = \log \sum_j e^{z_j - z_t}` for logits z and target t. It equals the
     program ::
 
         e = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -89,8 +91,8 @@ def evaluate(
         weight: column (or array) of sample weights of at least 0.
         mask: column (or array) of bool that says which labels of a multilabel row count.
         loss: "cross_entropy", "focal" (`fastxent.focal_loss`), "kl_divergence" (of the predictions from the
-            targets: distributions beside ``probs``, logits beside ``logits``) or "entropy" (of the
-            predictions; the target is read and not used).
+            targets, which are in their form: logits beside ``logits``, ...) or "entropy" (of the predictions; the
+            target is read and not used).
         gamma: exponent of the focal loss.
         class_weight: weights by class, a sequence in class order or a dict.
         pos_weight: weight of the positive term of binary and multilabel losses.
@@ -128,6 +130,8 @@ def evaluate(
         top_k: the k of top-k accuracies; by default 1, 3, 5 and 10 below the number of classes.
         bins: bins of the calibration; by default 15, or what the library that ``binning`` names takes.
         binning: "equal_width", "equal_mass", "torchmetrics", "sklearn" or "netcal"; see `Evaluation.calibrate`.
+        base: unit of the losses and entropies of the result: None for nats, 2 for bits, 10 for bans. Perplexities are
+            the same in each, and what is called bits is bits.
 
     Returns:
         An `Evaluation`.
@@ -147,50 +151,14 @@ def evaluate(
         Good (1952), "Rational decisions", J. R. Stat. Soc. B 14, for the loss; Neal (2015), "Fast exact summation
         using small and large superaccumulators", arXiv 1505.05571, for its mean.
     """
+    keywords = dict(locals())
+    del keywords["progress"]
     started = time.perf_counter()
-    job = open_job(
-        data,
-        target,
-        logits=logits,
-        probs=probs,
-        log_probs=log_probs,
-        task=task,
-        weight=weight,
-        mask=mask,
-        class_weight=class_weight,
-        pos_weight=pos_weight,
-        label_smoothing=label_smoothing,
-        ignore_index=ignore_index,
-        class_names=class_names,
-        on_invalid=on_invalid,
-        clip=clip,
-        normalize=normalize,
-        dtype=dtype,
-        threads=threads,
-        memory=memory,
-        verify_checksums=verify_checksums,
-        filter=filter,
-        on_error=on_error,
-        ids=ids,
-        num_classes=num_classes,
-        loss=loss,
-        gamma=gamma,
-        bins=bins,
-        binning=binning,
-        top_k=top_k,
-        group_by=group_by,
-        cluster_by=cluster_by,
-        units=units,
-        worst=worst,
-        worst_per_class=worst_per_class,
-        keep=keep,
-        label_errors=label_errors,
-        statistics=statistics,
-    )
-    source, threads = job.source, job.threads
+    job = open_job(**keywords)
+    source = job.source
     done = None if progress is None else lambda split: progress(split, source.num_rows)
-    totals = engine.run(source, job.spec, job.measures, threads=threads, done=done)
-    return job.evaluation(totals, run_facts(source, threads, time.perf_counter() - started))
+    totals = engine.run(source, job.spec, job.measures, threads=job.threads, done=done)
+    return job.evaluation(totals, run_facts(source, job.threads, time.perf_counter() - started))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,33 +194,18 @@ def open_job(
     bins: int | None,
     binning: Binning,
     top_k: Iterable[int] | None,
+    base: float | None,
     copied: tuple[str, ...] | Mapping[str, Any] | None = None,
-    group_by: Any = None,
-    cluster_by: Any = None,
-    units: Any = None,
-    worst: int = 0,
-    worst_per_class: int = 0,
-    keep: Any = None,
-    label_errors: int = 0,
-    statistics: str | Iterable[str] = (),
     **options: Any,
 ) -> Job:
     """What the keywords of `evaluate` and `score` ask for, checked, with the source opened.
 
-    ``copied`` are columns (without ``data``: arrays by name) that ride along beside those of the statistics.
+    ``options`` are those of `fastxent.asked.asked`, `prepare` and `Spec.make`, each of which refuses what it does not
+    know. ``copied`` are columns (without ``data``: arrays by name) that ride along beside those of the statistics.
     """
     given = next((options[form] for form in ("logits", "probs", "log_probs") if options[form] is not None), None)
-    measures, extra = asked(
-        by_name=data is not None or isinstance(given, str | os.PathLike),
-        group_by=group_by,
-        cluster_by=cluster_by,
-        units=units,
-        worst=worst,
-        worst_per_class=worst_per_class,
-        keep=keep,
-        label_errors=label_errors,
-        statistics=statistics,
-    )
+    wanted = {name: options.pop(name) for name in ASKED}
+    measures, extra = asked(by_name=data is not None or isinstance(given, str | os.PathLike), **wanted)
     if loss in ("kl_divergence", "entropy"):
         measures = dataclasses.replace(measures, scores=False)
     threads = engine.default_threads() if threads is None else threads
@@ -263,7 +216,8 @@ def open_job(
     top_ks = None if top_k is None else tuple(top_k)
     check_readings(spec, measures, bins, binning, top_ks)
     topk = options["ids"] is not None or options["num_classes"] is not None
-    return Job(source, spec, measures, threads, topk, {"bins": bins, "binning": binning, "top_ks": top_ks})
+    readings = {"bins": bins, "binning": binning, "top_ks": top_ks, "base": Unit(base).base}
+    return Job(source, spec, measures, threads, topk, readings)
 
 
 def _together(

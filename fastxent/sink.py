@@ -29,6 +29,7 @@ from fastxent.sources.source import Split
 from fastxent.spec import Spec
 from fastxent.status import Status
 from fastxent.totals import Totals
+from fastxent.unit import NATS, Unit
 
 __all__ = ["METADATA_KEY", "FileSink", "FolderSink", "Results", "job_digest", "read_record"]
 
@@ -52,6 +53,7 @@ class Results:
         scores: whether there is more than the loss.
         names: the classes by their index.
         topk: rows store some of the classes only: the predicted class is looked up among their ids.
+        unit: that of the losses; it stands in the metadata of their field.
 
     Raises:
         UsageError: a kept column has the name of a score column.
@@ -66,11 +68,13 @@ class Results:
         scores: bool = True,
         names: Sequence[str] | None = None,
         topk: bool = False,
+        unit: Unit = NATS,
     ) -> None:
         self.keep = tuple(dict.fromkeys(keep))
         self._prefix = prefix
         self._one_class = scores and spec.task != "multilabel"
         self._topk = topk
+        self._unit = unit
         self._names = None if names is None or not self._one_class else pa.array(names)
         kinds: dict[str, Any] = {"loss": pa.float64()}
         if self._one_class:
@@ -83,6 +87,7 @@ class Results:
         kinds["status"] = pa.dictionary(pa.int8(), pa.string())
         self.fields = [pa.field(prefix + name, kind, nullable=name != "status") for name, kind in kinds.items()]
         self.encoded = [prefix + name for name in kinds if name in _ENCODED]
+        self.fields[0] = self.fields[0].with_metadata({"unit": str(unit)})
         for field in self.fields:
             if field.name in self.keep:
                 raise UsageError(
@@ -110,7 +115,7 @@ class Results:
             columns.append(values)
             names.append(self._prefix + name)
 
-        add("loss", pa.array(out.loss, mask=mask))
+        add("loss", pa.array(self._unit.of(out.loss), mask=mask))
         if self._one_class:
             predicted = _class_ids(batch, out, mask) if self._topk else pa.array(out.predicted, mask=mask)
             add("predicted", predicted)

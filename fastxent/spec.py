@@ -150,8 +150,8 @@ class Spec:
                 raise UsageError(f"loss {self.loss!r} applies to task 'multiclass'")
             if self.label_smoothing or self.class_weight is not None or self.ignore_index is not None:
                 raise UsageError(f"loss {self.loss!r} takes no label_smoothing, class_weight or ignore_index")
-        if self.loss == "kl_divergence" and (not self.soft or self.form == "log_probs"):
-            raise UsageError("loss 'kl_divergence' needs a distribution a row as target, and probs or logits")
+        if self.loss == "kl_divergence" and not self.soft:
+            raise UsageError("loss 'kl_divergence' needs a distribution a row as target")
 
     @classmethod
     def make(

@@ -62,9 +62,10 @@ def headlines(result: Evaluation) -> Iterator[tuple[str, str]]:
 def _loss_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
     stats = result.loss_stats
     if stats is None or math.isnan(stats.stderr):
-        yield "loss", f"{result.loss:.6g} nats"
+        yield "loss", f"{result.loss:.6g} {result.unit}"
     else:
-        yield "loss", f"{result.loss:.6g}{_error(stats.stderr)} nats  ({result.bits:.6g} bits)"
+        bits = f"  ({result.bits:.6g} bits)" if str(result.unit) != "bits" else ""
+        yield "loss", f"{result.loss:.6g}{_error(stats.stderr)} {result.unit}{bits}"
     if stats is not None and (clusters := stats.clusters) is not None:
         what = (
             f"clusters of {printable(clusters.column)}"
@@ -76,15 +77,17 @@ def _loss_lines(result: Evaluation) -> Iterator[tuple[str, str]]:
     if (units := result.units) is not None:
         yield (
             f"per {printable(units.column)}",
-            f"{units.loss:.6g}{_error(units.stderr)} nats, {units.bits:.6g} bits, perplexity {units.perplexity:.6g}"
-            f"  ({units.sum:,.15g} units)",
+            f"{units.loss:.6g}{_error(units.stderr)} {result.unit}, "
+            + (f"{units.bits:.6g} bits, " if str(result.unit) != "bits" else "")
+            + f"perplexity {units.perplexity:.6g}  ({units.sum:,.15g} units)",
         )
     if (d2 := result.d2) is not None and not math.isnan(d2):
         yield "D2", f"{d2:.4f}  (normalized entropy {1.0 - d2:.4f})"
     if (entropy := result.entropy) is not None:
+        largest = result.unit.of(math.log(max(2, result.totals.spec.num_classes)))
         yield (
             "entropy",
-            f"{entropy:.6g} nats  ({entropy / math.log(max(2, result.totals.spec.num_classes)):.2%} of the largest)",
+            f"{entropy:.6g} {result.unit}  ({entropy / largest:.2%} of the largest)",
         )
     if (temperature := result.temperature) is not None:
         yield "temperature", f"{temperature.best:.4g} would give {temperature.loss:.6g} ({-temperature.gain:+.3g})"

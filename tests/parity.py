@@ -69,9 +69,15 @@ class Row:
     reason: str = ""
 
     def measure(self) -> float | str:
-        """The largest difference, or the name of the error that the peer raises."""
+        """The largest difference, or who raises what: we for rows that are none, or the peer."""
         case = self.case()
-        ours = self.call(case)
+        try:
+            ours = self.call(case)
+        except fx.InvalidRowError as error:
+            if not self.reason:
+                raise
+            self.theirs(case)
+            return f"ours: {type(error).__name__}"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -79,7 +85,7 @@ class Row:
             except Exception as error:
                 if not self.reason:
                     raise
-                return type(error).__name__
+                return f"theirs: {type(error).__name__}"
         return difference(ours, theirs)
 
 
@@ -394,6 +400,35 @@ def torch_divergence(log_target: bool) -> Call:
     return call
 
 
+def volume() -> Case:
+    """Scores of shape (n, C, d), as torch has them for images and sequences, and a label for each place."""
+    rng = np.random.default_rng(5)
+    return {"z": rng.standard_normal((29, C, 7)) * 4, "y": rng.integers(0, C, (29, 7)), "w": multiclass()["w"]}
+
+
+def of_volume(case: Case) -> Array:
+    """The class axis last, and every place a row."""
+    rows, labels = np.moveaxis(case["z"], 1, -1).reshape(-1, C), case["y"].ravel()
+    return flat(fx.cross_entropy(labels, logits=rows, class_weight=case["w"], reduction=how) for how in REDUCTIONS)
+
+
+def weighed_labels(case: Case) -> Array:
+    """Weights of labels, a label at a time."""
+    columns = [
+        fx.binary_cross_entropy(y, logits=z, reduction="none") for y, z in zip(case["y"].T, case["z"].T, strict=True)
+    ]
+    rows = (case["w"] * np.stack(columns, axis=1)).mean(axis=1)
+    return flat([rows.mean(), rows.sum(), rows])
+
+
+def beyond() -> Case:
+    """Numbers that are no logarithms of probabilities, and targets that are none."""
+    case = multiclass()
+    case["lp"][3, 1] = 0.5
+    case["q"][5, 2] = -0.25
+    return case | {"e": np.where(np.arange(N) % 9 == 0, 1.5, case["q"][:, 0])}
+
+
 TORCH = [
     *torch_hard(),
     *torch_soft(),
@@ -446,7 +481,7 @@ TORCH = [
         )
         for theirs, ours, target, named, log_target in (
             ("lp, q", "q, probs=p", "q", {"probs": "p"}, False),
-            ("lp, lq, log_target=True", "lq, logits=lp", "lq", {"logits": "lp"}, True),
+            ("lp, lq, log_target=True", "lq, log_probs=lp", "lq", {"log_probs": "lp"}, True),
         )
     ),
     Row(
@@ -500,6 +535,71 @@ TORCH = [
             tensors(c)[1]["z"], tensors({"t": np.eye(C)[c["y"]]})[1]["t"], ignore_index=2, reduction="none"
         ),
         reason="torch refuses; a distribution that is all on the ignored class is that label, so its row is ignored.",
+    ),
+    Row("torch", "cross_entropy(z, y, weight=w), z (n, C, d)",
+        "cross_entropy(y.ravel(), logits=moveaxis(z, 1, -1).reshape(-1, C), class_weight=w)", volume, of_volume,
+        torch_cross_entropy("y", weight="w"),
+    ),
+    Row(
+        "torch", "cross_entropy(z, y), z (C,)", "cross_entropy([y], logits=[z])", multiclass,
+        lambda c: fx.cross_entropy(c["y"][:1], logits=c["z"][:1]),
+        lambda c: tensors(c)[0].cross_entropy(tensors(c)[1]["z"][0], tensors(c)[1]["y"][0]),
+    ),
+    *(
+        Row(
+            "torch", f"cross_entropy(z, y), {kind}", f"cross_entropy(y, logits=z), {kind}", multiclass,
+            lambda c, kind=kind: fx.cross_entropy(
+                c["y"], logits=tensors(c)[1]["z"].to(getattr(importlib.import_module("torch"), kind)), reduction="none"
+            ),
+            lambda c, kind=kind: tensors(c)[0].cross_entropy(
+                tensors(c)[1]["z"].to(getattr(importlib.import_module("torch"), kind)), tensors(c)[1]["y"],
+                reduction="none",
+            ).double(),
+            tolerance,
+        )
+        for kind, tolerance in (("float16", 1e-3), ("bfloat16", 1e-2))
+    ),
+    Row(
+        "torch", 'kl_div(lp, q, reduction="mean")', "kl_divergence(q, probs=p) / C", multiclass,
+        lambda c: fx.kl_divergence(c["q"], probs=c["p"]) / C,
+        lambda c: tensors(c)[0].kl_div(tensors(c)[1]["lp"], tensors(c)[1]["q"], reduction="mean"),
+    ),
+    Row(
+        "torch", "multilabel_soft_margin_loss(z, y, weight=w)",
+        'a label at a time: w[l] * binary_cross_entropy(y[:, l], logits=z[:, l], reduction="none")', multilabel,
+        weighed_labels,
+        lambda c: flat(
+            tensors(c)[0].multilabel_soft_margin_loss(
+                tensors(c)[1]["z"], tensors(c)[1]["y"], weight=tensors(c)[1]["w"], reduction=how
+            )
+            for how in REDUCTIONS
+        ),
+    ),
+    Row(
+        "torch", "kl_div(lp, q), rows of q that do not sum to 1", "kl_divergence(q, probs=p)",
+        lambda: multiclass() | {"q": 0.5 * multiclass()["q"]},
+        lambda c: fx.kl_divergence(c["q"], probs=c["p"], reduction="sum"),
+        lambda c: tensors(c)[0].kl_div(tensors(c)[1]["lp"], tensors(c)[1]["q"], reduction="sum"),
+        reason="Ours has the terms p - q of the generalized divergence, which is never negative; they vanish where "
+        "both sum to 1.",
+    ),
+    Row(
+        "torch", "nll_loss(lp, y), lp above 0", "cross_entropy(y, log_probs=lp)", beyond,
+        lambda c: fx.cross_entropy(c["y"], log_probs=c["lp"]), torch_cross_entropy("y", "lp", "nll_loss"),
+        reason="The logarithm of a probability is at most 0: such a row is invalid, an error unless on_invalid says "
+        "otherwise; torch takes any number.",
+    ),
+    Row(
+        "torch", "cross_entropy(z, q), q below 0", "cross_entropy(q, logits=z)", beyond,
+        lambda c: fx.cross_entropy(c["q"], logits=c["z"]), torch_cross_entropy("q"),
+        reason="A target below 0 is no probability, and its row invalid; torch takes any number.",
+    ),
+    Row(
+        "torch", "binary_cross_entropy_with_logits(z, y), y above 1", "binary_cross_entropy(y, logits=z)", beyond,
+        lambda c: fx.binary_cross_entropy(c["e"], logits=c["z"][:, 0]),
+        lambda c: tensors(c)[0].binary_cross_entropy_with_logits(tensors(c)[1]["z"][:, 0], tensors(c)[1]["e"]),
+        reason="The target of an event is a probability, and another number makes its row invalid; torch takes any "
+        "number.",
     ),
     Row(
         "torch", "binary_cross_entropy_with_logits(z, y), z of ±inf", "binary_cross_entropy(y, logits=z)",
@@ -1051,7 +1151,7 @@ weights. Keras computes in float32, with its torch backend. Where results differ
 
 def shown(off: float | str) -> str:
     if isinstance(off, str):
-        return f"raises {off}"
+        return off
     return "0" if off == 0 else "inf or NaN" if off == np.inf else f"{off:.1e}"
 
 

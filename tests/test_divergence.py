@@ -127,6 +127,33 @@ def test_kl_of_logits(apart: float, kind: str) -> None:
                 assert near(got.loss[i], true), (classes, i)
 
 
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("apart", [30.0, 0.3, 1e-3, 1e-6])
+def test_kl_of_log_probs(apart: float, kind: str) -> None:
+    """As they are stored, rows that do not sum to 1 included, without a floor; normalized as logits are."""
+    rows = kl("log_probs", kind, kind, False)
+    for classes in CLASSES:
+        rng = np.random.default_rng(classes)
+        z = rng.standard_normal((24, classes)) * 3
+        x, t = (
+            np.minimum(log_softmax(v) - (0.3 * np.arange(24) / 24)[:, None], 0).astype(kind)
+            for v in (z, z + apart * rng.standard_normal(z.shape))
+        )
+        x[1], t[2, 0], t[3] = -700.0, -np.inf, -np.inf
+        got = run(rows, x, t)
+        assert not got.status.any()
+        with mpmath.workdps(60):
+            for i in range(24 if classes < 257 else 5):
+                forms = (logs(row[i], "log_probs", False) for row in (t, x))
+                assert near(got.loss[i], exact_kl(*forms), 0.0), (classes, i)
+        # Normalized, they are logits: the same bits.
+        plain, normal = run(kl("logits", kind, kind, False), x, t), run(rows, x, t, normalize=True)
+        fit = plain.status == 0
+        assert fit.sum() >= 22
+        assert np.array_equal(normal.status == 0, fit)
+        assert normal.loss[fit].tobytes() == plain.loss[fit].tobytes()
+
+
 @pytest.mark.parametrize("form", ["probs", "logits"])
 def test_kl_of_extremes(form: str) -> None:
     """Shares apart by more than float64 reaches, subnormal ones, and rows of no weight worth naming."""
@@ -180,6 +207,19 @@ def test_kl_status() -> None:
     got = run(kl("probs", "float64", "float64", False), x, t)
     expected = [sc.NAN_PREDICTION, sc.PROBABILITY_OUT_OF_RANGE, sc.INVALID_TARGET, sc.INVALID_TARGET]
     assert got.status.tolist() == expected
+    lp = np.log([[0.5, 0.5]] * 6)
+    lt = lp.copy()
+    lp[0, 0], lp[1, 1], lp[2], lt[3, 0], lt[4, 1] = np.nan, 1e-9, -np.inf, 1e-9, np.nan
+    expected = [sc.NAN_PREDICTION, sc.PROBABILITY_OUT_OF_RANGE, 0, sc.INVALID_TARGET, sc.INVALID_TARGET, 0]
+    got = run(kl("log_probs", "float64", "float64", False), lp, lt)
+    assert got.status.tolist() == expected
+    assert got.loss[2] == np.inf
+    assert got.loss[5] == 0.0
+    expected[2] = sc.ZERO_MASS
+    assert run(kl("log_probs", "float64", "float64", False), lp, lt, normalize=True).status.tolist() == expected
+    # A log-softmax of a narrow type may exceed 0 by a rounding.
+    above = np.float32([[1e-7, -20.0]])
+    assert run(kl("log_probs", "float32", "float32", False), above, above).status.tolist() == [0]
     z = np.array([[0.0, np.inf], [-np.inf, -np.inf], [0, -np.inf], [0, 0]])
     w = np.array([[0.0, 0.0], [0, 0], [0, 0], [-np.inf, 0]])
     got = run(kl("logits", "float64", "float64", False), z, w)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import mpmath
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from mpmath import mpf
 from test_simplex import Array, log_shares, off, problem_of, run, softmax
 
 import fastxent as fx
+from fastxent.cli import cli
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.along import along
 from fastxent.kernels.focal import focal
@@ -166,3 +170,60 @@ def test_focal_of_rows() -> None:
     got = run(along("float64", "int64", True), z, y, focal, gamma=2.0).loss
     assert got[:2].tolist() == [np.inf, 0.0]
     np.testing.assert_allclose(got[2:], (1 - np.exp(-plain[2:])) ** 2 * plain[2:], rtol=1e-11)
+
+
+@pytest.mark.parametrize("form", ["probs", "logits"])
+def test_a_one_hot_target_without_probability_costs_infinity(form: str) -> None:
+    """As its label does; and the class that has all the probability costs nothing."""
+    x = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.25, 0.75, 0.0]])[:: 2 if form == "logits" else 1]
+    with np.errstate(divide="ignore"):
+        x = x if form == "probs" else np.log(x)
+    for label in (2, 0):
+        y = np.full(len(x), label)
+        plain = fx.focal_loss(y, **{form: x}, gamma=1.5, reduction="none")
+        dense = fx.focal_loss(np.eye(3)[y], **{form: x}, gamma=1.5, reduction="none")
+        assert dense.tobytes() == plain.tobytes()
+        assert np.isinf(plain).tolist() == ((np.exp(x) if form == "logits" else x)[:, label] == 0.0).tolist()
+        assert fx.focal_loss(np.eye(3)[y], **{form: x}, gamma=1.5) == plain.mean()
+
+
+def twin(z: Array, t: Array, gamma: float, a: float, weight: Array) -> Array:
+    """Rows of distributions, from the definition in NumPy."""
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    q = (1 - a) * t + a / z.shape[1]
+    return np.asarray((weight * q * (1 - p) ** gamma * -np.log(p)).sum(axis=1))
+
+
+def twin_of_events(z: Array, y: Array, gamma: float, a: float, weight: float) -> Array:
+    """Events, from the definition in NumPy."""
+    p, y = 1 / (1 + np.exp(-z)), (1 - a) * y + a / 2
+    cost = weight * y * -np.log(p) + (1 - y) * -np.log(1 - p)
+    return np.asarray((y * (1 - p) + (1 - y) * p) ** gamma * cost)
+
+
+@pytest.mark.parametrize("what", ["labels", "distributions", "events", "several events"])
+def test_score_and_the_shell_give_the_twin_and_the_bits_of_the_function(what: str, tmp_path: Path) -> None:
+    z = RNG.standard_normal((N, C)) * 2
+    options: dict[str, Any] = {"gamma": 1.5, "label_smoothing": 0.1}
+    if what in ("labels", "distributions"):
+        target = Y if what == "labels" else Q
+        expected = twin(z, np.eye(C)[Y] if what == "labels" else Q, 1.5, 0.1, W)
+        more, words = {"class_weight": W.tolist()}, ["--class-weight", ",".join(map(repr, W.tolist()))]
+    else:
+        z, target = (z[:, 0], T[:, 0]) if what == "events" else (z, T)
+        expected = twin_of_events(z, target, 1.5, 0.1, 3.0)
+        expected = expected if what == "events" else expected.mean(axis=1)
+        more, words = {"pos_weight": 3.0}, ["--pos-weight", "3"]
+    task = {"events": "binary", "several events": "multilabel"}.get(what, "multiclass")
+    rows = fx.focal_loss(target, logits=z, task=task, **options, **more, reduction="none")
+    np.testing.assert_allclose(rows, expected, rtol=1e-13)
+    found = fx.score(None, tmp_path / "a.parquet", logits=z, target=target, task=task, loss="focal", **options, **more)
+    np.save(tmp_path / "z.npy", z)
+    np.save(tmp_path / "y.npy", target)
+    shell = ["score", "--logits", f"{tmp_path}/z.npy", "--target", f"{tmp_path}/y.npy", "-o", f"{tmp_path}/b.parquet",
+             "--task", task, "--loss", "focal", "--gamma", "1.5", "--label-smoothing", "0.1", *words]  # fmt: skip
+    done = CliRunner().invoke(cli, shell)
+    assert done.exit_code == 0, done.output
+    for name in "ab":
+        assert pq.read_table(tmp_path / f"{name}.parquet")["loss"].to_numpy().tobytes() == rows.tobytes()
+    assert found.loss == fx.focal_loss(target, logits=z, task=task, **options, **more)

@@ -19,10 +19,11 @@ ALLOWED = {
     "exact": set(),
     "kernels": {"exact", "status"},
     "spec": {"errors"},
+    "unit": {"errors"},
     "batch": {"errors"},
     "sources": {"batch", "errors", "spec", "status"},
     "faults": {"batch", "errors", "status", "totals"},
-    "statistics": {"batch", "errors", "exact", "faults", "kernels", "spec", "status"},
+    "statistics": {"batch", "errors", "exact", "faults", "kernels", "spec", "status", "unit"},
     "scores": {"batch", "errors", "kernels", "spec", "statistics", "totals"},
     "totals": {"errors", "exact", "kernels", "spec", "statistics", "status"},
     "evaluation": {
@@ -37,6 +38,7 @@ ALLOWED = {
         "status",
         "summary",
         "totals",
+        "unit",
     },
 }
 #: what faces the shell

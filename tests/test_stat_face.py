@@ -33,8 +33,8 @@ def test_names_in_json_are_those_of_the_design():
         ).to_json()
     )
     assert set(found) == {
-        "schema", "spec", "rows", "loss", "loss_histogram", "perplexity", "units", "normalized_entropy", "d2",
-        "accuracy", "mrr", "brier", "brier_scaled", "calibration", "per_class", "confusion", "confused", "groups",
+        "schema", "spec", "rows", "loss_unit", "loss", "loss_histogram", "perplexity", "units", "normalized_entropy",
+        "d2", "accuracy", "mrr", "brier", "brier_scaled", "calibration", "per_class", "confusion", "confused", "groups",
         "group_per_class", "worst", "worst_per_class", "label_errors", "temperature", "settings", "warnings", "run",
     }  # fmt: skip
     assert found["settings"] == {

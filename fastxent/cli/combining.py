@@ -11,6 +11,7 @@ import click
 from fastxent.cli.options import (
     Names,
     arguments,
+    base_option,
     prediction_options,
     progress_option,
     result_options,
@@ -27,10 +28,12 @@ __all__ = ["compare", "merge"]
 
 @click.command()
 @click.argument("states", nargs=-1, required=True, metavar="STATE...")
+@base_option
 @result_options
 @state_option
 def merge(
     states: tuple[str, ...],
+    base: float | None,
     json_path: str | None,
     html_path: str | None,
     gates: tuple[Gate, ...],
@@ -44,7 +47,8 @@ def merge(
     from fastxent.states import merge_states
 
     totals = merge_states(states)
-    deliver(Evaluation(totals, run={"states": list(states)}), json_path, html_path, gates, state_path)
+    result = Evaluation(totals, run={"states": list(states)}, base=base)
+    deliver(result, json_path, html_path, gates, state_path)
 
 
 def pairing_options(command: Callable[..., Any]) -> Callable[..., Any]:

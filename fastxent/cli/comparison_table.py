@@ -35,7 +35,9 @@ def show_comparison(result: Comparison) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("", "A", "B", "A - B", "95 % interval", "p"):
         table.add_column(name, justify="right" if name else "left", style=None if name else "bold")
-    table.add_row("loss (nats)", f"{outcome.loss['a']:.6g}", f"{outcome.loss['b']:.6g}", *_difference(outcome.delta))
+    table.add_row(
+        f"loss ({result.unit})", f"{outcome.loss['a']:.6g}", f"{outcome.loss['b']:.6g}", *_difference(outcome.delta)
+    )
     if outcome.accuracy is not None and outcome.accuracy_delta is not None:
         table.add_row(
             "accuracy", f"{outcome.accuracy['a']:.4%}", f"{outcome.accuracy['b']:.4%}",
@@ -60,7 +62,7 @@ def show_comparison(result: Comparison) -> None:
     for title, rows in (("lower loss in B", result.improved), ("higher loss in B", result.regressed)):
         if rows:
             console.print(_changed_table(title, rows[:CHANGED]))
-    console.print(_verdict(outcome))
+    console.print(_verdict(outcome, str(result.unit)))
     for warning in result.warnings:
         console.print(f"warning: {printable(warning)}")
 
@@ -108,13 +110,13 @@ def _others(result: Comparison) -> str:
     return f"  ({'; '.join(parts)})" if parts else ""
 
 
-def _verdict(outcome: Outcome) -> str:
+def _verdict(outcome: Outcome, unit: str) -> str:
     """The comparison in a sentence."""
     d = outcome.delta
     if math.isnan(d.ci_low):
         return "The difference cannot be judged."
     if d.ci_low > 0.0:
-        return f"B has the lower loss, by {d.mean:.4g} nats (p = {d.p_value:.2g})."
+        return f"B has the lower loss, by {d.mean:.4g} {unit} (p = {d.p_value:.2g})."
     if d.ci_high < 0.0:
-        return f"A has the lower loss, by {-d.mean:.4g} nats (p = {d.p_value:.2g})."
+        return f"A has the lower loss, by {-d.mean:.4g} {unit} (p = {d.p_value:.2g})."
     return "No difference beyond chance: the interval of the loss difference holds 0."

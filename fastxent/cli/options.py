@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Names",
     "arguments",
+    "base_option",
     "copy_option",
     "keep_option",
     "prediction_options",
@@ -76,6 +77,18 @@ class _Gate(click.ParamType):  # type: ignore[type-arg]
         return parse_gate(value)
 
 
+class _Base(click.ParamType):  # type: ignore[type-arg]
+    name = "e|2|10"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float | None:
+        if value == "e":
+            return None
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no base of a logarithm; write e (nats), 2 (bits) or 10 (bans)", param, ctx)
+
+
 class _Clip(click.ParamType):  # type: ignore[type-arg]
     name = "EPS|NAME"
 
@@ -84,6 +97,11 @@ class _Clip(click.ParamType):  # type: ignore[type-arg]
             return float(value)
         except ValueError:
             return str(value)
+
+
+base_option = click.option(
+    "--base", type=_Base(), help="Unit of losses and entropies: e for nats (the default), 2 for bits, 10 for bans."
+)
 
 
 def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,6 +128,7 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="The loss of a row.",
         ),
         click.option("--gamma", type=float, default=2.0, show_default=True, help="Exponent of the focal loss."),
+        base_option,
         click.option("--weight", metavar="COLUMN", help="Column with sample weights."),
         click.option(
             "--mask", metavar="COLUMN", help="Column of lists of bool: which labels of a multilabel row count."

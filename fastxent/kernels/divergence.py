@@ -244,13 +244,17 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
     """The row kernel for KL(target || prediction), to LOSS; the targets are a matrix of kind ``target``.
 
     ``form`` "probs": both are probabilities; with ``normalize`` each row is divided by its sum, else
-    rows that do not sum to 1 give the generalized divergence. "logits": both are logits (or log-probabilities).
+    rows that do not sum to 1 give the generalized divergence. "log_probs": the same of their logarithms, of which
+    rows are normalized as logits are. "logits": both are logits.
     """
     target_size = SIZE[target]
     group, peak = reader(kind)
     wide = target if "float" in target else "float64"
     targets, target_peak = reader(wide)
-    logits = form == "logits"
+    logs = form != "probs"
+    highest, target_highest = (
+        INF if form == "logits" else SLACK if name != "float64" else 0.0 for name in (kind, wide)
+    )
     variant = f"{form}-{kind}-{target}"
 
     def summer(read: Any, name: str) -> Any:
@@ -267,7 +271,7 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
                     number = lane_numbers(LANES)
                     vacant = (number == np.int32(k - g * LANES)) | (number >= np.int32(classes - g * LANES))
                     x = read(row, classes, g)
-                    if logits:
+                    if logs:
                         e = exp_of_difference(select(vacant, splat(-INF, LANES), x), top)
                     else:
                         e = select(vacant, splat(0.0, LANES), x)
@@ -275,7 +279,7 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
                     total = total + e
                 s, s_lost = add_exactly(s, s_lost, halving_sum(total))
             s += s_lost
-            fit = fit and s == s and (abs(top) < INF if logits else 0.0 <= top <= 1.0)
+            fit = fit and s == s and (abs(top) < INF if logs else 0.0 <= top <= 1.0)
             return s, fit
 
         return mass_of
@@ -313,27 +317,29 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
             x = group(row, classes, g)
             if first_lane(x != x) < LANES:
                 return sc.NAN_PREDICTION
-        if logits:
+        if form == "logits":
             return sc.INFINITE_LOGIT if top == INF else sc.ALL_MASKED
-        return sc.PROBABILITY_OUT_OF_RANGE
+        return sc.ZERO_MASS if logs and top == -INF else sc.PROBABILITY_OUT_OF_RANGE
 
     @kernel(variant=variant)
     def divergence(row, place, classes, normalize):
         """The divergence of one row and its status."""
         z_top, z_k = peak(row, classes)
         w_top, w_k = target_peak(place, classes)
-        z_mass, fit = mass_of(row, classes, z_top, z_k)
-        if not fit:
+        stored = form == "log_probs" and not normalize
+        z_level, w_level = (0.0, 0.0) if stored else (z_top, w_top)
+        z_mass, fit = mass_of(row, classes, z_level, z_k)
+        if not fit or (logs and z_top > highest):
             return np.nan, blame(row, classes, z_top)
-        w_mass, fit = target_mass_of(place, classes, w_top, w_k)
-        if not fit:
+        w_mass, fit = target_mass_of(place, classes, w_level, w_k)
+        if not fit or (logs and w_top > target_highest):
             return np.nan, sc.INVALID_TARGET
         log_ratio = 0.0
         w_unit = z_unit = (1.0, 2.0**400, 1.0)
         unit = 2.0**400
-        if logits:
-            w_mass += 1.0
-            z_mass += 1.0
+        if logs:
+            w_mass = 1.0 if stored else w_mass + 1.0
+            z_mass = 1.0 if stored else z_mass + 1.0
             log_ratio = log(w_mass / z_mass)
             unit = z_mass
         elif normalize:
@@ -354,8 +360,8 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
             for g in range(first, min(first + SPAN // LANES, groups)):
                 z = group(row, classes, g)
                 w = targets(place, classes, g)
-                if logits:
-                    value, gap = of_logits(w, z, w_top, z_top, z_mass / w_mass, log_ratio)
+                if logs:
+                    value, gap = of_logits(w, z, w_level, z_level, z_mass / w_mass, log_ratio)
                 else:
                     value, gap = of_probs(w, z, w_unit, z_unit)
                 inside = lane_numbers(LANES) < np.int32(classes - g * LANES)
@@ -366,7 +372,7 @@ def kl(form: str, kind: str, target: str, columns: bool) -> Any:
         if s == INF:
             return INF, sc.SCORED
         value = (s + s_lost) / unit
-        if logits or normalize:
+        if form == "logits" or normalize:
             # The masses are rounded, so that sum t / sum q = 1 + e: the divergence is value / (1 + e) - e + log(1 + e).
             e = (excess + excess_lost) / unit
             value = max(0.0, value / (1.0 + e) - 0.5 * e * e)

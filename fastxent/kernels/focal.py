@@ -172,7 +172,7 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, colum
         plain = splat(real[sc.LOSS, i], LANES)
         wrong, wrong_lost = missing(plain)
         loss = halving_sum(
-            select(lane_numbers(LANES) == np.int32(0), faded(plain, wrong, wrong_lost, p.gamma), plain * 0.0)
+            select(lane_numbers(LANES) == np.int32(0), faded(plain, wrong, wrong_lost, p.gamma), splat(0.0, LANES))
         )
         if p.class_weight.size > 0:
             w = p.class_weight[y]

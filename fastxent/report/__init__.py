@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastxent.errors import UsageError
+from fastxent.unit import NATS, Unit
 
 __all__ = ["write_report"]
 
@@ -20,6 +21,7 @@ def write_report(
     *,
     confusion: Any = None,
     histogram: Any = None,
+    unit: Unit = NATS,
 ) -> str:
     """The report of a result as HTML text, also written to ``path`` if one is given.
 
@@ -28,6 +30,7 @@ def write_report(
         path: file to write.
         confusion: rows by target and predicted class, where they were counted.
         histogram: the cells of the loss histogram.
+        unit: that of the losses.
 
     Raises:
         UsageError: Jinja2 or Matplotlib is not installed.
@@ -38,7 +41,7 @@ def write_report(
         from fastxent.report.page import render
     except ImportError as error:
         raise UsageError(f"a report needs {error.name}: pip install 'fastxent[report]'") from error
-    text = render(values, confusion=confusion, histogram=histogram)
+    text = render(values, confusion=confusion, histogram=histogram, unit=unit)
     if path is not None:
         from fastxent.atomic import write_atomically
 

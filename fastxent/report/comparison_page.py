@@ -20,6 +20,7 @@ from fastxent.report.parts import (
     list_of_paths,
     new_table,
 )  # fmt: skip
+from fastxent.unit import Unit
 
 __all__ = ["comparison_page"]
 
@@ -27,7 +28,7 @@ __all__ = ["comparison_page"]
 _Line = tuple[str, float, float, float]
 
 
-def comparison_page(values: Mapping[str, Any]) -> Any:
+def comparison_page(values: Mapping[str, Any], unit: Unit) -> Any:
     """Title, subtitle, cards, a leading sentence, and sections."""
     delta, wins, loss = (values[key] for key in ("delta", "wins", "loss"))
     hits, test, accuracy = (values.get(key) for key in ("accuracy_delta", "mcnemar", "accuracy"))
@@ -37,7 +38,7 @@ def comparison_page(values: Mapping[str, Any]) -> Any:
             "Loss of A − loss of B", as_signed(delta["mean"]), interval(delta["ci_low"], delta["ci_high"]), _tone(delta)
         ),
         Card("p", as_number(delta["p_value"], 3), f"paired, {delta['df']:,} degrees of freedom"),
-        Card("Loss", f"{as_number(loss['a'], 5)} → {as_number(loss['b'], 5)}", "A → B, nats"),
+        Card("Loss", f"{as_number(loss['a'], 5)} → {as_number(loss['b'], 5)}", f"A → B, {unit}"),
         Card("Lower loss", f"{wins['a']:,} : {wins['b']:,}", f"rows, A : B; {wins['ties']:,} alike"),
         Card("Rows", f"{values['rows']['compared']:,}", "compared"),
     ]
@@ -71,7 +72,7 @@ def comparison_page(values: Mapping[str, Any]) -> Any:
             else ""
         )
         caption = f"Differences of the mean loss with 95 % intervals.{few}"
-        where.figures.append((Markup(plots.difference_plot(drawn)), caption))
+        where.figures.append((Markup(plots.difference_plot(drawn, unit)), caption))
     right = Section("Who is right", "right")
     if test is not None:
         fourfold = [
@@ -96,7 +97,7 @@ def comparison_page(values: Mapping[str, Any]) -> Any:
         "Comparison",
         f"A: {paths[0] or 'arrays'}  ·  B: {paths[1] or 'arrays'}",
         cards,
-        _verdict(delta),
+        _verdict(delta, unit),
         [where, right, changed],
     )
 
@@ -113,11 +114,11 @@ def _tone(delta: Mapping[str, float]) -> str:
     return "good" if delta["ci_low"] > 0 else "bad" if delta["ci_high"] < 0 else "main"
 
 
-def _verdict(delta: Mapping[str, float]) -> str:
+def _verdict(delta: Mapping[str, float], unit: Unit) -> str:
     if math.isnan(delta["ci_low"]):
         return "The difference cannot be judged."
     if delta["ci_low"] > 0:
-        return f"B has the lower loss, by {as_number(delta['mean'], 4)} nats a row."
+        return f"B has the lower loss, by {as_number(delta['mean'], 4)} {unit} a row."
     if delta["ci_high"] < 0:
-        return f"A has the lower loss, by {as_number(-delta['mean'], 4)} nats a row."
+        return f"A has the lower loss, by {as_number(-delta['mean'], 4)} {unit} a row."
     return "No difference beyond chance: the interval of the loss difference holds 0."

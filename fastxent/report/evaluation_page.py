@@ -21,6 +21,7 @@ from fastxent.report.parts import (
     title_of,
 )  # fmt: skip
 from fastxent.summary import group_headlines
+from fastxent.unit import Unit
 
 __all__ = ["evaluation_page"]
 
@@ -28,7 +29,7 @@ _OF_GROUP = (
     "count", "weight", "loss", "ci_low", "ci_high", "accuracy", "accuracy_low", "accuracy_high", "ece", "brier", "d2",
     "auc", "bits_per_unit", "entropy", "q50", "q95",
 )  # fmt: skip
-_INTERNAL = {"schema", "spec", "rows", "run", "warnings", "first_invalid", "settings", "a", "b"}
+_INTERNAL = {"schema", "spec", "rows", "run", "warnings", "first_invalid", "settings", "a", "b", "loss_unit"}
 _SHOWN = {
     "loss", "perplexity", "accuracy", "brier", "calibration", "per_class", "confused", "confusion", "groups", "worst",
     "worst_per_class", "margins", "label_errors", "weight_sum", "classwise", "weighted_confusion", "auc",
@@ -36,10 +37,10 @@ _SHOWN = {
 }  # fmt: skip
 
 
-def evaluation_page(values: Mapping[str, Any], confusion: Any, histogram: Any) -> Any:
+def evaluation_page(values: Mapping[str, Any], confusion: Any, histogram: Any, unit: Unit) -> Any:
     """Title, subtitle, cards, a leading sentence, and sections."""
     loss = values["loss"]
-    cards = [_loss_card(loss)]
+    cards = [_loss_card(loss, unit)]
     accuracy = values.get("accuracy")
     if accuracy is not None:
         tops = [
@@ -78,23 +79,27 @@ def evaluation_page(values: Mapping[str, Any], confusion: Any, histogram: Any) -
     )
     paths = values.get("run", {}).get("paths") or values.get("run", {}).get("states") or []
     sections = [
-        _shape(values, histogram), _groups(values), _classes(values, confusion), _rows(values), _more(values),
-    ]  # fmt: skip
+        _shape(values, histogram, unit),
+        _groups(values),
+        _classes(values, confusion, unit),
+        _rows(values),
+        _more(values),
+    ]
     lead = "" if rows["scored"] else "No row was scored."
     return "Evaluation", list_of_paths(paths), cards, lead, sections
 
 
-def _loss_card(loss: Mapping[str, Any]) -> Card:
+def _loss_card(loss: Mapping[str, Any], unit: Unit) -> Card:
     note = ""
     if "ci95" in loss and not math.isnan(loss["ci95"][0]):
         note = interval(*loss["ci95"])
-    return Card("Loss (nats)", as_number(loss["mean"]), note, "main")
+    return Card(f"Loss ({unit})", as_number(loss["mean"]), note, "main")
 
 
-def _shape(values: Mapping[str, Any], histogram: Any) -> Section:
+def _shape(values: Mapping[str, Any], histogram: Any, unit: Unit) -> Section:
     section = Section("Loss and calibration", "loss")
     if histogram is not None and len(histogram):
-        drawn = plots.loss_histogram(histogram, values["loss"]["mean"])
+        drawn = plots.loss_histogram(histogram, values["loss"]["mean"], unit)
         if drawn is not None:
             section.figures.append(
                 (Markup(drawn), "Losses of the rows. The mean is often carried by few rows far to the right.")
@@ -109,11 +114,11 @@ def _shape(values: Mapping[str, Any], histogram: Any) -> Section:
     if quantiles and values["rows"]["scored"]:
         names = {"0.5": "median"}
         section.facts = [
-            (names.get(q, f"{100 * float(q):g} % of rows below"), f"{as_number(v, 4)} nats")
+            (names.get(q, f"{100 * float(q):g} % of rows below"), f"{as_number(v, 4)} {unit}")
             for q, v in quantiles.items()
         ]
         section.facts.append(
-            ("range", f"{as_number(values['loss']['min'], 4)} to {as_number(values['loss']['max'], 4)} nats")
+            ("range", f"{as_number(values['loss']['min'], 4)} to {as_number(values['loss']['max'], 4)} {unit}")
         )
     return section
 
@@ -155,7 +160,7 @@ def _flat(entry: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _classes(values: Mapping[str, Any], confusion: Any) -> Section:
+def _classes(values: Mapping[str, Any], confusion: Any, unit: Unit) -> Section:
     section = Section("Classes", "classes")
     entries = values.get("per_class")
     if not entries:
@@ -166,7 +171,7 @@ def _classes(values: Mapping[str, Any], confusion: Any) -> Section:
     present = [entry for entry in entries if entry["support"]]
     if present:
         bars = plots.class_bars(
-            [str(e[name]) for e in present], [e[loss] for e in present], [e["recall"] for e in present]
+            [str(e[name]) for e in present], [e[loss] for e in present], [e["recall"] for e in present], unit
         )
         more = f" The worst {plots.BARS} of {len(present)} classes." if len(present) > plots.BARS else ""
         section.figures.append((Markup(bars), f"Mean loss of the rows of each class, worst first.{more}"))

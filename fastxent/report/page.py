@@ -16,19 +16,20 @@ from fastxent.report.evaluation_page import evaluation_page
 from fastxent.report.parts import Section, as_number, list_of_paths, new_table
 from fastxent.status import EXPLANATION, Status
 from fastxent.text import printable
+from fastxent.unit import NATS, Unit
 
 __all__ = ["render"]
 
 _HERE = Path(__file__).parent
 
 
-def render(values: Mapping[str, Any], *, confusion: Any = None, histogram: Any = None) -> str:
+def render(values: Mapping[str, Any], *, confusion: Any = None, histogram: Any = None, unit: Unit = NATS) -> str:
     """The page of an evaluation or a comparison as text."""
     comparing = str(values.get("schema", "")).startswith("fastxent.comparison")
     if comparing:
-        title, subtitle, cards, lead, sections = comparison_page(values)
+        title, subtitle, cards, lead, sections = comparison_page(values, unit)
     else:
-        title, subtitle, cards, lead, sections = evaluation_page(values, confusion, histogram)
+        title, subtitle, cards, lead, sections = evaluation_page(values, confusion, histogram, unit)
     sections += [_skipped(values, comparing), _how(values, comparing)]
     environment = Environment(
         loader=FileSystemLoader(_HERE),

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastxent.text import printable
+from fastxent.unit import NATS, Unit
 
 __all__ = ["class_bars", "confusion_map", "difference_plot", "loss_histogram", "reliability"]
 
@@ -123,12 +124,13 @@ def reliability(bins: Sequence[Sequence[Any]]) -> str:
     return _svg(figure, "reliability", alt)
 
 
-def loss_histogram(cells: Any, mean: float) -> str | None:
+def loss_histogram(cells: Any, mean: float, unit: Unit = NATS) -> str | None:
     """Rows by loss, on a logarithmic scale: the totals' histogram, with 2 or (from many rows) 4 bars an octave."""
     cells = np.asarray(cells)
     edges, heights = _bars(cells, 4 if cells.sum() >= MANY else 2)
     if not heights.size:
         return None
+    edges = [edge + math.log10(unit.of(1.0)) for edge in edges]
     figure, axes = _figure(4.5, 3.5)
     axes.bar(edges[:-1], heights / cells.sum(), np.diff(edges), align="edge", color=_MAIN, linewidth=0, alpha=0.85)
     factors = (1.0,) if edges[-1] - edges[0] > 2.0 else (1.0, 2.0, 5.0)
@@ -151,11 +153,11 @@ def loss_histogram(cells: Any, mean: float) -> str | None:
             va="top",
         )
     _percent(axes.yaxis)
-    axes.set_xlabel("loss of a row (nats, logarithmic)")
+    axes.set_xlabel(f"loss of a row ({unit}, logarithmic)")
     axes.set_ylabel("share of rows")
     top = 10.0 ** edges[int(heights.argmax())]
     infinite = f" {int(cells[-1]):,} rows have an infinite loss." if cells[-1] else ""
-    alt = f"Histogram of the row losses. Most lie around {top:.2g} nats; the mean is {mean:.4g}.{infinite}"
+    alt = f"Histogram of the row losses. Most lie around {top:.2g} {unit}; the mean is {mean:.4g}.{infinite}"
     return _svg(figure, "losses", alt)
 
 
@@ -186,7 +188,7 @@ def _power(exponent: int, factor: float) -> str:
     return f"{factor * 10.0**exponent:g}" if -4 < exponent < 4 else f"{factor:g}e{exponent}"
 
 
-def class_bars(names: Sequence[str], losses: Sequence[float], recalls: Sequence[float]) -> str:
+def class_bars(names: Sequence[str], losses: Sequence[float], recalls: Sequence[float], unit: Unit = NATS) -> str:
     """Mean loss of each class, worst first."""
     order = sorted(range(len(names)), key=lambda i: (-losses[i] if not math.isnan(losses[i]) else math.inf, i))[:BARS]
     figure, axes = _figure(4.5, 0.5 + 0.25 * len(order))
@@ -205,7 +207,7 @@ def class_bars(names: Sequence[str], losses: Sequence[float], recalls: Sequence[
     axes.invert_yaxis()
     axes.set_xlim(0, 1.5 * most)
     worst = order[0]
-    alt = f"Mean loss by class. Highest: {_spoken(names[worst])} with {losses[worst]:.3g} nats."
+    alt = f"Mean loss by class. Highest: {_spoken(names[worst])} with {losses[worst]:.3g} {unit}."
     return _svg(figure, "classes", alt)
 
 
@@ -258,7 +260,7 @@ def _rectangle(*where: Any, color: str, alpha: float) -> Any:
     return Rectangle(*where, facecolor=color, alpha=alpha, linewidth=0)
 
 
-def difference_plot(rows: Sequence[tuple[str, float, float, float]]) -> str:
+def difference_plot(rows: Sequence[tuple[str, float, float, float]], unit: Unit = NATS) -> str:
     """Differences with their intervals, one line each: (name, mean, low, high); the line of no difference is drawn."""
     rows = [row for row in rows if all(map(math.isfinite, row[1:]))][:BARS]
     figure, axes = _figure(4.8, 0.8 + 0.29 * len(rows))
@@ -273,7 +275,7 @@ def difference_plot(rows: Sequence[tuple[str, float, float, float]]) -> str:
     axes.set_yticks(range(len(rows)), [_plain(row[0], 26) for row in rows])
     axes.tick_params(axis="y", labelcolor=_INK)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel("loss of A - loss of B (nats)\nB is better right of 0")
+    axes.set_xlabel(f"loss of A - loss of B ({unit})\nB is better right of 0")
     alt = "Differences of the mean loss, A - B, with 95 % intervals: " + "; ".join(
         f"{_spoken(name)} {mean:.3g} ({low:.3g} to {high:.3g})" for name, mean, low, high in rows[:12]
     )

@@ -20,16 +20,21 @@ from fastxent.statistics.groupscores import GroupedScores
 from fastxent.statistics.loss import Z95, safe_exp
 from fastxent.statistics.shares import effective_rows, wilson
 from fastxent.statistics.statistic import FIXED_BITS, predicts_class
+from fastxent.unit import BITS
 
 if TYPE_CHECKING:
     from fastxent.statistics.groupsums import GroupSums
     from fastxent.statistics.groupvalues import GroupValues
 
-__all__ = ["QUANTILES", "TOP_K", "group_columns"]
+__all__ = ["IN_NATS", "QUANTILES", "TOP_K", "group_columns"]
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 TOP_K = (3, 5, 10)
-_LN2 = math.log(2.0)
+#: The columns that are in the unit of losses; "bits" are bits whatever it is, and a "variance" is in its square.
+IN_NATS = (
+    "loss", "sum", "stderr", "ci_low", "ci_high", "std", "min", "max", "loss_per_unit", "stderr_per_unit", "entropy",
+    *(f"q{100 * q:02.0f}{end}" for q in QUANTILES for end in ("", "_low", "_high")),
+)  # fmt: skip
 
 Columns = dict[str, Any]
 Integers = NDArray[Any]
@@ -90,7 +95,7 @@ class _Reader:
                 "ci_low": loss - Z95 * stderr,
                 "ci_high": loss + Z95 * stderr,
                 "perplexity": list(map(safe_exp, loss.tolist())),
-                "bits": loss / _LN2,
+                "bits": BITS.of(loss),
             }
 
     @cached_property
@@ -134,7 +139,7 @@ class _Reader:
         return {
             "units": _ratio(self._sums[at], one, self._special[at]),
             "loss_per_unit": each,
-            "bits_per_unit": each / _LN2,
+            "bits_per_unit": BITS.of(each),
             "stderr_per_unit": self._errors.get("unit") or self._stderr_per_unit(),
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from fastxent.kernels import tally
 from fastxent.kernels.tally import Tallies
 from fastxent.statistics.units import Units, UnitStats
 from fastxent.status import Status
+from fastxent.unit import BITS, Unit
 
 if TYPE_CHECKING:
     from fastxent.statistics.clusters import Clusters
@@ -67,6 +68,10 @@ class Quantile:
     low: float
     high: float
 
+    def to(self, unit: Unit) -> Quantile:
+        """In another unit than nats."""
+        return Quantile(unit.of(self.value), unit.of(self.low), unit.of(self.high))
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterStats:
@@ -79,7 +84,7 @@ class ClusterStats:
 
 @dataclass(frozen=True, slots=True)
 class LossStats:
-    """The distribution of the row losses, in nats.
+    """The distribution of the row losses, in nats or the unit that was asked for.
 
     ``variance`` (unbiased), its root ``std`` and ``stderr`` are NaN below two rows. With weights mean, sum and standard
     error are weighted; the rest counts every row once. With ``clusters`` the standard error and the interval are the
@@ -98,6 +103,12 @@ class LossStats:
     clusters: ClusterStats | None = None
     infinite: int = 0
 
+    def to(self, unit: Unit) -> LossStats:
+        """In another unit than nats."""
+        found = unit.fields(self, ("mean", "sum", "variance", "std", "stderr", "ci95", "min", "max"))
+        quantiles = {q: quantile.to(unit) for q, quantile in self.quantiles.items()}
+        return replace(found, variance=unit.of(found.variance), quantiles=quantiles)
+
 
 def safe_exp(value: float) -> float:
     """Exp, infinite where it overflows."""
@@ -108,7 +119,7 @@ def safe_exp(value: float) -> float:
 
 
 def loss_stats(totals: Totals, clusters: Clusters | None) -> LossStats:
-    """Read the spread, the extremes and the quantiles."""
+    """Read the spread, the extremes and the quantiles, in nats."""
     tallies = totals.tallies
     mean = mean_loss(totals)
     variance, stderr = _spread(totals)
@@ -141,7 +152,7 @@ def extremes(totals: Totals) -> tuple[float, float]:
 
 
 def unit_stats(totals: Totals, units: Units, clusters: Clusters | None) -> UnitStats:
-    """Read the loss per unit."""
+    """Read the loss per unit, in nats."""
     sums = totals.tallies.sums[tally.WEIGHTED_LOSS if totals.spec.reads_weight else tally.LOSS]
     count = exact.to_fraction(units.sum)
     loss = stderr = math.nan
@@ -149,8 +160,7 @@ def unit_stats(totals: Totals, units: Units, clusters: Clusters | None) -> UnitS
         loss = exact.rounded_mean(sums, count)
         stderr = units.stderr(sums) if clusters is None else clusters.stderr_per_unit()
     ci95 = (loss - Z95 * stderr, loss + Z95 * stderr)
-    bits, *bits_ci95 = (value / math.log(2.0) for value in (loss, *ci95))
-    return UnitStats(units.column, float(count), loss, bits, safe_exp(loss), stderr, ci95, (bits_ci95[0], bits_ci95[1]))
+    return UnitStats(units.column, float(count), loss, BITS.of(loss), safe_exp(loss), stderr, ci95, BITS.of(ci95))
 
 
 def _spread(totals: Totals) -> tuple[float, float]:

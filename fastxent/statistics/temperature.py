@@ -16,6 +16,7 @@ from fastxent.kernels import tally
 from fastxent.spec import Spec
 from fastxent.statistics.statistic import Record, Statistic, check_shape
 from fastxent.statistics.values import values_of
+from fastxent.unit import Unit
 
 __all__ = ["GRID", "Temperature", "TemperatureStats"]
 
@@ -31,6 +32,10 @@ class TemperatureStats:
     loss: float
     gain: float
     table: Any
+
+    def to(self, unit: Unit) -> TemperatureStats:
+        """In another unit than nats."""
+        return replace(unit.fields(self, ("loss", "gain")), table=unit.columns(self.table, ("loss",)))
 
 
 class Temperature(Statistic):

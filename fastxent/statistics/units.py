@@ -17,16 +17,18 @@ from fastxent.kernels.exactsum import deposit
 from fastxent.kernels.products import deposit_product
 from fastxent.spec import Spec
 from fastxent.statistics.statistic import Record, Statistic, check_shape
+from fastxent.unit import Unit
 
 __all__ = ["UnitStats", "Units", "units_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class UnitStats:
-    """Loss per unit of a column: total loss over total units, in nats and bits, and the perplexity of a unit.
+    """Loss per unit of a column: total loss over total units, also in bits, and the perplexity of a unit.
 
-    ``stderr`` is that of a ratio of two totals which both vary from row to row, by the delta method: of ``loss``, in
-    nats. ``ci95`` is in nats, ``bits_ci95`` in bits. With clusters they respect them, as those of the mean loss do.
+    ``loss``, its ``stderr`` and ``ci95`` are in nats, or the unit that was asked for; ``bits`` and ``bits_ci95`` in
+    bits. ``stderr`` is that of a ratio of two totals which both vary from row to row, by the delta method. With
+    clusters it respects them, as that of the mean loss does.
     """
 
     column: str
@@ -37,6 +39,10 @@ class UnitStats:
     stderr: float
     ci95: tuple[float, float]
     bits_ci95: tuple[float, float]
+
+    def to(self, unit: Unit) -> UnitStats:
+        """In another unit than nats."""
+        return unit.fields(self, ("loss", "stderr", "ci95"))
 
 
 class Units(Statistic):
