@@ -490,10 +490,10 @@ class Evaluation:
     def group(self, *values: Any, **named: Any) -> Evaluation:
         """The evaluation of the rows of one group: everything that there is of all rows, from the same pass.
 
-        Its numbers are those of an evaluation of these rows alone. Only where so many groups share memory that cells
-        were put together are its quantiles, bins and classes coarser (``totals.coarse``; what cannot be read then
-        raises or is None). Rows that were not scored, worst rows, label errors, losses at other temperatures and
-        statistics "classwise" are kept of all rows only.
+        Its numbers are those of an evaluation of these rows alone, in the unit of this one. Only where so many groups
+        share memory that cells were put together are its quantiles, bins and classes coarser (``totals.coarse``; what
+        cannot be read then raises or is None). Rows that were not scored, worst rows, label errors, losses at other
+        temperatures and statistics "classwise" are kept of all rows only.
 
         Args:
             values: one for every column of ``group_by``, in their order; None for the group without a value.

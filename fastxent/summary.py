@@ -158,7 +158,7 @@ def comparison_html(result: Comparison) -> str:
     import pyarrow as pa
 
     outcome = result.outcome
-    lines = [("loss", outcome.loss, outcome.delta)]
+    lines = [(f"loss ({result.unit})", outcome.loss, outcome.delta)]
     if outcome.accuracy is not None and outcome.accuracy_delta is not None:
         lines.append(("accuracy", outcome.accuracy, outcome.accuracy_delta))
     names = ("mean", "ci_low", "ci_high", "p_value")

@@ -41,7 +41,8 @@ CONVERTED += [f"{table}/*/{name}" for table in ("groups", "margins") for name in
 UNITLESS = """
 count weight clusters perplexity bits units bits_per_unit d2 normalized_entropy f1_macro balanced_accuracy accuracy
 accuracy_low accuracy_high top3 top5 top10 mrr brier ece mce rmsce
-class support precision recall f1 confidence gap
+class support precision recall f1 confidence gap reliability resolution uncertainty residual auc auc_low auc_high
+average_precision average_precision_low average_precision_high
 """.split()
 
 
@@ -83,36 +84,72 @@ def invoke(*words: Any, code: int = 0) -> str:
     return done.output
 
 
-@pytest.mark.parametrize(("base", "name"), [(2, "bits"), (10.0, "bans"), (3, "logarithms to base 3")])
-def test_what_is_a_loss_is_converted_and_nothing_else(base: float, name: str) -> None:
-    nats = fx.evaluate(table(), **EVERYTHING)
-    other = fx.evaluate(table(), **EVERYTHING, base=base)
-    assert other.totals.to_bytes() == nats.totals.to_bytes()
+def converted(nats: Any, other: Any, base: float, name: str) -> tuple[set[str], set[str]]:
+    """Hold two evaluations of the same rows against each other; the places that were converted, once and twice."""
     before, after = (leaves(json.loads(each.to_json())) for each in (nats, other))
     assert (before.pop("loss_unit"), after.pop("loss_unit")) == ("nats", name)
     assert before.keys() == after.keys()
-    seen, variances = set(), 0
+    seen, squares = set(), set()
     for place, value in before.items():
         if place.startswith("run/"):
             continue
         if (pattern := pattern_of(place)) is not None and isinstance(value, float):  # one column of groups is no loss
             seen.add(pattern)
             assert after[place] == value / math.log(base), place
-        elif place == "loss/variance" or fnmatch(place, "groups/*/variance") or fnmatch(place, "margins/*/variance"):
-            variances += place != "loss/variance"
+        elif place.endswith("/variance"):
+            squares.add(re.sub("[0-9]+", "*", place))
             assert after[place] == pytest.approx(value / math.log(base) ** 2, rel=1e-15)
         else:
             assert after[place] == value, place
-    assert seen == set(CONVERTED)
-    assert variances == 6 + 3 + 2
-    found, was = other.groups, nats.groups
-    for name in {*found.column_names[2:], *other.group_per_class.column_names[2:]} - {"variance"}:
+    return seen, squares
+
+
+def check_known(*tables: list[str]) -> None:
+    """Every column of tables of groups is in the unit, or has none."""
+    for name in {name for names in tables for name in names} - {"variance"}:
         losses = any(fnmatch(name, pattern) for pattern in OF_GROUPS)
         assert losses != (name.removesuffix("_") in UNITLESS), name
+
+
+@pytest.mark.parametrize(("base", "name"), [(2, "bits"), (10.0, "bans"), (3, "logarithms to base 3")])
+def test_what_is_a_loss_is_converted_and_nothing_else(base: float, name: str) -> None:
+    nats = fx.evaluate(table(), **EVERYTHING)
+    other = fx.evaluate(table(), **EVERYTHING, base=base)
+    assert other.totals.to_bytes() == nats.totals.to_bytes()
+    seen, squares = converted(nats, other, base, name)
+    assert seen == set(CONVERTED)
+    assert squares == {"loss/variance", "groups/*/variance", "margins/*/variance"}
+    found, was = other.groups, nats.groups
+    check_known(found.column_names[2:], other.group_per_class.column_names[2:])
     assert found["loss_"][0].as_py() == was["loss_"][0].as_py() / math.log(base)
     assert other.quantile(0.3).value == nats.quantile(0.3).value / math.log(base)
     assert other.loss_histogram(8)["low"][5].as_py() == nats.loss_histogram(8)["low"][5].as_py() / math.log(base)
     assert other.perplexity == pytest.approx(base**other.loss, rel=1e-14)
+
+
+def test_a_group_is_in_the_unit() -> None:
+    nats, bits = (fx.evaluate(table(), **EVERYTHING, base=base) for base in (None, 2))
+    seen, squares = converted(nats.group(1, 0), bits.group(1, 0), 2.0, "bits")
+    assert {"loss/mean", "loss_histogram/*/low", "units/stderr", "entropy", "per_class/*/loss"} <= seen
+    assert squares == {"loss/variance"}
+    row = bits.groups.to_pylist()[2]
+    one = bits.group(row["loss"], row["half"])
+    assert (row["loss_"], row["entropy"], row["min"]) == (one.loss, one.entropy, one.loss_stats.min)
+    assert row["q01"] == one.quantile(0.01).value
+    part = [each for each in bits.group_per_class.to_pylist() if (each["loss"], each["half"]) == (1, 0)]
+    alone = {each["class"]: each["loss"] for each in bits.group(1, 0).per_class.to_pylist()}
+    assert part
+    assert all(each["loss_"] == pytest.approx(alone[each["class"]], rel=1e-12) for each in part)
+
+
+def test_columns_of_groups_of_events() -> None:
+    rows = pq.read_table(BREAST)
+    rows = rows.append_column("half", [np.arange(len(rows)) % 2])
+    words: Any = {"logits": "logit", "target": "label", "task": "binary", "group_by": "half", "statistics": "ranking"}
+    nats, bans = (fx.evaluate(rows, **words, base=base) for base in (None, 10))
+    check_known(["loss_" if name == "loss" else name for name in bans.groups.column_names[1:]])
+    assert bans.groups["q01"][0].as_py() == nats.groups["q01"][0].as_py() / math.log(10)
+    assert bans.groups["residual"].to_pylist() == nats.groups["residual"].to_pylist()
 
 
 def test_extremes_and_bounds_are_those_of_the_converted_rows() -> None:
@@ -208,6 +245,7 @@ def test_comparisons(tmp_path: Path) -> None:
             assert after[place] == (value / LN2 if place in converted else value), place
     assert bits.a.loss == nats.a.loss / LN2 == bits.a.bits
     assert bits.per_group["loss_a"][0].as_py() == nats.per_group["loss_a"][0].as_py() / LN2
+    assert "<td>loss (bits)</td>" in bits._repr_html_()
     command = ("compare", A, B, "--logits=logits", "--target=label", "--by-order")
     shown = invoke(*command, "--base=2", f"--html={tmp_path}/c.html")
     assert "loss (bits)" in shown

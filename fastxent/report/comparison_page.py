@@ -20,7 +20,7 @@ from fastxent.report.parts import (
     list_of_paths,
     new_table,
 )  # fmt: skip
-from fastxent.unit import Unit
+from fastxent.unit import NATS, Unit
 
 __all__ = ["comparison_page"]
 
@@ -28,7 +28,7 @@ __all__ = ["comparison_page"]
 _Line = tuple[str, float, float, float]
 
 
-def comparison_page(values: Mapping[str, Any], unit: Unit) -> Any:
+def comparison_page(values: Mapping[str, Any], unit: Unit = NATS) -> Any:
     """Title, subtitle, cards, a leading sentence, and sections."""
     delta, wins, loss = (values[key] for key in ("delta", "wins", "loss"))
     hits, test, accuracy = (values.get(key) for key in ("accuracy_delta", "mcnemar", "accuracy"))
