@@ -69,8 +69,8 @@ def test_margins_are_the_groups_of_one_column(weighted):
 
 
 def exact_total(sums, group, which):
-    found = groupsums.GroupSums.totals(sums)
-    return Fraction(int(found.sums[which][group]), 1 << found.bits), found.special[which, group]
+    found = sums.totals(range(which, which + 1))
+    return Fraction(int(found.sums[0][group]), 1 << found.bits), found.special[0, group]
 
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-1e6, 1e6) | st.floats(1e-100, 1e-60)
