@@ -457,11 +457,12 @@ class Evaluation:
         ``count``, ``weight``, ``clusters``; ``loss``, ``sum``, ``stderr``, ``ci_low``, ``ci_high``, ``perplexity``,
         ``bits``; ``variance``, ``std``, ``min``, ``max`` and quantiles ``q01``, ``q05``, ``q25``, ``q50``, ``q75``,
         ``q95``, ``q99``, each with the bounds of its cell (``q50_low``, ``q50_high``); ``units``, ``loss_per_unit``,
-        ``bits_per_unit``, ``stderr_per_unit``; ``entropy``; ``normalized_entropy``, ``d2``, ``f1_macro``,
-        ``balanced_accuracy``; ``accuracy``, ``accuracy_low``, ``accuracy_high``, ``top3``, ``top5``, ``top10``,
-        ``mrr``; ``brier``; ``ece``, ``mce``, ``rmsce`` and, binary, ``reliability``, ``resolution``, ``uncertainty``,
-        ``residual`` (15 equal bins); ``auc`` and ``average_precision`` with bounds. What was not gathered has no
-        column. All there is of one of them says `group`.
+        ``bits_per_unit``, ``stderr_per_unit``; ``entropy``; ``temperature_best``, ``temperature_loss``,
+        ``temperature_gain``; ``normalized_entropy``, ``d2``, ``f1_macro``, ``balanced_accuracy``; ``accuracy``,
+        ``accuracy_low``, ``accuracy_high``, ``top3``, ``top5``, ``top10``, ``mrr``; ``brier``; ``ece``, ``mce``,
+        ``rmsce`` and, binary, ``reliability``, ``resolution``, ``uncertainty``, ``residual`` (15 equal bins); ``auc``
+        and ``average_precision`` with bounds. What was not gathered has no column. All there is of one of them says
+        `group`.
         """
         return self._groups
 
@@ -492,8 +493,8 @@ class Evaluation:
 
         Its numbers are those of an evaluation of these rows alone, in the unit of this one. Only where so many groups
         share memory that cells were put together are its quantiles, bins and classes coarser (``totals.coarse``; what
-        cannot be read then raises or is None). Rows that were not scored, worst rows, label errors, losses at other
-        temperatures and statistics "classwise" are kept of all rows only.
+        cannot be read then raises or is None). Rows that were not scored, worst rows, label errors and statistics
+        "classwise" are kept of all rows only.
 
         Args:
             values: one for every column of ``group_by``, in their order; None for the group without a value.

@@ -17,8 +17,6 @@ from fastxent.spec import Spec
 from fastxent.statistics import RECORD_ROWS, Record
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from fastxent.totals import Totals
 
 __all__ = ["Scorer"]
@@ -192,7 +190,7 @@ class Scorer:
         self._card = scorecard.new_scorecard()
         self._work: Work | None = None
         self._record: scorecard.Scorecard | None = None
-        self._other: Scorer | None = None
+        self._other: tuple[Scorer, scorecard.Scorecard] | None = None
         self._jobs: dict[tuple[Any, ...], Any] = {}
 
     def score(self, batch: Batch, totals: Totals, outputs: Outputs | None = None) -> None:
@@ -229,7 +227,7 @@ class Scorer:
                 totals.tallies,
             )
             if self._record is not None and totals.statistics:
-                totals.absorb(Record(self._record, hi - lo, lo, batch, self._sums_of))
+                totals.absorb(Record(self._record, hi - lo, lo, batch, self._scores_of))
         del keep
 
     def _job(self, batch: Batch, entropy: bool) -> Any:
@@ -244,12 +242,13 @@ class Scorer:
             self._jobs[like] = job(kernel.rows, kernel.name, self._spec.reads_weight)
         return self._jobs[like]
 
-    def _sums_of(self, batch: Batch) -> NDArray[np.int64]:
-        """The exact sums (`fastxent.kernels.tally`) of the losses of a batch that is in no totals."""
+    def _scores_of(self, batch: Batch) -> scorecard.Scorecard:
+        """Losses and weights of the rows of a batch, a record's at most, that is in no totals."""
         from fastxent.totals import Measures, Totals
 
         if self._other is None:
-            self._other = Scorer(self._spec, full=False)
+            self._other = Scorer(self._spec, full=False), scorecard.new_scorecard(RECORD_ROWS)
+        scorer, card = self._other
         totals = Totals(self._spec, Measures(spread=False, scores=False))
-        self._other.score(batch, totals)
-        return totals.tallies.sums
+        scorer.score(batch, totals, no_outputs()._replace(record=card))
+        return card

@@ -100,8 +100,7 @@ class Measures:
     @property
     def of_group(self) -> Measures:
         """What is known of each group as well."""
-        rows = {"worst": 0, "worst_per_class": 0, "label_errors": 0, "keep": (), "temperature": False}
-        return replace(self, group_by=(), classwise=False, **rows)  # type: ignore[arg-type]
+        return replace(self, group_by=(), worst=0, worst_per_class=0, keep=(), label_errors=0, classwise=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Those that are not at their default."""

@@ -34,13 +34,14 @@ group_per_class/*/loss_
 """.split()
 OF_GROUPS = """
 loss_ sum stderr ci_low ci_high std min max q*_low q*_high q?? loss_per_unit stderr_per_unit entropy
+temperature_loss temperature_gain
 """.split()
 CONVERTED += [f"{table}/*/{name}" for table in ("groups", "margins") for name in OF_GROUPS]
 
 #: What a table of groups may have beside them: who adds a column says here, or there, what it is.
 UNITLESS = """
 count weight clusters perplexity bits units bits_per_unit d2 normalized_entropy f1_macro balanced_accuracy accuracy
-accuracy_low accuracy_high top3 top5 top10 mrr brier ece mce rmsce
+accuracy_low accuracy_high top3 top5 top10 mrr brier ece mce rmsce temperature_best
 class support precision recall f1 confidence gap reliability resolution uncertainty residual auc auc_low auc_high
 average_precision average_precision_low average_precision_high
 """.split()

@@ -123,9 +123,8 @@ class Groups(Statistic):
         tallies.rows[Status.SCORED] = one.counts[0]
         tallies.sums[...] = sums[: len(tallies.sums)]
         tallies.extremes[...] = one.extremes[0]
-        for name, at, width in (("entropy", values.entropy, 2), ("units", values.units, 4)):
-            if at >= 0:
-                totals.statistics[name].load(None, [sums[at : at + width]])
+        for name, which in values.of_statistics().items():
+            totals.statistics[name].load(None, [sums[which]])
         fields: dict[str, Any] = {}
         for part in one.parts.values():
             fields |= part.fill(tallies, totals.statistics)

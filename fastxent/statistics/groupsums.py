@@ -116,23 +116,25 @@ class GroupSums:
         found[order] = np.arange(len(order))
         return found
 
-    def totals(self) -> GroupTotals:
-        """All sums of all groups."""
+    def totals(self, which: range) -> GroupTotals:
+        """Some of the sums, of all groups."""
         groups, places, cells = self._beyond.sorted(np.arange(len(self.cells)))
-        which, limb = np.divmod(places, SIZE)
+        sums, limb = np.divmod(places, SIZE)
         lowest = LOW if (limb >= LOW).all() else 0
-        found, special = [], np.zeros((self.sums, len(self.cells)))
-        for s in range(self.sums):
+        found, special = [], np.zeros((len(which), len(self.cells)))
+        for s in which:
             total, place = np.zeros(len(self.cells), object), WINDOW
             for k in reversed(range(WINDOW)):
                 if (limbs_here := self.cells[:, 1 + s * WINDOW + k]).any():
                     total, place = (total << LIMB_BITS * (place - k)) + limbs_here, k
             found.append(total << LIMB_BITS * (LOW + place - lowest))
-        for group, s, place, (high, low) in zip(*(a.tolist() for a in (groups, which, limb, cells)), strict=True):
+        here = (sums >= which.start) & (sums < which.stop)
+        beyond = (a[here].tolist() for a in (groups, sums - which.start, limb, cells))
+        for group, i, place, (high, low) in zip(*beyond, strict=True):
             if place < LIMBS:
-                found[s][group] += ((high << LIMB_BITS) + low) << (LIMB_BITS * (place - lowest))
+                found[i][group] += ((high << LIMB_BITS) + low) << (LIMB_BITS * (place - lowest))
             else:
-                special[s, group] += {N_NAN: np.nan, N_POSINF: np.inf, N_NEGINF: -np.inf}[place]
+                special[i, group] += {N_NAN: np.nan, N_POSINF: np.inf, N_NEGINF: -np.inf}[place]
         return GroupTotals(found, special, -UNIT_EXPONENT - LIMB_BITS * lowest)
 
     def state(self, order: NDArray[np.int64]) -> tuple[dict[str, int], list[NDArray[np.int64]]]:

@@ -20,6 +20,7 @@ from fastxent.statistics.groupscores import GroupedScores
 from fastxent.statistics.loss import Z95, safe_exp
 from fastxent.statistics.shares import effective_rows, wilson
 from fastxent.statistics.statistic import FIXED_BITS, predicts_class
+from fastxent.statistics.temperature import GRID, best_of
 from fastxent.unit import BITS
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ TOP_K = (3, 5, 10)
 #: The columns that are in the unit of losses; "bits" are bits whatever it is, and a "variance" is in its square.
 IN_NATS = (
     "loss", "sum", "stderr", "ci_low", "ci_high", "std", "min", "max", "loss_per_unit", "stderr_per_unit", "entropy",
+    "temperature_loss", "temperature_gain",
     *(f"q{100 * q:02.0f}{end}" for q in QUANTILES for end in ("", "_low", "_high")),
 )  # fmt: skip
 
@@ -47,6 +49,7 @@ def group_columns(sums: GroupSums, values: GroupValues, spec: Spec, order: NDArr
     """
     read = _Reader(sums, values, spec, order)
     found = read.counts() | read.losses() | read.spread() | read.units() | read.entropy()
+    found |= read.temperature(found["loss"])
     if predicts_class(spec):
         found |= read.classes(found["loss"]) | read.accuracy()
     found |= read.brier()
@@ -62,7 +65,8 @@ class _Reader:
         self._parts, self._extremes = sums.parts, sums.extremes[order]
         self._values, self._spec, self._groups, self._weighted = values, spec, len(order), spec.reads_weight
         self._count = sums.counts[order].astype(object)
-        found = sums.totals()
+        self._all, self._order = sums, order
+        found = sums.totals(range(values.temperature if values.temperature >= 0 else values.count))
         self._sums, self._special, self._bits = [s[order] for s in found.sums], found.special[:, order], found.bits
         self._total = self._sums[tally.WEIGHT] if self._weighted else self._count << self._bits
         self._loss = tally.WEIGHTED_LOSS if self._weighted else tally.LOSS
@@ -155,6 +159,23 @@ class _Reader:
         """The mean entropy of the predictions, where it was asked for."""
         at = self._values.entropy
         return {} if at < 0 else {"entropy": self._mean(at, self._sums[at + 1])}
+
+    def temperature(self, loss: NDArray[np.float64]) -> Columns:
+        """The best temperature and its loss, if they were asked for; read one by one, for Python integers are large."""
+        at = self._values.temperature
+        if at < 0:
+            return {}
+        losses = np.empty((len(GRID), self._groups))
+        for i in range(len(GRID)):
+            (sums,), special, _ = self._all.totals(range(at + i, at + i + 1))
+            losses[i] = _ratio(sums[self._order], self._total, special[0, self._order])
+        best = best_of(losses)
+        least = losses[best, np.arange(self._groups)]
+        return {
+            "temperature_best": np.array(GRID)[best],
+            "temperature_loss": least,
+            "temperature_gain": loss - least,
+        }
 
     def classes(self, loss: NDArray[np.float64]) -> Columns:
         """Normalized entropy and D2, and means over classes."""

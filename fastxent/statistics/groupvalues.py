@@ -12,6 +12,7 @@ from fastxent.kernels import tally
 from fastxent.kernels.products import lost_in_product
 from fastxent.spec import Spec
 from fastxent.statistics.statistic import Record
+from fastxent.statistics.temperature import GRID, losses_at
 from fastxent.statistics.units import units_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class GroupValues:
     """Where each sum lies; -1 for those that there are not.
 
     The first ``tallied`` are rows of `fastxent.kernels.tally.Tallies.sums`; ``reciprocal``: w / (1 + rank) with
-    ``ranks`` the last rank; two from ``entropy`` and four from ``units`` on are those of the statistics of that name.
+    ``ranks`` the last rank; two from ``entropy`` and four from ``units`` on are those of the statistics of that name,
+    and so are the last ones, from ``temperature`` on.
     """
 
     def __init__(self, spec: Spec, measures: Measures, ranks: int) -> None:
@@ -38,7 +40,17 @@ class GroupValues:
         self.reciprocal, at = (at, at + 1) if ranks and spec.task == "multiclass" else (-1, at)
         self.entropy, at = (at, at + 2) if measures.entropy else (-1, at)
         self.units, at = (at, at + 4) if measures.units is not None else (-1, at)
+        self.temperature, at = (at, at + len(GRID) + self._weighted) if measures.temperature else (-1, at)
         self.count = at
+
+    def of_statistics(self) -> dict[str, slice]:
+        """By name of a statistic, the sums that are all it has."""
+        found = {
+            "entropy": slice(self.entropy, self.entropy + 2),
+            "units": slice(self.units, self.units + 4),
+            "temperature": slice(self.temperature, self.count),
+        }
+        return {name: places for name, places in found.items() if places.start >= 0}
 
     def of(self, record: Record) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The numbers of the rows, and the sum that each row of them goes to."""
@@ -63,6 +75,9 @@ class GroupValues:
             if self.entropy >= 0:
                 values[self.entropy] = real[sc.ENTROPY, :n] * weight
                 values[self.entropy + 1] = weight
+        if self.temperature >= 0:
+            values[self.temperature : self.temperature + len(GRID)] = losses_at(record, weighted=self._weighted)
+            values[self.temperature + len(GRID) : self.count] = weight
         if self._unit_column is not None:
             self._units(record, self._unit_column, weight, loss, values, into)
         return values, into
@@ -70,11 +85,11 @@ class GroupValues:
     def _units(
         self, record: Record, column: str, weight: Numbers, loss: Numbers, values: Numbers, into: NDArray[np.int64]
     ) -> None:
-        at, scored = self.units, record.scored
+        at, lost, scored = self.units, self.count - 1, record.scored
         loss = np.where(scored, loss, 0.0)
         units = units_of(record, column) * np.where(scored, weight, 0.0)
         values[at] = units
         for i, (x, y) in enumerate(((units, units), (loss, units), (loss, loss)), start=1):
             with np.errstate(all="ignore"):
-                values[at + i], values[at + 3 + i] = x * y, lost_in_product(x, y)
-            into[at + 3 + i] = at + i
+                values[at + i], values[lost + i] = x * y, lost_in_product(x, y)
+            into[lost + i] = at + i

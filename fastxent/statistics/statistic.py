@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +30,18 @@ FIXED_BITS = 62
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The scorecards of rows ``lo`` to ``lo + n`` of a batch; ``sums_of`` scores other batches under the same spec."""
+    """The scorecards of rows ``lo`` to ``lo + n`` of a batch.
+
+    ``scores_of`` scores as many other rows under the same spec, and its result holds until the next call; ``found`` has
+    what one statistic works out of the record and another needs too.
+    """
 
     card: Scorecard
     n: int
     lo: int
     batch: Batch
-    sums_of: Callable[[Batch], NDArray[np.int64]] | None = None
+    scores_of: Callable[[Batch], Scorecard] | None = None
+    found: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def scored(self) -> NDArray[np.bool_]:

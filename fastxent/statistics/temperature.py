@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,13 +11,14 @@ from numpy.typing import NDArray
 from fastxent import exact
 from fastxent.batch import Batch, Matrix
 from fastxent.errors import UsageError
-from fastxent.kernels import tally
+from fastxent.kernels import scorecard as sc
+from fastxent.kernels.exactsum import deposit
 from fastxent.spec import Spec
 from fastxent.statistics.statistic import Record, Statistic, check_shape
 from fastxent.statistics.values import values_of
 from fastxent.unit import Unit
 
-__all__ = ["GRID", "Temperature", "TemperatureStats"]
+__all__ = ["GRID", "Temperature", "TemperatureStats", "best_of", "losses_at"]
 
 #: A quarter to 4 in steps of the fourth root of 2.
 GRID = tuple(2.0 ** (k / 4) for k in range(-8, 9))
@@ -39,26 +39,22 @@ class TemperatureStats:
 
 
 class Temperature(Statistic):
-    """Exact sums of the losses at every temperature of the grid: each record is scored again, in float64, for each."""
+    """Exact sums of the losses at every temperature of the grid, and of the weights where there are some."""
 
-    def __init__(self, spec: Spec, grid: tuple[float, ...] = GRID) -> None:
+    def __init__(self, spec: Spec) -> None:
         if spec.form != "logits" or spec.loss != "cross_entropy":
             raise UsageError(
                 f"temperature applies to the cross_entropy of logits, and this is {spec.loss} of {spec.form}"
             )
-        self.grid = grid
         self._spec = spec
-        self._rows = [tally.WEIGHTED_LOSS, tally.WEIGHT] if spec.reads_weight else [tally.LOSS]
-        self._sums = exact.empty(len(grid), len(self._rows))
+        self._sums = exact.empty(len(GRID) + spec.reads_weight)
 
     def absorb(self, record: Record) -> None:
         """See `Statistic.absorb`."""
-        assert record.sums_of is not None
-        rows = slice(record.lo, record.lo + record.n)
-        batch, logits = _piece(record.batch, rows), values_of(record.batch, rows)
-        for i, temperature in enumerate(self.grid):
-            sums = record.sums_of(replace(batch, predictions=Matrix(logits / temperature, "float64")))
-            self._sums[i] = exact.merge(self._sums[i], sums[self._rows])
+        losses = losses_at(record, weighted=self._spec.reads_weight)
+        for values, state in zip((*losses, record.card.real[sc.WEIGHT]), self._sums, strict=False):
+            deposit(values, record.n, state)
+        self._sums[:, exact.N] += int(record.scored.sum()) - record.n
 
     def merge(self, other: Temperature) -> None:
         """See `Statistic.merge`."""
@@ -74,23 +70,50 @@ class Temperature(Statistic):
 
     def losses(self) -> list[float]:
         """The mean loss at every temperature of the grid."""
-        sums = self._sums
-        if not self._spec.reads_weight:
-            return [exact.rounded_mean(row[0]) for row in sums]
-        weights = [exact.to_fraction(row[1]) for row in sums]
-        return [
-            exact.rounded_mean(row[0], weight) if weight else float("nan")
-            for row, weight in zip(sums, weights, strict=True)
-        ]
+        weight = exact.to_fraction(self._sums[-1]) if self._spec.reads_weight else None
+        return [exact.rounded_mean(state, weight) for state in self._sums[: len(GRID)]]
 
     def read(self, loss: float) -> TemperatureStats:
         """The losses as a table and the best of them, beside the ``loss`` there is."""
         import pyarrow as pa
 
         found = self.losses()
-        best = min(range(len(found)), key=lambda i: (math.isnan(found[i]), found[i]))
-        table = pa.table({"temperature": list(self.grid), "loss": found})
-        return TemperatureStats(self.grid[best], found[best], loss - found[best], table)
+        best = int(best_of(np.array(found)))
+        table = pa.table({"temperature": list(GRID), "loss": found})
+        return TemperatureStats(GRID[best], found[best], loss - found[best], table)
+
+
+def best_of(losses: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The places on the grid, the first axis, of the least losses: the first of equal ones, NaN only if all are."""
+    found: NDArray[np.int64] = np.lexsort((losses, np.isnan(losses)), axis=0)[0]
+    return found
+
+
+def losses_at(record: Record, *, weighted: bool) -> NDArray[np.float64]:
+    """Losses, times their weights if there are any, of the rows of a record at every temperature: (grid, rows).
+
+    The rows are scored again, in float64, for each; once for all statistics that ask. A row that was not scored has 0.
+    One that was, but cannot be at some temperature, since its logits are too large for a float64 then, has NaN there.
+    """
+    name = "losses_at_temperatures"
+    if name not in record.found:
+        record.found[name] = _scored_again(record, sc.SCRATCH if weighted else sc.LOSS)
+    return record.found[name]
+
+
+def _scored_again(record: Record, which: int) -> NDArray[np.float64]:
+    assert record.scores_of is not None
+    n, rows, scored = record.n, slice(record.lo, record.lo + record.n), record.scored
+    counts = scored & (record.card.real[sc.WEIGHT, :n] > 0.0)
+    batch, logits = _piece(record.batch, rows), values_of(record.batch, rows)
+    found = np.empty((len(GRID), n))
+    for losses, temperature in zip(found, GRID, strict=True):
+        with np.errstate(over="ignore"):
+            divided = logits / temperature
+        card = record.scores_of(replace(batch, predictions=Matrix(divided, "float64")))
+        losses[:] = np.where(scored, card.real[which, :n], 0.0)
+        losses[counts & (card.status[:n] != sc.SCORED)] = np.nan
+    return found
 
 
 def _piece(batch: Batch, rows: slice) -> Batch:
