@@ -78,5 +78,6 @@ def pytest_sessionfinish(session: Any) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: Any) -> None:
     """End at once: the emulator still holds Python functions when Python is gone, and ends in a segmentation fault."""
-    sys.stdout.flush()
-    os._exit(config.emulation.exit_status)
+    if hasattr(config, "emulation"):
+        sys.stdout.flush()
+        os._exit(config.emulation.exit_status)
