@@ -171,8 +171,8 @@ def count_uneven(card: Any, n: int, first_id: int, slack: float, t: Any) -> None
 
 
 @kernel()
-def odd_cell(c: float) -> Any:
-    """The calibration cell of any number in [0, 1]: the long way, for the outer widths and close to edges."""
+def calibration_cell(c: float) -> Any:
+    """The calibration cell of a number in [0, 1]."""
     if c <= 0.0:
         return 0
     if c >= 1.0:
@@ -192,23 +192,6 @@ def odd_cell(c: float) -> Any:
     if k == WIDTHS - 1:
         return LAST_EDGE + TAIL - max((as_bits(1.0 - c) >> _TAIL_SHIFT) - _TAIL_LOWEST, 0)
     return FIRST_EDGE + 2 * k - 1
-
-
-@kernel(inline="always")
-def quick_cell(c: float) -> Any:
-    """The cell, or -1 where `odd_cell` has to say: multiplication may round across an edge."""
-    scaled = c * WIDTHS
-    k = np.int32(scaled)
-    fraction = scaled - k
-    odd = (k < 1) | (k > WIDTHS - 2) | (fraction < _NEAR) | (fraction > 1.0 - _NEAR)
-    return np.int32(-1) if odd else np.int32(FIRST_EDGE - 1) + np.int32(2) * k
-
-
-@kernel()
-def calibration_cell(c: float) -> Any:
-    """The calibration cell of a number in [0, 1]."""
-    cell = np.int64(quick_cell(c))
-    return cell if cell >= 0 else odd_cell(c)
 
 
 @kernel(inline="always")
@@ -248,18 +231,13 @@ def _spread_losses(card: Any, n: int, all_scored: bool, t: Any) -> None:
         bits = as_bits(loss[i])
         cell = min(max((bits >> SHIFT) - (LOWEST - 1), 0), BINS + 1)
         cells[i] = np.int32(cell) + np.int32(bits >= _INF_BITS)
-    if all_scored:
-        for i in range(n):
+    for i in range(n):
+        if all_scored or card.status[i] == sc.SCORED:
             low = min(low, as_bits(loss[i]))
             high = max(high, as_bits(loss[i]))
-        for i in range(n):
+    for i in range(n):
+        if all_scored or card.status[i] == sc.SCORED:
             t.histogram[np.uint64(cells[i])] += 1
-    else:
-        for i in range(n):
-            if card.status[i] == sc.SCORED:
-                low = min(low, as_bits(loss[i]))
-                high = max(high, as_bits(loss[i]))
-                t.histogram[np.uint64(cells[i])] += 1
     t.extremes[0] = low
     t.extremes[1] = high
 
@@ -299,7 +277,7 @@ def _calibrate(card: Any, n: int, all_scored: bool, t: Any) -> None:
         c = card.real[sc.SCRATCH]
         for i in range(n):
             c[i] = probability_of_one(card, i)
-    # What `base_of` says of the cells that are not odd is k * WIDTH.
+    # Eight at a time where multiplication cannot round across an edge; what `base_of` says there is k * WIDTH.
     odd = splat_i64(0, 8)
     for i in range(0, n, 8):
         confidence = fetch(c, i, 8)
@@ -328,7 +306,7 @@ def _mend_odd_places(c: Any, n: int, places: Any, words: Any) -> None:
     """Find places and words of the numbers that the quick way left."""
     for i in range(n):
         if as_bits(places[i]) == ODD:
-            cell = np.int64(odd_cell(c[i]))
+            cell = np.int64(calibration_cell(c[i]))
             places[i] = as_float(cell * CALIBRATION_COLUMNS - np.int64(_FIRST_PLACE))
             words[i] = as_float(np.int64((c[i] - base_of(cell)) * _OFFSET))
 
