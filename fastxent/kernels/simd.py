@@ -373,36 +373,29 @@ def load_scalar(typingctx: Any, address: Any, kind: Any) -> Any:
     return signature(types.int64, types.int64, kind), build_int
 
 
-@_intrinsic
-def load_whole(typingctx: Any, address: Any, kind: Any, lanes: Any) -> Any:
-    """``load_whole(address, kind, lanes)``: consecutive integers ("int8" ... "uint64") as int64 lanes."""
-    name = kind.literal_value
-    vector = Vector(types.int64, lanes.literal_value)
-    memory = ir.VectorType(ir.IntType(_INTEGERS[name]), vector.lanes)
+def _load_integers(element: types.Type) -> Any:
+    @_intrinsic
+    def load_integers(typingctx: Any, address: Any, kind: Any, lanes: Any) -> Any:
+        """Consecutive integers of a kind, in as many bits as those of the lanes or fewer."""
+        name = kind.literal_value
+        vector = Vector(element, lanes.literal_value)
+        memory = ir.VectorType(ir.IntType(_INTEGERS[name]), vector.lanes)
 
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        raw = builder.load(_pointer(builder, args[0]), align=1, typ=memory)
-        if _INTEGERS[name] == 64:
-            return raw
-        return (builder.zext if name[0] == "u" else builder.sext)(raw, _llvm(vector))
+        def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            raw = builder.load(_pointer(builder, args[0]), align=1, typ=memory)
+            if _INTEGERS[name] == element.bitwidth:
+                return raw
+            return (builder.zext if name[0] == "u" else builder.sext)(raw, _llvm(vector))
 
-    return signature(vector, types.int64, kind, lanes), build
+        return signature(vector, types.int64, kind, lanes), build
+
+    return load_integers
 
 
-@_intrinsic
-def load_short(typingctx: Any, address: Any, kind: Any, lanes: Any) -> Any:
-    """``load_short(address, kind, lanes)``: consecutive integers of up to 32 bits as int32 lanes (uint32: its bits)."""
-    name = kind.literal_value
-    vector = Vector(types.int32, lanes.literal_value)
-    memory = ir.VectorType(ir.IntType(_INTEGERS[name]), vector.lanes)
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        raw = builder.load(_pointer(builder, args[0]), align=1, typ=memory)
-        if _INTEGERS[name] == 32:
-            return raw
-        return (builder.zext if name[0] == "u" else builder.sext)(raw, _llvm(vector))
-
-    return signature(vector, types.int64, kind, lanes), build
+#: ``load_whole(address, kind, lanes)``: integers ("int8" ... "uint64") as int64 lanes; ``load_short``: of up to
+#: 32 bits as int32 lanes. Unsigned ones of the lanes' own width keep their bits.
+load_whole = _load_integers(types.int64)
+load_short = _load_integers(types.int32)
 
 
 def _entry(builder: Any, table: Any, places: Any, lane: int, held: str) -> Any:
