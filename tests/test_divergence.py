@@ -53,7 +53,7 @@ def test_entropy(form: str) -> None:
                     assert off(got.entropy[i], mpmath.fsum(terms)) <= 4, (classes, normalize, i)
 
 
-def test_entropy_beside_another_kernel_and_by_column() -> None:
+def test_entropy_beside_another_kernel_and_alone() -> None:
     z = logits(10).astype(np.float32)
     z[7, 1], z[8, 1], z[9] = np.nan, np.inf, -np.inf
     y = ANY[:24].copy()
@@ -62,7 +62,7 @@ def test_entropy_beside_another_kernel_and_by_column() -> None:
     both = run(along("float32", "int64", True), z, y, entropy("logits", "float32", False))
     assert np.array_equal(plain.status, both.status)
     assert np.array_equal(plain.loss, both.loss, equal_nan=True)
-    alone = run(entropy("logits", "float32", True), z, y, columns=True)
+    alone = run(entropy("logits", "float32", False), z, y)
     assert alone.status[7:10].tolist() == [sc.NAN_PREDICTION, sc.INFINITE_LOGIT, sc.ALL_MASKED]
     scored = both.status == sc.SCORED
     assert np.array_equal(alone.entropy[scored], both.entropy[scored])
@@ -193,7 +193,7 @@ def test_kl_against_scipy_with_zeros() -> None:
     x, _ = probabilities("probs", "float64", 33)
     t, _ = probabilities("probs", "float32", 33)
     t = t[::-1].copy()
-    got = run(kl("probs", "float64", "float32", True), x, t, columns=True)
+    got = run(kl("probs", "float64", "float32", False), x, t)
     true = special.kl_div(t.astype(float), x).sum(axis=1)
     assert np.allclose(got.loss, true, rtol=1e-13, atol=0)
     assert np.isinf(got.loss).any()

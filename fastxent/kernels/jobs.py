@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.scorecard import BLOCK, Scorecard, new_scorecard
+from fastxent.kernels.gather import gatherer
+from fastxent.kernels.scorecard import Scorecard, new_scorecard
 from fastxent.kernels.tally import absorber, count_uneven, settle
 
 __all__ = ["Outputs", "Rows", "job", "no_outputs", "then"]
@@ -105,34 +106,43 @@ def then(rows: Any, step: Any, name: str) -> Any:
     return both
 
 
+@kernel(inline="always")
+def as_they_lie(p: Any, lo: int, n: int, work: Any) -> Any:
+    """The problem itself: its rows need not be gathered."""
+    return p
+
+
 @cache
-def job(rows: Any, name: str, weighted: bool) -> Any:
-    """Compile ``run(p, lo, hi, first_id, card, work, along, out, tallies)`` around a row kernel.
+def job(rows: Any, name: str, weighted: bool, columns: str = "") -> Any:
+    """Compile ``run(p, lo, hi, first_id, block, card, work, along, out, tallies)`` around a row kernel.
 
     ``name`` names the kernel with everything it was made from. Row kernels of ``weighted`` problems
-    leave the row's own weight (a class weight, or 1) in WEIGHT.
+    leave the row's own weight (a class weight, or 1) in WEIGHT. ``columns``: the kind of numbers of one array a class,
+    which are gathered to rows; ``block`` rows at a time are, and BLOCK at most.
     """
     absorb = absorber(weighted)
+    gather = gatherer(columns) if columns else as_they_lie
 
-    @kernel(variant=f"{name}-{weighted}")
+    @kernel(variant=f"{name}-{weighted}-{columns}")
     def run(
         p: Any,
         lo: int,
         hi: int,
         first_id: int,
+        block: int,
         card: Any,
         work: Any,
         along: Any,
         out: Any,
         tallies: Any,
     ) -> None:
-        for start in range(lo, hi, BLOCK):
-            n = min(BLOCK, hi - start)
+        for start in range(lo, hi, block):
+            n = min(block, hi - start)
             stop = start + n
             if weighted or out.record.status.size > 0:
                 for i in range(n):
                     card.real[sc.WEIGHT, i] = 1.0
-            rows(p, start, n, card, work)
+            rows(gather(p, start, n, work), start, n, card, work)
             all_scored = settle(
                 card,
                 n,
