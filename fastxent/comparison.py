@@ -125,7 +125,7 @@ def compare(
         dtype: see `evaluate`.
         threads: threads to use; all processors by default.
         memory: bytes that the threads, and then the join before it goes to disk, may hold, about, or text such as
-            "512M"; by default 128 MiB a thread, and 1 GiB.
+            "512M"; by default 256 MiB a thread, and 1 GiB.
         verify_checksums: check page checksums of Parquet files that have them.
         progress: called with every finished split of either side and the number of rows of both, from any thread.
         base: unit of the losses and their differences: None for nats, 2 for bits, 10 for bans.
