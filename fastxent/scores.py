@@ -239,7 +239,7 @@ class Scorer:
             kernel = choose_kernel(self._spec, batch, self._full)
             if entropy:
                 kernel = _with_entropy(kernel, self._spec, batch)
-            self._jobs[like] = job(kernel.rows, kernel.name, self._spec.reads_weight)
+            self._jobs[like] = job(kernel.rows, self._spec.reads_weight)
         return self._jobs[like]
 
     def _scores_of(self, batch: Batch) -> scorecard.Scorecard:
