@@ -94,8 +94,8 @@ class Batch:
         path: name of the source, for messages.
         first_row: the number of the first row within that source, from 0.
         first_id: the number of the first row within the whole data set, from 0.
-        numbers: the number of each row within its source, where they do not follow one another (a filter chose
-            them); ``first_row`` and ``first_id`` then count the chosen rows.
+        numbers: the number of each row within its source, where a filter chose them; ``first_row`` and
+            ``first_id`` then count the chosen rows.
         ids: (n, C) int64, the class of each score, where rows store some of the classes only; -1 for none or the rest.
     """
 

@@ -247,7 +247,7 @@ class Scorer:
             kernel = choose_kernel(self._spec, batch, self._full, entropy)
             gathers = isinstance(predictions, Columns) and not kernel.reads_columns
             columns = predictions.kind if gathers else ""
-            self._jobs[like] = job(kernel.rows, kernel.name, self._spec.reads_weight, columns), gathers
+            self._jobs[like] = job(kernel.rows, self._spec.reads_weight, columns), gathers
         return self._jobs[like]
 
     def _scores_of(self, batch: Batch) -> scorecard.Scorecard:

@@ -12,6 +12,7 @@ from fastxent.cli.options import (
     Names,
     arguments,
     base_option,
+    filter_option,
     prediction_options,
     progress_option,
     result_options,
@@ -83,6 +84,7 @@ def pairing_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("b", required=False)
 @pairing_options
 @prediction_options
+@filter_option
 @result_options
 @progress_option
 def compare(

@@ -7,7 +7,7 @@ reader.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fastxent.batch import Batch
@@ -79,6 +79,11 @@ class ParquetSource(Source):
     def left_out(self) -> tuple[LeftOut, ...]:
         """What could not be read, so far."""
         return self._left_out.found
+
+    @property
+    def stored(self) -> Mapping[str, int]:
+        """How many rows each file holds, where there is a filter."""
+        return {name: sum(planned.rows) for name, planned in self._planned.items() if planned.filter is not None}
 
     def splits(self) -> Sequence[Split]:
         """Runs of row groups of one file, of about ``split_bytes`` each."""
