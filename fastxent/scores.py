@@ -66,20 +66,20 @@ def _kinds(batch: Batch) -> tuple[str, str, bool]:
 
 
 def _entropy(spec: Spec, batch: Batch) -> Kernel:
-    from fastxent.kernels import divergence
+    from fastxent.kernels import entropy
 
     kind, _, columns = _kinds(batch)
     name = f"entropy-{spec.form}-{kind}-{columns}"
-    rows = then(divergence.clear, divergence.entropy(spec.form, kind, columns), name)
-    return _then(Kernel(rows, name), divergence.as_loss, "loss")
+    rows = then(entropy.clear, entropy.entropy(spec.form, kind, columns), name)
+    return _then(Kernel(rows, name), entropy.as_loss, "loss")
 
 
 def _with_entropy(kernel: Kernel, spec: Spec, batch: Batch) -> Kernel:
     """The kernel, and after it the entropy of the predictions."""
-    from fastxent.kernels import divergence
+    from fastxent.kernels import entropy
 
     kind, _, columns = _kinds(batch)
-    return _then(kernel, divergence.entropy(spec.form, kind, columns), f"entropy-{spec.form}")
+    return _then(kernel, entropy.entropy(spec.form, kind, columns), f"entropy-{spec.form}")
 
 
 def _divergence(spec: Spec, batch: Batch) -> Kernel:

@@ -11,7 +11,8 @@ from test_simplex import predictions as probabilities
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.along import along
-from fastxent.kernels.divergence import entropy, kl
+from fastxent.kernels.divergence import kl
+from fastxent.kernels.entropy import entropy
 
 CLASSES = [1, 2, 3, 10, 33, 257]
 ANY = np.zeros(60, np.int64)
@@ -87,9 +88,9 @@ def exact_kl(t: list[mpf], p: list[mpf]) -> mpf:
     return total
 
 
-def near(value: float, true: mpf, floor: float = 2.0**-104) -> bool:
-    """Within 4 ulp, or what the documentation says is noise: the square of a roundoff."""
-    return off(value, true) <= 4 or abs(value - true) <= floor
+def near(value: float, true: mpf, floor: float = 0.0) -> bool:
+    """Within 2 ulp, or what the documentation says of probabilities that are divided by their sums."""
+    return off(value, true) <= 2 or abs(value - true) <= floor
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
@@ -107,11 +108,11 @@ def test_kl_of_probabilities(apart: float, kind: str) -> None:
             with mpmath.workdps(60):
                 for i in range(24 if classes < 257 else 4):
                     true = exact_kl(logs(t[i], "probs", normalize), logs(x[i], "probs", normalize))
-                    assert near(got.loss[i], true, 2.0**-210), (classes, normalize, i)
+                    assert near(got.loss[i], true, 2.0**-156 if normalize else 0.0), (classes, normalize, i)
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
-@pytest.mark.parametrize("apart", [30.0, 3.0, 0.3, 0.1, 1e-2, 1e-4, 1e-7])
+@pytest.mark.parametrize("apart", [30.0, 3.0, 0.3, 0.1, 1e-2, 1e-4, 1e-7, 1e-15])
 def test_kl_of_logits(apart: float, kind: str) -> None:
     rows = kl("logits", kind, kind, False)
     for classes in CLASSES:
@@ -130,7 +131,7 @@ def test_kl_of_logits(apart: float, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 @pytest.mark.parametrize("apart", [30.0, 0.3, 1e-3, 1e-6])
 def test_kl_of_log_probs(apart: float, kind: str) -> None:
-    """As they are stored, rows that do not sum to 1 included, without a floor; normalized as logits are."""
+    """As they are stored, rows that do not sum to 1 included; normalized as logits are."""
     rows = kl("log_probs", kind, kind, False)
     for classes in CLASSES:
         rng = np.random.default_rng(classes)
@@ -145,7 +146,7 @@ def test_kl_of_log_probs(apart: float, kind: str) -> None:
         with mpmath.workdps(60):
             for i in range(24 if classes < 257 else 5):
                 forms = (logs(row[i], "log_probs", False) for row in (t, x))
-                assert near(got.loss[i], exact_kl(*forms), 0.0), (classes, i)
+                assert near(got.loss[i], exact_kl(*forms)), (classes, i)
         # Normalized, they are logits: the same bits.
         plain, normal = run(kl("logits", kind, kind, False), x, t), run(rows, x, t, normalize=True)
         fit = plain.status == 0
@@ -183,7 +184,7 @@ def test_kl_and_entropy_of_many_classes() -> None:
         p_mass, t_mass = mpmath.fsum(p), mpmath.fsum(t)
         shift = mpmath.log(t_mass) - mpmath.log(p_mass)
         true = mpmath.fsum(q * (v - u) for q, u, v in zip(t, a, b, strict=True)) / t_mass - shift
-        assert off(divergence.loss[0], true) <= 4
+        assert off(divergence.loss[0], true) <= 2
         true = mpmath.log(p_mass) - mpmath.fsum(q * u for q, u in zip(p, a, strict=True)) / p_mass
         assert off(disorder.entropy[0], true) <= 4
 

@@ -65,36 +65,36 @@ def row_by_row(settle: Any, kind: str, columns: bool, name: str) -> Any:
 
 
 @cache
-def reader(kind: str) -> Any:
+def reader(kind: str, lanes: int = LANES) -> Any:
     """Kernels on one row of consecutive numbers: (group, peak).
 
-    ``group(row, classes, g)``: classes 32 g ... of it in float64, -inf beyond the last one.
+    ``group(row, classes, g)``: classes ``lanes`` g ... of it in float64, -inf beyond the last one.
     ``peak(row, classes)``: the largest number and the first class that has it.
     """
     size = SIZE[kind]
 
-    @kernel(variant=kind, inline="always")
+    @kernel(variant=f"{kind}-{lanes}", inline="always")
     def raw(row, classes, g):
-        place = row + g * (LANES * size)
-        if (g + 1) * LANES <= classes:
-            return load(place, kind, LANES)
-        return load_first(place, kind, LANES, classes - g * LANES)
+        place = row + g * (lanes * size)
+        if (g + 1) * lanes <= classes:
+            return load(place, kind, lanes)
+        return load_first(place, kind, lanes, classes - g * lanes)
 
-    @kernel(variant=kind, inline="always")
+    @kernel(variant=f"{kind}-{lanes}", inline="always")
     def group(row, classes, g):
         return widen(raw(row, classes, g))
 
-    @kernel(variant=kind)
+    @kernel(variant=f"{kind}-{lanes}")
     def peak(row, classes):
-        groups = (classes + LANES - 1) // LANES
-        top = load_first(row, kind, LANES, 0)
+        groups = (classes + lanes - 1) // lanes
+        top = load_first(row, kind, lanes, 0)
         for g in range(groups):
             top = maximum(raw(row, classes, g), top)
         largest = np.float64(lane_max(top))
         for g in range(groups):
             found = first_lane(raw(row, classes, g) == narrow(largest, top))
-            if found < min(LANES, classes - g * LANES):
-                return largest, g * LANES + found
+            if found < min(lanes, classes - g * lanes):
+                return largest, g * lanes + found
         return largest, np.int64(0)
 
     return group, peak
