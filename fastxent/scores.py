@@ -68,27 +68,27 @@ def _kinds(batch: Batch) -> tuple[str, str]:
 
 
 def _entropy(spec: Spec, batch: Batch) -> Kernel:
-    from fastxent.kernels import divergence
+    from fastxent.kernels import entropy
 
     kind, _ = _kinds(batch)
     name = f"entropy-{spec.form}-{kind}"
-    rows = then(divergence.clear, divergence.entropy(spec.form, kind, False), name)
-    return _then(Kernel(rows, name), divergence.as_loss, "loss")
+    rows = then(entropy.clear, entropy.entropy(spec.form, kind), name)
+    return _then(Kernel(rows, name), entropy.as_loss, "loss")
 
 
 def _with_entropy(kernel: Kernel, spec: Spec, batch: Batch) -> Kernel:
     """The kernel, and after it the entropy of the predictions."""
-    from fastxent.kernels import divergence
+    from fastxent.kernels import entropy
 
     kind, _ = _kinds(batch)
-    return _then(kernel, divergence.entropy(spec.form, kind, False), f"entropy-{spec.form}")
+    return _then(kernel, entropy.entropy(spec.form, kind), f"entropy-{spec.form}")
 
 
 def _divergence(spec: Spec, batch: Batch) -> Kernel:
     from fastxent.kernels import divergence
 
     kind, target = _kinds(batch)
-    return Kernel(divergence.kl(spec.form, kind, target, False), f"kl-{spec.form}-{kind}-{target}")
+    return Kernel(divergence.kl(spec.form, kind, target), f"kl-{spec.form}-{kind}-{target}")
 
 
 def _focal(spec: Spec, batch: Batch, full: bool) -> Kernel:

@@ -179,7 +179,7 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool) -> An
             loss = 0.0 if w == 0.0 else w * loss
         real[sc.LOSS, i] = loss
 
-    settle_rows = row_by_row(settle, kind, False, f"focal-{variant}")
+    settle_rows = row_by_row(settle, f"focal-{variant}")
 
     @kernel(variant=variant)
     def rows(p, lo, n, card, work):

@@ -409,7 +409,7 @@ def _rows(form: str, kind: str, target: str, dense: bool, full: bool) -> Any:
                 w = p.class_weight[y]
                 real[sc.LOSS, i] = 0.0 if w == 0.0 else w * real[sc.LOSS, i]
 
-    settle_rows = row_by_row(settle, kind, False, variant)
+    settle_rows = row_by_row(settle, variant)
 
     @kernel(variant=variant)
     def rows(p, lo, n, card, work):
