@@ -133,7 +133,7 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool) -> An
     sums = two_sums(part, f"focal-{variant}")
 
     @kernel(variant=variant)
-    def loss_of(p, row, place, y, scratch):
+    def loss_of(p, row, place, y):
         """The focal loss of a row that can be scored."""
         logits = form == "logits" or (form == "log_probs" and p.normalize)
         top, k = peak(row, p.classes)
@@ -148,7 +148,7 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool) -> An
             near = log1p(rest / top)
         else:
             k = -1
-        return sums((p, row, place, y, logits, top, mass, near, k, least, most), p.classes, scratch)[0]
+        return sums((p, row, place, y, logits, top, mass, near, k, least, most), p.classes)[0]
 
     @kernel(variant=variant, inline="always")
     def settle(p, row, address, card, i, work):
@@ -167,7 +167,7 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool) -> An
             _, one_hot, _ = examine(place, p.classes)
             sharp = one_hot and p.smoothing == 0.0
         if not sharp:
-            real[sc.LOSS, i] = loss_of(p, address, place, y, work.lanes.ctypes.data)
+            real[sc.LOSS, i] = loss_of(p, address, place, y)
             return
         plain = splat(real[sc.LOSS, i], LANES)
         wrong, wrong_lost = missing(plain)

@@ -28,7 +28,6 @@ from fastxent.kernels.simd import (
     maximum,
     minimum,
     narrow,
-    put,
     select,
     splat,
     splat_i32,
@@ -131,32 +130,47 @@ def adder(kind: str) -> Any:
 
 @cache
 def two_sums(add: Any, name: str) -> Any:
-    """Compile ``sums(given, classes, scratch)``: two sums over the classes of a row, in one pass.
+    """Compile ``sums(given, classes)``: two sums over the classes of a row, in one pass.
 
     ``add(given, j, count, x, y)`` adds to two vectors the terms of the eight classes from j on, of which ``count``
     exist; ``given`` is a tuple of what it needs. ``name`` names it with everything it was made from.
     """
 
+    @kernel(variant=name)
+    def of_lanes(given, lane, last, x, y):
+        """Add the terms of eight of the LANES lanes, from class ``lane`` on, short of ``last``."""
+        for j in range(lane, last - 7, LANES):
+            x, y = add(given, j, 8, x, y)
+        rest = (last - lane) % LANES
+        if lane < last and 0 < rest < 8:
+            x, y = add(given, last - rest, rest, x, y)
+        return x, y
+
     @kernel(variant=name, inline="always")
-    def sums(given, classes, scratch):
-        s = 0.0
+    def of_span(given, first, last):
+        """Both sums of up to SPAN classes, in the order in which halving adds lanes: 0 and 16, 8 and 24, and these."""
+        none = splat(0.0, 8)
+        x, y = of_lanes(given, first, last, none, none)
+        if last - first > 16:
+            u, v = of_lanes(given, first + 16, last, none, none)
+            x, y = x + u, y + v
+        if last - first > 8:
+            u, v = of_lanes(given, first + 8, last, none, none)
+            if last - first > 24:
+                r, s = of_lanes(given, first + 24, last, none, none)
+                u, v = u + r, v + s
+            x, y = x + u, y + v
+        return halving_sum(x), halving_sum(y)
+
+    @kernel(variant=name, inline="always")
+    def sums(given, classes):
+        s, r = of_span(given, 0, min(SPAN, classes))
         s_lost = 0.0
-        r = 0.0
         r_lost = 0.0
-        for first in range(0, classes, SPAN):
-            last = min(first + SPAN, classes)
-            for lane in range(0, LANES, 8):
-                x = splat(0.0, 8)
-                y = x
-                for j in range(first + lane, last - 7, LANES):
-                    x, y = add(given, j, 8, x, y)
-                rest = (last - first - lane) % LANES
-                if first + lane < last and 0 < rest < 8:
-                    x, y = add(given, last - rest, rest, x, y)
-                put(scratch + (TERMS + lane) * 8, x)
-                put(scratch + (SQUARES + lane) * 8, y)
-            s, s_lost = add_span(first, s, s_lost, halving_sum(load(scratch + TERMS * 8, "float64", LANES)))
-            r, r_lost = add_span(first, r, r_lost, halving_sum(load(scratch + SQUARES * 8, "float64", LANES)))
+        for first in range(SPAN, classes, SPAN):
+            x, y = of_span(given, first, min(first + SPAN, classes))
+            s, s_lost = add_exactly(s, s_lost, x)
+            r, r_lost = add_exactly(r, r_lost, y)
         return close(s, s_lost), close(r, r_lost)
 
     return sums
@@ -189,8 +203,8 @@ def squarer(kind: str) -> Any:
     sums = two_sums(square, kind)
 
     @kernel(variant=kind)
-    def add_squares(row, classes, t, scratch):
-        return sums((row, t), classes, scratch)[0]
+    def add_squares(row, classes, t):
+        return sums((row, t), classes)[0]
 
     return add_squares
 

@@ -289,7 +289,7 @@ def hard(form: str, kind: str, label: str, full: bool) -> Any:
             rank, top = order(place, p.classes, t, x_t)
             if logs and x_t == -INF:
                 rank = rank_of_zero(p, row, t)
-            real[sc.BRIER, i] = squares if logs else add_squares(place, p.classes, t, work.lanes.ctypes.data)
+            real[sc.BRIER, i] = squares if logs else add_squares(place, p.classes, t)
             real[sc.CONFIDENCE, i] = top
             whole[sc.RANK, i] = rank
             whole[sc.PREDICTED, i] = t if rank == 0 else position(place, p.classes, top)

@@ -221,7 +221,7 @@ def softener(form: str, kind: str, target: str) -> Any:
             near = log1p(rest / most_likely)
         least, most = (0.0, INF) if logits else limits(p.clip)
         given = p, row, place, y, logits, top, mass, near, k, least, most
-        weight, loss = crossed(given, p.classes, work.lanes.ctypes.data)
+        weight, loss = crossed(given, p.classes)
         real[sc.LOSS, i] = fma(weight, log1p(rest), loss) if logits else loss
         return top, mass
 
