@@ -95,19 +95,21 @@ def _focal(spec: Spec, batch: Batch, full: bool) -> Kernel:
     from fastxent.kernels import focal
 
     kind, target = _kinds(batch)
+    few = batch.predictions.num_classes <= FEW_CLASSES
     if spec.task != "multiclass":
         masked = batch.mask is not None
         step = focal.of_events(spec.form, kind, target, spec.task, masked)
         return _then(_cross_entropy(spec, batch, full), step, "focal")
     if spec.soft or spec.label_smoothing > 0.0:
-        rows = focal.of_classes(spec.form, kind, target, spec.soft, full)
-        return Kernel(rows, f"focal-{spec.form}-{kind}-{target}-{spec.soft}-{full}")
+        rows = focal.of_classes(spec.form, kind, target, spec.soft, full, few)
+        return Kernel(rows, f"focal-{spec.form}-{kind}-{target}-{spec.soft}-{full}-{few}")
     return _then(_cross_entropy(spec, batch, full), focal.focal, "focal")
 
 
 def _cross_entropy(spec: Spec, batch: Batch, full: bool, entropy: bool = False) -> Kernel:
     kind, target = _kinds(batch)
     form = spec.form
+    few = batch.predictions.num_classes <= FEW_CLASSES
     if spec.task == "binary":
         from fastxent.kernels.binary import binary
 
@@ -124,7 +126,7 @@ def _cross_entropy(spec: Spec, batch: Batch, full: bool, entropy: bool = False) 
         from fastxent.kernels import soft
 
         make, name = (soft.soft, "soft") if spec.soft else (soft.smoothed, "smoothed")
-        return Kernel(make(form, kind, target, full), f"{name}-{form}-{kind}-{target}-{full}")
+        return Kernel(make(form, kind, target, full, few), f"{name}-{form}-{kind}-{target}-{full}-{few}")
     if form != "logits":
         from fastxent.kernels import simplex
 
@@ -133,7 +135,7 @@ def _cross_entropy(spec: Spec, batch: Batch, full: bool, entropy: bool = False) 
     from fastxent.kernels.across import across
     from fastxent.kernels.along import along
 
-    if batch.predictions.num_classes <= FEW_CLASSES:
+    if few:
         # The one kernel that takes columns as they are; the entropy after it wants rows.
         columns = isinstance(batch.predictions, Columns) and not entropy
         return Kernel(across(kind, target, full, columns), f"across-{kind}-{target}-{full}-{columns}", columns)

@@ -97,16 +97,16 @@ def unweighted(p):
 
 
 @cache
-def of_classes(form: str, kind: str, target: str, dense: bool, full: bool) -> Any:
+def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, few: bool = False) -> Any:
     """The row kernel for the focal loss of `soft` (``dense``) or `smoothed` targets of kind ``target``."""
     size, target_size = SIZE[kind], SIZE[target]
     wide = target if "float" in target else "float64"
-    score = (soft if dense else smoothed)(form, kind, target, full)
+    score = (soft if dense else smoothed)(form, kind, target, full, few)
     _, peak = reader(kind)
     rest_of = remainder(kind)
     shares = sharer(wide if dense else "")
     examine = examiner(wide)
-    variant = f"{form}-{kind}-{target}-{dense}-{full}"
+    variant = f"{form}-{kind}-{target}-{dense}-{full}-{few}"
 
     @kernel(variant=variant, inline="always")
     def cost(x, logits, top, mass, near, here):

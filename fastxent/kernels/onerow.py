@@ -11,14 +11,18 @@ from fastxent.kernels.compile import kernel
 from fastxent.kernels.problem import SIZE
 from fastxent.kernels.simd import (
     LANES,
-    first_lane,
+    as_ones,
+    fill,
     lane_max,
+    lane_min,
     load,
     load_first,
     maximum,
-    narrow,
+    numbers_like,
+    select,
     widen,
 )
+from fastxent.kernels.tiles import fetch_ahead
 
 __all__ = ["reader", "row_by_row"]
 
@@ -58,17 +62,22 @@ def reader(kind: str, lanes: int = LANES) -> Any:
     def group(row, classes, g):
         return widen(raw(row, classes, g))
 
-    @kernel(variant=f"{kind}-{lanes}")
+    @kernel(variant=kind)
     def peak(row, classes):
-        groups = (classes + lanes - 1) // lanes
-        top = load_first(row, kind, lanes, 0)
-        for g in range(groups):
-            top = maximum(raw(row, classes, g), top)
-        largest = np.float64(lane_max(top))
-        for g in range(groups):
-            found = first_lane(raw(row, classes, g) == narrow(largest, top))
-            if found < min(lanes, classes - g * lanes):
-                return largest, g * lanes + found
-        return largest, np.int64(0)
+        fetch_ahead(row, classes * size)
+        top = load_first(row, kind, 8, 0)
+        number = numbers_like(as_ones(top > top, top))
+        best = number
+        even = classes // 8 * 8
+        for j in range(0, even, 8):
+            x = load(row + j * size, kind, 8)
+            best = select(x > top, number, best)
+            top = maximum(x, top)
+            number = number + 8
+        x = load_first(row + even * size, kind, 8, classes - even)
+        best = select(x > top, number, best)
+        top = maximum(x, top)
+        largest = lane_max(top)
+        return np.float64(largest), np.int64(lane_min(select(top == largest, best, fill(classes, best))))
 
     return group, peak

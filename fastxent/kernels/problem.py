@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent.kernels.scorecard import BLOCK
 from fastxent.kernels.simd import LANES
 from fastxent.kernels.tables import powers_of_e, softplus_and_slope
 
@@ -63,7 +64,8 @@ class Work(NamedTuple):
 
     ``row``: C float64. ``lanes``: vectors of TILE float64, see `PLACES`. ``labels``: TILE int32. ``table``: addresses
     of the C rows of ``tile``, in which TILE rows stand class by class. ``gathered``: rows of numbers, see `gather`, or
-    empty. ``powers`` and ``softplus``: see `tables`.
+    empty. ``between``: what a kernel of two passes keeps of the rows of a block, two numbers each. ``powers`` and
+    ``softplus``: see `tables`.
     """
 
     row: NDArray[np.float64]
@@ -72,6 +74,7 @@ class Work(NamedTuple):
     table: NDArray[np.int64]
     tile: NDArray[np.float64]
     gathered: NDArray[np.float64]
+    between: NDArray[np.float64]
     powers: NDArray[np.float64]
     softplus: NDArray[np.float64]
 
@@ -87,6 +90,7 @@ def new_work(classes: int, size: int, gathered_rows: int = 0) -> Work:
         table,
         tile,
         _aligned(-(-gathered_rows * classes * size // 8) + 8 if gathered_rows else 0),
+        np.zeros((2, BLOCK)),
         powers_of_e(),
         softplus_and_slope(),
     )

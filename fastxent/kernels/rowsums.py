@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.powers import growth, splitter
+from fastxent.kernels.powers import splitter
 from fastxent.kernels.problem import SIZE
 from fastxent.kernels.simd import (
     LANES,
@@ -36,7 +36,7 @@ from fastxent.kernels.simd import (
 from fastxent.kernels.softmax import SPAN, add_exactly, terms
 from fastxent.kernels.tiles import SQUARES, TERMS, fetch_ahead, just_below
 
-__all__ = ["adder", "close", "power_adder", "powers_below", "ranker", "squarer", "two_sums"]
+__all__ = ["adder", "close", "power_adder", "ranker", "squarer", "two_sums"]
 
 INF = np.inf
 
@@ -207,44 +207,6 @@ def squarer(kind: str) -> Any:
         return sums((row, t), classes)[0]
 
     return add_squares
-
-
-@cache
-def powers_below(kind: str) -> Any:
-    """The kernel for the sum of e^(x_j - top) over the classes of a row but one whose score is ``top``, the largest.
-
-    |top| is at most FARTHEST. Each score that equals ``top``, but that one, counts as exactly 1, after the sum.
-    """
-    size = SIZE[kind]
-    anchor_of = splitter(kind).anchor
-    wait, _, raise_lanes, _, _ = terms(kind, False)
-
-    @kernel(variant=kind)
-    def add_powers(row, classes, top, scratch, powers):
-        anchor = anchor_of(splat(top, 8))
-        none = load_first(row, kind, 8, 0)
-        peak = narrow(top, none)
-        equal = as_ones(none > none, none)
-        s = 0.0
-        s_lost = 0.0
-        for first in range(0, classes, SPAN):
-            here = row + first * size
-            count = min(SPAN, classes - first)
-            even = count // 8 * 8
-            for j in range(0, even, 8):
-                x = load(here + j * size, kind, 8)
-                equal = equal - as_ones(x == peak, x)
-                wait(scratch, j, select(x == peak, none, x), anchor)
-            if even < count:
-                x = load_first(here + even * size, kind, 8, count - even)
-                equal = equal - as_ones(x == peak, x)
-                wait(scratch, even, select(x == peak, none, x), anchor)
-            raise_lanes(scratch, (count + 7) // 8 * 8, 0, powers)
-            s, s_lost = add_span(first, s, s_lost, halving_sum(load(scratch + TERMS * 8, "float64", LANES)))
-        s += s_lost
-        return fma(s, lane_max(growth(anchor[2] * -1.0)), s) + np.float64(halving_sum(equal) - 1)
-
-    return add_powers
 
 
 @cache
