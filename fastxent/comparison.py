@@ -126,7 +126,7 @@ def compare(
         dtype: see `evaluate`.
         threads: threads to use; all processors by default.
         memory: bytes that the threads, and then the join before it goes to disk, may hold, about, or text such as
-            "512M"; by default 128 MiB a thread, and 1 GiB.
+            "512M"; by default 256 MiB a thread, and 1 GiB.
         verify_checksums: check page checksums of Parquet files that have them.
         filter: which rows of both sides are read, as in `evaluate`; the others are counted. A row that only one side
             keeps is only on that side. With ``by_order`` rows keep the places they have without the filter.

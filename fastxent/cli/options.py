@@ -158,7 +158,7 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--dtype", help="Numbers in packed columns: float16, bfloat16, float32, float64."),
         click.option("--verify-checksums", is_flag=True, help="Check page checksums where the files have them."),
         click.option("--threads", type=click.IntRange(min=1), help="Threads; all processors by default."),
-        click.option("--memory", type=_Size(), help="Data that all threads together may hold; 128M each by default."),
+        click.option("--memory", type=_Size(), help="Data that all threads together may hold; 256M each by default."),
     ]
     return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
 

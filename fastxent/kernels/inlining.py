@@ -1,9 +1,8 @@
 """Kernels that are written into their callers (``inline="always"``), with less copying than by Numba alone.
 
-Numba copies what it inlines twice, once to change it and once to hand back what it was, and each of its blocks with
-a scope of its own, which holds every variable: a third of the time of compiling the kernel of probabilities. We inline
-functions that were read for this one place, and nobody asks what they were: what is changed may be the one copy there
-is.
+Numba copies what it inlines twice, once to change it and once to hand back what it was, and each of its blocks with a
+scope of its own, which holds every variable: of the kernel of probabilities that was a third of the time. We inline
+functions that were read for this one place, and nobody asks what they were: what is changed may be the one copy.
 """
 
 from __future__ import annotations

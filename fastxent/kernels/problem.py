@@ -62,8 +62,8 @@ class Work(NamedTuple):
     """Scratch of one thread, for problems of up to C classes.
 
     ``row``: C float64. ``lanes``: vectors of TILE float64, see `PLACES`. ``labels``: TILE int32. ``table``: addresses
-    of the C rows of ``tile``, in which TILE rows stand class by class. ``powers`` and
-    ``softplus``: see `tables`.
+    of the C rows of ``tile``, in which TILE rows stand class by class. ``gathered``: rows of numbers, see `gather`, or
+    empty. ``powers`` and ``softplus``: see `tables`.
     """
 
     row: NDArray[np.float64]
@@ -71,12 +71,13 @@ class Work(NamedTuple):
     labels: NDArray[np.int32]
     table: NDArray[np.int64]
     tile: NDArray[np.float64]
+    gathered: NDArray[np.float64]
     powers: NDArray[np.float64]
     softplus: NDArray[np.float64]
 
 
-def new_work(classes: int, size: int) -> Work:
-    """Scratch for rows of ``classes`` numbers of ``size`` bytes."""
+def new_work(classes: int, size: int, gathered_rows: int = 0) -> Work:
+    """Scratch for rows of ``classes`` numbers of ``size`` bytes, and for some that are gathered."""
     tile = _aligned(classes * TILE)
     table = tile.ctypes.data + np.arange(classes, dtype=np.int64) * (TILE * size)
     return Work(
@@ -85,6 +86,7 @@ def new_work(classes: int, size: int) -> Work:
         np.zeros(TILE, np.int32),
         table,
         tile,
+        _aligned(-(-gathered_rows * classes * size // 8) + 8 if gathered_rows else 0),
         powers_of_e(),
         softplus_and_slope(),
     )

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 
 from fastxent.kernels import scorecard as sc
-from fastxent.kernels.across import across
 from fastxent.kernels.along import along
 from fastxent.kernels.compile import kernel
 from fastxent.kernels.onerow import reader, row_by_row
@@ -325,37 +324,34 @@ MIXED, SHARP, WRONG, SKIPPED = 1.0, 2.0, 3.0, 4.0
 
 
 @cache
-def soft(form: str, kind: str, target: str, full: bool, columns: bool) -> Any:
+def soft(form: str, kind: str, target: str, full: bool) -> Any:
     """The row kernel for dense targets of kind ``target``, C numbers a row, beside each other.
 
     ``form`` is "logits", "probs" or "log_probs". Targets lie in [0, 1] and need not sum to 1; a row of
     zeros costs 0. NaN and anything else is an invalid target.
     """
-    return _rows(form, kind, target, True, full, columns)
+    return _rows(form, kind, target, True, full)
 
 
 @cache
-def smoothed(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
+def smoothed(form: str, kind: str, label: str, full: bool) -> Any:
     """The row kernel for integer labels with label smoothing, class weights, or both.
 
     L = (1 - e) w_y L_y + (e / C) sum w_c L_c, the form of torch.nn.CrossEntropyLoss; its mean divides
     the sum by that of WEIGHT.
     """
-    return _rows(form, kind, label, False, full, columns)
+    return _rows(form, kind, label, False, full)
 
 
 @cache
-def _rows(form: str, kind: str, target: str, dense: bool, full: bool, columns: bool) -> Any:
+def _rows(form: str, kind: str, target: str, dense: bool, full: bool) -> Any:
     target_size = SIZE[target]
     wide = target if "float" in target else "float64"
-    if form != "logits":
-        score = hard(form, kind, "int32", full, columns)
-    else:
-        score = across(kind, "int32", full, True) if columns else along(kind, "int32", full)
+    score = along(kind, "int32", full) if form == "logits" else hard(form, kind, "int32", full)
     soften = softener(form, kind, wide if dense else "")
     brier = brier_of(form, kind, wide)
     examine = examiner(wide)
-    variant = f"{form}-{kind}-{target}-{dense}-{full}-{columns}"
+    variant = f"{form}-{kind}-{target}-{dense}-{full}"
 
     @kernel(variant=variant, inline="always")
     def place_of(p, row, work):
@@ -413,7 +409,7 @@ def _rows(form: str, kind: str, target: str, dense: bool, full: bool, columns: b
                 w = p.class_weight[y]
                 real[sc.LOSS, i] = 0.0 if w == 0.0 else w * real[sc.LOSS, i]
 
-    settle_rows = row_by_row(settle, kind, columns, variant)
+    settle_rows = row_by_row(settle, variant)
 
     @kernel(variant=variant)
     def rows(p, lo, n, card, work):
