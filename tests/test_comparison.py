@@ -25,8 +25,6 @@ from fastxent.differences import Pairing, PairSums, _Spread
 from fastxent.gates import parse_gate
 from tests.test_states import run
 
-pytest.importorskip("duckdb")
-
 DATA = Path(__file__).parent.parent / "data"
 A, B = str(DATA / "digits.parquet"), str(DATA / "digits_kernel.parquet")
 

@@ -279,7 +279,8 @@ def test_confident_rows_keep_relative_accuracy_when_normalized(kind: str) -> Non
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 def test_scikit_learn(kind: str) -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
+    from sklearn import metrics
+
     x, y = predictions("probs", kind, 10, 300)
     assert set(y) == set(range(10))
     got = run(hard("probs", kind, "int64", True), x, y, clip=float(np.finfo(kind).eps))
