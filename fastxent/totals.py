@@ -1,7 +1,7 @@
 """Totals: the mergeable state of an evaluation. A value with three verbs: absorb, merge, read.
 
 Only integers are inside, so merging is exact, associative and commutative, and the empty totals are
-its identity. Absorbing is done by `fastxent.scores.Scorer`, reading by `fastxent.evaluation`.
+its identity. Absorbing is done by `fastxent.scores.Scorer`, reading by `fastxent.readings`.
 
 The file form: the magic ``FASTXENT``, a little-endian uint64 with the length of a JSON header, the
 header, the arrays one after the other (little-endian int64), and a SHA-256 of everything before it.

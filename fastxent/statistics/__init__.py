@@ -2,8 +2,8 @@
 
 The job fills the tallies (`fastxent.kernels.tally`) block by block, fused with the loss. Whatever is here works on
 records of some thousand scored rows instead, and costs nothing, not even compilation, unless it is asked for.
-To add one: a `Statistic`, an entry in `new_statistics`, a field of `fastxent.totals.Measures`, and a property of
-`fastxent.evaluation.Evaluation`.
+To add one: a `Statistic`, an entry in `new_statistics`, a field of `fastxent.totals.Measures`, and a property in
+`fastxent.readings`.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class OncePerBatch:
 
 
 class Statistic(ABC):
-    """A state with the verbs of `fastxent.totals.Totals`; which statistic is read how, `fastxent.evaluation` knows."""
+    """A state with the verbs of `fastxent.totals.Totals`; which statistic is read how, `fastxent.readings` knows."""
 
     @abstractmethod
     def absorb(self, record: Record) -> None:
