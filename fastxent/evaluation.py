@@ -84,8 +84,7 @@ class Evaluation(LossReadings, PredictionReadings, ClassReadings, GroupReadings,
 
         Its numbers are those of an evaluation of these rows alone, in the unit of this one. Only where so many groups
         share memory that cells were put together are its quantiles, bins and classes coarser (``totals.coarse``; what
-        cannot be read then raises or is None). Rows that were not scored, worst rows, label errors and statistics
-        "classwise" are kept of all rows only.
+        cannot be read then raises or is None). Rows that were not scored are counted among all rows only.
 
         Args:
             values: one for every column of ``group_by``, in their order; None for the group without a value.

@@ -24,9 +24,9 @@ class GroupReadings(Readings):
         ``bits_per_unit``, ``stderr_per_unit``; ``entropy``; ``temperature_best``, ``temperature_loss``,
         ``temperature_gain``; ``normalized_entropy``, ``d2``, ``f1_macro``, ``balanced_accuracy``; ``accuracy``,
         ``accuracy_low``, ``accuracy_high``, ``top3``, ``top5``, ``top10``, ``mrr``; ``brier``; ``ece``, ``mce``,
-        ``rmsce`` and, binary, ``reliability``, ``resolution``, ``uncertainty``, ``residual`` (15 equal bins); ``auc``
-        and ``average_precision`` with bounds. What was not gathered has no column. All there is of one of them says
-        `group`.
+        ``rmsce`` and, binary or with "classwise", ``reliability``, ``resolution``, ``uncertainty``, ``residual`` (15
+        equal bins); ``classwise_ece``; ``auc`` and ``average_precision`` with bounds. What was not gathered has no
+        column. All there is of one of them says `group`.
         """
         return self._groups
 
@@ -51,6 +51,15 @@ class GroupReadings(Readings):
         statistic: Any = self.totals.statistics.get("groups")
         found = None if statistic is None else statistic.per_class(self.class_names)
         return None if found is None else self._converted(found, len(statistic.columns))
+
+    @property
+    def group_classwise(self) -> Any:
+        """A table with a row for every class of every group: the values of the group, then as `classwise`, of 15 bins.
+
+        None where there were too many classes of groups (`warnings` says so). Groups without weight are left out.
+        """
+        statistic: Any = self.totals.statistics.get("groups")
+        return None if statistic is None else statistic.classwise(self.class_names)
 
     @property
     def margins(self) -> dict[str, Any] | None:

@@ -136,7 +136,11 @@ class PredictionReadings(Readings):
     @cached_property
     def _classwise(self) -> list[Any] | None:
         statistic: Any = self.totals.statistics.get("classwise")
-        return None if statistic is None else statistic.read(self.bins or 15)
+        if statistic is None:
+            return None
+        bins = self.bins or 15
+        self.totals.coarse.check_classwise(bins)
+        return list(statistic.read(bins))
 
     @property
     def classwise(self) -> Any:

@@ -53,8 +53,8 @@ def new_statistics(spec: Spec, measures: Measures, classes: int, ranks: int) -> 
     if measures.label_errors:
         if not single:
             raise UsageError(f"label_errors needs one label a row, and {spec.loss} of task {spec.task!r} has none")
-        found["label_errors_confidence"] = worst.Worst(measures.label_errors, "self_confidence", measures.keep)
-        found["label_errors_margin"] = worst.Worst(measures.label_errors, "normalized_margin", measures.keep)
+        for name, by in worst.LABEL_ERRORS.items():
+            found[name] = worst.Worst(measures.label_errors, by, measures.keep)
     if measures.ranking:
         if spec.task == "multiclass":
             raise UsageError("statistics 'ranking' applies to tasks 'binary' and 'multilabel'")

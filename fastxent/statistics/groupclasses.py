@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastxent.kernels import groups as kernels
 from fastxent.kernels import records, tally
 from fastxent.spec import Spec
-from fastxent.statistics.groupparts import MOST_KEYS, Part
+from fastxent.statistics.groupparts import MOST_KEYS, SparsePart
 from fastxent.statistics.statistic import FIXED_BITS, Record
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Classes(NamedTuple):
     confidence: NDArray[np.float64]
 
 
-class GroupedClasses(Part):
+class GroupedClasses(SparsePart):
     """Rows, losses and confidences by target and predicted class, of every group; see `kernels.cells_of_pairs`.
 
     Where there are too many pairs, by target class and whether it was predicted; and with too many of those, none.

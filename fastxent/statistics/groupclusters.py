@@ -12,7 +12,7 @@ from fastxent.kernels import scorecard as sc
 from fastxent.spec import Spec
 from fastxent.statistics import clusters
 from fastxent.statistics.clusters import UNIT_SCALE, hash_values, ratio_error
-from fastxent.statistics.groupparts import Part
+from fastxent.statistics.groupparts import SparsePart
 from fastxent.statistics.sparse import PLACE_BITS
 from fastxent.statistics.statistic import FixedSum, OncePerBatch, Record
 from fastxent.statistics.units import units_of
@@ -26,7 +26,7 @@ __all__ = ["GroupedClusters"]
 _LOW = 40
 
 
-class GroupedClusters(Part):
+class GroupedClusters(SparsePart):
     """Weight, loss, hits and units of the clusters of every group, by 46 bits of the hash of their id.
 
     With too many, clusters share 4096 buckets in every group, or 2048, ..., down to 2: the same estimate of the error,

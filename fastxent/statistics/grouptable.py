@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from fastxent.kernels import tally
 from fastxent.spec import Spec
 from fastxent.statistics.calibration import BrierParts
+from fastxent.statistics.groupbins import Parts
 from fastxent.statistics.groupcells import GroupedCalibration
 from fastxent.statistics.groupclasses import GroupedClasses
+from fastxent.statistics.groupclasswise import GroupedClasswise
 from fastxent.statistics.groupclusters import GroupedClusters
 from fastxent.statistics.groupparts import GroupedLosses, GroupedRanks
 from fastxent.statistics.groupscores import GroupedScores
@@ -55,7 +57,7 @@ def group_columns(sums: GroupSums, values: GroupValues, spec: Spec, order: NDArr
     found |= read.brier()
     if "cells" in sums.parts:
         found |= read.calibration()
-    return found | read.ranking()
+    return found | read.classwise() | read.ranking()
 
 
 class _Reader:
@@ -231,7 +233,7 @@ class _Reader:
         """Calibration errors over 15 equal bins; binary: over them the parts of the Brier score too."""
         bins = cast(GroupedCalibration, self._parts["cells"]).bins(self._numbers)
         used = bins.weight.any(axis=1)
-        groups, gap = bins.groups[used], bins.gap[used]
+        groups, gap = bins.owners[used], bins.gap[used]
         weight, hits, size = bins.floats(bins.weight[used]), bins.floats(bins.hits[used]), bins.floats(gap)
         starts = np.searchsorted(groups, np.arange(self._groups))
         some = np.diff(np.append(starts, len(groups))) > 0
@@ -258,17 +260,17 @@ class _Reader:
             "rmsce": spread(np.sqrt(summed(size * ratio) / summed(weight))),
         }
         if self._spec.task == "binary":
-            total, positive = summed(weight), summed(hits)
-            base = positive / total
-            lengths = np.diff(np.append(starts[some], len(groups)))
-            away = hits / weight - np.repeat(base, lengths)
-            reliability, resolution = summed(size * ratio) / total, summed(weight * away * away) / total
-            uncertainty = base * (1.0 - base)
+            parts = Parts.of(weight, hits, size, starts[some])
             score = np.array(self._mean(tally.WEIGHTED_BRIER if self._weighted else tally.BRIER))[some]
-            rest = score - (reliability - resolution + uncertainty)
-            parts = zip(BrierParts.__slots__, (reliability, resolution, uncertainty, rest), strict=True)
-            found |= {name: spread(part) for name, part in parts}
+            rest = score - (parts.reliability - parts.resolution + parts.uncertainty)
+            told = (parts.reliability, parts.resolution, parts.uncertainty, rest)
+            found |= {name: spread(part) for name, part in zip(BrierParts.__slots__, told, strict=True)}
         return dict(found)
+
+    def classwise(self) -> Columns:
+        """The mean calibration error of classes, and the parts of the Brier score, where they were asked for."""
+        part = cast(GroupedClasswise | None, self._parts.get("classwise"))
+        return {} if part is None else part.means(self._numbers, self._groups)
 
     def ranking(self) -> Columns:
         """ROC AUC and average precision with their bounds, where they were asked for; multilabel: means over labels."""
