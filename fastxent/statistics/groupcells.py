@@ -11,7 +11,7 @@ from fastxent.kernels import groups as kernels
 from fastxent.kernels import tally
 from fastxent.spec import Spec
 from fastxent.statistics.calibration import UNIT, cell_bases, cells_of_widths, widths_of_cells
-from fastxent.statistics.groupbins import Bins, put_together, words_of_pairs
+from fastxent.statistics.groupbins import Bins, Numbers, put_together, words_of_pairs
 from fastxent.statistics.groupparts import MOST_KEYS, SparsePart
 from fastxent.statistics.statistic import FIXED_BITS, Record
 
@@ -103,10 +103,9 @@ class GroupedCalibration(SparsePart):
         return put_together(groups, where[places], *_words(cells, self._spec.reads_weight))
 
 
-def _words(cells: NDArray[np.int64], weighted: bool) -> tuple[list[NDArray[np.int64]], int]:
+def _words(cells: NDArray[np.int64], weighted: bool) -> tuple[list[Numbers], int]:
     """Words of the weight, the hits and the confidence, and their bits: so few that sums stay in range."""
-    if not weighted:
-        nothing = np.zeros((len(cells), 2), np.int64)
-        whole = [np.column_stack((cells[:, i], nothing)) for i in (0, 1)]
-        return [*whole, np.column_stack((nothing[:, 0], cells[:, 2:]))], kernels.CONFIDENCE_BITS
-    return words_of_pairs(cells, (2, 4, 6))
+    if weighted:
+        return words_of_pairs(cells, (2, 4, 6))
+    whole, hits, high, low = (np.ascontiguousarray(column) for column in cells.T)
+    return [[whole], [hits], [np.zeros_like(high), high, low]], kernels.CONFIDENCE_BITS

@@ -11,7 +11,7 @@ from fastxent.kernels import classwise as kernel
 from fastxent.spec import Spec
 from fastxent.statistics.calibration import BrierParts
 from fastxent.statistics.classwise import check_classes, pieces_of
-from fastxent.statistics.groupbins import Parts, put_together, starts_of, sums_of, words_of_pairs
+from fastxent.statistics.groupbins import Parts, floats_of_sums, put_together, starts_of, words_of_pairs
 from fastxent.statistics.groupcells import BINS
 from fastxent.statistics.groupparts import SparsePart
 from fastxent.statistics.statistic import FIXED_BITS, Record
@@ -112,7 +112,7 @@ class GroupedClasswise(SparsePart):
         if not starts.size:
             return bins.owners, bins.owners, dict.fromkeys(("share", "ece", "brier", *BrierParts.__slots__), weight)
         parts = Parts.of(weight, bins.floats(bins.hits), size, starts)
-        brier = bins.floats(sums_of(squares, starts_of(owners), bits)) / parts.weight
+        brier = floats_of_sums(squares, starts_of(owners), bits) / parts.weight
         rest = brier - (parts.reliability - parts.resolution + parts.uncertainty)
         told = (parts.reliability, parts.resolution, parts.uncertainty, rest)
         columns = {"share": parts.share, "ece": np.add.reduceat(size, starts) / parts.weight, "brier": brier}

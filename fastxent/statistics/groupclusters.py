@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastxent.kernels import scorecard as sc
 from fastxent.spec import Spec
 from fastxent.statistics import clusters
-from fastxent.statistics.clusters import UNIT_SCALE, hash_values, ratio_error
+from fastxent.statistics.clusters import UNIT_SCALE, hash_values, ratio_errors
 from fastxent.statistics.groupparts import SparsePart
 from fastxent.statistics.sparse import PLACE_BITS
 from fastxent.statistics.statistic import FixedSum, OncePerBatch, Record
@@ -96,8 +96,8 @@ class GroupedClusters(SparsePart):
         statistics["clusters"] = found
         return {}
 
-    def read(self, numbers: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], dict[str, list[float]]]:
-        """Of every group the clusters, and the standard errors of its "loss", "accuracy" and loss per "unit"."""
+    def read(self, numbers: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
+        """Of every group (each has a row) the clusters, and the errors of "loss", "accuracy" and loss per "unit"."""
         groups, _, cells = self.sorted(numbers)
         edges = np.searchsorted(groups, np.arange(count + 1))
         pairs = (cells[:, at].astype(object) << _LOW for at in (self.WEIGHT, self.LOSS, self.HITS))
@@ -107,12 +107,8 @@ class GroupedClusters(SparsePart):
             units = (cells[:, self.UNITS].astype(object) << _LOW) + cells[:, self.UNITS + 1]
             wanted["unit"] = (loss, units, (self.LARGE, self.HEAVY, self.MANY))
         scale = {"unit": UNIT_SCALE}
-        errors: dict[str, list[float]] = {}
-        spans = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+        errors = {}
         for name, (y, x, beyond) in wanted.items():
-            wrong = np.concatenate(([0], np.cumsum(cells[:, beyond].any(axis=1)))).tolist()
-            errors[name] = [
-                math.nan if wrong[hi] > wrong[lo] else ratio_error(x[lo:hi], y[lo:hi]) * scale.get(name, 1.0)
-                for lo, hi in spans
-            ]
+            wrong = np.logical_or.reduceat(cells[:, beyond].any(axis=1), edges[:-1])
+            errors[name] = np.where(wrong, math.nan, ratio_errors(x, y, edges[:-1]) * scale.get(name, 1.0))
         return np.diff(edges), errors

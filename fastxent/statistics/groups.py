@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,7 +18,7 @@ from fastxent.statistics.groupcells import GroupedCalibration
 from fastxent.statistics.groupclasses import GroupedClasses
 from fastxent.statistics.groupclasswise import GroupedClasswise
 from fastxent.statistics.groupclusters import GroupedClusters
-from fastxent.statistics.groupkeys import Encoder, Key, column_of, plain, ranked, read_key, written_key
+from fastxent.statistics.groupkeys import Encoder, Key, column_of, order_of, plain, ranked, read_key, written_key
 from fastxent.statistics.groupparts import GroupedLosses, GroupedRanks, Part
 from fastxent.statistics.grouprows import GroupedRows
 from fastxent.statistics.groupscores import GroupedScores
@@ -89,9 +90,11 @@ class Groups(Statistic):
 
     def _ordered(self) -> tuple[list[Key], NDArray[np.int64]]:
         """The groups that have a scored row, in canonical order, and their numbers."""
-        counts = self._sums.counts
-        keys = sorted(key for key, number in self._index.items() if counts[number])
-        return keys, np.array([self._index[key] for key in keys], np.int64)
+        numbers = np.fromiter(self._index.values(), np.int64, len(self._index))
+        here = self._sums.counts[numbers] > 0
+        keys = list(compress(self._index, here.tolist()))
+        order = order_of(keys)
+        return [keys[i] for i in order], numbers[here][order]
 
     def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
         """See `Statistic.state`."""

@@ -90,11 +90,10 @@ class SparseSums(ABC):
 
     def sorted(self, numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Groups (``numbers`` of them, by the numbers here), places and sums, in the order of both."""
-        keys, cells = self._filled()
-        keys = numbers[keys >> PLACE_BITS] << PLACE_BITS | keys & _PLACES
-        order = np.argsort(keys)
-        keys = keys[order]
-        return keys >> PLACE_BITS, keys & _PLACES, cells[order]
+        taken = np.flatnonzero(self._table[:, 0] != counters.FREE)
+        keys = self._table[taken, 0]
+        groups, places, order = _in_order(numbers[keys >> PLACE_BITS], keys & _PLACES)
+        return groups, places, self._table.take(taken[order], axis=0)[:, 1:]
 
     def state(self, numbers: NDArray[np.int64]) -> tuple[Any, list[NDArray[np.int64]]]:
         """See `fastxent.statistics.statistic.Statistic.state`."""
@@ -112,3 +111,21 @@ class SparseSums(ABC):
             raise StateError(f"a table is of level {level!r}")
         self.level = level
         self._rebuild(keys, cells)
+
+
+def _in_order(
+    groups: NDArray[np.int64], places: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs, no two the same, sorted by both, and where each of them was.
+
+    Where a pair and its place fit a word, words are sorted, which takes a fifth of the time of ``np.argsort``.
+    """
+    own, whole = (int(values.max(initial=0)).bit_length() for values in (places, groups))
+    at = len(groups).bit_length()
+    if whole + own + at > 63:
+        keys = groups << PLACE_BITS | places
+        order = np.argsort(keys)
+        return groups[order], places[order], order
+    words = np.sort((groups << own | places) << at | np.arange(len(groups)))
+    keys = words >> at
+    return keys >> own, keys & ((1 << own) - 1), words & ((1 << at) - 1)
