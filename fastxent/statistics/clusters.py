@@ -53,12 +53,12 @@ class Clusters(Statistic):
         self.width = self._at_units + (0 if units is None else 3)
         pairs = (WEIGHT, LOSS, *range(RANKS, self._at_units + (units is not None), 2))
         self._sums = _Sums(self.width, MAX_CLUSTERS, pairs)
-        self._hashes = OncePerBatch(lambda extra: hash_values(extra[column], column))
+        self._hashes = OncePerBatch()
 
     def absorb(self, record: Record) -> None:
         """See `Statistic.absorb`."""
         n, real = record.n, record.card.real
-        keys = self._hashes.of(record)
+        keys = self._hashes.of(record, lambda extra: hash_values(extra[self.column], self.column))
         weight = real[sc.WEIGHT, :n] if self._weighted else np.ones(n)
         loss = real[sc.SCRATCH, :n] if self._weighted else real[sc.LOSS, :n]
         light, small = weight < 2.0**22, loss < 2.0**22

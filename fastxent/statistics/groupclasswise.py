@@ -14,11 +14,13 @@ from fastxent.statistics.classwise import check_classes, pieces_of
 from fastxent.statistics.groupbins import Parts, floats_of_sums, put_together, starts_of, words_of_pairs
 from fastxent.statistics.groupcells import BINS
 from fastxent.statistics.groupparts import SparsePart
+from fastxent.statistics.sparse import most_keys
 from fastxent.statistics.statistic import FIXED_BITS, Record
 
 if TYPE_CHECKING:
     from fastxent.kernels.tally import Tallies
-    from fastxent.statistics.statistic import Statistic
+    from fastxent.statistics.sparse import most_keys
+from fastxent.statistics.statistic import Statistic
 
 __all__ = ["GroupedClasswise"]
 
@@ -33,7 +35,7 @@ class GroupedClasswise(SparsePart):
     """The cells of `fastxent.statistics.classwise` of every group, each with what its rows add to the Brier score."""
 
     #: Cells of classes of groups that there may be (at most 75 MB a thread).
-    LIMIT = 3 << 18
+    LIMIT = most_keys(1 << 20)
 
     def __init__(self, spec: Spec, classes: int) -> None:
         check_classes(spec, classes)

@@ -13,7 +13,7 @@ from fastxent.spec import Spec
 from fastxent.statistics import clusters
 from fastxent.statistics.clusters import UNIT_SCALE, hash_values, ratio_errors
 from fastxent.statistics.groupparts import SparsePart
-from fastxent.statistics.sparse import PLACE_BITS
+from fastxent.statistics.sparse import PLACE_BITS, most_keys
 from fastxent.statistics.statistic import FixedSum, OncePerBatch, Record
 from fastxent.statistics.units import units_of
 
@@ -34,13 +34,13 @@ class GroupedClusters(SparsePart):
     """
 
     #: Clusters of groups, or buckets, that there may be (at most 96 MiB a thread, 120 with units).
-    LIMIT = 3 << 18
+    LIMIT = most_keys(1 << 20)
     _BUCKET_BITS = 12
     WEIGHT, LOSS, HITS, LARGE, HEAVY, UNITS, MANY = 0, 2, 4, 6, 7, 8, 10
 
     def __init__(self, spec: Spec, column: str, units: str | None) -> None:
         self._spec, self._column, self._units = spec, column, units
-        self._hashes = OncePerBatch(lambda extra: hash_values(extra[column], column))
+        self._hashes = OncePerBatch()
         super().__init__((*(0, _LOW) * 3, 0, 0, *(() if units is None else (0, _LOW, 0))), self.LIMIT)
 
     def empty(self) -> GroupedClusters:
@@ -50,7 +50,7 @@ class GroupedClusters(SparsePart):
     def absorb(self, record: Record, groups: NDArray[np.int32]) -> None:
         """See `Part.absorb`."""
         n, real, weighted = record.n, record.card.real, self._spec.reads_weight
-        hashes = self._hashes.of(record).view(np.uint64) >> np.uint64(64 - PLACE_BITS)
+        hashes = self._hashes.of(record, self._hash).view(np.uint64) >> np.uint64(64 - PLACE_BITS)
         places = np.where(record.scored, hashes.astype(np.int64), -1)
         weight = real[sc.WEIGHT, :n] if weighted else np.ones(n)
         loss = real[sc.SCRATCH, :n] if weighted else real[sc.LOSS, :n]
@@ -71,6 +71,9 @@ class GroupedClusters(SparsePart):
             cells[:, self.UNITS], cells[:, self.UNITS + 1] = FixedSum.split(np.where(few, units, 0.0))
             cells[:, self.MANY] = ~few
         self.add(groups, places, cells)
+
+    def _hash(self, extra: dict[str, Any]) -> NDArray[np.int64]:
+        return hash_values(extra[self._column], self._column)
 
     def coarser(self, places: NDArray[np.int64], level: int) -> NDArray[np.int64]:
         """See `SparseSums.coarser`."""

@@ -15,7 +15,7 @@ from fastxent.kernels import scorecard as sc
 from fastxent.kernels.records import LIMIT
 from fastxent.spec import Spec
 from fastxent.statistics.loss import cell_edges
-from fastxent.statistics.sparse import SparseSums
+from fastxent.statistics.sparse import SparseSums, most_keys
 from fastxent.statistics.statistic import FIXED_BITS, Record, fixed_words
 
 if TYPE_CHECKING:
@@ -26,9 +26,8 @@ Edges = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 __all__ = ["MOST_KEYS", "GroupedLosses", "GroupedRanks", "Part", "SparsePart"]
 
-#: Keys that all groups together may have in a table: three quarters of 2^21 places. A hundred thousand groups have
-#: room for 15 cells each.
-MOST_KEYS = 3 << 19
+#: Keys that all groups together may have in a table. A hundred thousand groups have room for 15 cells each.
+MOST_KEYS = most_keys(1 << 21)
 
 
 class Part(ABC):

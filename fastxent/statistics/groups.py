@@ -49,17 +49,19 @@ class Groups(Statistic):
         self._values = GroupValues(spec, measures, ranks)
         self._sums = GroupSums(self._values.count, _new_parts(spec, measures, classes, ranks))
         self._index: dict[Key, int] = {}
-        encoder = Encoder(self.columns)
-        self._codes = OncePerBatch(lambda extra: encoder.codes(extra, self._number))
+        self._encoder, self._codes = Encoder(self.columns), OncePerBatch()
 
     def absorb(self, record: Record) -> None:
         """See `Statistic.absorb`."""
-        codes, sums, n = self._codes.of(record), self._sums, record.n
+        codes, sums, n = self._codes.of(record, self._encode), self._sums, record.n
         status = record.card.status[:n]
         sums.add(*self._values.of(record), codes, status)
         kernels.extremes(record.card, codes, sums.extremes)
         for part in sums.parts.values():
             part.absorb(record, codes)
+
+    def _encode(self, extra: dict[str, Any]) -> NDArray[np.int32]:
+        return self._encoder.codes(extra, self._number)
 
     def _number(self, key: Key) -> int:
         number = self._index.get(key)
