@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent import exact
+from fastxent.clustersums import ClusterSums, edges_of
 from fastxent.permutation import Permutation
 from fastxent.significance import mcnemar_p, t_quantile, t_two_sided
 from fastxent.unit import Unit
 
-__all__ = ["ClusterSums", "Difference", "McNemar", "Outcome", "PairSums", "Pairing", "runs"]
+__all__ = ["Difference", "McNemar", "Outcome", "PairSums", "Pairing", "runs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,7 @@ class Pairing:
 
 def runs(codes: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Ranges of equal neighbours."""
-    edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
-    return ((lo, hi) for lo, hi in itertools.pairwise(edges) if hi > lo)
+    return ((lo, hi) for lo, hi in itertools.pairwise(edges_of(codes).tolist()) if hi > lo)
 
 
 class PairSums:
@@ -216,74 +216,20 @@ def _ratio_error(n: int, x: Fraction, y: Fraction, xx: Fraction, xy: Fraction, y
     return math.sqrt(Fraction(n, n - 1) * max(yy - 2 * m * xy + m * m * xx, Fraction(0)) / (x * x))
 
 
-class ClusterSums:
-    """Sums of y, x and hits over clusters, which come one after the other, each perhaps in several pieces.
-
-    A cluster's sums are exact and rounded once, whichever way it came. `record` gets them.
-    """
-
-    def __init__(self) -> None:
-        self._open: Any = None
-        self._rows = 0
-        self._states = exact.empty(3)
-
-    def record(self, y: float, x: float, hits: float) -> None:
-        """The sums of one whole cluster."""
-        raise NotImplementedError
-
-    def add(
-        self,
-        clusters: tuple[NDArray[np.int64], list[Any]],
-        y: NDArray[np.float64],
-        x: NDArray[np.float64] | None,
-        hits: NDArray[np.float64],
-    ) -> None:
-        """Add rows and the clusters they belong to (codes and values); without x every row counts 1."""
-        codes, values = clusters
-        for lo, hi in runs(codes):
-            whole = 0 < lo and hi < len(codes)  # what touches an end may go on in another piece
-            self._add(values[codes[lo]], whole, y[lo:hi], None if x is None else x[lo:hi], hits[lo:hi])
-
-    def _add(self, name: Any, whole: bool, y: Any, x: Any, hits: Any) -> None:
-        from fastxent.kernels.exactsum import deposit
-
-        if self._rows and (whole or name != self._open):
-            self._settle()
-        if whole and np.isfinite(y).all():
-            # The same numbers as the exact states', correctly rounded, and ten times faster for a few rows.
-            size = float(len(y)) if x is None else math.fsum(x.tolist())
-            self.record(math.fsum(y.tolist()), size, math.fsum(hits.tolist()))
-            return
-        self._open = name
-        for state, values in zip(self._states, (y, np.ones(len(y)) if x is None else x, hits), strict=True):
-            deposit(values, len(y), state)
-        self._rows += len(y)
-
-    def _settle(self) -> None:
-        self.record(*map(exact.rounded_sum, self._states))
-        self._states[:] = 0
-        self._rows = 0
-
-    def close(self) -> None:
-        """No cluster will follow."""
-        if self._rows:
-            self._settle()
-
-
 class _Spread(ClusterSums):
     """Of clusters are kept the exact sums of the products of their sums, which give sum (y - m x)^2 for any m."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiting: list[tuple[float, float, float]] = []
+        self._waiting: list[tuple[NDArray[np.float64], ...]] = []
         self._sums = exact.empty(5)  # y^2, x y, x^2, hits^2, x hits
         self.count = 0
 
-    def record(self, y: float, x: float, hits: float) -> None:
+    def record(self, y: NDArray[np.float64], x: NDArray[np.float64], hits: NDArray[np.float64]) -> None:
         """See `ClusterSums.record`."""
         self._waiting.append((y, x, hits))
-        self.count += 1
-        if len(self._waiting) >= 4096:
+        self.count += len(y)
+        if sum(len(waiting[0]) for waiting in self._waiting) >= 4096:
             self._flush()
 
     def close(self) -> None:
@@ -305,7 +251,7 @@ class _Spread(ClusterSums):
         from fastxent.kernels.products import deposit_product
 
         if self._waiting:
-            y, x, hits = (np.array(column, np.float64) for column in zip(*self._waiting, strict=True))
+            y, x, hits = map(np.concatenate, zip(*self._waiting, strict=True))
             for state, (a, b) in zip(self._sums, ((y, y), (x, y), (x, x), (hits, hits), (x, hits)), strict=True):
                 deposit_product(a, b, state)
             self._waiting.clear()

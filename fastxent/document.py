@@ -19,8 +19,9 @@ __all__ = ["SCHEMA", "evaluation_dict", "json_text"]
 SCHEMA = "fastxent.evaluation/1"
 #: Classes up to which the confusion matrix is in the dictionary.
 MATRIX = 100
-#: Rows up to which what groups say class by class is.
-CLASSES_OF_GROUPS = 10_000
+#: Rows up to which what groups say class by class is, and their single rows.
+PARTS_OF_GROUPS = 10_000
+GROUP_TABLES = ("group_per_class", "group_classwise", "group_worst", "group_worst_per_class")
 
 
 def evaluation_dict(result: Evaluation) -> dict[str, Any]:
@@ -59,8 +60,9 @@ def evaluation_dict(result: Evaluation) -> dict[str, Any]:
             values["weighted_confusion"] = sums.tolist()
     tables = ("per_class", "classwise", "confused", "groups", "worst", "worst_per_class", "ranking")
     values |= {name: table.to_pylist() for name in tables if (table := getattr(result, name)) is not None}
-    if (table := result.group_per_class) is not None and table.num_rows <= CLASSES_OF_GROUPS:
-        values["group_per_class"] = table.to_pylist()
+    values |= {name: table.to_pylist() for name in GROUP_TABLES if _is_small(table := getattr(result, name))}
+    likely = {by: table.to_pylist() for by, table in (result.group_label_errors or {}).items() if _is_small(table)}
+    values |= {"group_label_errors": likely} if likely else {}
     if result.margins is not None:
         values["margins"] = [row for table in result.margins.values() for row in table.to_pylist()]
     if spec.task == "binary" and (table := result.thresholds()) is not None:
@@ -75,6 +77,10 @@ def evaluation_dict(result: Evaluation) -> dict[str, Any]:
     if result.left_out:
         values["left_out"] = [left.to_dict() for left in result.left_out]
     return values | {"warnings": result.warnings, "run": {**result.run, "numerics_version": NUMERICS_VERSION}}
+
+
+def _is_small(table: Any) -> bool:
+    return table is not None and table.num_rows <= PARTS_OF_GROUPS
 
 
 def json_text(values: Any, *, indent: int | None = None) -> str:

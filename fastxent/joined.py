@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.differences import ClusterSums, Outcome, Pairing, PairSums, runs
+from fastxent.clustersums import ClusterSums
+from fastxent.differences import Outcome, Pairing, PairSums, runs
 from fastxent.errors import DataError
 from fastxent.pairing import Pairs, exact_values
 from fastxent.permutation import sign_flip_test
@@ -108,15 +109,15 @@ class _Collected(ClusterSums):
 
     def __init__(self) -> None:
         super().__init__()
-        self._sums: list[float] = []
+        self._sums: list[NDArray[np.float64]] = []
 
-    def record(self, y: float, x: float, hits: float) -> None:
+    def record(self, y: NDArray[np.float64], x: NDArray[np.float64], hits: NDArray[np.float64]) -> None:
         """See `ClusterSums.record`."""
         self._sums.append(y)
 
     def take(self) -> NDArray[np.float64]:
         """Those that have come since."""
-        found, self._sums = np.array(self._sums, np.float64), []
+        found, self._sums = np.concatenate([np.zeros(0), *self._sums]), []
         return found
 
 

@@ -120,7 +120,7 @@ def evaluate(
             of arrays by name.
         cluster_by: column of ids of rows that belong together (documents, users): the standard error respects them.
         units: column with the number of units (bytes, words) of a row, for the loss per unit (``ev.units``).
-        worst: so many rows of the highest loss are kept (``ev.worst``).
+        worst: so many rows of the highest loss are kept, of every group too (``ev.worst``, ``ev.group_worst``).
         worst_per_class: so many rows of the highest loss of each true class are kept (``ev.worst_per_class``).
         keep: columns whose values are kept with those rows.
         label_errors: so many rows that are likeliest to be labeled wrong are kept (``ev.label_errors``).

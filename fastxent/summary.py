@@ -126,6 +126,9 @@ def shown_tables(result: Evaluation) -> Iterator[tuple[str, Any, int]]:
         yield f"by {names}", groups.select(group_headlines(groups.column_names)).slice(0, ROWS), groups.num_rows
     if (worst := result.worst) is not None:
         yield "highest losses", worst.slice(0, ROWS), worst.num_rows
+    if (worst := result.group_worst) is not None:
+        names = ", ".join(result.totals.measures.group_by)
+        yield f"highest losses by {names}", worst.slice(0, ROWS), worst.num_rows
     if (worst := result.worst_per_class) is not None:
         yield "highest losses of each class", worst.slice(0, ROWS), worst.num_rows
     for by, table in (result.label_errors or {}).items():

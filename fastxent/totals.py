@@ -1,7 +1,7 @@
 """Totals: the mergeable state of an evaluation. A value with three verbs: absorb, merge, read.
 
 Only integers are inside, so merging is exact, associative and commutative, and the empty totals are
-its identity. Absorbing is done by `fastxent.scores.Scorer`, reading by `fastxent.evaluation`.
+its identity. Absorbing is done by `fastxent.scores.Scorer`, reading by `fastxent.readings`.
 
 The file form: the magic ``FASTXENT``, a little-endian uint64 with the length of a JSON header, the
 header, the arrays one after the other (little-endian int64), and a SHA-256 of everything before it.
@@ -31,7 +31,7 @@ from fastxent.status import Status
 __all__ = ["Measures", "Totals"]
 
 _MAGIC = b"FASTXENT"
-_VERSION = 5
+_VERSION = 6
 _NEVER = np.iinfo(np.int64).max
 _ARRAYS = tuple(name for name in Tallies._fields if name != "positive")
 
@@ -51,7 +51,7 @@ class Measures:
         group_by: columns by whose values (several: crossed) statistics are gathered too.
         cluster_by: column with the clusters that standard errors respect.
         units: column with the number of units (bytes, words) of a row.
-        worst: so many rows of the highest loss are kept.
+        worst: so many rows of the highest loss are kept, like the rows below of every group too.
         worst_per_class: so many rows of the highest loss of each true class are kept.
         keep: columns that are kept with those rows.
         label_errors: so many rows that are likeliest to be labeled wrong are kept.
@@ -99,8 +99,8 @@ class Measures:
 
     @property
     def of_group(self) -> Measures:
-        """What is known of each group as well."""
-        return replace(self, group_by=(), worst=0, worst_per_class=0, keep=(), label_errors=0, classwise=False)
+        """What is known of each group."""
+        return replace(self, group_by=())
 
     def to_dict(self) -> dict[str, Any]:
         """Those that are not at their default."""

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import fastxent as fx
-from fastxent import pairing
+from fastxent import exact, pairing
+from fastxent.clustersums import rounded_sums
 from fastxent.differences import Pairing, PairSums, _Spread
 from fastxent.gates import parse_gate
 from tests.test_states import run
@@ -403,10 +404,31 @@ def test_the_same_difference_in_every_row_has_no_spread() -> None:
 
 def test_many_clusters_are_flushed() -> None:
     clusters = _Spread()
-    for i in range(10_000):
-        clusters._add(i, bool(i % 3), np.array([1.0, 0.5]), None, np.zeros(2))
+    for lo in range(0, 10_000, 2_500):
+        codes = np.repeat(np.arange(lo, lo + 2_500), 2) - lo
+        clusters.add((codes, list(range(lo, lo + 2_500))), np.tile([1.0, 0.5], 2_500), None, np.zeros(5_000))
     clusters.close()
     assert clusters.count == 10_000
+    assert exact.rounded_sum(clusters._sums[0]) == 10_000 * 1.5**2
+
+
+SIZES = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-50, 50) | st.floats(-1e-10, 1e-10)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.lists(SIZES, min_size=1, max_size=9), min_size=1, max_size=40), st.integers(1, 90))
+def test_sums_of_runs_are_rounded_once(runs: list[list[float]], long: int) -> None:
+    runs = [*runs, [0.1] * long]
+    edges = np.cumsum([0, *map(len, runs)])
+    found = rounded_sums(np.array(list(itertools.chain(*runs))), edges)
+    for value, each in zip(found.tolist(), runs, strict=True):
+        total = sum(Fraction(v) for v in each if math.isfinite(v))
+        odd = sum(v for v in each if not math.isfinite(v))
+        try:
+            expected = float(total) + odd
+        except OverflowError:
+            expected = math.copysign(math.inf, total) + odd
+        assert value == expected or (math.isnan(value) and math.isnan(expected))
 
 
 def ratio(y: np.ndarray, x: np.ndarray, groups: Any = None) -> tuple[float, float]:

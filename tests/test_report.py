@@ -74,8 +74,10 @@ def evil() -> Any:
     rng = np.random.default_rng(0)
     z = rng.normal(size=(60, 5))
     z[3, 0] = np.nan
-    table = pa.table({"z": list(z), "y": [EVIL[i % 5] for i in range(60)]})
-    ev = fx.evaluate(table, "y", logits="z", class_names=EVIL, on_invalid="skip")
+    table = pa.table({"z": list(z), "y": [EVIL[i % 5] for i in range(60)], EVIL[2]: [EVIL[i % 4] for i in range(60)]})
+    ev = fx.evaluate(
+        table, "y", logits="z", class_names=EVIL, on_invalid="skip", group_by=EVIL[2], worst=2, statistics="classwise"
+    )
     ev.warnings.append(EVIL[0])
     ev.run["paths"] = EVIL
     values = ev.to_dict()
@@ -223,6 +225,30 @@ def test_what_was_asked_for_is_shown(tmp_path: Path) -> None:
     assert "p by sign flips" in Page(flips.to_html()).text
 
 
+def test_classes_of_slices_are_shown_and_bounded() -> None:
+    ev = fx.evaluate(A, "label", logits="logits", group_by=("ink", "fold"), worst=20, statistics="classwise")
+    page = Page(ev.to_html())
+    assert {"href": "#slice-classes"} in page.all("a")
+    for caption in (
+        "Where the loss is: classes of slices by the sum of their losses (first 50 of 150)",
+        "Recall, by ink, fold and class",
+        "Calibration error against the rest, by ink, fold and class",
+        "Highest losses by ink, fold (first 200 of 300)",
+    ):
+        assert caption in page.text
+    (top,) = sorted(ev.to_dict()["group_per_class"], key=lambda row: -row["support"] * row["loss"])[:1]
+    first = "".join(str(top[name]) for name in ("ink", "fold", "class", "support"))
+    assert re.search(rf"Where the loss is[^%]*F1\s*{first}", page.text)
+    rng = np.random.default_rng(0)
+    many = fx.evaluate(logits=rng.normal(size=(3000, 30)), target=np.arange(3000) % 30, group_by=np.arange(3000) % 150)
+    page = Page(many.to_html())
+    assert "Recall, by" not in page.text  # a column a class would be too many
+    present = sum(row["support"] > 0 for row in many.group_per_class.to_pylist())
+    assert f"the sum of their losses (first 50 of {present:,})" in page.text
+    few = fx.evaluate(logits=rng.normal(size=(3000, 3)), target=np.arange(3000) % 3, group_by=np.arange(3000) % 150)
+    assert "Recall, by group and class (first 100 of 150)" in Page(few.to_html()).text
+
+
 def test_nothing_scored_draws_nothing() -> None:
     table = pa.table({"z": [[np.nan] * 3] * 5, "y": [0] * 5})
     page = Page(fx.evaluate(table, "y", logits="z", on_invalid="skip").to_html())
@@ -339,6 +365,21 @@ def test_tables_are_sorted_by_keyboard(browser: Any, evaluation: Any, tmp_path: 
     page.keyboard.press("Enter")
     assert heading.get_attribute("aria-sort") == "none"
     assert recalls() == before
+    assert noise == []
+
+
+def test_classes_of_slices_are_sorted_too(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "r.html"
+    ev = fx.evaluate(A, "label", logits="logits", group_by="ink")
+    ev.to_html(path)
+    page, noise = opened(browser, path, viewport={"width": 360, "height": 800})
+    table = page.locator("table[data-sortable]", has_text="Recall, by ink and class")
+    column = table.locator("th[scope=col]").all_inner_texts().index("8")
+    table.locator("th[scope=col]").nth(column).locator("button").press("Enter")
+    shown = table.locator("tbody tr").evaluate_all(f"rows => rows.map(row => Number(row.cells[{column}].dataset.key))")
+    told = [row["recall"] for row in ev.to_dict()["group_per_class"] if row["class"] == "8"]
+    assert shown == sorted(told, reverse=True) != told
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert noise == []
 
 

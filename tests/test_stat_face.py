@@ -35,7 +35,8 @@ def test_names_in_json_are_those_of_the_design():
     assert set(found) == {
         "schema", "spec", "rows", "loss_unit", "loss", "loss_histogram", "perplexity", "units", "normalized_entropy",
         "d2", "accuracy", "mrr", "brier", "brier_scaled", "calibration", "per_class", "confusion", "confused", "groups",
-        "group_per_class", "worst", "worst_per_class", "label_errors", "temperature", "settings", "warnings", "run",
+        "group_per_class", "group_worst", "group_worst_per_class", "group_label_errors", "worst", "worst_per_class",
+            "label_errors", "temperature", "settings", "warnings", "run",
     }  # fmt: skip
     assert found["settings"] == {
         "group_by": ["ink"], "worst": 3, "worst_per_class": 1, "keep": ["id"], "cluster_by": "fold", "units": "id",
@@ -145,7 +146,8 @@ def test_the_shell_has_the_same_words():
     expected = json.loads(expected.to_json())
     for result in (found, expected):
         result.pop("run")
-        for rows in (result["worst"], result["worst_per_class"], *result["label_errors"].values()):
+        kept = [result[f"{of}{name}"] for of in ("", "group_") for name in ("worst", "worst_per_class", "label_errors")]
+        for rows in (each for part in kept for each in (part.values() if isinstance(part, dict) else [part])):
             for row in rows:
                 row.pop("path")
     assert found == expected

@@ -21,7 +21,7 @@ from fastxent.statistics.sparse import SparseSums
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
 
 WEIGHTED = pytest.mark.parametrize("weighted", [False, True])
-NAMES = {"digits": ("ink", ("entropy", "temperature")), "breast": ("radius", "ranking")}
+NAMES = {"digits": ("ink", ("entropy", "temperature", "classwise")), "breast": ("radius", "ranking")}
 
 
 def grouped(name, weighted, clustered=False, **options):
@@ -62,6 +62,7 @@ def test_a_group_is_the_evaluation_of_its_rows(name, weighted, clustered):
         if name == "digits":
             expected |= {"top3": alone.top_k[3], "top5": alone.top_k[5], "mrr": alone.mrr, "entropy": alone.entropy}
             expected |= {f"temperature_{part}": getattr(alone.temperature, part) for part in ("best", "loss", "gain")}
+            expected |= {"classwise_ece": alone.classwise_ece} | asdict(alone.brier_parts)
         else:
             expected |= asdict(alone.brier_parts)
             for area in ("auc", "average_precision"):

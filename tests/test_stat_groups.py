@@ -212,7 +212,7 @@ def test_one_and_true_stay_apart_when_files_disagree():
     spec = fx.Spec.make(num_classes=10)
     first, second = (Groups(spec, Measures(group_by=("g",)), 10, 11) for _ in range(2))
     for state, values in ((first, pa.array([1, 1])), (second, pa.array([True, False]))):
-        codes = state._codes._find({"g": values})
+        codes = state._encode({"g": values})
         state._sums.cells[codes, 0] = 1
     first.merge(second)
     assert [type(value) for ((_, value),) in first._ordered()[0]] == [bool, bool, int]

@@ -161,6 +161,12 @@ CHANGES = [
     setter("statistics", "groups", "keys", value=[[[1, 2]]]),
     setter("statistics", "groups", "levels", value={}),
     setter("statistics", "groups", "levels", "losses", value=99),
+    setter("statistics", "groups", "levels", "worst", value=0),
+    setter("statistics", "groups", "levels", "worst", "level", value=64),
+    setter("statistics", "groups", "levels", "worst", "paths", value=[]),
+    setter("statistics", "groups", "levels", "worst", "paths", value=["a", "a"]),
+    setter("statistics", "groups", "levels", "worst", "kept", value=[]),
+    setter("statistics", "groups", "levels", "worst", "kept", value=[[1]] * 12),
     setter("statistics", "groups", value="text"),
 ]
 

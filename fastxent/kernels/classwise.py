@@ -9,7 +9,17 @@ from fastxent.kernels.compile import kernel
 from fastxent.kernels.records import add_fixed
 from fastxent.kernels.vecmath import exp
 
-__all__ = ["CELLS", "CLASS_COLUMNS", "COLUMNS", "CONFIDENCE", "HITS", "SQUARE", "WEIGHT", "by_class"]
+__all__ = [
+    "CELLS",
+    "CLASS_COLUMNS",
+    "COLUMNS",
+    "CONFIDENCE",
+    "HITS",
+    "SQUARE",
+    "WEIGHT",
+    "by_class",
+    "places_of_classes",
+]
 
 #: Equal widths that [0, 1] is cut into; bins are made of whole ones.
 CELLS = 120
@@ -19,6 +29,29 @@ COLUMNS = 6
 # Pairs of a class: weight times (p - y)^2.
 SQUARE = 0
 CLASS_COLUMNS = 2
+
+
+@kernel(inline="always")
+def _powers(row: Any, form: int, normalize: bool, p: Any) -> float:
+    """Probabilities of the classes of a row, times what is returned, into ``p``."""
+    classes = row.size
+    total = 1.0
+    if form == 1:
+        for j in range(classes):
+            p[j] = row[j]
+    else:
+        top = 0.0
+        if form == 0:
+            top = row[0]
+            for j in range(classes):
+                top = max(top, row[j])
+        for j in range(classes):
+            p[j] = exp(row[j] - top)
+    if form == 0 or normalize:
+        total = 0.0
+        for j in range(classes):
+            total += p[j]
+    return total
 
 
 @kernel()
@@ -35,23 +68,7 @@ def by_class(
         if status[i] != sc.SCORED:
             continue
         w = weight[i]
-        row = scores[i]
-        total = 1.0
-        if form == 1:
-            for j in range(classes):
-                p[j] = row[j]
-        else:
-            top = 0.0
-            if form == 0:
-                top = row[0]
-                for j in range(classes):
-                    top = max(top, row[j])
-            for j in range(classes):
-                p[j] = exp(row[j] - top)
-        if form == 0 or normalize:
-            total = 0.0
-            for j in range(classes):
-                total += p[j]
+        total = _powers(scores[i], form, normalize, p)
         for j in range(classes):
             share = min(p[j] / total, 1.0)
             gap = share - 1.0 if target[i] == j else share
@@ -61,3 +78,30 @@ def by_class(
                 add_fixed(cells[j], cell, HITS, w)
             add_fixed(cells[j], cell, CONFIDENCE, w * share)
             add_fixed(sums, j, SQUARE, w * (gap * gap))
+
+
+@kernel()
+def places_of_classes(
+    scores: Any, status: Any, target: Any, weight: Any, form: int, normalize: bool, p: Any, places: Any, cells: Any
+) -> None:
+    """Of every class of every row the place class * `CELLS` + cell, and the columns of a cell, then those of a class.
+
+    What `by_class` adds up, not yet added up: ``places`` (rows * classes,), ``cells`` (rows * classes, columns), zeros.
+    """
+    n, classes = scores.shape
+    for i in range(n):
+        if status[i] != sc.SCORED:
+            places[i * classes : (i + 1) * classes] = -1
+            continue
+        w = weight[i]
+        total = _powers(scores[i], form, normalize, p)
+        for j in range(classes):
+            share = min(p[j] / total, 1.0)
+            gap = share - 1.0 if target[i] == j else share
+            at = i * classes + j
+            places[at] = j * CELLS + min(int(share * CELLS), CELLS - 1)
+            add_fixed(cells, at, WEIGHT, w)
+            if target[i] == j:
+                add_fixed(cells, at, HITS, w)
+            add_fixed(cells, at, CONFIDENCE, w * share)
+            add_fixed(cells, at, COLUMNS + SQUARE, w * (gap * gap))

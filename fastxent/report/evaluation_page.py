@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -12,7 +12,6 @@ from fastxent.report import plots
 from fastxent.report.parts import (
     Card,
     Section,
-    Table,
     as_number,
     as_percent,
     interval,
@@ -20,20 +19,19 @@ from fastxent.report.parts import (
     new_table,
     title_of,
 )  # fmt: skip
-from fastxent.summary import group_headlines
+from fastxent.report.slices import classes_section, columns_of_groups, slices_section
 from fastxent.unit import Unit
 
 __all__ = ["evaluation_page"]
 
-_OF_GROUP = (
-    "count", "weight", "loss", "ci_low", "ci_high", "accuracy", "accuracy_low", "accuracy_high", "ece", "brier", "d2",
-    "auc", "bits_per_unit", "entropy", "q50", "q95",
-)  # fmt: skip
+#: Single rows of slices that are shown.
+_OF_SLICES = 200
 _INTERNAL = {"schema", "spec", "rows", "run", "warnings", "first_invalid", "settings", "a", "b", "loss_unit"}
 _SHOWN = {
     "loss", "perplexity", "accuracy", "brier", "calibration", "per_class", "confused", "confusion", "groups", "worst",
     "worst_per_class", "margins", "label_errors", "weight_sum", "classwise", "weighted_confusion", "auc",
-    "average_precision",
+    "average_precision", "group_per_class", "group_classwise", "group_worst", "group_worst_per_class",
+    "group_label_errors",
 }  # fmt: skip
 
 
@@ -80,8 +78,9 @@ def evaluation_page(values: Mapping[str, Any], confusion: Any, histogram: Any, u
     paths = values.get("run", {}).get("paths") or values.get("run", {}).get("states") or []
     sections = [
         _shape(values, histogram, unit),
-        _groups(values),
+        slices_section(values),
         _classes(values, confusion, unit),
+        classes_section(values),
         _rows(values),
         _more(values),
     ]
@@ -121,31 +120,6 @@ def _shape(values: Mapping[str, Any], histogram: Any, unit: Unit) -> Section:
             ("range", f"{as_number(values['loss']['min'], 4)} to {as_number(values['loss']['max'], 4)} {unit}")
         )
     return section
-
-
-def _groups(values: Mapping[str, Any]) -> Section:
-    section = Section("Slices", "slices")
-    groups = values.get("groups")
-    if isinstance(groups, Mapping):
-        for column, found in groups.items():
-            section.tables.append(
-                new_table(f"By {column}", [{column: name, **_flat(entry)} for name, entry in found.items()])
-            )
-    elif groups:
-        margins: dict[str, list[Any]] = {}
-        for entry in values.get("margins", ()):
-            margins.setdefault(next(iter(entry)), []).append(entry)
-        for column, entries in margins.items():
-            section.tables.append(_group_table(f"By {column}", entries))
-        by = list(groups[0])[: list(groups[0]).index("count")] if "count" in groups[0] else []
-        section.tables.append(_group_table(f"By {', '.join(by)}" if by else "By group", groups))
-    if section.tables:
-        section.text.append("Choose a heading of the table to sort by it. JSON has more columns.")
-    return section
-
-
-def _group_table(caption: str, groups: Sequence[Mapping[str, Any]]) -> Table:
-    return new_table(caption, groups, group_headlines(list(groups[0]), _OF_GROUP), digits=4)
 
 
 def _flat(entry: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -198,6 +172,9 @@ def _rows(values: Mapping[str, Any]) -> Section:
         section.tables.append(new_table("Highest losses", values["worst"]))
     if values.get("worst_per_class"):
         section.tables.append(new_table("Highest losses of each class", values["worst_per_class"]))
+    if values.get("group_worst"):
+        by = ", ".join(columns_of_groups(values))
+        section.tables.append(new_table(f"Highest losses by {by}", values["group_worst"], most=_OF_SLICES))
     errors = values.get("label_errors") or {}
     for by, entries in errors.items() if isinstance(errors, Mapping) else [("score", errors)]:
         if entries:

@@ -10,8 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 __all__ = [
-    "Card", "Cell", "Section", "Table", "as_number", "as_percent", "as_signed", "interval", "list_of_paths",
-    "new_table", "title_of",
+    "Card", "Cell", "Section", "Table", "as_number", "as_percent", "as_signed", "cell_of", "interval",
+    "list_of_paths", "new_table", "title_of",
 ]  # fmt: skip
 
 #: Rows of a table that are shown; JSON has them all.
@@ -124,7 +124,8 @@ def as_signed(value: float, unit: str = "") -> str:
     return "–" if math.isnan(value) else _minus(f"{value:+.4g}{unit}")
 
 
-def _cell(column: str, value: Any, digits: int) -> Cell:
+def cell_of(column: str, value: Any, digits: int = 5) -> Cell:
+    """A value of a column as it is shown, and as it is sorted."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number:
         text = (
@@ -138,11 +139,16 @@ def _cell(column: str, value: Any, digits: int) -> Cell:
 
 
 def new_table(
-    caption: str, entries: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, *, digits: int = 5
+    caption: str,
+    entries: Sequence[Mapping[str, Any]],
+    columns: Sequence[str] | None = None,
+    *,
+    digits: int = 5,
+    most: int = ROWS,
 ) -> Table:
-    """A table of entries: those of their values that ``columns`` name, or all."""
-    names = list(columns or dict.fromkeys(name for entry in entries[:ROWS] for name in entry))
-    rows = [[_cell(name, entry.get(name), digits) for name in names] for entry in entries[:ROWS]]
+    """A table of entries, so many at most: those of their values that ``columns`` name, or all."""
+    names = list(columns or dict.fromkeys(name for entry in entries[:most] for name in entry))
+    rows = [[cell_of(name, entry.get(name), digits) for name in names] for entry in entries[:most]]
     return Table(caption, [_TITLES.get(name, name.replace("_", " ")) for name in names], rows, len(entries))
 
 

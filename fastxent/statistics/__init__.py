@@ -2,8 +2,8 @@
 
 The job fills the tallies (`fastxent.kernels.tally`) block by block, fused with the loss. Whatever is here works on
 records of some thousand scored rows instead, and costs nothing, not even compilation, unless it is asked for.
-To add one: a `Statistic`, an entry in `new_statistics`, a field of `fastxent.totals.Measures`, and a property of
-`fastxent.evaluation.Evaluation`.
+To add one: a `Statistic`, an entry in `new_statistics`, a field of `fastxent.totals.Measures`, and a property in
+`fastxent.readings`.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def new_statistics(spec: Spec, measures: Measures, classes: int, ranks: int) -> 
     if measures.label_errors:
         if not single:
             raise UsageError(f"label_errors needs one label a row, and {spec.loss} of task {spec.task!r} has none")
-        found["label_errors_confidence"] = worst.Worst(measures.label_errors, "self_confidence", measures.keep)
-        found["label_errors_margin"] = worst.Worst(measures.label_errors, "normalized_margin", measures.keep)
+        for name, by in worst.LABEL_ERRORS.items():
+            found[name] = worst.Worst(measures.label_errors, by, measures.keep)
     if measures.ranking:
         if spec.task == "multiclass":
             raise UsageError("statistics 'ranking' applies to tasks 'binary' and 'multilabel'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -18,7 +19,7 @@ from fastxent.statistics.calibration import BrierParts
 from fastxent.statistics.statistic import FIXED_BITS, Record, Statistic, carry, check_shape, predicts_class
 from fastxent.statistics.values import values_of
 
-__all__ = ["MOST_CLASSES", "ClassCalibration", "Classwise", "check_bins"]
+__all__ = ["MOST_CLASSES", "ClassCalibration", "Classwise", "check_bins", "check_classes", "pieces_of"]
 
 #: Classes whose cells are kept (58 MB a thread).
 MOST_CLASSES = 10_000
@@ -42,42 +43,49 @@ class ClassCalibration:
 
 
 def check_bins(bins: int) -> None:
-    """Raise UsageError for a number of bins that cells cannot be put together to."""
+    """Raise UsageError for a number of bins that cells of a class cannot be put together to."""
     if bins < 1 or kernel.CELLS % bins:
         raise UsageError(f"bins: statistics 'classwise' takes a divisor of {kernel.CELLS}, got {bins}")
+
+
+def check_classes(spec: Spec, classes: int) -> None:
+    """Raise UsageError where classes cannot be looked at one against the rest."""
+    if not predicts_class(spec) or spec.soft or spec.task != "multiclass" or spec.clip is not None:
+        raise UsageError(
+            "statistics 'classwise' applies to task 'multiclass' with labels as targets, without clip; "
+            "for a binary task brier_parts and calibration say it already"
+        )
+    if classes > MOST_CLASSES:
+        raise UsageError(f"statistics 'classwise' applies up to {MOST_CLASSES:,} classes, and there are {classes:,}")
+
+
+def pieces_of(record: Record, spec: Spec, classes: int, scores: int) -> Iterator[tuple[slice, tuple[Any, ...]]]:
+    """Rows of a record, about so many scores at a time, with what `fastxent.kernels.classwise` reads of them."""
+    n, card = record.n, record.card
+    step = max(1, scores // classes)
+    weight = card.real[sc.WEIGHT, :n] if spec.reads_weight else np.ones(n)
+    status = np.where(weight < 2.0**40, card.status[:n], np.uint8(sc.INVALID_WEIGHT)).astype(np.uint8)
+    scratch = np.empty(classes)
+    for lo in range(0, n, step):
+        here = slice(lo, min(lo + step, n))
+        values = values_of(record.batch, slice(record.lo + lo, record.lo + here.stop))
+        target = card.whole[sc.TARGET, here]
+        yield here, (values, status[here], target, weight[here], _FORMS[spec.form], spec.normalize, scratch)
 
 
 class Classwise(Statistic):
     """For every class cells of equal width over its probability: weight, weight of hits, weight times probability."""
 
     def __init__(self, spec: Spec, classes: int) -> None:
-        if not predicts_class(spec) or spec.soft or spec.task != "multiclass" or spec.clip is not None:
-            raise UsageError(
-                "statistics 'classwise' applies to task 'multiclass' with labels as targets, without clip; "
-                "for a binary task brier_parts and calibration say it already"
-            )
-        if classes > MOST_CLASSES:
-            raise UsageError(
-                f"statistics 'classwise' applies up to {MOST_CLASSES:,} classes, and there are {classes:,}"
-            )
+        check_classes(spec, classes)
         self._spec = spec
         self._cells: NDArray[np.int64] = np.zeros((classes, kernel.CELLS, kernel.COLUMNS), np.int64)
         self._sums: NDArray[np.int64] = np.zeros((classes, kernel.CLASS_COLUMNS), np.int64)
 
     def absorb(self, record: Record) -> None:
         """See `Statistic.absorb`."""
-        n, card = record.n, record.card
-        step = max(1, PIECE // len(self._sums))
-        weight = card.real[sc.WEIGHT, :n] if self._spec.reads_weight else np.ones(n)
-        status = np.where(weight < 2.0**40, card.status[:n], np.uint8(sc.INVALID_WEIGHT)).astype(np.uint8)
-        scratch = np.empty(len(self._sums))
-        for lo in range(0, n, step):
-            hi = min(lo + step, n)
-            values = values_of(record.batch, slice(record.lo + lo, record.lo + hi))
-            kernel.by_class(
-                values, status[lo:hi], card.whole[sc.TARGET, lo:hi], weight[lo:hi],
-                _FORMS[self._spec.form], self._spec.normalize, scratch, self._cells, self._sums,
-            )  # fmt: skip
+        for _, inputs in pieces_of(record, self._spec, len(self._sums), PIECE):
+            kernel.by_class(*inputs, self._cells, self._sums)
 
     def merge(self, other: Classwise) -> None:
         """See `Statistic.merge`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from fastxent.spec import Spec
 from fastxent.statistics.statistic import FixedSum, KeyedSums, OncePerBatch, Record, Statistic, predicts_class
 from fastxent.statistics.units import units_of
 
-__all__ = ["BUCKETS", "MAX_CLUSTERS", "Clusters", "hash_values", "ranks_told", "ratio_error"]
+__all__ = ["BUCKETS", "MAX_CLUSTERS", "Clusters", "hash_values", "ranks_told", "ratio_error", "ratio_errors"]
 
 #: Up to this many clusters have sums of their own; more share buckets.
 MAX_CLUSTERS = 100_000
@@ -54,12 +53,12 @@ class Clusters(Statistic):
         self.width = self._at_units + (0 if units is None else 3)
         pairs = (WEIGHT, LOSS, *range(RANKS, self._at_units + (units is not None), 2))
         self._sums = _Sums(self.width, MAX_CLUSTERS, pairs)
-        self._hashes = OncePerBatch(lambda extra: hash_values(extra[column], column))
+        self._hashes = OncePerBatch()
 
     def absorb(self, record: Record) -> None:
         """See `Statistic.absorb`."""
         n, real = record.n, record.card.real
-        keys = self._hashes.of(record)
+        keys = self._hashes.of(record, lambda extra: hash_values(extra[self.column], self.column))
         weight = real[sc.WEIGHT, :n] if self._weighted else np.ones(n)
         loss = real[sc.SCRATCH, :n] if self._weighted else real[sc.LOSS, :n]
         light, small = weight < 2.0**22, loss < 2.0**22
@@ -145,11 +144,18 @@ def ranks_told(spec: Spec) -> int:
 
 def ratio_error(x: NDArray[Any], y: NDArray[Any]) -> float:
     r"""The cluster-robust standard error of :math:`\sum y / \sum x`, of Python integers; NaN below two clusters."""
-    count, total = len(x), int(x.sum())
-    if count < 2 or not total:
-        return math.nan
-    e = y * total - x * int(y.sum())
-    return math.sqrt(Fraction(count, count - 1) * Fraction(int((e * e).sum()), total**4))
+    return float(ratio_errors(x, y, np.zeros(1, np.int64))[0]) if len(x) else math.nan
+
+
+def ratio_errors(x: NDArray[Any], y: NDArray[Any], starts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """`ratio_error` of the numbers from each start on; every start has some."""
+    counts = np.diff(np.append(starts, len(x)))
+    total, above = np.add.reduceat(x, starts), np.add.reduceat(y, starts)
+    e = y * np.repeat(total, counts) - x * np.repeat(above, counts)
+    squares = np.add.reduceat(e * e, starts) * counts
+    wholes = (counts - 1) * total**4
+    found = [a / b if b else math.nan for a, b in zip(squares.tolist(), wholes.tolist(), strict=True)]
+    return np.sqrt(np.array(found, np.float64))
 
 
 def hash_values(column: Any, name: str) -> NDArray[np.int64]:

@@ -24,6 +24,7 @@ class Coarse:
         classes: "pairs" of target and predicted class, "hits" (target, and whether it was predicted), or "none".
         scores: 2^scores cells of the histograms of scores are one.
         classwise: every class has so many cells of equal width; 0 for none at all.
+        rows: where there are fewer single rows (worst, label errors) than asked for, so many of a kind at least.
     """
 
     losses: int = 0
@@ -34,6 +35,7 @@ class Coarse:
     classes: Literal["pairs", "hits", "none"] = "pairs"
     scores: int = 0
     classwise: int | None = None
+    rows: int | None = None
 
     def check_calibration(self, bins: int, binning: str) -> None:
         """Raise UsageError for bins that the cells cannot be put together to."""
@@ -45,6 +47,14 @@ class Coarse:
                 f"so many groups share memory that each keeps {widths} equal widths of its calibration, "
                 f"which do not make {bins} bins of binning {binning!r}; take a divisor of {widths} with 'equal_width', "
                 "or evaluate the rows of the group alone with filter="
+            )
+
+    def check_classwise(self, bins: int) -> None:
+        """Raise UsageError for bins of the classes that their cells cannot be put together to."""
+        if self.classwise and self.classwise % bins:
+            raise UsageError(
+                f"so many groups share memory that each keeps {self.classwise} equal widths of every class, which do "
+                f"not make {bins} bins; take a divisor, or evaluate the rows of the group alone with filter="
             )
 
     def check_histogram(self, per_octave: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +11,15 @@ from fastxent.kernels import groups as kernels
 from fastxent.kernels import tally
 from fastxent.spec import Spec
 from fastxent.statistics.calibration import UNIT, cell_bases, cells_of_widths, widths_of_cells
-from fastxent.statistics.groupparts import MOST_KEYS, Part
+from fastxent.statistics.groupbins import Bins, Numbers, put_together, words_of_pairs
+from fastxent.statistics.groupparts import MOST_KEYS, SparsePart
 from fastxent.statistics.statistic import FIXED_BITS, Record
 
 if TYPE_CHECKING:
     from fastxent.kernels.tally import Tallies
     from fastxent.statistics.statistic import Statistic
 
-__all__ = ["BINS", "Bins", "GroupedCalibration"]
+__all__ = ["BINS", "GroupedCalibration"]
 
 #: Bins of the calibration errors in the table of groups; those of the last level.
 BINS = 15
@@ -26,34 +27,7 @@ BINS = 15
 _WIDTHS = (720, 60, BINS)
 
 
-class Bins(NamedTuple):
-    """Every (group, bin) that has rows: both, the weight of its rows (of hits), and | hits - confidences |, in words.
-
-    A number has words from the highest, which counts ones, to the lowest; each of the others has ``bits`` bits.
-    """
-
-    groups: NDArray[np.int64]
-    numbers: NDArray[np.int64]
-    weight: NDArray[np.int64]
-    hits: NDArray[np.int64]
-    gap: NDArray[np.int64]
-    bits: int
-
-    def floats(self, words: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The numbers, rounded (but for that of words, once)."""
-        scale = 2.0 ** (-self.bits * np.arange(words.shape[1]))
-        found: NDArray[np.float64] = (words * scale)[:, ::-1].sum(axis=1)
-        return found
-
-    def integers(self, words: NDArray[np.int64]) -> NDArray[Any]:
-        """The numbers, or sums of some, as Python integers in units of the lowest word."""
-        total = words[:, 0].astype(object)
-        for i in range(1, words.shape[1]):
-            total = (total << self.bits) + words[:, i]
-        return total
-
-
-class GroupedCalibration(Part):
+class GroupedCalibration(SparsePart):
     """The calibration cells of all rows (`fastxent.kernels.tally`), or 720, 60 or 15 equal widths of [0, 1].
 
     Columns are rows, hits, and the pair of the confidence; with weights instead of that pairs of the weight, of that of
@@ -126,37 +100,12 @@ class GroupedCalibration(Part):
             where = np.minimum(where * BINS // self._fields["widths"], BINS - 1)
         else:
             where = np.minimum(where, BINS - 1)
-        found = where[places]
-        new = (groups[1:] != groups[:-1]) | (found[1:] != found[:-1])
-        starts = np.flatnonzero(np.concatenate((np.ones(min(len(groups), 1), np.bool_), new)))
-        words, bits = _words(cells, self._spec.reads_weight)
-        sums = [np.add.reduceat(each, starts, axis=0) if starts.size else each for each in words]
-        weight, hits, confidence = (_carried(each, bits) for each in sums)
-        return Bins(groups[starts], found[starts], weight, hits, _absolute(hits - confidence, bits), bits)
+        return put_together(groups, where[places], *_words(cells, self._spec.reads_weight))
 
 
-def _words(cells: NDArray[np.int64], weighted: bool) -> tuple[list[NDArray[np.int64]], int]:
+def _words(cells: NDArray[np.int64], weighted: bool) -> tuple[list[Numbers], int]:
     """Words of the weight, the hits and the confidence, and their bits: so few that sums stay in range."""
-    if not weighted:
-        nothing = np.zeros((len(cells), 2), np.int64)
-        whole = [np.column_stack((cells[:, i], nothing)) for i in (0, 1)]
-        return [*whole, np.column_stack((nothing[:, 0], cells[:, 2:]))], kernels.CONFIDENCE_BITS
-    half = FIXED_BITS // 2
-    low = (1 << half) - 1
-    words = [np.column_stack((cells[:, i], cells[:, i + 1] >> half, cells[:, i + 1] & low)) for i in (2, 4, 6)]
-    return words, half
-
-
-def _carried(words: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
-    """The same numbers with every word but the highest in 0 <= word < 2^bits."""
-    words = words.copy()
-    for i in range(words.shape[1] - 1, 0, -1):
-        carry = words[:, i] >> bits
-        words[:, i] -= carry << bits
-        words[:, i - 1] += carry
-    return words
-
-
-def _absolute(words: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
-    words = _carried(words, bits)
-    return _carried(np.where(words[:, :1] < 0, -words, words), bits)
+    if weighted:
+        return words_of_pairs(cells, (2, 4, 6))
+    whole, hits, high, low = (np.ascontiguousarray(column) for column in cells.T)
+    return [[whole], [hits], [np.zeros_like(high), high, low]], kernels.CONFIDENCE_BITS

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from fastxent.kernels import groups as kernels
 from fastxent.kernels import records, tally
 from fastxent.spec import Spec
-from fastxent.statistics.groupparts import MOST_KEYS, Part
+from fastxent.statistics.groupbins import starts_of
+from fastxent.statistics.groupparts import MOST_KEYS, SparsePart
 from fastxent.statistics.statistic import FIXED_BITS, Record
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Classes(NamedTuple):
     confidence: NDArray[np.float64]
 
 
-class GroupedClasses(Part):
+class GroupedClasses(SparsePart):
     """Rows, losses and confidences by target and predicted class, of every group; see `kernels.cells_of_pairs`.
 
     Where there are too many pairs, by target class and whether it was predicted; and with too many of those, none.
@@ -149,7 +150,7 @@ class GroupedClasses(Part):
             confidence = cells[:, 3] + cells[:, 4] * 2.0**-tally.CONF_BITS
             large = places & 1 != 0
         loss = np.where(large, math.inf, loss)
-        known = predicted >= 0
+        known = (predicted >= 0) & (self.level == 0)
         keys = np.concatenate((groups * self._classes + target, (groups * self._classes + predicted)[known]))
         order, starts = _runs(keys)
         n, rest = len(groups), int(known.sum())
@@ -190,7 +191,7 @@ class GroupedClasses(Part):
         """
         nothing: list[float | None] = [None] * count
         if (found := self.by_class(numbers)) is None:
-            return dict.fromkeys(("base", "f1_macro", "balanced_accuracy"), nothing)
+            return {"base": None, "f1_macro": nothing, "balanced_accuracy": nothing}
         groups, support, correct = found.groups, found.support, found.correct
         used = support > 0.0
         share = support[used] / np.bincount(groups, support, count)[groups[used]]
@@ -204,11 +205,10 @@ class GroupedClasses(Part):
         }
 
 
-def _runs(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _runs(keys: NDArray[np.int64]) -> tuple[Any, NDArray[np.int64]]:
     """An order that sorts the keys, and where in it each of them begins."""
-    order = np.argsort(keys, kind="stable")
-    found = keys[order]
-    return order, np.flatnonzero(np.concatenate((np.ones(min(len(keys), 1), np.bool_), found[1:] != found[:-1])))
+    order = slice(None) if (keys[1:] >= keys[:-1]).all() else np.argsort(keys, kind="stable")
+    return order, starts_of(keys[order])
 
 
 def _means(groups: NDArray[Any], values: NDArray[Any], count: int) -> NDArray[Any]:

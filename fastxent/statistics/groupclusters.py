@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from fastxent.kernels import scorecard as sc
 from fastxent.spec import Spec
 from fastxent.statistics import clusters
-from fastxent.statistics.clusters import UNIT_SCALE, hash_values, ratio_error
-from fastxent.statistics.groupparts import Part
-from fastxent.statistics.sparse import PLACE_BITS
+from fastxent.statistics.clusters import UNIT_SCALE, hash_values, ratio_errors
+from fastxent.statistics.groupparts import SparsePart
+from fastxent.statistics.sparse import PLACE_BITS, most_keys
 from fastxent.statistics.statistic import FixedSum, OncePerBatch, Record
 from fastxent.statistics.units import units_of
 
@@ -26,7 +26,7 @@ __all__ = ["GroupedClusters"]
 _LOW = 40
 
 
-class GroupedClusters(Part):
+class GroupedClusters(SparsePart):
     """Weight, loss, hits and units of the clusters of every group, by 46 bits of the hash of their id.
 
     With too many, clusters share 4096 buckets in every group, or 2048, ..., down to 2: the same estimate of the error,
@@ -34,13 +34,13 @@ class GroupedClusters(Part):
     """
 
     #: Clusters of groups, or buckets, that there may be (at most 96 MiB a thread, 120 with units).
-    LIMIT = 3 << 18
+    LIMIT = most_keys(1 << 20)
     _BUCKET_BITS = 12
     WEIGHT, LOSS, HITS, LARGE, HEAVY, UNITS, MANY = 0, 2, 4, 6, 7, 8, 10
 
     def __init__(self, spec: Spec, column: str, units: str | None) -> None:
         self._spec, self._column, self._units = spec, column, units
-        self._hashes = OncePerBatch(lambda extra: hash_values(extra[column], column))
+        self._hashes = OncePerBatch()
         super().__init__((*(0, _LOW) * 3, 0, 0, *(() if units is None else (0, _LOW, 0))), self.LIMIT)
 
     def empty(self) -> GroupedClusters:
@@ -50,7 +50,7 @@ class GroupedClusters(Part):
     def absorb(self, record: Record, groups: NDArray[np.int32]) -> None:
         """See `Part.absorb`."""
         n, real, weighted = record.n, record.card.real, self._spec.reads_weight
-        hashes = self._hashes.of(record).view(np.uint64) >> np.uint64(64 - PLACE_BITS)
+        hashes = self._hashes.of(record, self._hash).view(np.uint64) >> np.uint64(64 - PLACE_BITS)
         places = np.where(record.scored, hashes.astype(np.int64), -1)
         weight = real[sc.WEIGHT, :n] if weighted else np.ones(n)
         loss = real[sc.SCRATCH, :n] if weighted else real[sc.LOSS, :n]
@@ -71,6 +71,9 @@ class GroupedClusters(Part):
             cells[:, self.UNITS], cells[:, self.UNITS + 1] = FixedSum.split(np.where(few, units, 0.0))
             cells[:, self.MANY] = ~few
         self.add(groups, places, cells)
+
+    def _hash(self, extra: dict[str, Any]) -> NDArray[np.int64]:
+        return hash_values(extra[self._column], self._column)
 
     def coarser(self, places: NDArray[np.int64], level: int) -> NDArray[np.int64]:
         """See `SparseSums.coarser`."""
@@ -96,8 +99,8 @@ class GroupedClusters(Part):
         statistics["clusters"] = found
         return {}
 
-    def read(self, numbers: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], dict[str, list[float]]]:
-        """Of every group the clusters, and the standard errors of its "loss", "accuracy" and loss per "unit"."""
+    def read(self, numbers: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
+        """Of every group (each has a row) the clusters, and the errors of "loss", "accuracy" and loss per "unit"."""
         groups, _, cells = self.sorted(numbers)
         edges = np.searchsorted(groups, np.arange(count + 1))
         pairs = (cells[:, at].astype(object) << _LOW for at in (self.WEIGHT, self.LOSS, self.HITS))
@@ -107,12 +110,8 @@ class GroupedClusters(Part):
             units = (cells[:, self.UNITS].astype(object) << _LOW) + cells[:, self.UNITS + 1]
             wanted["unit"] = (loss, units, (self.LARGE, self.HEAVY, self.MANY))
         scale = {"unit": UNIT_SCALE}
-        errors: dict[str, list[float]] = {}
-        spans = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+        errors = {}
         for name, (y, x, beyond) in wanted.items():
-            wrong = np.concatenate(([0], np.cumsum(cells[:, beyond].any(axis=1)))).tolist()
-            errors[name] = [
-                math.nan if wrong[hi] > wrong[lo] else ratio_error(x[lo:hi], y[lo:hi]) * scale.get(name, 1.0)
-                for lo, hi in spans
-            ]
+            wrong = np.logical_or.reduceat(cells[:, beyond].any(axis=1), edges[:-1])
+            errors[name] = np.where(wrong, math.nan, ratio_errors(x, y, edges[:-1]) * scale.get(name, 1.0))
         return np.diff(edges), errors

@@ -1,8 +1,8 @@
-"""What groups keep beside their exact sums, by place in hash tables (see `SparseSums`): losses and ranks."""
+"""What groups keep beside their exact sums; by place in hash tables (see `SparseSums`): losses and ranks."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from fastxent.kernels import scorecard as sc
 from fastxent.kernels.records import LIMIT
 from fastxent.spec import Spec
 from fastxent.statistics.loss import cell_edges
-from fastxent.statistics.sparse import SparseSums
+from fastxent.statistics.sparse import SparseSums, most_keys
 from fastxent.statistics.statistic import FIXED_BITS, Record, fixed_words
 
 if TYPE_CHECKING:
@@ -24,19 +24,42 @@ if TYPE_CHECKING:
 
 Edges = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
-__all__ = ["MOST_KEYS", "GroupedLosses", "GroupedRanks", "Part"]
+__all__ = ["MOST_KEYS", "GroupedLosses", "GroupedRanks", "Part", "SparsePart"]
 
-#: Keys that all groups together may have in a table: three quarters of 2^21 places. A hundred thousand groups have
-#: room for 15 cells each.
-MOST_KEYS = 3 << 19
+#: Keys that all groups together may have in a table. A hundred thousand groups have room for 15 cells each.
+MOST_KEYS = most_keys(1 << 21)
 
 
-class Part(SparseSums):
-    """Sums by group and place that absorb records, and become those of the totals of one group."""
+class Part(ABC):
+    """What groups, which are numbers, keep of one kind: it absorbs records, and becomes that of one group's totals.
+
+    With more than all groups together may have, each keeps less; how much less depends on the rows alone.
+    """
+
+    #: by how many steps less is kept than there would be room for with fewer rows
+    level: int
 
     @abstractmethod
     def absorb(self, record: Record, groups: NDArray[np.int32]) -> None:
         """Add the scored rows of a record, whose groups these are."""
+
+    def settle(self) -> None:  # noqa: B027  (most do at once)
+        """Take in what was put off, so that the level is that of all rows."""
+
+    @abstractmethod
+    def merge(self, other: Any, numbers: NDArray[np.int64]) -> None:
+        """Add the other's; ``numbers`` are the numbers here of its groups, negative for one to leave out."""
+
+    def shift(self, offset: int) -> None:  # noqa: B027  (most know no single rows)
+        """See `fastxent.statistics.statistic.Statistic.shift`."""
+
+    @abstractmethod
+    def state(self, numbers: NDArray[np.int64]) -> tuple[Any, list[NDArray[np.int64]]]:
+        """A JSON value and two arrays, as `Statistic.state`; groups are called by ``numbers``."""
+
+    @abstractmethod
+    def load(self, value: Any, arrays: list[NDArray[np.int64]], groups: int) -> None:
+        """Take over what `state` gave of so many groups."""
 
     @abstractmethod
     def empty(self) -> Part:
@@ -51,7 +74,11 @@ class Part(SparseSums):
         """Put what is kept of group 0, the only one, where totals have it; returns fields of `Coarse`."""
 
 
-class GroupedLosses(Part):
+class SparsePart(SparseSums, Part):
+    """Sums by group and place."""
+
+
+class GroupedLosses(SparsePart):
     """Histograms of the losses: 128 cells an octave, as those of all rows, or half of them, a quarter, ...
 
     The levels after 7 put octaves together; at the last a group has one cell between the outer ones.
@@ -118,7 +145,7 @@ class GroupedLosses(Part):
         return np.where(inner, 1 + ((places - 1) << self.level), places)
 
 
-class GroupedRanks(Part):
+class GroupedRanks(SparsePart):
     """Rows, and with weights their weight, by rank of the target; with too many, ranks from the tenth on are one."""
 
     LIMIT = MOST_KEYS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -15,14 +16,17 @@ from fastxent.spec import Spec
 from fastxent.statistics.coarse import Coarse
 from fastxent.statistics.groupcells import GroupedCalibration
 from fastxent.statistics.groupclasses import GroupedClasses
+from fastxent.statistics.groupclasswise import GroupedClasswise
 from fastxent.statistics.groupclusters import GroupedClusters
-from fastxent.statistics.groupkeys import Encoder, Key, column_of, plain, ranked, read_key, written_key
+from fastxent.statistics.groupkeys import Encoder, Key, column_of, order_of, plain, ranked, read_key, written_key
 from fastxent.statistics.groupparts import GroupedLosses, GroupedRanks, Part
+from fastxent.statistics.grouprows import GroupedRows
 from fastxent.statistics.groupscores import GroupedScores
 from fastxent.statistics.groupsums import GroupSums
 from fastxent.statistics.grouptable import group_columns
 from fastxent.statistics.groupvalues import GroupValues
 from fastxent.statistics.statistic import OncePerBatch, Record, Statistic, predicts_class
+from fastxent.statistics.worst import FIELDS, LABEL_ERRORS
 from fastxent.status import Status
 
 if TYPE_CHECKING:
@@ -45,17 +49,19 @@ class Groups(Statistic):
         self._values = GroupValues(spec, measures, ranks)
         self._sums = GroupSums(self._values.count, _new_parts(spec, measures, classes, ranks))
         self._index: dict[Key, int] = {}
-        encoder = Encoder(self.columns)
-        self._codes = OncePerBatch(lambda extra: encoder.codes(extra, self._number))
+        self._encoder, self._codes = Encoder(self.columns), OncePerBatch()
 
     def absorb(self, record: Record) -> None:
         """See `Statistic.absorb`."""
-        codes, sums, n = self._codes.of(record), self._sums, record.n
+        codes, sums, n = self._codes.of(record, self._encode), self._sums, record.n
         status = record.card.status[:n]
         sums.add(*self._values.of(record), codes, status)
         kernels.extremes(record.card, codes, sums.extremes)
         for part in sums.parts.values():
             part.absorb(record, codes)
+
+    def _encode(self, extra: dict[str, Any]) -> NDArray[np.int32]:
+        return self._encoder.codes(extra, self._number)
 
     def _number(self, key: Key) -> int:
         number = self._index.get(key)
@@ -79,11 +85,18 @@ class Groups(Statistic):
         numbers = np.array([self._number(key) for key in other._index], np.int64)
         self._sums.merge(other._sums, numbers)
 
+    def shift(self, offset: int) -> None:
+        """See `Statistic.shift`."""
+        for part in self._sums.parts.values():
+            part.shift(offset)
+
     def _ordered(self) -> tuple[list[Key], NDArray[np.int64]]:
         """The groups that have a scored row, in canonical order, and their numbers."""
-        counts = self._sums.counts
-        keys = sorted(key for key, number in self._index.items() if counts[number])
-        return keys, np.array([self._index[key] for key in keys], np.int64)
+        numbers = np.fromiter(self._index.values(), np.int64, len(self._index))
+        here = self._sums.counts[numbers] > 0
+        keys = list(compress(self._index, here.tolist()))
+        order = order_of(keys)
+        return [keys[i] for i in order], numbers[here][order]
 
     def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
         """See `Statistic.state`."""
@@ -128,6 +141,8 @@ class Groups(Statistic):
         fields: dict[str, Any] = {}
         for part in one.parts.values():
             fields |= part.fill(tallies, totals.statistics)
+        quotas = [part.quota for part in one.parts.values() if isinstance(part, GroupedRows) and part.level]
+        fields["rows"] = min(quotas, default=None)
         if fields.get("ranks") is not None and values.reciprocal >= 0:
             fields["reciprocal"] = exact.to_fraction(sums[values.reciprocal])
         totals.coarse = Coarse(**fields)
@@ -151,15 +166,45 @@ class Groups(Statistic):
         if part is None or (found := part.table(self._sums.places(order))) is None:
             return None
         groups, columns = found
-        result: dict[str, Any] = {}
-        for i, name in enumerate(self.columns):
-            result[name] = column_of(keys, i).take(pa.array(groups))
         columns |= {"class": pa.array(names, pa.string()).take(pa.array(columns["class"]))}
-        return pa.table(result | {name if name not in result else f"{name}_": v for name, v in columns.items()})
+        return self._beside(keys, groups, columns)
+
+    def classwise(self, names: Sequence[str]) -> Any:
+        """An Arrow table with a row for every class of every group; None where not told."""
+        import pyarrow as pa
+
+        keys, order = self._ordered()
+        part = cast(GroupedClasswise | None, self._sums.parts.get("classwise"))
+        if part is None or (found := part.read(self._sums.places(order))) is None:
+            return None
+        groups, classes, columns = found
+        return self._beside(keys, groups, {"class": pa.array(names, pa.string()).take(pa.array(classes))} | columns)
+
+    def rows(self, name: str, names: tuple[str, ...] | None) -> Any:
+        """An Arrow table of the single rows that groups keep under this name; None where there are none."""
+        part = cast(GroupedRows | None, self._sums.parts.get(name))
+        if part is None:
+            return None
+        part.settle()
+        if not part.quota:
+            return None
+        keys, order = self._ordered()
+        groups, table = part.table(self._sums.places(order), names)
+        return self._beside(keys, groups, {column: table[column] for column in table.column_names})
+
+    def _beside(self, keys: list[Key], groups: NDArray[np.int64], columns: dict[str, Any]) -> Any:
+        """A table of the values of groups (by their places among the keys) and other columns."""
+        import pyarrow as pa
+
+        found = {name: column_of(keys, i).take(pa.array(groups)) for i, name in enumerate(self.columns)}
+        return pa.table(found | {name if name not in found else f"{name}_": each for name, each in columns.items()})
 
     def notes(self) -> list[str]:
         """What groups say less exactly than all rows, since there are so many."""
-        return [part.note() for part in self._sums.parts.values() if part.level]
+        parts = self._sums.parts.values()
+        for part in parts:
+            part.settle()
+        return [part.note() for part in parts if part.level]
 
     def margins(self) -> dict[str, Any]:
         """For every column a table as `table` of its values alone, over those of the other columns."""
@@ -193,4 +238,15 @@ def _new_parts(spec: Spec, measures: Measures, classes: int, ranks: int) -> dict
         found["clusters"] = GroupedClusters(spec, measures.cluster_by, measures.units)
     if measures.ranking:
         found["scores"] = GroupedScores(spec)
+    if measures.classwise:
+        found["classwise"] = GroupedClasswise(spec, classes)
+    shown = FIELDS if predicts_class(spec) else FIELDS[:3]
+    if measures.worst:
+        found["worst"] = GroupedRows("worst", measures.worst, "loss", measures.keep, shown, 0)
+    if measures.worst_per_class:
+        each = measures.worst_per_class
+        found["worst_per_class"] = GroupedRows("worst_per_class", each, "loss", measures.keep, shown, classes)
+    if measures.label_errors:
+        for name, by in LABEL_ERRORS.items():
+            found[name] = GroupedRows(name, measures.label_errors, by, measures.keep, shown, 0)
     return dict(sorted(found.items()))

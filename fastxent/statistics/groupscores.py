@@ -11,7 +11,7 @@ from fastxent.kernels import records
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.records import LIMIT
 from fastxent.spec import Spec
-from fastxent.statistics.groupparts import MOST_KEYS, Part
+from fastxent.statistics.groupparts import MOST_KEYS, SparsePart
 from fastxent.statistics.ranking import OCTAVES, LabelRanking, bits_of, half_of, rank_scores, scores_of, truths_of
 from fastxent.statistics.statistic import FIXED_BITS, Record, fixed_words
 
@@ -26,7 +26,7 @@ _CELLS = 17
 _LABEL = _CELLS + 1
 
 
-class GroupedScores(Part):
+class GroupedScores(SparsePart):
     """Histograms of the scores of every label, positives apart: as in `fastxent.statistics.ranking`, or coarser.
 
     Columns: how many scores share their cell with others that may differ, and the count, or the pair of the weight.

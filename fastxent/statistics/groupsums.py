@@ -19,6 +19,8 @@ from fastxent.statistics.statistic import check_shape
 __all__ = ["GroupSums", "GroupTotals"]
 
 _NEVER = np.iinfo(np.int64).max
+#: Groups merged at a time, whose sums are copied some times over.
+_AT_ONCE = 1 << 12
 
 
 class _Beyond(SparseSums):
@@ -81,10 +83,12 @@ class GroupSums:
         kept = np.flatnonzero(numbers >= 0)
         codes = numbers[kept]
         self.make_room(int(codes.max(initial=-1)) + 1)
-        self.cells = _carried(self.cells)
-        present, found = _put_together(_carried(other.cells[kept]), codes)
-        self.cells[present] += found
-        self.cells = _carried(self.cells)
+        _carry(self.cells)
+        for lo in range(0, len(kept), _AT_ONCE):
+            here = slice(lo, lo + _AT_ONCE)
+            present, found = _put_together(_carry(other.cells[kept[here]]), codes[here])
+            self.cells[present] += found
+        _carry(self.cells)
         np.minimum.at(self.extremes[:, 0], codes, other.extremes[kept, 0])
         np.maximum.at(self.extremes[:, 1], codes, other.extremes[kept, 1])
         self._beyond.merge(other._beyond, numbers)
@@ -141,7 +145,7 @@ class GroupSums:
         """See `fastxent.statistics.statistic.Statistic.state`; in this order, which has all groups with rows."""
         numbers = self.places(order)
         levels = {}
-        arrays = [_carried(self.cells[order]), self.extremes[order], *self._beyond.state(numbers)[1]]
+        arrays = [_carry(self.cells[order]), self.extremes[order], *self._beyond.state(numbers)[1]]
         for name, part in self.parts.items():
             levels[name], more = part.state(numbers)
             arrays += more
@@ -158,9 +162,8 @@ class GroupSums:
             part.load(levels[name], arrays[4 + 2 * i : 6 + 2 * i], count)
 
 
-def _carried(cells: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The same sums with limbs in their range, the last one signed."""
-    cells = cells.copy()
+def _carry(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Bring the limbs of sums into their range, the last one signed; returns the same array."""
     windows = cells[:, 1:].reshape(len(cells), cells.shape[1] // WINDOW, WINDOW)
     for i in range(WINDOW - 1):
         carry = windows[..., i] >> LIMB_BITS

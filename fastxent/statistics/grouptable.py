@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from fastxent.kernels import tally
 from fastxent.spec import Spec
 from fastxent.statistics.calibration import BrierParts
+from fastxent.statistics.groupbins import Parts
 from fastxent.statistics.groupcells import GroupedCalibration
 from fastxent.statistics.groupclasses import GroupedClasses
+from fastxent.statistics.groupclasswise import GroupedClasswise
 from fastxent.statistics.groupclusters import GroupedClusters
 from fastxent.statistics.groupparts import GroupedLosses, GroupedRanks
 from fastxent.statistics.groupscores import GroupedScores
 from fastxent.statistics.loss import Z95, safe_exp
-from fastxent.statistics.shares import effective_rows, wilson
+from fastxent.statistics.shares import effective_rows, wilsons
 from fastxent.statistics.statistic import FIXED_BITS, predicts_class
 from fastxent.statistics.temperature import GRID, best_of
 from fastxent.unit import BITS
@@ -38,6 +40,9 @@ IN_NATS = (
     *(f"q{100 * q:02.0f}{end}" for q in QUANTILES for end in ("", "_low", "_high")),
 )  # fmt: skip
 
+#: Integers below are float64 numbers, whose quotient is rounded once.
+_EXACT = 1 << 53
+
 Columns = dict[str, Any]
 Integers = NDArray[Any]
 
@@ -55,7 +60,7 @@ def group_columns(sums: GroupSums, values: GroupValues, spec: Spec, order: NDArr
     found |= read.brier()
     if "cells" in sums.parts:
         found |= read.calibration()
-    return found | read.ranking()
+    return found | read.classwise() | read.ranking()
 
 
 class _Reader:
@@ -73,23 +78,24 @@ class _Reader:
         self._numbers = sums.places(order)
         clusters = cast(GroupedClusters | None, sums.parts.get("clusters"))
         self._clusters: NDArray[np.int64] | None = None
-        self._errors: dict[str, list[float]] = {}
+        self._errors: dict[str, NDArray[np.float64]] = {}
         if clusters is not None:
             self._clusters, self._errors = clusters.read(self._numbers, self._groups)
 
-    def _mean(self, which: int, whole: Integers | None = None) -> list[float]:
+    def _mean(self, which: int, whole: Integers | None = None) -> NDArray[np.float64]:
         return _ratio(self._sums[which], self._total if whole is None else whole, self._special[which])
 
     def counts(self) -> Columns:
         """Rows, their weight, and the clusters they are in."""
-        found: Columns = {"count": self._count.tolist()}
+        found: Columns = {"count": self._count.astype(np.int64)}
         if self._weighted:
             found["weight"] = _ratio(self._total, np.full(self._groups, 1 << self._bits, object))
         return found | ({} if self._clusters is None else {"clusters": self._clusters})
 
     def losses(self) -> Columns:
         """The mean with its error and interval, and what it is the same as."""
-        loss, stderr = np.array(self._mean(self._loss)), np.array(self._errors.get("loss") or self._stderr())
+        loss = self._mean(self._loss)
+        stderr = self._errors["loss"] if "loss" in self._errors else self._stderr()
         one = np.full(self._groups, 1 << self._bits, object)
         with np.errstate(invalid="ignore"):
             return {
@@ -106,7 +112,7 @@ class _Reader:
     def _variance(self) -> NDArray[np.float64]:
         n, total, square = self._count, self._sums[tally.LOSS], self._sums[tally.SQUARE]
         above = np.maximum(((n * square) << self._bits) - total * total, 0)
-        found = np.array(_ratio(above, n * (n - 1) << 2 * self._bits))
+        found = _ratio(above, n * (n - 1) << 2 * self._bits)
         many = (self._count > 1) & (self._special[tally.LOSS] == 0.0)
         return np.where(many, np.where(np.isinf(self._special[tally.SQUARE]), math.inf, found), math.nan)
 
@@ -119,7 +125,7 @@ class _Reader:
         )  # fmt: skip
         above = np.maximum(n * (w * w * yy - 2 * y * w * wy + y * y * ww), 0)
         fine = np.isfinite(variance) & np.isfinite(self._special[tally.WEIGHTED_SQUARE])
-        squares = np.array(_ratio(above << self._bits, (n - 1) * w**4))
+        squares = _ratio(above << self._bits, (n - 1) * w**4)
         return np.where(fine, np.sqrt(squares), np.where(np.isinf(variance), math.inf, math.nan))
 
     def spread(self) -> Columns:
@@ -139,12 +145,12 @@ class _Reader:
         if at < 0:
             return {}
         one = np.full(self._groups, 1 << self._bits, object)
-        each = np.array(self._mean(self._loss, self._sums[at]))
+        each = self._mean(self._loss, self._sums[at])
         return {
             "units": _ratio(self._sums[at], one, self._special[at]),
             "loss_per_unit": each,
             "bits_per_unit": BITS.of(each),
-            "stderr_per_unit": self._errors.get("unit") or self._stderr_per_unit(),
+            "stderr_per_unit": self._errors["unit"] if "unit" in self._errors else self._stderr_per_unit(),
         }
 
     def _stderr_per_unit(self) -> NDArray[np.float64]:
@@ -153,7 +159,7 @@ class _Reader:
         above = np.maximum(n * (x * x * yy - 2 * x * y * xy + y * y * xx), 0)
         special = self._special[self._values.units + 3]
         squares = _ratio(above << self._bits, (n - 1) * x**4, np.where(np.isfinite(special), 0.0, math.nan))
-        return np.sqrt(np.array(squares, np.float64))
+        return np.sqrt(squares)
 
     def entropy(self) -> Columns:
         """The mean entropy of the predictions, where it was asked for."""
@@ -183,8 +189,11 @@ class _Reader:
         base, spec = found.pop("base"), self._spec
         plain = spec.loss == "cross_entropy" and not spec.soft
         if plain and spec.label_smoothing == 0.0 and spec.pos_weight is None:
-            relative = [_relative(mean, entropy) for mean, entropy in zip(loss.tolist(), base, strict=True)]
-            d2 = [None if value is None else 1.0 - value for value in relative]
+            if base is None:
+                relative = d2 = [None] * self._groups
+            else:
+                relative = np.divide(loss, base, out=np.full(self._groups, math.nan), where=base > 0.0)
+                d2 = 1.0 - relative
             found = {"normalized_entropy": relative, "d2": d2} | found
         return dict(found)
 
@@ -195,12 +204,8 @@ class _Reader:
         first, whole = ranks.of_first(self._numbers, self._groups, ks)
         whole = self._if_all(whole, FIXED_BITS)
         shares = _ratio(first[1], whole)
-        intervals = [wilson(share, rows) for share, rows in zip(shares, self._effective(shares), strict=True)]
-        found: Columns = {
-            "accuracy": shares,
-            "accuracy_low": [low for low, _ in intervals],
-            "accuracy_high": [high for _, high in intervals],
-        }
+        low, high = wilsons(shares, self._effective(shares))
+        found: Columns = {"accuracy": shares, "accuracy_low": low, "accuracy_high": high}
         found |= {f"top{k}": _ratio(first[k], whole) for k in ks[1:]}
         return found | ({"mrr": self._mean(self._values.reciprocal)} if self._values.reciprocal >= 0 else {})
 
@@ -211,15 +216,16 @@ class _Reader:
         spare = self._count[here] << (self._bits - FIXED_BITS)
         return np.where(self._total[here] - (weight << (self._bits - bits)) <= spare, weight, 0)
 
-    def _effective(self, shares: list[float]) -> list[float]:
+    def _effective(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
         """The rows that an interval of a share rests on."""
-        rows = list(map(float, self._count))
+        rows = self._count.astype(np.float64)
         if self._weighted:
             squares = self._sums[tally.WEIGHT_SQUARE]
-            rows = [n if n == n else 0.0 for n in _ratio(self._total * self._total, squares << self._bits)]
+            rows = np.nan_to_num(_ratio(self._total * self._total, squares << self._bits), nan=0.0, posinf=math.inf)
         if self._clusters is None:
             return rows
-        return list(map(effective_rows, shares, self._errors["accuracy"], rows, self._clusters.tolist()))
+        each = (shares.tolist(), self._errors["accuracy"].tolist(), rows.tolist(), self._clusters.tolist())
+        return np.array(list(map(effective_rows, *each)), np.float64)
 
     def brier(self) -> Columns:
         """The Brier score."""
@@ -230,9 +236,11 @@ class _Reader:
     def calibration(self) -> Columns:
         """Calibration errors over 15 equal bins; binary: over them the parts of the Brier score too."""
         bins = cast(GroupedCalibration, self._parts["cells"]).bins(self._numbers)
-        used = bins.weight.any(axis=1)
-        groups, gap = bins.groups[used], bins.gap[used]
-        weight, hits, size = bins.floats(bins.weight[used]), bins.floats(bins.hits[used]), bins.floats(gap)
+        weight = bins.floats(bins.weight)
+        if not (used := weight > 0.0).all():
+            bins, weight = bins.only(used), weight[used]
+        groups, gap = bins.owners, bins.gap
+        hits, size = bins.floats(bins.hits), bins.floats(gap)
         starts = np.searchsorted(groups, np.arange(self._groups))
         some = np.diff(np.append(starts, len(groups))) > 0
 
@@ -245,30 +253,31 @@ class _Reader:
             found[some] = values * known
             return found
 
-        words = bins.bits * (gap.shape[1] - 1)
-        totals = self._if_all(bins.integers(summed(bins.weight[used])), words, some)
+        totals = self._if_all(bins.integers(list(map(summed, bins.weight))), bins.bits * (len(gap) - 1), some)
         known = np.where(totals > 0, 1.0, math.nan).astype(np.float64)
         ratio = size / weight
         largest = np.repeat(summed(ratio, np.maximum), np.diff(np.append(starts[some], len(groups))))
         at = np.flatnonzero(ratio == largest)
         at = at[np.unique(groups[at], return_index=True)[1]]
         found = {
-            "ece": spread(np.array(_ratio(bins.integers(summed(gap)), totals))),
-            "mce": spread(np.array(_ratio(bins.integers(gap[at]), bins.integers(bins.weight[used][at])))),
+            "ece": spread(_ratio(bins.integers(list(map(summed, gap))), totals)),
+            "mce": spread(
+                _ratio(bins.integers([word[at] for word in gap]), bins.integers([word[at] for word in bins.weight]))
+            ),
             "rmsce": spread(np.sqrt(summed(size * ratio) / summed(weight))),
         }
         if self._spec.task == "binary":
-            total, positive = summed(weight), summed(hits)
-            base = positive / total
-            lengths = np.diff(np.append(starts[some], len(groups)))
-            away = hits / weight - np.repeat(base, lengths)
-            reliability, resolution = summed(size * ratio) / total, summed(weight * away * away) / total
-            uncertainty = base * (1.0 - base)
-            score = np.array(self._mean(tally.WEIGHTED_BRIER if self._weighted else tally.BRIER))[some]
-            rest = score - (reliability - resolution + uncertainty)
-            parts = zip(BrierParts.__slots__, (reliability, resolution, uncertainty, rest), strict=True)
-            found |= {name: spread(part) for name, part in parts}
+            parts = Parts.of(weight, hits, size, starts[some])
+            score = self._mean(tally.WEIGHTED_BRIER if self._weighted else tally.BRIER)[some]
+            rest = score - (parts.reliability - parts.resolution + parts.uncertainty)
+            told = (parts.reliability, parts.resolution, parts.uncertainty, rest)
+            found |= {name: spread(part) for name, part in zip(BrierParts.__slots__, told, strict=True)}
         return dict(found)
+
+    def classwise(self) -> Columns:
+        """The mean calibration error of classes, and the parts of the Brier score, where they were asked for."""
+        part = cast(GroupedClasswise | None, self._parts.get("classwise"))
+        return {} if part is None else part.means(self._numbers, self._groups)
 
     def ranking(self) -> Columns:
         """ROC AUC and average precision with their bounds, where they were asked for; multilabel: means over labels."""
@@ -287,17 +296,14 @@ class _Reader:
         return dict(found)
 
 
-def _ratio(part: Integers, whole: Integers, special: NDArray[np.float64] | None = None) -> list[float]:
+def _ratio(part: Integers, whole: Integers, special: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
     """Quotients, each rounded once; NaN over nothing, and what is special instead of what it is added to."""
-    found = [a / b if b else math.nan for a, b in zip(part, whole, strict=True)]
-    if special is None or not (odd := np.flatnonzero(special)).size:
-        return found
-    for i in odd.tolist():
-        found[i] += special[i]
+    if part.dtype == whole.dtype == np.int64 and max(part.max(initial=0), whole.max(initial=0)) < _EXACT:
+        found = np.full(len(part), math.nan)
+        np.divide(part, whole, out=found, where=whole != 0)
+    else:
+        pairs = zip(part.tolist(), whole.tolist(), strict=True)
+        found = np.array([a / b if b else math.nan for a, b in pairs], np.float64)
+    if special is not None:
+        found += special
     return found
-
-
-def _relative(loss: float, base: float | None) -> float | None:
-    if base is None:
-        return None
-    return loss / base if base > 0.0 else math.nan

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fastxent.statistics.loss import Z95
 
-__all__ = ["effective_rows", "wilson"]
+__all__ = ["effective_rows", "wilson", "wilsons"]
+
+Numbers = NDArray[np.float64]
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
     """The 95 % interval of Wilson (1927) for a share of n trials; n may be an effective number of trials."""
-    if not n > 0.0 or math.isnan(share):
-        return math.nan, math.nan
+    low, high = wilsons(np.array([share]), np.array([n]))
+    return float(low[0]), float(high[0])
+
+
+def wilsons(share: Numbers, n: Numbers) -> tuple[Numbers, Numbers]:
+    """`wilson` of many shares."""
+    known = (n > 0.0) & ~np.isnan(share)
+    share, n = np.where(known, share, math.nan), np.where(known, n, 1.0)
     z2 = Z95 * Z95
     middle = (share + z2 / (2.0 * n)) / (1.0 + z2 / n)
-    half = Z95 / (1.0 + z2 / n) * math.sqrt(share * (1.0 - share) / n + z2 / (4.0 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    half = Z95 / (1.0 + z2 / n) * np.sqrt(share * (1.0 - share) / n + z2 / (4.0 * n * n))
+    return np.maximum(0.0, middle - half), np.minimum(1.0, middle + half)
 
 
 def effective_rows(share: float, stderr: float, rows: float, clusters: int) -> float:

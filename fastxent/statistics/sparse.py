@@ -12,12 +12,21 @@ from fastxent.errors import StateError
 from fastxent.kernels import counters
 from fastxent.statistics.statistic import check_shape
 
-__all__ = ["PLACE_BITS", "SparseSums"]
+__all__ = ["PLACE_BITS", "SparseSums", "most_keys"]
 
 #: A key is group << PLACE_BITS | place.
 PLACE_BITS = 46
 _PLACES = (1 << PLACE_BITS) - 1
 _LEAST = 1 << 10
+#: Keys that are added at a time, for which a table must have room beforehand.
+_AT_ONCE = 1 << 13
+#: Rows of another table that are looked at at a time.
+_PIECE = 1 << 16
+
+
+def most_keys(size: int) -> int:
+    """How many keys a table may have which is never to have more than so many rows."""
+    return 3 * size // 4 - _AT_ONCE
 
 
 class SparseSums(ABC):
@@ -45,56 +54,61 @@ class SparseSums(ABC):
 
     def add(self, groups: NDArray[Any], places: NDArray[np.int64], cells: NDArray[np.int64]) -> None:
         """Add rows, whose places are of level 0; negative places are left out."""
-        for level in range(1, self.level + 1):
-            places = self._up(places, level)
-        self._add(np.where(places < 0, -1, groups.astype(np.int64) << PLACE_BITS | places), cells)
+        self._add(np.where(places < 0, -1, groups.astype(np.int64) << PLACE_BITS | places), cells, 0)
 
-    def _up(self, places: NDArray[np.int64], level: int) -> NDArray[np.int64]:
-        return np.where(places < 0, places, self.coarser(places, level))
+    def _add(self, keys: NDArray[np.int64], cells: NDArray[np.int64], level: int) -> None:
+        """Add rows by their keys of a level."""
+        for lo in range(0, len(keys), _AT_ONCE):
+            here = self._lifted(keys[lo : lo + _AT_ONCE], level)
+            if 4 * (self._used + len(here)) > 3 * len(self._table):
+                self._rebuild(*self._filled(), room=len(here))
+            self._used += counters.add_by_key(here, cells[lo : lo + _AT_ONCE], self._bits, self._table)
+            while self._used > self.limit:
+                self._coarsen()
 
-    def _add(self, keys: NDArray[np.int64], cells: NDArray[np.int64]) -> None:
-        if 4 * (self._used + len(keys)) > 3 * len(self._table):
-            self._rebuild(*self._filled(), room=len(keys))
-        self._used += counters.add_by_key(keys, cells, self._bits, self._table)
-        while self._used > self.limit:
-            self._coarsen()
+    def _lifted(self, keys: NDArray[np.int64], level: int) -> NDArray[np.int64]:
+        """Keys of a level as those of the level here; negative ones are of nothing, and stay so."""
+        if level == self.level:
+            return keys
+        places = np.where(keys < 0, 0, keys & _PLACES)
+        for above in range(level + 1, self.level + 1):
+            places = self.coarser(places, above)
+        return np.where(keys < 0, -1, keys & ~np.int64(_PLACES) | places)
 
     def _coarsen(self) -> None:
         self.level += 1
         assert self.level < 64, "the last level of a table has a few places a group, for which there is room"
         keys, cells = self._filled()
-        places = self.coarser(keys & _PLACES, self.level)
-        self._rebuild((keys & ~np.int64(_PLACES)) | places, cells)
+        self._rebuild(self._lifted(keys, self.level - 1), cells)
 
     def _rebuild(self, keys: NDArray[np.int64], cells: NDArray[np.int64], room: int = 0) -> None:
         size = _LEAST
         while 4 * (len(keys) + room) > 3 * size:
             size *= 2
+        self._table = self._table[:0].copy()  # one less of that size
         self._new_table(size)
         self._used = counters.add_by_key(keys, cells, self._bits, self._table)
 
-    def _filled(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        taken = self._table[self._table[:, 0] != counters.FREE]
-        return np.ascontiguousarray(taken[:, 0]), np.ascontiguousarray(taken[:, 1:])
+    def _filled(self, lo: int = 0, hi: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Keys and cells in some rows of the table."""
+        rows = self._table[lo:hi]
+        taken = np.flatnonzero(rows[:, 0] != counters.FREE)
+        return rows[taken, 0], np.ascontiguousarray(rows[taken, 1:])
 
     def merge(self, other: SparseSums, numbers: NDArray[np.int64]) -> None:
         """Add the other's sums; ``numbers`` are the numbers here of its groups."""
         while self.level < other.level:
             self._coarsen()
-        keys, cells = other._filled()
-        places = keys & _PLACES
-        for level in range(other.level + 1, self.level + 1):
-            places = self.coarser(places, level)
-        if keys.size:
-            self._add(numbers[keys >> PLACE_BITS] << PLACE_BITS | places, cells)
+        for lo in range(0, len(other._table), _PIECE):
+            keys, cells = other._filled(lo, lo + _PIECE)
+            self._add(numbers[keys >> PLACE_BITS] << PLACE_BITS | keys & _PLACES, cells, other.level)
 
     def sorted(self, numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Groups (``numbers`` of them, by the numbers here), places and sums, in the order of both."""
-        keys, cells = self._filled()
-        keys = numbers[keys >> PLACE_BITS] << PLACE_BITS | keys & _PLACES
-        order = np.argsort(keys)
-        keys = keys[order]
-        return keys >> PLACE_BITS, keys & _PLACES, cells[order]
+        taken = np.flatnonzero(self._table[:, 0] != counters.FREE)
+        keys = self._table[taken, 0]
+        groups, places, order = _in_order(numbers[keys >> PLACE_BITS], keys & _PLACES)
+        return groups, places, self._table.take(taken[order], axis=0)[:, 1:]
 
     def state(self, numbers: NDArray[np.int64]) -> tuple[Any, list[NDArray[np.int64]]]:
         """See `fastxent.statistics.statistic.Statistic.state`."""
@@ -112,3 +126,21 @@ class SparseSums(ABC):
             raise StateError(f"a table is of level {level!r}")
         self.level = level
         self._rebuild(keys, cells)
+
+
+def _in_order(
+    groups: NDArray[np.int64], places: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs, no two the same, sorted by both, and where each of them was.
+
+    Where a pair and its place fit a word, words are sorted, which takes a fifth of the time of ``np.argsort``.
+    """
+    own, whole = (int(values.max(initial=0)).bit_length() for values in (places, groups))
+    at = len(groups).bit_length()
+    if whole + own + at > 63:
+        keys = groups << PLACE_BITS | places
+        order = np.argsort(keys)
+        return groups[order], places[order], order
+    words = np.sort((groups << own | places) << at | np.arange(len(groups)))
+    keys = words >> at
+    return keys >> own, keys & ((1 << own) - 1), words & ((1 << at) - 1)

@@ -58,15 +58,14 @@ class Record:
 class OncePerBatch:
     """Numbers of the rows that are found for a whole batch at once, since its records come one after the other."""
 
-    def __init__(self, find: Callable[[dict[str, Any]], NDArray[Any]]) -> None:
-        self._find = find
+    def __init__(self) -> None:
         self._batch: Batch | None = None
         self._found: NDArray[Any] = np.zeros(0, np.int64)
 
-    def of(self, record: Record) -> NDArray[Any]:
-        """Those of the rows of a record, from the columns that ride along with its batch."""
+    def of(self, record: Record, find: Callable[[dict[str, Any]], NDArray[Any]]) -> NDArray[Any]:
+        """Those of the rows of a record, which are found from the columns that ride along with its batch."""
         if record.batch is not self._batch:
-            self._found = self._find(record.batch.extra or {})
+            self._found = find(record.batch.extra or {})
             self._batch = record.batch
         if record.lo + record.n >= record.batch.num_rows:
             self._batch = None
@@ -74,7 +73,7 @@ class OncePerBatch:
 
 
 class Statistic(ABC):
-    """A state with the verbs of `fastxent.totals.Totals`; which statistic is read how, `fastxent.evaluation` knows."""
+    """A state with the verbs of `fastxent.totals.Totals`; which statistic is read how, `fastxent.readings` knows."""
 
     @abstractmethod
     def absorb(self, record: Record) -> None:

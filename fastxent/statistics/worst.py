@@ -15,7 +15,19 @@ from fastxent.kernels import scorecard as sc
 from fastxent.statistics.statistic import Record, Statistic
 
 __all__ = [
-    "FIELDS", "TARGET", "By", "Entry", "Worst", "entries_table", "loss_keys", "new_entry", "read_entries", "written",
+    "FIELDS",
+    "LABEL_ERRORS",
+    "TARGET",
+    "By",
+    "Entry",
+    "Worst",
+    "entries_table",
+    "kept_of",
+    "keys_by",
+    "new_entry",
+    "read_entries",
+    "rows_table",
+    "written",
 ]  # fmt: skip
 
 #: Key, number of the row in the data set, and `FIELDS` with the kept values after them.
@@ -24,6 +36,11 @@ By = Literal["loss", "self_confidence", "normalized_margin"]
 
 #: Fields of a row after its key and its id.
 FIELDS = ("path", "row", "loss", "target", "predicted", "p_target", "confidence")
+#: The statistics of rows that are likeliest to be labeled wrong, by name.
+LABEL_ERRORS: dict[str, By] = {
+    "label_errors_confidence": "self_confidence",
+    "label_errors_margin": "normalized_margin",
+}
 TARGET = FIELDS.index("target")
 _KINDS: tuple[Any, ...] = (str, int, float, int, int, float, float)
 
@@ -44,16 +61,7 @@ class Worst(Statistic):
 
     def absorb(self, record: Record) -> None:
         """See `Statistic.absorb`."""
-        n, real, whole = record.n, record.card.real, record.card.whole
-        wanted = record.scored
-        if self.by == "loss":
-            keys = loss_keys(record)
-        elif self.by == "self_confidence":
-            keys = real[sc.P_TARGET, :n].view(np.int64)
-        else:
-            wanted = wanted & (whole[sc.RANK, :n] > 0)
-            margin = (real[sc.P_TARGET, :n] - real[sc.CONFIDENCE, :n] + 1.0) * 0.5
-            keys = np.maximum(margin, 0.0).view(np.int64)
+        keys, wanted = keys_by(self.by, record)
         if len(self.entries) == self.k:
             wanted = wanted & (keys <= self.entries[-1][0])
         rows = np.flatnonzero(wanted)
@@ -92,19 +100,29 @@ class Worst(Statistic):
         return entries_table(self.entries, self._shown, self.keep, names, margin=margin)
 
 
-def loss_keys(record: Record) -> NDArray[np.int64]:
-    """Keys that sort rows by their loss, highest first."""
-    keys: NDArray[np.int64] = -record.card.real[sc.LOSS, : record.n].view(np.int64)
-    return keys
+def keys_by(by: By, record: Record) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Keys that sort the rows of a record, the worst first, and which of the rows have a place in that order."""
+    n, real, wanted = record.n, record.card.real, record.scored
+    if by == "loss":
+        return -real[sc.LOSS, :n].view(np.int64), wanted
+    if by == "self_confidence":
+        return real[sc.P_TARGET, :n].view(np.int64), wanted
+    margin = (real[sc.P_TARGET, :n] - real[sc.CONFIDENCE, :n] + 1.0) * 0.5
+    return np.maximum(margin, 0.0).view(np.int64), wanted & (record.card.whole[sc.RANK, :n] > 0)
+
+
+def kept_of(record: Record, i: int, keep: tuple[str, ...]) -> list[Any]:
+    """The values in row ``i`` of a record of the columns to ``keep``, as JSON values."""
+    return [_plain((record.batch.extra or {})[name][record.lo + i]) for name in keep]
 
 
 def new_entry(record: Record, i: int, key: int, keep: tuple[str, ...]) -> Entry:
     """Row ``i`` of a record, with the columns to ``keep``."""
     real, whole, batch = record.card.real, record.card.whole, record.batch
-    kept = [_plain((batch.extra or {})[name][record.lo + i]) for name in keep]
     fields = [
         batch.path, batch.number_of(record.lo + i), float(real[sc.LOSS, i]), int(whole[sc.TARGET, i]),
-        int(whole[sc.PREDICTED, i]), float(real[sc.P_TARGET, i]), float(real[sc.CONFIDENCE, i]), *kept,
+        int(whole[sc.PREDICTED, i]), float(real[sc.P_TARGET, i]), float(real[sc.CONFIDENCE, i]),
+        *kept_of(record, i, keep),
     ]  # fmt: skip
     return key, record.first_id + i, fields
 
@@ -136,21 +154,36 @@ def entries_table(
     *,
     margin: str | None = None,
 ) -> Any:
-    """Entries as an Arrow table of the fields ``shown`` and the kept columns; ``margin`` names a column of margins."""
+    """Entries as an Arrow table of the fields ``shown`` and the kept columns; see `rows_table`."""
+    fields: dict[str, Any] = {name: [e[2][i] for e in entries] for i, name in enumerate(FIELDS)}
+    kept = [[e[2][i] for e in entries] for i in range(len(FIELDS), len(FIELDS) + len(keep))]
+    return rows_table(fields, shown, dict(zip(keep, kept, strict=True)), names, margin=margin)
+
+
+def rows_table(
+    fields: dict[str, Any],
+    shown: Sequence[str],
+    kept: dict[str, list[Any]],
+    names: tuple[str, ...] | None,
+    *,
+    margin: str | None = None,
+) -> Any:
+    """Single rows as an Arrow table: of ``fields`` those that are shown, and the kept columns.
+
+    ``names`` are those of the classes; ``margin`` names a column of margins.
+    """
     import pyarrow as pa
 
-    columns: dict[str, Any] = {"path": pa.array([e[2][0] for e in entries], pa.string())}
-    columns["row"] = pa.array([e[2][1] for e in entries], pa.int64())
+    columns: dict[str, Any] = {"path": pa.array(fields["path"], pa.string())}
+    columns["row"] = pa.array(fields["row"], pa.int64())
     if margin is not None:
-        margins = [(e[2][5] - e[2][6] + 1.0) * 0.5 for e in entries]
-        columns[margin] = pa.array(margins, pa.float64())
+        difference = np.asarray(fields["p_target"], np.float64) - np.asarray(fields["confidence"], np.float64)
+        columns[margin] = pa.array((difference + 1.0) * 0.5)
     for i, name in enumerate(shown[2:], start=2):
-        values = [e[2][i] for e in entries]
-        if names is not None and name in ("target", "predicted"):
-            values = [names[v] for v in values]
-        columns[name] = pa.array(values, pa.float64() if _KINDS[i] is float else None if values else pa.int64())
-    for i, name in enumerate(keep, start=len(FIELDS)):
-        values = [e[2][i] for e in entries]
+        columns[name] = pa.array(fields[name], pa.float64() if _KINDS[i] is float else pa.int64())
+        if names is not None and name in ("target", "predicted") and len(fields[name]):
+            columns[name] = pa.array(names, pa.string()).take(columns[name])
+    for name, values in kept.items():
         place = name if name not in columns else f"{name}_"
         try:
             columns[place] = pa.array(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
@@ -17,7 +18,7 @@ from fastxent.statistics.worst import (
     Entry,
     Worst,
     entries_table,
-    loss_keys,
+    keys_by,
     new_entry,
     read_entries,
     written,
@@ -45,8 +46,8 @@ class WorstOfClass(Statistic):
 
     def absorb(self, record: Record) -> None:
         """See `Statistic.absorb`."""
-        targets, keys = record.card.whole[sc.TARGET, : record.n], loss_keys(record)
-        rows = np.flatnonzero(record.scored)
+        targets, (keys, wanted) = record.card.whole[sc.TARGET, : record.n], keys_by("loss", record)
+        rows = np.flatnonzero(wanted)
         rows = rows[keys[rows] <= self._limits[targets[rows]]]
         rows = rows[np.lexsort((rows, keys[rows], targets[rows]))]
         for target, here in groupby(rows.tolist(), key=lambda i: int(targets[i])):
@@ -58,6 +59,11 @@ class WorstOfClass(Statistic):
         found.add(entries)
         if len(found.entries) == self.k:
             self._limits[target] = found.entries[-1][0]
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Take those that are among the first of their class."""
+        for target, here in groupby(entries, key=lambda entry: int(entry[2][TARGET])):
+            self._add(target, list(here))
 
     @property
     def entries(self) -> list[Entry]:
