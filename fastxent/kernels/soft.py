@@ -203,24 +203,24 @@ def softener(form: str, kind: str, target: str) -> Any:
 @cache
 def brier_of(form: str, kind: str, target: str) -> Any:
     """The kernel for sum (p_c - t_c)^2 of one row, p_c = exp(z_c - top) scale, or p_c / scale."""
-    group, _ = reader(kind)
-    targets, _ = reader(target)
+    size, target_size = SIZE[kind], SIZE[target]
+
+    @kernel(variant=f"{form}-{kind}-{target}", inline="always")
+    def square(given, j, count, total, nothing):
+        row, place, top, scale = given
+        z, t = row + j * size, place + j * target_size
+        # Both are -inf beyond the last class.
+        x = widen(load(z, kind, 8) if count == 8 else load_first(z, kind, 8, count))
+        y = widen(load(t, target, 8) if count == 8 else load_first(t, target, 8, count))
+        share = maximum(0.0, x) / scale if form == "probs" else exp(x - top) * scale
+        wrong = share - maximum(0.0, y)
+        return fma(wrong, wrong, total), nothing
+
+    sums = two_sums(square, f"brier-{form}-{kind}-{target}")
 
     @kernel(variant=f"{form}-{kind}-{target}")
     def brier(row, place, classes, top, scale):
-        groups = (classes + LANES - 1) // LANES
-        s = 0.0
-        s_lost = 0.0
-        for first in range(0, groups, SPAN // LANES):
-            total = splat(0.0, LANES)
-            for g in range(first, min(first + SPAN // LANES, groups)):
-                x = group(row, classes, g)
-                # Both are -inf beyond the last class.
-                share = maximum(0.0, x) / scale if form == "probs" else exp(x - top) * scale
-                wrong = share - maximum(0.0, targets(place, classes, g))
-                total = fma(wrong, wrong, total)
-            s, s_lost = add_exactly(s, s_lost, halving_sum(total))
-        return s + s_lost
+        return sums((row, place, top, scale), classes)[0]
 
     return brier
 
