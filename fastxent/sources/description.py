@@ -28,6 +28,8 @@ FORM_WORDS = {
 SCORE_WORDS = frozenset((*FORM_WORDS, "score", "scores", "pred", "preds", "prediction", "predictions", "p"))
 
 
+#: Columns of which a row is read at once: each holds a page meanwhile.
+TRIED_COLUMNS = 32
 #: Columns whose storage is looked at.
 MAX_COLUMNS = 500
 
@@ -149,17 +151,33 @@ def _stored(reader: Any, path: str) -> dict[str, Storage]:
     parquet = reader.metadata
     if parquet.num_row_groups == 0 or parquet.row_group(0).num_rows == 0:
         return {}
+    leaves: dict[str, list[int]] = {}
+    for i in range(min(parquet.num_columns, MAX_COLUMNS)):
+        leaves.setdefault(parquet.schema.column(i).path.partition(".")[0], []).append(i)
+    names = list(leaves)
+    for first in range(0, len(names), TRIED_COLUMNS):
+        _try_columns(reader, path, names[first : first + TRIED_COLUMNS])
+    group = parquet.row_group(0)
     found: dict[str, Storage] = {}
-    paths = [parquet.schema.column(i).path.partition(".")[0] for i in range(min(parquet.num_columns, MAX_COLUMNS))]
-    for name in dict.fromkeys(paths):
-        try:
-            next(reader.iter_batches(batch_size=1, row_groups=[0], columns=[name], use_threads=False), None)
-            for chunk in (parquet.row_group(0).column(i) for i, owner in enumerate(paths) if owner == name):
-                size = chunk.total_compressed_size + (found[name][2] if name in found else 0)
-                found[name] = (chunk.compression, tuple(chunk.encodings), size)
-        except DAMAGE as error:
-            raise SourceError(f"cannot be decoded: {first_line(error)}", path=path, row_group=0, column=name) from error
+    for name, places in leaves.items():
+        chunks = [group.column(i) for i in places]
+        size = sum(chunk.total_compressed_size for chunk in chunks)
+        found[name] = (chunks[-1].compression, tuple(chunks[-1].encodings), size)
     return found
+
+
+def _try_columns(reader: Any, path: str, names: list[str]) -> None:
+    """Read a row of some columns; if that fails, of each, to name the one."""
+    try:
+        next(reader.iter_batches(batch_size=1, row_groups=[0], columns=names, use_threads=False), None)
+    except DAMAGE as error:
+        if len(names) == 1:
+            raise SourceError(
+                f"cannot be decoded: {first_line(error)}", path=path, row_group=0, column=names[0]
+            ) from error
+        for name in names:
+            _try_columns(reader, path, [name])
+        raise SourceError(f"cannot be decoded: {first_line(error)}", path=path, row_group=0) from error
 
 
 def _predictions(schema: Any, own: Mapping[str, Any]) -> Iterator[Candidate]:
