@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 __all__ = ["class_names_of", "own_metadata"]
 
 
-def own_metadata(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
+def own_metadata(metadata: Mapping[bytes, bytes] | None) -> Mapping[str, Any]:
     """The JSON under the key ``fastxent``, or an empty dict if there is none that can be understood."""
     found = _json(metadata, b"fastxent")
     return found if found.get("version") == 1 else {}
@@ -34,9 +35,15 @@ def _huggingface_names(metadata: Mapping[bytes, bytes] | None, target: str | Non
     return feature.get("names")
 
 
-def _json(metadata: Mapping[bytes, bytes] | None, key: bytes) -> dict[str, Any]:
+def _json(metadata: Mapping[bytes, bytes] | None, key: bytes) -> Mapping[str, Any]:
+    return _parsed((metadata or {}).get(key, b"{}"))
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: bytes) -> Mapping[str, Any]:
+    """A JSON object, or an empty one; asked for once a column."""
     try:
-        found = json.loads((metadata or {}).get(key, b"{}"))
+        found = json.loads(text)
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
