@@ -100,7 +100,10 @@ def _focal(spec: Spec, batch: Batch, full: bool) -> Kernel:
     if spec.soft or spec.label_smoothing > 0.0:
         rows = focal.of_classes(spec.form, kind, target, spec.soft, full, columns)
         return Kernel(rows, f"focal-{spec.form}-{kind}-{target}-{spec.soft}-{full}-{columns}")
-    return _then(_cross_entropy(spec, batch, full), focal.focal, "focal")
+    if spec.form == "log_probs" and not spec.normalize:
+        return _then(_cross_entropy(spec, batch, full), focal.focal, "focal")
+    step = focal.of_labels(spec.form, kind, columns)
+    return _then(_cross_entropy(spec, batch, full), step, f"focal-{spec.form}-{kind}-{columns}")
 
 
 def _cross_entropy(spec: Spec, batch: Batch, full: bool) -> Kernel:
