@@ -201,8 +201,8 @@ def focal_loss(
         p = probs[np.arange(len(target)), target]
         loss = class_weight[target] * (1 - p) ** gamma * -np.log(p)
 
-    with 1 - p taken as :math:`-\mathrm{expm1}(-L)`, so that confident rows keep their digits: within 4 ulp of the
-    true value of FL at the L of the row (gamma up to 10), whose own error it magnifies by up to 1 + gamma.
+    with 1 - p taken in two parts, so that confident rows keep their digits: within 4 ulp of the true value (gamma up
+    to 10).
 
     A distribution q as target gives :math:`\sum_c w_c q_c (1 - p_c)^\gamma (-\log p_c)`, as in Keras. Of a binary
     or multilabel task the cross-entropy of every event is multiplied by :math:`(y (1 - p) + (1 - y) p)^\gamma`, as in

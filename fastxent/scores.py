@@ -49,7 +49,7 @@ def choose_kernel(spec: Spec, batch: Batch, full: bool, entropy: bool = False) -
         return _entropy(spec, batch)
     if spec.loss == "kl_divergence":
         return _divergence(spec, batch)
-    kernel = _focal(spec, batch, full) if spec.loss == "focal" else _cross_entropy(spec, batch, full, entropy)
+    kernel = _focal(spec, batch, full) if spec.loss == "focal" else _cross_entropy(spec, batch, full, by_row=entropy)
     if spec.class_weight is not None and not spec.soft and spec.label_smoothing == 0.0:
         from fastxent.kernels.soft import weigh_rows
 
@@ -103,10 +103,14 @@ def _focal(spec: Spec, batch: Batch, full: bool) -> Kernel:
     if spec.soft or spec.label_smoothing > 0.0:
         rows = focal.of_classes(spec.form, kind, target, spec.soft, full, few)
         return Kernel(rows, f"focal-{spec.form}-{kind}-{target}-{spec.soft}-{full}-{few}")
-    return _then(_cross_entropy(spec, batch, full), focal.focal, "focal")
+    if spec.form == "log_probs" and not spec.normalize:
+        return _then(_cross_entropy(spec, batch, full), focal.focal, "focal")
+    step = focal.of_labels(spec.form, kind)
+    return _then(_cross_entropy(spec, batch, full, by_row=True), step, f"focal-{spec.form}-{kind}")
 
 
-def _cross_entropy(spec: Spec, batch: Batch, full: bool, entropy: bool = False) -> Kernel:
+def _cross_entropy(spec: Spec, batch: Batch, full: bool, *, by_row: bool = False) -> Kernel:
+    """``by_row``: a step that follows reads rows too, so columns have to be gathered."""
     kind, target = _kinds(batch)
     form = spec.form
     few = batch.predictions.num_classes <= FEW_CLASSES
@@ -136,8 +140,8 @@ def _cross_entropy(spec: Spec, batch: Batch, full: bool, entropy: bool = False) 
     from fastxent.kernels.along import along
 
     if few:
-        # The one kernel that takes columns as they are; the entropy after it wants rows.
-        columns = isinstance(batch.predictions, Columns) and not entropy
+        # The one kernel that takes columns as they are.
+        columns = isinstance(batch.predictions, Columns) and not by_row
         return Kernel(across(kind, target, full, columns), f"across-{kind}-{target}-{full}-{columns}", columns)
     return Kernel(along(kind, target, full), f"along-{kind}-{target}-{full}")
 

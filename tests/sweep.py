@@ -199,12 +199,14 @@ COMBINATIONS = [
     Combination("entropy, normalized", fx.entropy, of_entropy, "", {"normalize": True}),
     Combination("divergence", fx.kl_divergence, of_divergence, "row", {}, 2.0),
     Combination("divergence, normalized", fx.kl_divergence, of_divergence, "row", {"normalize": True}, 2.0),
-    Combination("focal 2", fx.focal_loss, of_rows, "label", {"gamma": 2.0}, 8.0),
-    Combination("focal 0.5", fx.focal_loss, of_rows, "shares", {"gamma": 0.5}, 5.0),
+    Combination("focal 2", fx.focal_loss, of_rows, "label", {"gamma": 2.0}),
+    Combination("focal 10", fx.focal_loss, of_rows, "shares", {"gamma": 9.5, "label_smoothing": 0.01}),
+    Combination("focal 0.5", fx.focal_loss, of_rows, "shares", {"gamma": 0.5}),
     Combination("events", fx.binary_cross_entropy, of_event, "event", {}),
     Combination("events, chances", fx.binary_cross_entropy, of_event, "chance", {"pos_weight": WEIGHT}),
     Combination("events, smoothed", fx.binary_cross_entropy, of_event, "event", {"label_smoothing": 0.1}),
-    Combination("events, focal", fx.focal_loss, of_event, "chance", {"gamma": 2.0, "pos_weight": WEIGHT}, 8.0),
+    Combination("events, focal", fx.focal_loss, of_event, "chance", {"gamma": 2.0, "pos_weight": WEIGHT}),
+    Combination("events, much focal", fx.focal_loss, of_event, "chance", {"gamma": 9.5}),
     Combination("several events", fx.binary_cross_entropy, of_labels, "labels", {"pos_weight": WEIGHT}),
 ]
 

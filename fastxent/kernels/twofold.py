@@ -38,6 +38,7 @@ from fastxent.kernels.vecmath import (
     TWO_52_BITS,
     exp,
     log,
+    log1p,
 )
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "exp_in_parts",
     "exp_less_one",
     "exp_of_difference",
+    "log1p_in_parts",
     "log_of_ratio",
     "multiply",
     "multiply_pairs",
@@ -191,6 +193,14 @@ def log_of_ratio(a, a_lost, b, b_lost):
     e, e_lost = exp_in_parts(value * -1.0, 0.0)
     p, lost = multiply_pairs(a, a_lost, e, e_lost)
     return value, ((p - b) + (lost - b_lost)) / b
+
+
+@kernel(inline="always")
+def log1p_in_parts(x, x_lost):
+    """The number log(1 + x + x_lost) for x from 0 to 2^1022, in two parts, right to 2^-54 of it."""
+    value = log1p(x)
+    e, e_lost = exp_less_one(value)
+    return value, ((x - e) + (x_lost - e_lost)) / (e + 1.0)
 
 
 @kernel(inline="always")
