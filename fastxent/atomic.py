@@ -14,7 +14,7 @@ from typing import Any
 
 from fastxent.errors import FastxentError, OutputError, UsageError
 
-__all__ = ["PendingFile", "write_atomically", "writing"]
+__all__ = ["PendingFile", "check_place", "why_not_written", "write_atomically", "writing"]
 
 
 class PendingFile:
@@ -116,7 +116,7 @@ def writing(path: str) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, (FastxentError, BrokenPipeError)):
             raise
-        raise OutputError(_reason(error), path=path) from error
+        raise OutputError(why_not_written(error), path=path) from error
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -143,6 +143,15 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         pending.abort()
 
 
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Raise now what `write_atomically` would raise after hours of work: no folder, no permission, a directory."""
+    target = os.path.realpath(path)
+    if os.path.isdir(target):
+        raise OutputError("cannot be written: it is a directory; name a file in it", path=os.fspath(path))
+    if os.path.isfile(target) or not os.path.exists(target):
+        PendingFile(path, overwrite=True).abort()
+
+
 #: What to do about it, by the system's number of the error.
 _REMEDY: dict[Any, str] = {
     errno.ENOSPC: "the disk is full; make room or write elsewhere",
@@ -156,7 +165,8 @@ _REMEDY: dict[Any, str] = {
 }
 
 
-def _reason(error: OSError) -> str:
+def why_not_written(error: OSError) -> str:
+    """What the system said, and what to do about it."""
     number = error.errno
     if number is None:  # pyarrow writes the number into the text
         import re

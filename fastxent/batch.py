@@ -50,10 +50,18 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """n rows of C scores, one contiguous array of n a class, all of one kind."""
+    """n rows of C scores, one contiguous array of n a class, all of one kind, or the rows of a (C, n) matrix."""
 
-    columns: tuple[NDArray[Any], ...]
+    columns: tuple[NDArray[Any], ...] | NDArray[Any]
     kind: Kind
+
+    def addresses(self) -> NDArray[np.int64]:
+        """Where the array of each class starts."""
+        if isinstance(self.columns, np.ndarray):
+            start, stride = self.columns.ctypes.data, self.columns.strides[0]
+            return start + stride * np.arange(len(self.columns), dtype=np.int64)
+        # `ndarray.ctypes.data` takes ten times as long, which counts for thousands of columns.
+        return np.array([column.__array_interface__["data"][0] for column in self.columns], np.int64)
 
     @property
     def num_rows(self) -> int:
@@ -86,8 +94,8 @@ class Batch:
         path: name of the source, for messages.
         first_row: the number of the first row within that source, from 0.
         first_id: the number of the first row within the whole data set, from 0.
-        numbers: the number of each row within its source, where they do not follow one another (a filter chose
-            them); ``first_row`` and ``first_id`` then count the chosen rows.
+        numbers: the number of each row within its source, where a filter chose them; ``first_row`` and
+            ``first_id`` then count the chosen rows.
         ids: (n, C) int64, the class of each score, where rows store some of the classes only; -1 for none or the rest.
     """
 

@@ -23,7 +23,8 @@ class Comparison:
     """The result of `fastxent.compare`.
 
     ``groups`` holds an `Outcome` for every value of every ``group_by`` column. ``improved`` and ``regressed`` are the
-    rows whose loss is lower, or higher, in B by most: (id, loss in A, loss in B, difference).
+    rows whose loss is lower, or higher, in B by most: (id, loss in A, loss in B, difference). ``filtered`` counts the
+    rows of either side that the filter left out, where there was one.
     """
 
     outcome: Outcome
@@ -38,6 +39,7 @@ class Comparison:
     warnings: list[str] = field(default_factory=list)
     run: dict[str, Any] = field(default_factory=dict)
     unit: Unit = NATS
+    filtered: dict[str, int] = field(default_factory=dict)
 
     @property
     def permutation(self) -> Permutation | None:
@@ -101,6 +103,7 @@ class Comparison:
         """Everything as JSON values under stable names."""
         outcome = self.outcome.to_dict()
         rows: dict[str, Any] = {"compared": outcome.pop("rows"), "unscored": self.unscored}
+        rows |= {f"filtered_{side}": count for side, count in self.filtered.items()}
         for side, (count, first) in self.only.items():
             rows[f"only_{side}"] = {"count": count, "first": [_json_id(key) for key in first]}
         result: dict[str, Any] = {

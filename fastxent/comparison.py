@@ -77,6 +77,7 @@ def compare(
     threads: int | None = None,
     memory: int | str | None = None,
     verify_checksums: bool = False,
+    filter: Any = None,
     progress: engine.Progress | None = None,
     base: float | None = None,
 ) -> Comparison:
@@ -125,8 +126,10 @@ def compare(
         dtype: see `evaluate`.
         threads: threads to use; all processors by default.
         memory: bytes that the threads, and then the join before it goes to disk, may hold, about, or text such as
-            "512M"; by default 128 MiB a thread, and 1 GiB.
+            "512M"; by default 256 MiB a thread, and 1 GiB.
         verify_checksums: check page checksums of Parquet files that have them.
+        filter: which rows of both sides are read, as in `evaluate`; the others are counted. A row that only one side
+            keeps is only on that side. With ``by_order`` rows keep the places they have without the filter.
         progress: called with every finished split of either side and the number of rows of both, from any thread.
         base: unit of the losses and their differences: None for nats, 2 for bits, 10 for bans.
 
@@ -168,20 +171,23 @@ def compare(
     options: dict[str, Any] = {
         "task": task, "mask": mask, "class_names": None if class_names is None else tuple(class_names), "dtype": dtype,
         "memory": None if memory is None else max(1, byte_size(memory) // max(1, threads)),
-        "verify_checksums": verify_checksums, "pos_weight": pos_weight, "label_smoothing": label_smoothing,
-        "ignore_index": ignore_index, "on_invalid": on_invalid, "class_weight": class_weight, "loss": loss,
-        "gamma": gamma, "clip": clip, "normalize": normalize,
+        "verify_checksums": verify_checksums, "filter": filter, "pos_weight": pos_weight,
+        "label_smoothing": label_smoothing, "ignore_index": ignore_index, "on_invalid": on_invalid,
+        "class_weight": class_weight, "loss": loss, "gamma": gamma, "clip": clip, "normalize": normalize,
     }  # fmt: skip
     side_a = _Side.open("A", a, target, forms, keys, (*groups, *clusters), weight, unit, options)
     b_target = target if b_target is None else b_target
     side_b = _Side.open("B", a if b is None else b, b_target, b_forms, keys, (), None, unit, options)
     _check_alike(side_a, side_b, by_order=not keys, clip=clip)
-    counts = (side_a.source.num_rows, side_b.source.num_rows)
+    sides = (side_a, side_b)
+    counts = [side.source.num_rows for side in sides]
     total = sum(counts) if min(counts) >= 0 else -1
     step = None if progress is None else lambda split: progress(split, total)
     with tempfile.TemporaryDirectory(prefix="fastxent-", ignore_cleanup_errors=True) as folder:
         files = [os.path.join(folder, f"{name}.parquet") for name in "ab"]
-        results = [side.score(file, keys, threads, step) for side, file in zip((side_a, side_b), files, strict=True)]
+        results = [side.score(file, keys, threads, step) for side, file in zip(sides, files, strict=True)]
+        if not keys:
+            _check_counts(*(side.stored or spool.num_rows for side, (_, spool) in zip(sides, results, strict=True)))
         _check_spools(keys, clusters, *(spool for _, spool in results))
         room = JOIN_MEMORY if memory is None else byte_size(memory)
         pairs = Pairs(folder, *files, keys=len(keys), memory=room, threads=threads)
@@ -192,12 +198,17 @@ def compare(
                 _permute(result, joined, permutations, seed)
         finally:
             pairs.close()
+    if filter is not None:
+        result.filtered = {
+            name: side.stored - spool.num_rows for name, side, (_, spool) in zip("ab", sides, results, strict=True)
+        }
     _convert(result, unit)
     result.settings = {"on": list(keys)} if keys else {"by_order": True}
     result.settings |= {"forms": {"a": side_a.spec.form, "b": side_b.spec.form}}
     result.settings |= {"group_by": list(groups)} if groups else {}
     result.settings |= {"cluster_by": clusters[0]} if clusters else {}
     result.settings |= {"weight": weight} if isinstance(weight, str) else {}
+    result.settings |= {} if filter is None else {"filter": str(filter)}
     from fastxent import __version__
 
     result.run = {"seconds": time.perf_counter() - started, "threads": threads, "version": __version__}
@@ -213,6 +224,11 @@ class _Side:
     spec: Spec
     columns: tuple[str, ...]
     unit: Unit
+
+    @property
+    def stored(self) -> int:
+        """Rows there are, those included that a filter leaves out; 0 where there is none."""
+        return sum(self.source.stored.values())
 
     @classmethod
     def open(
@@ -243,7 +259,7 @@ class _Side:
     def score(
         self, path: str, keys: tuple[str, ...], threads: int, step: Callable[[Split], None] | None
     ) -> tuple[Evaluation, Spool]:
-        spool = Spool(path, keys, self.columns, self.spec if self.spec.reads_weight else None)
+        spool = Spool(path, keys, self.columns, self.spec if self.spec.reads_weight else None, self.source.stored)
 
         def done(split: Split) -> None:
             spool.done(split)
@@ -295,7 +311,8 @@ def _check_alike(a: _Side, b: _Side, *, by_order: bool, clip: float | str | None
     """What can be known to be wrong before anything is scored."""
     for side in (a, b):
         if side.source.num_rows == 0:
-            raise DataError(f"{side.name}: there are no rows to compare")
+            kept = f"the filter keeps none of {side.stored:,} rows" if side.stored else "there are no rows to compare"
+            raise DataError(f"{side.name}: {kept}")
     if a.spec.task != b.spec.task:
         raise UsageError(f"the sides are {a.spec.task} and {b.spec.task}; they must be predictions of the same thing")
     if a.spec.num_classes != b.spec.num_classes:
@@ -310,7 +327,7 @@ def _check_alike(a: _Side, b: _Side, *, by_order: bool, clip: float | str | None
     if clip is not None and "probs" not in (a.spec.form, b.spec.form):
         raise UsageError(f"clip applies to probs, and these are {a.spec.form}")
     if by_order and min(a.source.num_rows, b.source.num_rows) >= 0:
-        _check_counts(a.source.num_rows, b.source.num_rows)
+        _check_counts(a.stored or a.source.num_rows, b.stored or b.source.num_rows)
 
 
 def _bare(names: Sequence[str]) -> list[str]:
@@ -336,8 +353,6 @@ def _check_spools(keys: tuple[str, ...], clusters: tuple[str, ...], a: Spool, b:
             )
     if a.dense != b.dense:
         raise UsageError("target: one side has distributions, the other class indices; they cannot be checked to agree")
-    if not keys:
-        _check_counts(a.num_rows, b.num_rows)
     for key in keys:
         left, right = a.types[key], b.types[key]
         if left != right and not (pa.types.is_integer(left) and pa.types.is_integer(right)):

@@ -310,7 +310,7 @@ class _Conversion:
                     column=plan.columns[0],
                 )
         scores = decoded.predictions
-        values = np.stack(scores.columns, axis=1) if isinstance(scores, Columns) else scores.values
+        values = np.stack(list(scores.columns), axis=1) if isinstance(scores, Columns) else scores.values
         return values, scores.kind, missing
 
     def _storage(self, kind: Kind) -> Storage:

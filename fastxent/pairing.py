@@ -7,8 +7,9 @@ no other path for small inputs. Columns are renamed on the way in, so no name fr
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,13 +45,23 @@ def need_duckdb() -> Any:
 class Spool:
     """One side's row results on their way into a Parquet file.
 
-    Columns: ``row`` (number in the data set), ``loss``, ``correct``, ``fate`` (`Status`), ``target`` (the number, or
-    a fingerprint of a dense target), then ``k0, k1, ...`` for ``keys`` and ``c0, c1, ...`` for ``columns``. With a
-    spec that ``weighs`` rows, at the end ``s``, the sample weight, and ``x``, that times the class weight.
+    Columns: ``row`` (number in the data set, filter or not), ``loss``, ``correct``, ``fate`` (`Status`), ``target``
+    (the number, or a fingerprint of a dense target), then ``k0, k1, ...`` for ``keys`` and ``c0, c1, ...`` for
+    ``columns``. With a spec that ``weighs`` rows, at the end ``s``, the sample weight, and ``x``, that times the class
+    weight. ``stored`` is that of the source.
     """
 
-    def __init__(self, path: str, keys: Sequence[str], columns: Sequence[str], weighs: Spec | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        keys: Sequence[str],
+        columns: Sequence[str],
+        weighs: Spec | None = None,
+        stored: Mapping[str, int] | None = None,
+    ) -> None:
         self._path = path
+        counts = stored or {}
+        self._begins = dict(zip(counts, itertools.accumulate(counts.values(), initial=0), strict=False))
         self._weighs = weighs
         self._names = {f"k{i}": name for i, name in enumerate(keys)} | {f"c{i}": name for i, name in enumerate(columns)}
         self._keys = tuple(keys)
@@ -88,8 +99,15 @@ class Spool:
         columns = [_plain(extra[name], name, name in self._keys) for name in self._names.values()]
         if self._weighs is not None:
             columns += map(pa.array, _weights(batch, self._weighs))
-        mine.open = (outputs, np.arange(batch.first_id, batch.first_id + n), _comparable(batch.target), columns)
+        mine.open = (outputs, self._numbers(batch), _comparable(batch.target), columns)
         return outputs
+
+    def _numbers(self, batch: Batch) -> NDArray[np.int64]:
+        """The numbers of the rows in the data set as it is stored."""
+        begin = self._begins.get(batch.path, batch.first_id - batch.first_row)
+        if batch.numbers is not None:
+            return begin + batch.numbers
+        return np.arange(begin + batch.first_row, begin + batch.first_row + batch.num_rows)
 
     def done(self, split: Split) -> None:
         """A split has ended, so the thread's last batch has been scored."""

@@ -10,6 +10,7 @@ import numpy as np
 from fastxent.batch import Batch, Columns
 from fastxent.errors import UsageError
 from fastxent.kernels import scorecard
+from fastxent.kernels.gather import rows_of_block
 from fastxent.kernels.jobs import Outputs, Rows, job, no_outputs, then
 from fastxent.kernels.problem import SIZE, Problem, Work, new_work
 from fastxent.kernels.tally import LATE
@@ -35,77 +36,80 @@ _NO_FATE = np.zeros(0, np.uint8)
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A row kernel with the name that tells it from all others."""
+    """A row kernel with the name that tells it from all others; ``reads_columns``: one array a class, as they are."""
 
     rows: Any
     name: str
+    reads_columns: bool = False
 
 
-def choose_kernel(spec: Spec, batch: Batch, full: bool) -> Kernel:
-    """The row kernel for this loss, task, form, layout and type of numbers."""
+def choose_kernel(spec: Spec, batch: Batch, full: bool, entropy: bool = False) -> Kernel:
+    """The row kernel for this loss, task, form, layout and type of numbers; then the predictions' ``entropy``."""
     if spec.loss == "entropy":
         return _entropy(spec, batch)
     if spec.loss == "kl_divergence":
         return _divergence(spec, batch)
-    kernel = _focal(spec, batch, full) if spec.loss == "focal" else _cross_entropy(spec, batch, full)
+    kernel = _focal(spec, batch, full) if spec.loss == "focal" else _cross_entropy(spec, batch, full, entropy)
     if spec.class_weight is not None and not spec.soft and spec.label_smoothing == 0.0:
         from fastxent.kernels.soft import weigh_rows
 
         kernel = _then(kernel, weigh_rows, "weighed")
-    return kernel
+    return _with_entropy(kernel, spec, batch) if entropy else kernel
 
 
 def _then(kernel: Kernel, step: Any, name: str) -> Kernel:
     name = f"{kernel.name}-{name}"
-    return Kernel(then(kernel.rows, step, name), name)
+    return Kernel(then(kernel.rows, step, name), name, kernel.reads_columns)
 
 
-def _kinds(batch: Batch) -> tuple[str, str, bool]:
-    """Kinds of the predictions' and the target's numbers, and whether classes are columns."""
-    return batch.predictions.kind, target_kind(batch.target), isinstance(batch.predictions, Columns)
+def _kinds(batch: Batch) -> tuple[str, str]:
+    """Kinds of the predictions' and the target's numbers."""
+    return batch.predictions.kind, target_kind(batch.target)
 
 
 def _entropy(spec: Spec, batch: Batch) -> Kernel:
-    from fastxent.kernels import divergence
+    from fastxent.kernels import entropy
 
-    kind, _, columns = _kinds(batch)
-    name = f"entropy-{spec.form}-{kind}-{columns}"
-    rows = then(divergence.clear, divergence.entropy(spec.form, kind, columns), name)
-    return _then(Kernel(rows, name), divergence.as_loss, "loss")
+    kind, _ = _kinds(batch)
+    name = f"entropy-{spec.form}-{kind}"
+    rows = then(entropy.clear, entropy.entropy(spec.form, kind), name)
+    return _then(Kernel(rows, name), entropy.as_loss, "loss")
 
 
 def _with_entropy(kernel: Kernel, spec: Spec, batch: Batch) -> Kernel:
     """The kernel, and after it the entropy of the predictions."""
-    from fastxent.kernels import divergence
+    from fastxent.kernels import entropy
 
-    kind, _, columns = _kinds(batch)
-    return _then(kernel, divergence.entropy(spec.form, kind, columns), f"entropy-{spec.form}")
+    kind, _ = _kinds(batch)
+    return _then(kernel, entropy.entropy(spec.form, kind), f"entropy-{spec.form}")
 
 
 def _divergence(spec: Spec, batch: Batch) -> Kernel:
     from fastxent.kernels import divergence
 
-    kind, target, columns = _kinds(batch)
-    return Kernel(divergence.kl(spec.form, kind, target, columns), f"kl-{spec.form}-{kind}-{target}-{columns}")
+    kind, target = _kinds(batch)
+    return Kernel(divergence.kl(spec.form, kind, target), f"kl-{spec.form}-{kind}-{target}")
 
 
 def _focal(spec: Spec, batch: Batch, full: bool) -> Kernel:
     from fastxent.kernels import focal
 
-    kind, target, columns = _kinds(batch)
+    kind, target = _kinds(batch)
+    few = batch.predictions.num_classes <= FEW_CLASSES
     if spec.task != "multiclass":
         masked = batch.mask is not None
-        step = focal.of_events(spec.form, kind, target, spec.task, masked, columns)
+        step = focal.of_events(spec.form, kind, target, spec.task, masked)
         return _then(_cross_entropy(spec, batch, full), step, "focal")
     if spec.soft or spec.label_smoothing > 0.0:
-        rows = focal.of_classes(spec.form, kind, target, spec.soft, full, columns)
-        return Kernel(rows, f"focal-{spec.form}-{kind}-{target}-{spec.soft}-{full}-{columns}")
+        rows = focal.of_classes(spec.form, kind, target, spec.soft, full, few)
+        return Kernel(rows, f"focal-{spec.form}-{kind}-{target}-{spec.soft}-{full}-{few}")
     return _then(_cross_entropy(spec, batch, full), focal.focal, "focal")
 
 
-def _cross_entropy(spec: Spec, batch: Batch, full: bool) -> Kernel:
-    kind, target, columns = _kinds(batch)
+def _cross_entropy(spec: Spec, batch: Batch, full: bool, entropy: bool = False) -> Kernel:
+    kind, target = _kinds(batch)
     form = spec.form
+    few = batch.predictions.num_classes <= FEW_CLASSES
     if spec.task == "binary":
         from fastxent.kernels.binary import binary
 
@@ -115,24 +119,26 @@ def _cross_entropy(spec: Spec, batch: Batch, full: bool) -> Kernel:
 
         masked = batch.mask is not None
         return Kernel(
-            multilabel(form, kind, target, full, masked, columns),
-            f"multilabel-{form}-{kind}-{target}-{full}-{masked}-{columns}",
+            multilabel(form, kind, target, full, masked),
+            f"multilabel-{form}-{kind}-{target}-{full}-{masked}",
         )
     if spec.soft or spec.label_smoothing > 0.0:
         from fastxent.kernels import soft
 
         make, name = (soft.soft, "soft") if spec.soft else (soft.smoothed, "smoothed")
-        return Kernel(make(form, kind, target, full, columns), f"{name}-{form}-{kind}-{target}-{full}-{columns}")
+        return Kernel(make(form, kind, target, full, few), f"{name}-{form}-{kind}-{target}-{full}-{few}")
     if form != "logits":
         from fastxent.kernels import simplex
 
-        rows = simplex.hard(form, kind, target, full, columns)
-        return Kernel(rows, f"simplex-{form}-{kind}-{target}-{full}-{columns}")
+        rows = simplex.hard(form, kind, target, full)
+        return Kernel(rows, f"simplex-{form}-{kind}-{target}-{full}")
     from fastxent.kernels.across import across
     from fastxent.kernels.along import along
 
-    if columns or batch.predictions.num_classes <= FEW_CLASSES:
-        return Kernel(across(kind, target, full, columns), f"across-{kind}-{target}-{full}-{columns}")
+    if few:
+        # The one kernel that takes columns as they are; the entropy after it wants rows.
+        columns = isinstance(batch.predictions, Columns) and not entropy
+        return Kernel(across(kind, target, full, columns), f"across-{kind}-{target}-{full}-{columns}", columns)
     return Kernel(along(kind, target, full), f"along-{kind}-{target}-{full}")
 
 
@@ -155,7 +161,9 @@ def make_problem(spec: Spec, batch: Batch) -> tuple[Problem, list[Any]]:
     predictions = batch.predictions
     keep: list[Any] = [batch]
     if isinstance(predictions, Columns):
-        table = np.array([column.ctypes.data for column in predictions.columns], np.int64)
+        addresses = predictions.addresses()
+        # Eight columns at least, which is how many are gathered at once.
+        table = np.pad(addresses, (0, max(0, 8 - len(addresses))), mode="edge")
         keep.append(table)
         scores, stride = table.ctypes.data, 0
     else:
@@ -191,15 +199,16 @@ class Scorer:
         self._work: Work | None = None
         self._record: scorecard.Scorecard | None = None
         self._other: tuple[Scorer, scorecard.Scorecard] | None = None
-        self._jobs: dict[tuple[Any, ...], Any] = {}
+        self._jobs: dict[tuple[Any, ...], tuple[Any, bool]] = {}
 
     def score(self, batch: Batch, totals: Totals, outputs: Outputs | None = None) -> None:
         """Score all rows of the batch; outputs are indexed by the row's number in the batch."""
-        run = self._job(batch, totals.measures.entropy)
+        run, gathers = self._job(batch, totals.measures.entropy)
         problem, keep = make_problem(self._spec, batch)
         size = SIZE[batch.predictions.kind]
         if self._work is None:
-            self._work = new_work(problem.classes, size)
+            gathers = isinstance(batch.predictions, Columns)
+            self._work = new_work(problem.classes, size, rows_of_block(problem.classes * size) if gathers else 0)
         along = Rows(
             _NOTHING if batch.weight is None else batch.weight,
             _NO_FATE if batch.status is None else batch.status,
@@ -220,6 +229,7 @@ class Scorer:
                 lo,
                 hi,
                 batch.first_id,
+                rows_of_block(problem.classes * size) if gathers else scorecard.BLOCK,
                 self._card,
                 self._work,
                 along,
@@ -230,16 +240,16 @@ class Scorer:
                 totals.absorb(Record(self._record, hi - lo, lo, batch, self._scores_of))
         del keep
 
-    def _job(self, batch: Batch, entropy: bool) -> Any:
-        """The compiled job for batches like this one, chosen once."""
+    def _job(self, batch: Batch, entropy: bool) -> tuple[Any, bool]:
+        """The compiled job for batches like this one, chosen once, and whether it gathers rows."""
         predictions = batch.predictions
         few = predictions.num_classes <= FEW_CLASSES
         like = (predictions.kind, type(predictions), few, batch.target.dtype, batch.mask is not None, entropy)
         if like not in self._jobs:
-            kernel = choose_kernel(self._spec, batch, self._full)
-            if entropy:
-                kernel = _with_entropy(kernel, self._spec, batch)
-            self._jobs[like] = job(kernel.rows, kernel.name, self._spec.reads_weight)
+            kernel = choose_kernel(self._spec, batch, self._full, entropy)
+            gathers = isinstance(predictions, Columns) and not kernel.reads_columns
+            columns = predictions.kind if gathers else ""
+            self._jobs[like] = job(kernel.rows, self._spec.reads_weight, columns), gathers
         return self._jobs[like]
 
     def _scores_of(self, batch: Batch) -> scorecard.Scorecard:

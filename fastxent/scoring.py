@@ -104,7 +104,7 @@ def evaluate(
         normalize: divide the probabilities of a row by their sum.
         dtype: kind of number in packed columns ("float16", "bfloat16", "float32", "float64").
         threads: threads to use; all processors by default.
-        memory: bytes of the data that all threads together may hold, about, or text such as "512M"; 128 MiB a thread
+        memory: bytes of the data that all threads together may hold, about, or text such as "512M"; 256 MiB a thread
             by default.
         verify_checksums: check page checksums of Parquet files that have them.
         filter: which rows of ``data`` are read: text such as ``"country == 'DE' and year >= 2024"`` or a pyarrow

@@ -232,7 +232,6 @@ def test_states_know_no_unit(tmp_path: Path) -> None:
 
 
 def test_comparisons(tmp_path: Path) -> None:
-    pytest.importorskip("duckdb")
     words: Any = {"logits": "logits", "target": "label", "by_order": True, "group_by": "label", "permutations": 99}
     nats, bits = fx.compare(A, B, **words), fx.compare(A, B, **words, base=2)
     before, after = (leaves(json.loads(each.to_json())) for each in (nats, bits))

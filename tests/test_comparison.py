@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -24,8 +25,6 @@ from fastxent.clustersums import rounded_sums
 from fastxent.differences import Pairing, PairSums, _Spread
 from fastxent.gates import parse_gate
 from tests.test_states import run
-
-pytest.importorskip("duckdb")
 
 DATA = Path(__file__).parent.parent / "data"
 A, B = str(DATA / "digits.parquet"), str(DATA / "digits_kernel.parquet")
@@ -592,6 +591,68 @@ def test_few_rows_try_all_signs() -> None:
             fx.compare(logits=z, b_logits=v, target=y, **{"permutations": 9} | {name: wrong})
 
 
+@pytest.mark.parametrize("kind", ["file", "files", "table", "stream"])
+@pytest.mark.parametrize("given", ["text", "expression"])
+def test_a_filter_is_that_of_both_sides(tmp_path: Path, kind: str, given: str) -> None:
+    """The result is that of the rows it keeps, which by order keep their places."""
+    a, b = pq.read_table(A), pq.read_table(B)
+    wanted: Any = "ink == 'light'" if given == "text" else pc.field("ink") == "light"
+
+    def stored(name: str, data: pa.Table) -> Any:
+        if kind == "table":
+            return data
+        if kind == "stream":
+            return data.to_reader(max_chunksize=100)
+        for number, part in enumerate((data[:700], data[700:]) if kind == "files" else (data,)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            pq.write_table(part, tmp_path / name / f"{number}.parquet", row_group_size=100)
+        return str(tmp_path / name)
+
+    light = np.array(a["ink"].to_pylist()) == "light"
+    rest = int((~light).sum())
+    common: dict[str, Any] = {"logits": "logits", "group_by": "fold", "k": 4}
+    want = fx.compare(a.filter(light), b.filter(light), "label", on="id", **common)
+    for how in ({"on": "id"}, {"by_order": True}):
+        c = fx.compare(stored("a", a), stored("b", b), "label", filter=wanted, **how, **common)
+        assert c.filtered == {"a": rest, "b": rest}
+        assert (c.outcome, c.groups, c.only, c.unscored) == (want.outcome, want.groups, want.only, 0)
+        ids = [row[0] for row in c.improved + c.regressed]
+        if "on" not in how:
+            assert all(light[ids])
+            ids = [a["id"][row].as_py() for row in ids]
+        assert ids == [row[0] for row in want.improved + want.regressed]
+    assert c.settings["filter"] == str(wanted)
+    assert [c.to_dict()["rows"][f"filtered_{side}"] for side in "ab"] == [rest, rest]
+
+
+def test_by_order_a_row_that_one_side_drops_is_only_on_the_other() -> None:
+    n = 40
+    rng = np.random.default_rng(4)
+    keep = {side: rng.random(n) < 0.5 for side in "ab"}
+    sides = {side: table(range(n), np.arange(n) % 3, seed, good=keep[side]) for seed, side in enumerate("ab")}
+    c = fx.compare(*sides.values(), "y", logits="z", by_order=True, filter="good")
+    scores = [np.array(side["z"].to_pylist()) for side in sides.values()]
+    losses = [fx.cross_entropy(np.arange(n) % 3, logits=z, reduction="none") for z in scores]
+    both = keep["a"] & keep["b"]
+    assert c.num_rows == both.sum() > 0
+    assert c.delta.mean == pytest.approx((losses[0] - losses[1])[both].mean(), rel=1e-13)
+    alone = {"a": np.flatnonzero(keep["a"] & ~both), "b": np.flatnonzero(keep["b"] & ~both)}
+    assert c.only == {side: (len(rows), rows[:5].tolist()) for side, rows in alone.items()}
+    assert c.filtered == {side: n - keep[side].sum() for side in "ab"}
+
+
+def test_filters_that_cannot_be() -> None:
+    good = table([1, 2], [0, 1], n=[1, 2])
+    with pytest.raises(fx.SourceError, match=r"^B: .*column 'n'"):
+        fx.compare(good, good.drop_columns("n"), "y", logits="z", on="id", filter="n == 1")
+    with pytest.raises(fx.DataError, match=r"^A: the filter keeps none of 2 rows"):
+        fx.compare(good, good, "y", logits="z", on="id", filter="n > 2")
+    with pytest.raises(fx.UsageError, match="filter needs columns, which arrays do not have"):
+        fx.compare(logits=[[0.0, 1.0]], b_logits=[[0.0, 1.0]], target=[0], filter="n == 1")
+    with pytest.raises(fx.DataError, match="the sides must have the same rows, and have 2 and 1"):
+        fx.compare(good, good[:1], "y", logits="z", by_order=True, filter="n == 1")
+
+
 def test_the_command(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     common = ("--logits", "logits", "--target", "label", "--no-progress")
@@ -628,5 +689,11 @@ def test_the_command(tmp_path: Path) -> None:
     assert (result["permutation"]["replicates"], result["permutation"]["seed"]) == (99, 3)
     assert result["settings"]["weight"] == "id"
     assert run("compare", A, B, *common, *more, "--fail-if", "permutation.p_value <= 1")[0] == 1
+    light = ("--on", "id", "--filter", "ink == 'light'", "--json", path)
+    code, output, error = run("compare", A, B, *common, *light, "--html", tmp_path / "c.html")
+    assert (code, error) == (0, "")
+    assert "591 compared  (the filter left out 1,206 of A and 1,206 of B)" in output
+    assert "Left out of A by the filter: 1,206 rows." in (tmp_path / "c.html").read_text()
+    assert json.loads(path.read_text())["settings"]["filter"] == "ink == 'light'"
     code, _, error = run("compare", A, B, *common)
     assert (code, "--by-order" in error) == (2, True)

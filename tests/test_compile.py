@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import sys
@@ -11,11 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numba import njit, types
+from numba.core.caching import NullCache
+from numba.core.compiler import Compiler
+from numba.core.errors import NumbaError
 
 from fastxent.cli.output import compiling_notice
 from fastxent.kernels import cache as caching
 from fastxent.kernels.across import across
 from fastxent.kernels.compile import kernel
+from fastxent.kernels.inlining import KernelCompiler
+from fastxent.kernels.native import address_of, calling
 from tests.rows import score
 from tests.shell import ROOT, fastxent, output, python, start
 
@@ -242,6 +249,63 @@ def test_parts_of_kernels(tmp_path):
     assert sorted(path.name.rsplit(".", 2)[0] for path in tmp_path.rglob("*.nbc")) == [
         "__main__.first", "__main__.half", "__main__.half.part", "__main__.second",
     ]  # fmt: skip
+
+
+def uncached(function, name):
+    made = kernel(variant=name)(function)
+    made._cache = NullCache()
+    return made
+
+
+def test_a_kernel_called_by_its_address():
+    signature = types.float64(types.float64, types.Array(types.float64, 1, "C"))
+
+    def half(x, kept):
+        if x < 0.0:
+            raise ValueError("below 0")
+        kept[0] = x
+        return x / 2
+
+    halved = uncached(half, "half")
+    call, address = calling(signature), address_of(halved, signature)
+    run = uncached(lambda at, x, kept: call(at, (x, kept)) + 1.0, "caller")
+    kept = np.zeros(2)
+    assert run(address, 3.0, kept) == 2.5
+    assert run(address, np.int32(4), kept) == 3.0  # converted, as for any call
+    assert kept.tolist() == [4.0, 0.0]
+    with pytest.raises(ValueError, match="below 0"):
+        run(address, -1.0, kept)
+    for wrong in (kept.astype(np.float32), np.zeros(4)[::2], np.zeros((2, 2))):
+        with pytest.raises(NumbaError, match="the machine code takes array"):
+            run(address, 3.0, wrong)
+
+
+def test_inlining_without_copies_gives_the_same_code():
+    def part(x, n):
+        total = 0.0
+        for i in range(n):
+            if i % 3 == 0:
+                total += x * i
+        return total
+
+    def middle(x, n):
+        return inner(x, n) - inner(x + 1.0, n)
+
+    def outer(x, n):
+        return nested(x, n) + inner(x, n) if n > 2 else nested(-x, n)
+
+    codes = []
+    for compiler in (Compiler, KernelCompiler):
+        made = njit(pipeline_class=compiler, error_model="numpy", inline="always")
+        inner = made(part)
+        nested = made(middle)
+        run = made(outer)
+        assert run(0.5, 7) == outer(0.5, 7) == -4.5
+        (code,) = run.inspect_asm().values()
+        lines = [line for line in code.splitlines() if line.startswith("\t") and not line.startswith("\t.")]
+        codes.append(re.sub(r"\w*_Z\w+", "a symbol", "\n".join(lines)))
+    assert codes[0] == codes[1]
+    assert len(codes[0].splitlines()) > 50
 
 
 def test_a_warm_start_loads_nothing_to_compile_with(tmp_path):

@@ -11,7 +11,8 @@ from test_simplex import predictions as probabilities
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.along import along
-from fastxent.kernels.divergence import entropy, kl
+from fastxent.kernels.divergence import kl
+from fastxent.kernels.entropy import entropy
 
 CLASSES = [1, 2, 3, 10, 33, 257]
 ANY = np.zeros(60, np.int64)
@@ -40,7 +41,7 @@ def logits(classes: int, rows: int = 24) -> Array:
 
 @pytest.mark.parametrize("form", ["logits", "probs", "log_probs"])
 def test_entropy(form: str) -> None:
-    rows = entropy(form, "float64", False)
+    rows = entropy(form, "float64")
     for classes in CLASSES:
         z = logits(classes)
         x = {"logits": z, "probs": softmax(z), "log_probs": np.minimum(log_softmax(z), 0)}[form]
@@ -53,16 +54,16 @@ def test_entropy(form: str) -> None:
                     assert off(got.entropy[i], mpmath.fsum(terms)) <= 4, (classes, normalize, i)
 
 
-def test_entropy_beside_another_kernel_and_by_column() -> None:
+def test_entropy_beside_another_kernel_and_alone() -> None:
     z = logits(10).astype(np.float32)
     z[7, 1], z[8, 1], z[9] = np.nan, np.inf, -np.inf
     y = ANY[:24].copy()
     y[5] = -1
     plain = run(along("float32", "int64", True), z, y)
-    both = run(along("float32", "int64", True), z, y, entropy("logits", "float32", False))
+    both = run(along("float32", "int64", True), z, y, entropy("logits", "float32"))
     assert np.array_equal(plain.status, both.status)
     assert np.array_equal(plain.loss, both.loss, equal_nan=True)
-    alone = run(entropy("logits", "float32", True), z, y, columns=True)
+    alone = run(entropy("logits", "float32"), z, y)
     assert alone.status[7:10].tolist() == [sc.NAN_PREDICTION, sc.INFINITE_LOGIT, sc.ALL_MASKED]
     scored = both.status == sc.SCORED
     assert np.array_equal(alone.entropy[scored], both.entropy[scored])
@@ -70,10 +71,10 @@ def test_entropy_beside_another_kernel_and_by_column() -> None:
 
 def test_entropy_status_of_probabilities() -> None:
     x = np.array([[0.5, 0.5], [1.5, 0.5], [0.5, -0.1], [0, 0], [0, np.nan]])
-    got = run(entropy("probs", "float64", False), x, ANY[:5])
+    got = run(entropy("probs", "float64"), x, ANY[:5])
     bad = sc.PROBABILITY_OUT_OF_RANGE
     assert got.status.tolist() == [0, bad, bad, 0, sc.NAN_PREDICTION]
-    assert run(entropy("probs", "float64", False), x, ANY[:5], normalize=True).status[3] == sc.ZERO_MASS
+    assert run(entropy("probs", "float64"), x, ANY[:5], normalize=True).status[3] == sc.ZERO_MASS
 
 
 def exact_kl(t: list[mpf], p: list[mpf]) -> mpf:
@@ -87,16 +88,16 @@ def exact_kl(t: list[mpf], p: list[mpf]) -> mpf:
     return total
 
 
-def near(value: float, true: mpf, floor: float = 2.0**-104) -> bool:
-    """Within 4 ulp, or what the documentation says is noise: the square of a roundoff."""
-    return off(value, true) <= 4 or abs(value - true) <= floor
+def near(value: float, true: mpf, floor: float = 0.0) -> bool:
+    """Within 2 ulp, or what the documentation says of probabilities that are divided by their sums."""
+    return off(value, true) <= 2 or abs(value - true) <= floor
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 @pytest.mark.parametrize("apart", [3.0, 0.3, 0.1, 1e-2, 1e-4, 1e-7])
 def test_kl_of_probabilities(apart: float, kind: str) -> None:
     """However near the rows are, all digits of the divergence are right, rounded sums notwithstanding."""
-    rows = kl("probs", kind, kind, False)
+    rows = kl("probs", kind, kind)
     for classes in CLASSES:
         rng = np.random.default_rng(classes)
         z = rng.standard_normal((24, classes)) * 3
@@ -107,13 +108,13 @@ def test_kl_of_probabilities(apart: float, kind: str) -> None:
             with mpmath.workdps(60):
                 for i in range(24 if classes < 257 else 4):
                     true = exact_kl(logs(t[i], "probs", normalize), logs(x[i], "probs", normalize))
-                    assert near(got.loss[i], true, 2.0**-210), (classes, normalize, i)
+                    assert near(got.loss[i], true, 2.0**-156 if normalize else 0.0), (classes, normalize, i)
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
-@pytest.mark.parametrize("apart", [30.0, 3.0, 0.3, 0.1, 1e-2, 1e-4, 1e-7])
+@pytest.mark.parametrize("apart", [30.0, 3.0, 0.3, 0.1, 1e-2, 1e-4, 1e-7, 1e-15])
 def test_kl_of_logits(apart: float, kind: str) -> None:
-    rows = kl("logits", kind, kind, False)
+    rows = kl("logits", kind, kind)
     for classes in CLASSES:
         rng = np.random.default_rng(classes)
         z = rng.standard_normal((24, classes)) * 3
@@ -130,8 +131,8 @@ def test_kl_of_logits(apart: float, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 @pytest.mark.parametrize("apart", [30.0, 0.3, 1e-3, 1e-6])
 def test_kl_of_log_probs(apart: float, kind: str) -> None:
-    """As they are stored, rows that do not sum to 1 included, without a floor; normalized as logits are."""
-    rows = kl("log_probs", kind, kind, False)
+    """As they are stored, rows that do not sum to 1 included; normalized as logits are."""
+    rows = kl("log_probs", kind, kind)
     for classes in CLASSES:
         rng = np.random.default_rng(classes)
         z = rng.standard_normal((24, classes)) * 3
@@ -145,9 +146,9 @@ def test_kl_of_log_probs(apart: float, kind: str) -> None:
         with mpmath.workdps(60):
             for i in range(24 if classes < 257 else 5):
                 forms = (logs(row[i], "log_probs", False) for row in (t, x))
-                assert near(got.loss[i], exact_kl(*forms), 0.0), (classes, i)
+                assert near(got.loss[i], exact_kl(*forms)), (classes, i)
         # Normalized, they are logits: the same bits.
-        plain, normal = run(kl("logits", kind, kind, False), x, t), run(rows, x, t, normalize=True)
+        plain, normal = run(kl("logits", kind, kind), x, t), run(rows, x, t, normalize=True)
         fit = plain.status == 0
         assert fit.sum() >= 22
         assert np.array_equal(normal.status == 0, fit)
@@ -157,7 +158,7 @@ def test_kl_of_log_probs(apart: float, kind: str) -> None:
 @pytest.mark.parametrize("form", ["probs", "logits"])
 def test_kl_of_extremes(form: str) -> None:
     """Shares apart by more than float64 reaches, subnormal ones, and rows of no weight worth naming."""
-    rows = kl(form, "float64", "float64", False)
+    rows = kl(form, "float64", "float64")
     x = np.array([[1.0, 5e-324], [5e-324, 1.0], [1.0, 1e-290], [1e-310, 0.5], [0.25, 0.25], [3e-310, 1e-310]])
     if form == "logits":
         x = np.array([[0.0, -800.0], [-745.0, 0.0], [0.0, -690.0], [-30.0, 1e3], [0.0, 0.0], [-1e3, -1e3 - 1]])
@@ -175,25 +176,26 @@ def test_kl_and_entropy_of_many_classes() -> None:
     rng = np.random.default_rng(4)
     z = (rng.standard_normal((1, classes)) * 3).astype(np.float32)
     w = (z + rng.standard_normal(z.shape)).astype(np.float32)
-    divergence = run(kl("logits", "float32", "float32", False), z, w)
-    disorder = run(entropy("logits", "float32", False), z, ANY[:1])
+    divergence = run(kl("logits", "float32", "float32"), z, w)
+    disorder = run(entropy("logits", "float32"), z, ANY[:1])
     with mpmath.workprec(110):
         a, b = ([mpf(v) for v in row[0].tolist()] for row in (z, w))
         p, t = ([mpmath.exp(v) for v in row] for row in (a, b))
         p_mass, t_mass = mpmath.fsum(p), mpmath.fsum(t)
         shift = mpmath.log(t_mass) - mpmath.log(p_mass)
         true = mpmath.fsum(q * (v - u) for q, u, v in zip(t, a, b, strict=True)) / t_mass - shift
-        assert off(divergence.loss[0], true) <= 4
+        assert off(divergence.loss[0], true) <= 2
         true = mpmath.log(p_mass) - mpmath.fsum(q * u for q, u in zip(p, a, strict=True)) / p_mass
         assert off(disorder.entropy[0], true) <= 4
 
 
 def test_kl_against_scipy_with_zeros() -> None:
-    special = pytest.importorskip("scipy.special")
+    from scipy import special
+
     x, _ = probabilities("probs", "float64", 33)
     t, _ = probabilities("probs", "float32", 33)
     t = t[::-1].copy()
-    got = run(kl("probs", "float64", "float32", True), x, t, columns=True)
+    got = run(kl("probs", "float64", "float32"), x, t)
     true = special.kl_div(t.astype(float), x).sum(axis=1)
     assert np.allclose(got.loss, true, rtol=1e-13, atol=0)
     assert np.isinf(got.loss).any()
@@ -204,25 +206,25 @@ def test_kl_status() -> None:
     x = np.array([[0.5, 0.5]] * 4)
     t = x.copy()
     x[0, 0], x[1, 0], t[2, 0], t[3, 1] = np.nan, 1.5, np.nan, -0.5
-    got = run(kl("probs", "float64", "float64", False), x, t)
+    got = run(kl("probs", "float64", "float64"), x, t)
     expected = [sc.NAN_PREDICTION, sc.PROBABILITY_OUT_OF_RANGE, sc.INVALID_TARGET, sc.INVALID_TARGET]
     assert got.status.tolist() == expected
     lp = np.log([[0.5, 0.5]] * 6)
     lt = lp.copy()
     lp[0, 0], lp[1, 1], lp[2], lt[3, 0], lt[4, 1] = np.nan, 1e-9, -np.inf, 1e-9, np.nan
     expected = [sc.NAN_PREDICTION, sc.PROBABILITY_OUT_OF_RANGE, 0, sc.INVALID_TARGET, sc.INVALID_TARGET, 0]
-    got = run(kl("log_probs", "float64", "float64", False), lp, lt)
+    got = run(kl("log_probs", "float64", "float64"), lp, lt)
     assert got.status.tolist() == expected
     assert got.loss[2] == np.inf
     assert got.loss[5] == 0.0
     expected[2] = sc.ZERO_MASS
-    assert run(kl("log_probs", "float64", "float64", False), lp, lt, normalize=True).status.tolist() == expected
+    assert run(kl("log_probs", "float64", "float64"), lp, lt, normalize=True).status.tolist() == expected
     # A log-softmax of a narrow type may exceed 0 by a rounding.
     above = np.float32([[1e-7, -20.0]])
-    assert run(kl("log_probs", "float32", "float32", False), above, above).status.tolist() == [0]
+    assert run(kl("log_probs", "float32", "float32"), above, above).status.tolist() == [0]
     z = np.array([[0.0, np.inf], [-np.inf, -np.inf], [0, -np.inf], [0, 0]])
     w = np.array([[0.0, 0.0], [0, 0], [0, 0], [-np.inf, 0]])
-    got = run(kl("logits", "float64", "float64", False), z, w)
+    got = run(kl("logits", "float64", "float64"), z, w)
     assert got.status.tolist() == [sc.INFINITE_LOGIT, sc.ALL_MASKED, 0, 0]
     assert got.loss[2] == np.inf
     assert np.isclose(got.loss[3], np.log(2), rtol=1e-15)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 # ruff: noqa: E501  (tables, a mistake a line)
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 import fastxent as fx
-from tests.shell import fastxent
+from fastxent.cli import cli
+from tests.shell import environment, fastxent
 
 Z, T = np.zeros((3, 4)), [0, 1, 2]
 NAN = float("nan")
@@ -117,6 +123,44 @@ def test_options_that_do_not_exist(arguments):
     assert done.returncode == 2
     assert "Error: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--json", "--html", "--state"])
+@pytest.mark.parametrize(
+    ("place", "code", "words"),
+    [
+        ("{}/missing/result", 3, "missing/result: cannot be written: the folder does not exist; make it first"),
+        ("{}", 3, "cannot be written: it is a directory; name a file in it"),
+        ("{}/good.parquet", 2, "good.parquet: is an input; name another file for the output"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_the_work(files, monkeypatch, option, place, code, words):
+    monkeypatch.setattr("fastxent.scoring.evaluate", lambda *_, **__: pytest.fail("it was evaluated"))
+    before = {path.name: path.read_bytes() for path in files.iterdir()}
+    arguments = ["evaluate", str(files / "good.parquet"), *OPTIONS, option, place.format(files)]
+    done = CliRunner().invoke(cli, arguments)
+    assert (done.exit_code, words in done.stderr) == (code, True), done.stderr
+    assert {path.name: path.read_bytes() for path in files.iterdir()} == before
+
+
+def test_reports_that_cannot_be_made_are_told_before_the_work(files, monkeypatch):
+    monkeypatch.setattr("fastxent.scoring.evaluate", lambda *_, **__: pytest.fail("it was evaluated"))
+    monkeypatch.setattr("fastxent.report.find_spec", lambda name: None)
+    done = CliRunner().invoke(cli, ["evaluate", str(files / "good.parquet"), *OPTIONS, "--html", "report.html"])
+    assert (done.exit_code, "a report needs jinja2: pip install" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full of Linux")
+@pytest.mark.parametrize("options", [[], ["--json", "-"]])
+def test_a_full_disk_behind_standard_output(files, options):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fastxent.cli", "evaluate", files / "good.parquet", *OPTIONS, *options],
+            env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False,
+        )  # fmt: skip
+    assert done.returncode == 3
+    told = [line for line in done.stderr.splitlines() if "compiling" not in line]
+    assert told == ["fastxent: standard output: cannot be written: the disk is full; make room or write elsewhere"]
 
 
 def test_json_on_standard_output_is_pure(files):

@@ -17,9 +17,6 @@ import pytest
 import fastxent as fx
 from tests.test_states import run
 
-pytest.importorskip("jinja2")
-pytest.importorskip("matplotlib")
-
 DATA = Path(__file__).parent.parent / "data"
 A, B = str(DATA / "digits.parquet"), str(DATA / "digits_kernel.parquet")
 EVIL = [
@@ -68,7 +65,6 @@ def evaluation() -> Any:
 
 @pytest.fixture(scope="module")
 def comparison() -> Any:
-    pytest.importorskip("duckdb")
     return fx.compare(A, B, "label", logits="logits", on="id", group_by=["ink", "fold"])
 
 
@@ -158,7 +154,6 @@ def test_names_from_the_data_are_text_and_nothing_else(evil: Any) -> None:
 
 
 def test_a_comparison_of_evil_names(tmp_path: Path) -> None:
-    pytest.importorskip("duckdb")
     rng = np.random.default_rng(0)
     ids = [f"{name}{i}" for name in EVIL for i in range(4)]
     columns = {"i": ids, "y": [i % 3 for i in range(20)], EVIL[0]: [EVIL[i % 5] for i in range(20)]}
@@ -175,7 +170,6 @@ def test_a_comparison_of_evil_names(tmp_path: Path) -> None:
 
 
 def test_no_escape_reaches_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("duckdb")
     columns = {
         "i": ["\x1b[31mx", "\x1b[32my"],
         "z": [[0.0, 1.0], [1.0, 0.0]],
@@ -308,12 +302,13 @@ def test_the_shell_writes_reports(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    from playwright.sync_api import sync_playwright
+
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("no chromium on this machine (Debian: apt install chromium)")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=path, args=flags)
         yield chromium
         chromium.close()

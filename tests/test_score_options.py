@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 
@@ -52,20 +51,6 @@ def damage(path, group=1):
     data = bytearray(path.read_bytes())
     data[column.data_page_offset + column.total_compressed_size // 2] ^= 1
     path.write_bytes(data)
-
-
-def test_the_words_are_those_of_evaluate():
-    """Of all options; score has more, about its output."""
-    ours, theirs = (inspect.signature(f).parameters for f in (fx.score, fx.evaluate))
-    assert set(ours) - set(theirs) == {"out_path", "prefix", "overwrite", "resume"}
-    assert set(theirs) <= set(ours)
-    for name in set(theirs) - {"data", "keep"}:
-        assert ours[name].default == theirs[name].default, name
-    shell = {name: {option.name for option in cli.get_command(None, name).params} for name in ("evaluate", "score")}
-    assert shell["score"] - shell["evaluate"] == {"output", "prefix", "overwrite", "no_resume"}
-    assert shell["evaluate"] <= shell["score"]
-    words = set(theirs) - {"data"} | {"paths", "json_path", "html_path", "gates", "state_path", "help"}
-    assert words - {"help"} == shell["evaluate"] - {"help"}
 
 
 def test_every_option_that_both_take_gives_the_same_totals(folder, tmp_path):

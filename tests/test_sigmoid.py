@@ -126,18 +126,24 @@ def score_labels(
     y: Array,
     form: Form = "logits",
     mask: Array | None = None,
-    columns: bool = False,
     full: bool = True,
     block: int = BLOCK,
     **fields: Any,
 ) -> Scores:
-    rows = multilabel(form, kind_of(z), kind_of(y), full, mask is not None, columns)
-    held = np.asfortranarray(z)
-    table = held.ctypes.data + np.arange(z.shape[1], dtype=np.int64) * held.strides[1]
-    place = {"scores": table.ctypes.data, "stride": 0} if columns else {"scores": z.ctypes.data, "stride": z.strides[0]}
+    rows = multilabel(form, kind_of(z), kind_of(y), full, mask is not None)
     if mask is not None:
         fields |= {"mask": mask.ctypes.data, "mask_stride": mask.strides[0]}
-    return drive(rows, len(z), z.shape[1], block, target=y.ctypes.data, target_stride=y.strides[0], **place, **fields)
+    return drive(
+        rows,
+        len(z),
+        z.shape[1],
+        block,
+        target=y.ctypes.data,
+        target_stride=y.strides[0],
+        scores=z.ctypes.data,
+        stride=z.strides[0],
+        **fields,
+    )
 
 
 # --- accuracy ------------------------------------------------------------------------------------------------
@@ -405,9 +411,6 @@ def test_labels_are_binary_rows(form: Form, kind: str, target: str, count: int) 
             for smoothing in (0.0, 0.2):
                 fields = {"pos_weight": weights, "smoothing": smoothing}
                 got = score_labels(z, y, form, shown, **fields)
-                across = score_labels(z, y, form, shown, columns=True, **fields)
-                assert across.bytes == got.bytes
-                np.testing.assert_array_equal(across.brier, got.brier)
                 for i in range(n):
                     keep = np.ones(count, bool) if shown is None else shown[i]
                     if not keep.any():

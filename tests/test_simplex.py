@@ -37,28 +37,21 @@ class Scores:
         self.status = status
 
 
-def problem_of(scores: Array, target: Array, columns: bool = False, **options: Any) -> tuple[Problem, list[Array]]:
+def problem_of(scores: Array, target: Array, **options: Any) -> tuple[Problem, list[Array]]:
     """A problem, and the arrays it points to."""
-    n, classes = scores.shape
     target = np.ascontiguousarray(target)
-    if columns:
-        scores = np.ascontiguousarray(scores.T)
-        table = scores.ctypes.data + np.arange(classes, dtype=np.int64) * (n * scores.itemsize)
-        keep, place, stride = [scores, target, table], table.ctypes.data, 0
-    else:
-        keep, place, stride = [scores, target], scores.ctypes.data, scores.strides[0]
     fields: dict[str, Any] = {
-        "scores": place, "stride": stride, "classes": classes,
+        "scores": scores.ctypes.data, "stride": scores.strides[0], "classes": scores.shape[1],
         "target": target.ctypes.data, "target_stride": target.strides[0], "mask": 0, "mask_stride": 0,
         "has_ignore": False, "ignore": 0, "smoothing": 0.0, "clip": -1.0, "normalize": False, "gamma": 0.0,
         "class_weight": NONE, "pos_weight": NONE,
     }  # fmt: skip
-    return Problem(**(fields | options)), keep
+    return Problem(**(fields | options)), [scores, target]
 
 
-def run(rows: Any, scores: Array, target: Array, *after: Any, columns: bool = False, **options: Any) -> Scores:
+def run(rows: Any, scores: Array, target: Array, *after: Any, **options: Any) -> Scores:
     """Score all rows, block by block; ``after`` are row kernels that look at the same scorecard."""
-    problem, keep = problem_of(scores, target, columns, **options)
+    problem, keep = problem_of(scores, target, **options)
     card, work = sc.new_scorecard(), new_work(problem.classes, scores.itemsize)
     parts = []
     for lo in range(0, len(scores), sc.BLOCK):
@@ -147,7 +140,7 @@ def off(value: float, true: mpf) -> float:
     ("form", "kind"), [("probs", k) for k in KINDS] + [("log_probs", "float32"), ("log_probs", "float64")]
 )
 def test_rows_against_50_digits(form: str, kind: str) -> None:
-    rows = hard(form, kind, "int64", True, False)
+    rows = hard(form, kind, "int64", True)
     for classes in CLASSES:
         x, y = predictions(form, kind, classes)
         wide = x.astype(np.float64)
@@ -182,9 +175,8 @@ def test_rows_against_50_digits(form: str, kind: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_layout_and_what_is_asked_do_not_change_bits(form: str) -> None:
-    everything = hard(form, "float32", "int64", True, False)
-    by_column = hard(form, "float32", "int64", True, True)
-    loss_only = hard(form, "float32", "int64", False, False)
+    everything = hard(form, "float32", "int64", True)
+    loss_only = hard(form, "float32", "int64", False)
     # The ends of long rows: of up to 8, 16, 24 and 32 lanes.
     for classes in (*CLASSES, 72, 73, 88, 127):
         x, y = predictions(form, "float32", classes, 61)
@@ -194,7 +186,6 @@ def test_layout_and_what_is_asked_do_not_change_bits(form: str) -> None:
         y[12] = classes
         for normalize in (False, True):
             a = run(everything, x, y, normalize=normalize)
-            same_bits(a, run(by_column, x, y, columns=True, normalize=normalize), *ALL)
             same_bits(a, run(loss_only, x, y, normalize=normalize), *LOSS_ONLY)
             # A row's bits are its own: alone, and elsewhere.
             for i in (0, 3, 40):
@@ -206,14 +197,14 @@ def test_layout_and_what_is_asked_do_not_change_bits(form: str) -> None:
 
 def test_more_than_a_block() -> None:
     x, y = predictions("probs", "float32", 10, 40)
-    many = run(hard("probs", "float32", "int64", True, False), np.tile(x, (60, 1)), np.tile(y, 60))
+    many = run(hard("probs", "float32", "int64", True), np.tile(x, (60, 1)), np.tile(y, 60))
     assert np.array_equal(many.loss.reshape(60, 40), np.tile(many.loss[:40], (60, 1)))
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("classes", [2, 3, 100])
 def test_what_is_no_probability(form: str, classes: int) -> None:
-    rows = hard(form, "float32", "int64", True, False)
+    rows = hard(form, "float32", "int64", True)
     low, high = (-0.5, 1.001) if form == "probs" else (-0.5, 0.01)
     cases = [
         (0, np.nan, sc.NAN_PREDICTION),
@@ -241,7 +232,7 @@ def test_what_is_no_probability(form: str, classes: int) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_edges(form: str) -> None:
     """NUMERICS 1.7: a p of 0 at the target, beside it, everywhere; a certain row; one class."""
-    rows = hard(form, "float32", "int64", True, False)
+    rows = hard(form, "float32", "int64", True)
     zero, one = (0.0, 1.0) if form == "probs" else (-np.inf, 0.0)
     x = np.array([[zero, one, zero], [zero, one, zero], [zero, zero, zero]], np.float32)
     y = np.array([1, 0, 2])
@@ -261,10 +252,10 @@ def test_edges(form: str) -> None:
 
 def test_rounding_excess_of_log_probabilities() -> None:
     x = np.array([[1e-7, -20.0], [2e-6, -20.0]], np.float32)
-    got = run(hard("log_probs", "float32", "int64", True, False), x, np.zeros(2, np.int64))
+    got = run(hard("log_probs", "float32", "int64", True), x, np.zeros(2, np.int64))
     assert got.status.tolist() == [sc.SCORED, sc.PROBABILITY_OUT_OF_RANGE]
     assert got.loss[0] == 0.0
-    strict = run(hard("log_probs", "float64", "int64", True, False), x.astype(float), np.zeros(2, np.int64))
+    strict = run(hard("log_probs", "float64", "int64", True), x.astype(float), np.zeros(2, np.int64))
     assert strict.status.tolist() == [sc.PROBABILITY_OUT_OF_RANGE] * 2
 
 
@@ -275,8 +266,8 @@ def test_confident_rows_keep_relative_accuracy_when_normalized(kind: str) -> Non
     y = rng.integers(0, 33, 30)
     z[np.arange(30), y] += np.linspace(10, 80, 30)
     x = softmax(z).astype(kind)
-    got = run(hard("probs", kind, "int64", True, False), x, y, normalize=True)
-    lost = run(hard("probs", kind, "int64", True, False), x, y)
+    got = run(hard("probs", kind, "int64", True), x, y, normalize=True)
+    lost = run(hard("probs", kind, "int64", True), x, y)
     with mpmath.workdps(50):
         for i in range(30):
             assert off(got.loss[i], exact("probs", x[i], y[i], True)["loss"]) <= 4
@@ -288,10 +279,11 @@ def test_confident_rows_keep_relative_accuracy_when_normalized(kind: str) -> Non
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 def test_scikit_learn(kind: str) -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
+    from sklearn import metrics
+
     x, y = predictions("probs", kind, 10, 300)
     assert set(y) == set(range(10))
-    got = run(hard("probs", kind, "int64", True, False), x, y, clip=float(np.finfo(kind).eps))
+    got = run(hard("probs", kind, "int64", True), x, y, clip=float(np.finfo(kind).eps))
     assert np.isclose(got.loss.mean(), metrics.log_loss(y, x), rtol=1e-6 if kind == "float32" else 1e-14)
     clipped = np.clip(x.astype(float), np.finfo(kind).eps, 1 - np.finfo(kind).eps)
     assert np.allclose(got.loss, -np.log(clipped[np.arange(300), y]), rtol=1e-14, atol=0)
@@ -300,7 +292,7 @@ def test_scikit_learn(kind: str) -> None:
 def test_torch() -> None:
     torch = pytest.importorskip("torch")
     x, y = predictions("log_probs", "float64", 33)
-    got = run(hard("log_probs", "float64", "int64", True, False), x, y)
+    got = run(hard("log_probs", "float64", "int64", True), x, y)
     theirs = torch.nn.functional.nll_loss(torch.from_numpy(x), torch.from_numpy(y), reduction="none")
     assert np.array_equal(got.loss, theirs.numpy())
 

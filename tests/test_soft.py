@@ -67,8 +67,8 @@ def exact(form: str, row: Array, t: Array, e: float, w: Array | None, normalize:
 @pytest.mark.parametrize("form", FORMS)
 def test_against_50_digits(form: str) -> None:
     kind = "float32" if form != "probs" else "float64"
-    dense = soft(form, kind, "float32", True, False)
-    labels = smoothed(form, kind, "int64", True, False)
+    dense = soft(form, kind, "float32", True)
+    labels = smoothed(form, kind, "int64", True)
     for classes in CLASSES:
         x, y = predictions(form, kind, classes)
         t, one_hot = targets(classes), np.eye(classes)[y]
@@ -107,7 +107,7 @@ def test_logits_whose_differences_are_rounded() -> None:
     small[:, 0] = 1e-9
     small[:, 1:] -= 25
     for logits in (x, small):
-        got = run(soft("logits", logits.dtype.name, "float64", False, False), logits, t)
+        got = run(soft("logits", logits.dtype.name, "float64", False), logits, t)
         for i in range(60):
             assert off(got.loss[i], exact("logits", logits[i], t[i], 0.0, None, False)["loss"]) <= 4, i
 
@@ -121,7 +121,7 @@ def test_many_classes(form: str) -> None:
     x = {"logits": z, "probs": e / e.sum(), "log_probs": z - 17.0}[form].astype(np.float32)
     t = rng.dirichlet(np.full(classes, 0.1), 1)
     w = rng.random(classes)
-    got = run(soft(form, "float32", "float64", False, False), x, t, smoothing=0.1, class_weight=w)
+    got = run(soft(form, "float32", "float64", False), x, t, smoothing=0.1, class_weight=w)
     with mpmath.workprec(90):
         values = [mpf(v) for v in x[0].tolist()]
         if form == "logits":
@@ -139,37 +139,33 @@ def test_many_classes(form: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_one_hot_is_the_integer_label_bit_by_bit(form: str) -> None:
     kind = "float32" if form != "probs" else "float64"
-    plain = along(kind, "int64", True) if form == "logits" else hard(form, kind, "int64", True, False)
+    plain = along(kind, "int64", True) if form == "logits" else hard(form, kind, "int64", True)
     for classes in CLASSES:
         x, y = predictions(form, kind, classes)
         t = np.eye(classes, dtype=np.float32)[y]
         for normalize in (False, True):
             a = run(plain, x, y, normalize=normalize)
-            same_bits(a, run(soft(form, kind, "float32", True, False), x, t, normalize=normalize), *ALL)
-            same_bits(a, run(smoothed(form, kind, "int64", True, False), x, y, normalize=normalize), *ALL)
+            same_bits(a, run(soft(form, kind, "float32", True), x, t, normalize=normalize), *ALL)
+            same_bits(a, run(smoothed(form, kind, "int64", True), x, y, normalize=normalize), *ALL)
             # A class weight of 1 changes no bit either.
-            ones = run(
-                smoothed(form, kind, "int64", True, False), x, y, normalize=normalize, class_weight=np.ones(classes)
-            )
+            ones = run(smoothed(form, kind, "int64", True), x, y, normalize=normalize, class_weight=np.ones(classes))
             same_bits(a, ones, *ALL)
 
 
-def test_columns_and_integer_targets() -> None:
+def test_integer_targets() -> None:
     for classes in (1, 10, 33, 257):
         x, _ = predictions("logits", "float32", classes)
         t = targets(classes)
-        a = run(soft("logits", "float32", "float32", True, False), x, t, smoothing=0.1)
-        same_bits(a, run(soft("logits", "float32", "float32", True, True), x, t, columns=True, smoothing=0.1), *ALL)
         bits = (t > 0.3).astype(np.uint8)
-        b = run(soft("logits", "float32", "uint8", False, False), x, bits, smoothing=0.1)
-        c = run(soft("logits", "float32", "float32", True, False), x, bits.astype(np.float32), smoothing=0.1)
+        b = run(soft("logits", "float32", "uint8", False), x, bits, smoothing=0.1)
+        c = run(soft("logits", "float32", "float32", True), x, bits.astype(np.float32), smoothing=0.1)
         same_bits(b, c, "loss", "weight", "target")
 
 
 @pytest.mark.parametrize("classes", [3, 20])
 @pytest.mark.parametrize("target", ["float32", "float64"])
 def test_status(classes: int, target: str) -> None:
-    rows = soft("logits", "float32", target, target == "float32", False)
+    rows = soft("logits", "float32", target, target == "float32")
     x = np.zeros((12, classes), np.float32)
     t = np.full((12, classes), 1 / classes, target)
     t[0, 1], t[1, -1], t[2, 0], t[3, -1], t[10, 0] = np.nan, -0.1, 1.1, np.inf, -np.float32(np.nan)
@@ -187,7 +183,7 @@ def test_status(classes: int, target: str) -> None:
 def test_status_of_labels() -> None:
     y = np.array([0, -100, 3, 1])
     short = np.zeros((4, 3), np.float32)
-    b = run(smoothed("logits", "float32", "int64", True, False), short, y, smoothing=0.1, has_ignore=True, ignore=-100)
+    b = run(smoothed("logits", "float32", "int64", True), short, y, smoothing=0.1, has_ignore=True, ignore=-100)
     assert b.status.tolist() == [0, sc.IGNORED, sc.LABEL_OUT_OF_RANGE, 0]
 
 
@@ -198,11 +194,11 @@ def test_no_target_on_an_impossible_class_adds_nothing(form: str) -> None:
     none, half = {"logits": (-np.inf, 0.0), "probs": (0.0, 0.5), "log_probs": (-np.inf, -np.log(2.0))}[form]
     x = np.array([[half, half, none]] * 3, kind)
     t = np.array([[0.5, 0.5, 0.0], [0.5, 0.25, 0.25], [0, 0, 0]], np.float32)
-    got = run(soft(form, kind, "float32", True, False), x, t)
+    got = run(soft(form, kind, "float32", True), x, t)
     assert np.allclose(got.loss[:1], np.log(2.0), rtol=1e-7)
     assert got.loss[1:].tolist() == [np.inf, 0.0]
     weight = np.array([1.0, 1.0, 0.0])
-    free = run(smoothed(form, kind, "int64", True, False), x, np.array([0, 1, 2]), smoothing=0.3, class_weight=weight)
+    free = run(smoothed(form, kind, "int64", True), x, np.array([0, 1, 2]), smoothing=0.3, class_weight=weight)
     assert np.isfinite(free.loss).all()
 
 
@@ -233,14 +229,14 @@ def test_torch(e: float, weighted: bool) -> None:
     theirs = {"label_smoothing": e, "weight": torch.from_numpy(w) if weighted else None}
     z = torch.from_numpy(x.astype(np.float64))
     cross_entropy = torch.nn.functional.cross_entropy
-    hard_rows = run(smoothed("logits", "float32", "int64", True, False), x, y, has_ignore=True, ignore=-100, **options)
+    hard_rows = run(smoothed("logits", "float32", "int64", True), x, y, has_ignore=True, ignore=-100, **options)
     kept = hard_rows.status == sc.SCORED
     assert kept.sum() == 39
     rows = cross_entropy(z, torch.from_numpy(y), reduction="none", **theirs).numpy()
     assert np.allclose(hard_rows.loss[kept], rows[kept], rtol=1e-13, atol=0)
     mean = cross_entropy(z, torch.from_numpy(y), **theirs).item()
     assert np.isclose(hard_rows.loss[kept].sum() / hard_rows.weight[kept].sum(), mean, rtol=1e-13)
-    soft_rows = run(soft("logits", "float32", "float32", True, False), x, t, **options)
+    soft_rows = run(soft("logits", "float32", "float32", True), x, t, **options)
     rows = cross_entropy(z, torch.from_numpy(t.astype(np.float64)), reduction="none", **theirs).numpy()
     assert np.allclose(soft_rows.loss, rows, rtol=1e-13, atol=0)
     mean = cross_entropy(z, torch.from_numpy(t.astype(np.float64)), **theirs).item()
@@ -250,5 +246,5 @@ def test_torch(e: float, weighted: bool) -> None:
 def test_clip() -> None:
     x = np.array([[1.0, 0.0], [0.5, 0.5]])
     t = np.array([[0.5, 0.5], [0.5, 0.5]], np.float32)
-    got = run(soft("probs", "float64", "float32", True, False), x, t, clip=1e-3)
+    got = run(soft("probs", "float64", "float32", True), x, t, clip=1e-3)
     assert np.allclose(got.loss, [-(np.log(1 - 1e-3) + np.log(1e-3)) / 2, np.log(2)], rtol=1e-15)

@@ -91,7 +91,8 @@ def test_regular_layouts_are_views(name):
 
 
 def test_polars(tmp_path):
-    pl = pytest.importorskip("polars")
+    import polars as pl
+
     text = [f"class {i}" for i in LABELS]
     names = tuple(f"class {i}" for i in range(C))
     frame = pl.DataFrame({"z": SCORES.tolist(), "y": text}, schema={"z": pl.List(pl.Float32), "y": pl.String})
@@ -127,7 +128,8 @@ def test_pandas(tmp_path):
 
 
 def test_duckdb(tmp_path):
-    duckdb = pytest.importorskip("duckdb")
+    import duckdb
+
     with duckdb.connect() as connection:
         connection.register("t", TABLE)
         connection.execute(f"copy (select z, z::float[{C}] as a, y from t) to '{tmp_path}/d.parquet' (format parquet)")
@@ -208,7 +210,8 @@ def test_dense_targets_and_masks():
 
 
 def test_arrow_columns_beside_arrays():
-    pl = pytest.importorskip("polars")
+    import polars as pl
+
     series = pl.Series("z", SCORES.tolist(), dtype=pl.List(pl.Float32))
     frame = pl.DataFrame(SCORES, schema=list(NAMES))
     for predictions in (LAYOUTS["list"], pa.chunked_array([LAYOUTS["tensor"]]), series, frame, pa.table(frame)):

@@ -105,7 +105,8 @@ def test_hugging_face_class_names():
 
 
 def test_frames():
-    pl = pytest.importorskip("polars")
+    import polars as pl
+
     for frame in (pd.DataFrame({**WIDE, "y": LABELS}), pl.DataFrame({**WIDE, "y": LABELS})):
         found = describe(frame)
         assert found.num_rows == N

@@ -69,9 +69,8 @@ def rows_of(source):
     ids = [batch.first_id + i for batch in batches for i in range(batch.num_rows)]
     assert ids == list(range(len(ids)))
     found = [np.asarray(batch.extra["row"]) for batch in batches] or [ROW[:0]]
-    numbers = [np.asarray(batch.extra["row"]) if batch.numbers is None else batch.numbers for batch in batches]
-    for batch, number, row in zip(batches, numbers, found, strict=False):
-        np.testing.assert_array_equal(number, row)
+    for batch, row in zip(batches, found, strict=False):
+        assert [batch.number_of(i) for i in range(batch.num_rows)] == row.tolist()
         np.testing.assert_array_equal(batch.predictions.values, SCORES[row])
     if source.num_rows >= 0:
         assert sum(split.num_rows for split in source.splits()) == source.num_rows == len(ids)
@@ -98,6 +97,7 @@ def test_statistics_spare_row_groups(files, monkeypatch):
     original = filter.BoundFilter.chosen
     monkeypatch.setattr(filter.BoundFilter, "chosen", lambda self, batch: looked.append(1) or original(self, batch))
     source = open_source(files / "a.parquet", Z, filter="row >= 250 and row < 260")
+    assert source.stored == {str(files / "a.parquet"): N}
     assert len(looked) == 1
     assert len(source.splits()) == 1
     looked.clear()
@@ -113,6 +113,7 @@ def test_partitions(tmp_path):
             pq.write_table(TABLE.drop_columns(["country"]), folder / "p.parquet", row_group_size=100)
     source = open_source(tmp_path, Z, filter="country == 'DE' and year >= 2024")
     assert source.num_rows == N
+    assert list(source.stored.values()) == [N] * 4
     assert {split.path for split in source.splits()} == {str(tmp_path / "year=2024" / "country=DE" / "p.parquet")}
     np.testing.assert_array_equal(drain(source)[0], SCORES)
     assert open_source(tmp_path, Z, filter="(country = 'a=b' or row < 10) and year = 2023").num_rows == N + 10

@@ -11,6 +11,7 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
+from remote_server import BUCKET, s3_server
 from test_sources_arrays import drain
 from test_sources_parquet import LABELS, LAYOUTS, SCORES, N
 
@@ -20,9 +21,6 @@ from fastxent.sources import Selection, open_source, retry
 from fastxent.sources.files import DataFile, list_files
 from fastxent.sources.parquet import ParquetSource
 from fastxent.sources.retry import ATTEMPTS, is_transient
-
-pytest.importorskip("moto")
-from remote_server import BUCKET, s3_server
 
 Z = Selection(("z",), "y")
 TABLE = pa.table({"z": LAYOUTS["list"], "y": LABELS, "row": np.arange(N)})

@@ -85,6 +85,23 @@ def test_the_same_bits_as_side_by_side(path, blocks):
     assert max(blocks) == 1
 
 
+def test_what_fits_waits_in_memory(path, blocks, monkeypatch):
+    def refuse():
+        raise AssertionError("a file, though the row group fits")
+
+    monkeypatch.setattr(spill, "_new_file", refuse)
+    # 2000 rows of 40 columns and some: said to take 1.08 MB decoded; side by side 0.8 MB do not do.
+    values, status, labels, kept, _ = drain(path, 8 * MEMORY)
+    assert max(blocks) > 1
+    whole = drain(path, 1 << 30)
+    assert values.tobytes() == whole[0].tobytes()
+    assert status.tobytes() == whole[1].tobytes()
+    assert (labels == LABELS).all()
+    assert kept == whole[3]
+    with pytest.raises(AssertionError, match="a file"):
+        drain(path, MEMORY)
+
+
 def test_with_a_filter_over_spilled_columns(path, blocks):
     kept = drain(path, MEMORY, filter="p1 > 0.5 and p2 < 0 and id >= 100")[3]
     expected = table().filter((pc.field("p1") > 0.5) & (pc.field("p2") < 0) & (pc.field("id") >= 100))

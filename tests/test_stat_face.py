@@ -74,7 +74,8 @@ def test_nothing_scored_is_nan_everywhere():
 
 
 def test_tables_go_to_frames():
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     found = evaluated("digits", group_by="ink", worst=3)
     for table in (found.per_class, found.groups, found.worst, found.calibration.table, found.confused):
         assert isinstance(table, pa.Table)

@@ -7,6 +7,7 @@ for nothing else; ``--json -`` writes pure JSON to standard output. Exit codes: 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -41,8 +42,21 @@ def _one_line_errors() -> Iterator[None]:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output has gone: end quietly, as other commands do.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO) or error.filename is not None:
+            raise
+        from fastxent.atomic import why_not_written
+
+        _silence()
+        click.echo(f"fastxent: standard output: {why_not_written(error)}", err=True)
+        sys.exit(EXIT_DATA)
+
+
+def _silence() -> None:
+    """Let go of what waits for standard output, which the interpreter would try to write once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(signum: int, frame: Any) -> None:

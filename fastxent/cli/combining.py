@@ -12,12 +12,13 @@ from fastxent.cli.options import (
     Names,
     arguments,
     base_option,
+    filter_option,
     prediction_options,
     progress_option,
     result_options,
     state_option,
 )
-from fastxent.cli.output import compiling_notice, deliver, judge, progress_bar, write_text
+from fastxent.cli.output import check_places, compiling_notice, deliver, judge, progress_bar, write_text
 from fastxent.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def merge(
     from fastxent.evaluation import Evaluation
     from fastxent.states import merge_states
 
+    check_places((), json_path, html_path, state_path)  # a state may be replaced by what it is merged into
     totals = merge_states(states)
     result = Evaluation(totals, run={"states": list(states)}, base=base)
     deliver(result, json_path, html_path, gates, state_path)
@@ -83,6 +85,7 @@ def pairing_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("b", required=False)
 @pairing_options
 @prediction_options
+@filter_option
 @result_options
 @progress_option
 def compare(
@@ -102,6 +105,7 @@ def compare(
     """
     from fastxent.comparison import compare as run
 
+    check_places((a, b), json_path, html_path, None)
     options = arguments(options)
     if options["on"] is None and not options["by_order"]:
         raise UsageError("say how rows are paired: --on COLUMN names the column of ids, --by-order goes by order")

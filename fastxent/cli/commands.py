@@ -19,7 +19,7 @@ from fastxent.cli.options import (
     state_option,
     statistics_options,
 )
-from fastxent.cli.output import compiling_notice, deliver, progress_bar
+from fastxent.cli.output import check_places, compiling_notice, deliver, progress_bar
 from fastxent.errors import DataError
 from fastxent.text import printable
 
@@ -72,6 +72,7 @@ def score(
     """
     from fastxent.rowwise import score as run
 
+    check_places(paths or options.values(), json_path, html_path, state_path)
     data = None if not paths else paths[0] if len(paths) == 1 else list(paths)
     with compiling_notice(), progress_bar(progress) as step:
         result = run(data, output, **arguments(options), keep=keep or (), resume=not no_resume, progress=step)

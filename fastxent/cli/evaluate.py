@@ -16,7 +16,7 @@ from fastxent.cli.options import (
     state_option,
     statistics_options,
 )
-from fastxent.cli.output import compiling_notice, deliver, progress_bar
+from fastxent.cli.output import check_places, compiling_notice, deliver, progress_bar
 
 if TYPE_CHECKING:
     from fastxent.gates import Gate
@@ -48,6 +48,7 @@ def evaluate(
     """
     from fastxent.scoring import evaluate as run
 
+    check_places(paths or options.values(), json_path, html_path, state_path)
     data = None if not paths else paths[0] if len(paths) == 1 else list(paths)
     with compiling_notice(), progress_bar(progress) as step:
         result = run(data, **arguments(options), progress=step)

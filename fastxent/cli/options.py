@@ -18,6 +18,7 @@ __all__ = [
     "arguments",
     "base_option",
     "copy_option",
+    "filter_option",
     "keep_option",
     "prediction_options",
     "progress_option",
@@ -104,6 +105,11 @@ base_option = click.option(
 )
 
 
+filter_option = click.option(
+    "--filter", metavar="TEXT", help="Rows to read, such as \"country == 'DE' and year >= 2024\"."
+)
+
+
 def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what the predictions and targets are; the same words as in Python."""
     options = [
@@ -152,7 +158,7 @@ def prediction_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--dtype", help="Numbers in packed columns: float16, bfloat16, float32, float64."),
         click.option("--verify-checksums", is_flag=True, help="Check page checksums where the files have them."),
         click.option("--threads", type=click.IntRange(min=1), help="Threads; all processors by default."),
-        click.option("--memory", type=_Size(), help="Data that all threads together may hold; 128M each by default."),
+        click.option("--memory", type=_Size(), help="Data that all threads together may hold; 256M each by default."),
     ]
     return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
 
@@ -162,7 +168,7 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.option("--ids", metavar="COLUMN", help="Lists of class ids, where the predictions are the top k only."),
         click.option("--num-classes", type=click.IntRange(min=2), help="Classes in all, for top-k predictions."),
-        click.option("--filter", metavar="TEXT", help="Rows to read, such as \"country == 'DE' and year >= 2024\"."),
+        filter_option,
         click.option(
             "--on-error",
             type=click.Choice(["raise", "skip"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "EXIT_PARTIAL",
     "EXIT_USAGE",
+    "check_places",
     "compiling_notice",
     "deliver",
     "judge",
@@ -67,6 +68,21 @@ def judge(gates: tuple[Gate, ...], values: dict[str, Any]) -> None:
         for line in failed:
             click.echo(f"fastxent: {printable(line)}", err=True)
         sys.exit(EXIT_GATE)
+
+
+def check_places(inputs: Iterable[Any], json_path: str | None, html_path: str | None, state_path: str | None) -> None:
+    """Raise before the work is done what would keep its result from being written, or would write it over an input."""
+    from fastxent.atomic import check_place
+    from fastxent.places import refuse_inputs
+
+    if html_path is not None:
+        from fastxent.report import need_report
+
+        need_report()
+    for path in (json_path, html_path, state_path):
+        if path is not None and path != "-":
+            refuse_inputs(path, None, [each for each in inputs if isinstance(each, str)])
+            check_place(path)
 
 
 def write_text(path: str, text: str) -> None:

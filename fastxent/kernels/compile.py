@@ -16,6 +16,7 @@ from typing import Any
 from numba import njit
 
 from fastxent.kernels.cache import kernel_cache
+from fastxent.kernels.inlining import KernelCompiler
 from fastxent.kernels.parts import Part, rebuild_part, with_parts
 
 __all__ = ["kernel"]
@@ -37,7 +38,8 @@ def kernel(variant: str = "", **options: Any) -> Callable[[Callable[..., Any]], 
             # kernels of one factory that were compiled in two processes share a name, and a process that loads both
             # from the cache runs one in place of the other: the linker keeps the first of two weak symbols.
             function.__qualname__ = f"{function.__qualname__}-{variant}"
-        whole = njit(nogil=True, error_model="numpy", _nrt=False, no_cfunc_wrapper=True, **options)(function)
+        flags = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
+        whole = njit(pipeline_class=KernelCompiler, **flags, **options)(function)
         whole._compiler._compile_core = with_parts(whole._compiler._compile_core)
         part = Part(function, targetoptions=whole.targetoptions)
         whole.get_call_template, whole.get_overload = part.get_call_template, part.get_overload

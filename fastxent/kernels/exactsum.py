@@ -9,7 +9,8 @@ All three are exact: |v'| <= 2**(g - 1), the range of the next grid g - 52, and 
 at most 2048 * 2**51 = 2**62 to a limb. The few numbers outside the grids are split by integer shifts, as in the
 superaccumulator of Neal (2015), arXiv 1505.05571. Fast-math would fold (v + M) - M to v.
 
-Two grids take every number of 2**-36 and more, four every number of 2**-140 and more.
+Two grids take every number of 2**-36 and more, four every number of 2**-140 and more. Blocks of the
+former need nothing looked at but the range; zeros, and round numbers, need a look at what is left.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numba.extending import intrinsic
 
 from fastxent.exact import LIMB_BITS, LIMBS, N_NAN, N_NEGINF, N_POSINF, UNIT_EXPONENT, N
 from fastxent.kernels.compile import kernel
+from fastxent.kernels.simd import any_lane, as_bits, fetch, halving_sum, splat_i64
 
 __all__ = ["BLOCK", "deposit", "deposit_square", "deposit_weighted"]
 
@@ -39,6 +41,7 @@ _LIMB = (_GRIDS[0] - UNIT_EXPONENT) // LIMB_BITS
 _M0, _M1, _M2, _M3 = (1.5 * 2.0 ** (52 + g) for g in _GRIDS)
 _B0, _B1, _B2, _B3 = (np.uint64(_float_bits(m)) for m in (_M0, _M1, _M2, _M3))
 _LARGEST = _float_bits(2.0**14) - 1
+_LEAST = _float_bits(2.0**-36)
 _FOUR_GRIDS = _float_bits(2.0**-140)
 _ABS = np.uint64(0x7FFF_FFFF_FFFF_FFFF)
 _INF = 0x7FF << 52
@@ -119,12 +122,49 @@ def _deposit_one(x: float, state: Any) -> None:
     state[limb + 1] += high
 
 
+@kernel(inline="always")
+def _cut_usual(v: Any) -> Any:
+    """Of a number or of lanes: an integer below 0 if outside of [2**-36, 2**14), and the bits to add up of two grids.
+
+    Inside, nothing is left: ulp(v) is 2**-88 or more. Negative numbers, 0 and NaN lie outside.
+    """
+    bits = as_bits(v)
+    t = v + _M0
+    return (bits - _LEAST) | ((bits ^ bits) + _LARGEST - bits), as_bits(t), as_bits((v - (t - _M0)) + _M1)
+
+
 def _depositor(variant: str, term: Callable[..., Any]) -> Any:
     """Compile ``add(x, w, n, state)``, which deposits ``term(x[i], w[i])`` for i below n."""
 
     @kernel(variant=variant)
+    def add_usual(x: Any, w: Any, state: Any) -> bool:
+        """A block of numbers from 2**-36 to 2**14; False, and the state untouched, if some number lies outside."""
+        n = x.size
+        # Four at a time: of eight, the running sums do not stay in registers (0.46 ns a number instead of 0.29, AVX2).
+        even = n // 4 * 4
+        outside = s0 = s1 = splat_i64(0, 4)
+        for i in range(0, even, 4):
+            beyond, t0, t1 = _cut_usual(term(fetch(x, i, 4), fetch(w, i, 4)))
+            outside = outside | beyond
+            s0 = s0 + t0
+            s1 = s1 + t1
+        last = 0
+        high, low = halving_sum(s0), halving_sum(s1)
+        for i in range(even, n):
+            beyond_one, h, r = _cut_usual(term(x[i], w[i]))
+            last |= beyond_one
+            high += h
+            low += r
+        if last < 0 or any_lane(outside < 0):
+            return False
+        state[_LIMB] += _digits(np.uint64(high), n, _B0)
+        state[_LIMB - 1] += _digits(np.uint64(low), n, _B1)
+        _carry(state, _LIMB - 1, _LIMB)
+        return True
+
+    @kernel(variant=variant)
     def add_two_grids(x: Any, w: Any, state: Any) -> bool:
-        """The usual block; False, and the state untouched, if some number needs more than two grids."""
+        """The same for numbers that two grids take, zeros among them."""
         n = x.size
         outside = 0
         rest = s0 = s1 = np.uint64(0)
@@ -196,7 +236,9 @@ def _depositor(variant: str, term: Callable[..., Any]) -> Any:
         for start in range(0, n, BLOCK):
             stop = min(start + BLOCK, n)
             xs, ws = x[start:stop], w[start:stop]
-            if not add_two_grids(xs, ws, state) and not add_four_grids(xs, ws, state):
+            if add_usual(xs, ws, state) or add_two_grids(xs, ws, state):
+                continue
+            if not add_four_grids(xs, ws, state):
                 add_rest(xs, ws, state)
         state[N] += n
 

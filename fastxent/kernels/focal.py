@@ -97,16 +97,16 @@ def unweighted(p):
 
 
 @cache
-def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, columns: bool) -> Any:
+def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, few: bool = False) -> Any:
     """The row kernel for the focal loss of `soft` (``dense``) or `smoothed` targets of kind ``target``."""
     size, target_size = SIZE[kind], SIZE[target]
     wide = target if "float" in target else "float64"
-    score = (soft if dense else smoothed)(form, kind, target, full, columns)
+    score = (soft if dense else smoothed)(form, kind, target, full, few)
     _, peak = reader(kind)
     rest_of = remainder(kind)
     shares = sharer(wide if dense else "")
     examine = examiner(wide)
-    variant = f"{form}-{kind}-{target}-{dense}-{full}-{columns}"
+    variant = f"{form}-{kind}-{target}-{dense}-{full}-{few}"
 
     @kernel(variant=variant, inline="always")
     def cost(x, logits, top, mass, near, here):
@@ -133,7 +133,7 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, colum
     sums = two_sums(part, f"focal-{variant}")
 
     @kernel(variant=variant)
-    def loss_of(p, row, place, y, scratch):
+    def loss_of(p, row, place, y):
         """The focal loss of a row that can be scored."""
         logits = form == "logits" or (form == "log_probs" and p.normalize)
         top, k = peak(row, p.classes)
@@ -148,7 +148,7 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, colum
             near = log1p(rest / top)
         else:
             k = -1
-        return sums((p, row, place, y, logits, top, mass, near, k, least, most), p.classes, scratch)[0]
+        return sums((p, row, place, y, logits, top, mass, near, k, least, most), p.classes)[0]
 
     @kernel(variant=variant, inline="always")
     def settle(p, row, address, card, i, work):
@@ -167,7 +167,7 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, colum
             _, one_hot, _ = examine(place, p.classes)
             sharp = one_hot and p.smoothing == 0.0
         if not sharp:
-            real[sc.LOSS, i] = loss_of(p, address, place, y, work.lanes.ctypes.data)
+            real[sc.LOSS, i] = loss_of(p, address, place, y)
             return
         plain = splat(real[sc.LOSS, i], LANES)
         wrong, wrong_lost = missing(plain)
@@ -179,7 +179,7 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, colum
             loss = 0.0 if w == 0.0 else w * loss
         real[sc.LOSS, i] = loss
 
-    settle_rows = row_by_row(settle, kind, columns, f"focal-{variant}")
+    settle_rows = row_by_row(settle, f"focal-{variant}")
 
     @kernel(variant=variant)
     def rows(p, lo, n, card, work):
@@ -191,14 +191,14 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, colum
 
 
 @cache
-def of_events(form: Form, kind: str, target: str, task: str, masked: bool, columns: bool) -> Any:
+def of_events(form: Form, kind: str, target: str, task: str, masked: bool) -> Any:
     """The step after `binary` or `multilabel` that makes their losses focal."""
     hard_loss, soft_loss, _, _, _ = FORMS[form]
     size, target_size = SIZE[kind], SIZE[target]
     near_of = softplus("float64", LANES).at_once
     logits = form == "logits"
     clips = form == "probs"
-    variant = f"{form}-{kind}-{target}-{task}-{masked}-{columns}"
+    variant = f"{form}-{kind}-{target}-{task}-{masked}"
 
     @kernel(variant=variant, inline="always")
     def cost(p, z, near, y):
@@ -230,10 +230,7 @@ def of_events(form: Form, kind: str, target: str, task: str, masked: bool, colum
     @kernel(variant=variant, inline="always")
     def put(p, row, j, lane, lanes):
         """One event into the lanes."""
-        if columns:
-            score = load_scalar(p.scores + j * 8, "int64") + row * size
-        else:
-            score = p.scores + row * p.stride + j * size
+        score = p.scores + row * p.stride + j * size
         y = load_scalar(p.target + row * p.target_stride + j * target_size, target)
         counts = not (p.has_ignore and y == p.ignore)
         if masked:

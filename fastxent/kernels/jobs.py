@@ -1,7 +1,7 @@
 """A job: one row kernel, block after block over a range of rows, its scores folded into tallies.
 
-This is where the two stages meet. The row kernel is a parameter of the factory, so a new loss or a
-new statistic needs no change here.
+This is where the two stages meet. Each is compiled on its own and called by its address, so a new loss or a
+new statistic needs no change here, and a job of another kind needs no more than its row kernel compiled.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import typeof, types
+from numba.core.typing.templates import Signature
 from numpy.typing import NDArray
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.scorecard import BLOCK, Scorecard, new_scorecard
+from fastxent.kernels.gather import gatherer
+from fastxent.kernels.native import address_of, calling
+from fastxent.kernels.scorecard import Scorecard, new_scorecard
 from fastxent.kernels.tally import absorber, count_uneven, settle
 
 __all__ = ["Outputs", "Rows", "job", "no_outputs", "then"]
@@ -105,34 +109,44 @@ def then(rows: Any, step: Any, name: str) -> Any:
     return both
 
 
+@kernel(inline="always")
+def as_they_lie(p: Any, lo: int, n: int, work: Any) -> Any:
+    """The problem itself: its rows need not be gathered."""
+    return p
+
+
 @cache
-def job(rows: Any, name: str, weighted: bool) -> Any:
-    """Compile ``run(p, lo, hi, first_id, card, work, along, out, tallies)`` around a row kernel.
+def _runner(columns: str, weighted: bool, row_types: Signature, tally_types: Signature) -> Any:
+    """Compile ``run(p, lo, hi, first_id, block, card, work, along, out, tallies, rows, absorb)``, which all jobs share.
 
-    ``name`` names the kernel with everything it was made from. Row kernels of ``weighted`` problems
-    leave the row's own weight (a class weight, or 1) in WEIGHT.
+    ``columns`` is the kind of numbers of one array a class, which are gathered to rows; or "". ``rows`` and ``absorb``
+    are addresses of machine code for these types.
     """
-    absorb = absorber(weighted)
+    gather = gatherer(columns) if columns else as_they_lie
+    score_rows, absorb_rows = calling(row_types), calling(tally_types)
 
-    @kernel(variant=f"{name}-{weighted}")
+    @kernel(variant=f"{columns}-{weighted}")
     def run(
         p: Any,
         lo: int,
         hi: int,
         first_id: int,
+        block: int,
         card: Any,
         work: Any,
         along: Any,
         out: Any,
         tallies: Any,
+        rows: int,
+        absorb: int,
     ) -> None:
-        for start in range(lo, hi, BLOCK):
-            n = min(BLOCK, hi - start)
+        for start in range(lo, hi, block):
+            n = min(block, hi - start)
             stop = start + n
             if weighted or out.record.status.size > 0:
                 for i in range(n):
                     card.real[sc.WEIGHT, i] = 1.0
-            rows(p, start, n, card, work)
+            score_rows(rows, (gather(p, start, n, work), start, n, card, work))
             all_scored = settle(
                 card,
                 n,
@@ -147,6 +161,53 @@ def job(rows: Any, name: str, weighted: bool) -> Any:
                 _keep(card, n, start - lo, out.record)
             if along.slack >= 0.0:
                 count_uneven(card, n, first_id + start, along.slack, tallies)
-            absorb(card, n, first_id + start, all_scored, tallies)
+            absorb_rows(absorb, (card, n, first_id + start, all_scored, tallies))
 
     return run
+
+
+class _Job:
+    """What `job` returns; compiled when it is called first."""
+
+    def __init__(self, rows: Any, weighted: bool, columns: str) -> None:
+        self._rows = rows
+        self._columns = columns
+        self._weighted = weighted
+        self._run: Any = None
+
+    def __call__(
+        self,
+        p: Any,
+        lo: int,
+        hi: int,
+        first_id: int,
+        block: int,
+        card: Any,
+        work: Any,
+        along: Any,
+        out: Any,
+        tallies: Any,
+    ) -> None:
+        if self._run is None:
+            self._run = self._bind(p, card, work, tallies)
+        self._run(p, lo, hi, first_id, block, card, work, along, out, tallies)
+
+    def _bind(self, p: Any, card: Any, work: Any, tallies: Any) -> Any:
+        """The runner with the addresses of what it calls; all of one kind of arguments, which never changes."""
+        whole, yes = types.int64, types.boolean
+        row_types = types.void(typeof(p), whole, whole, typeof(card), typeof(work))
+        tally_types = types.void(typeof(card), whole, whole, yes, typeof(tallies))
+        run = _runner(self._columns, self._weighted, row_types, tally_types)
+        rows = address_of(self._rows, row_types)
+        absorb = address_of(absorber(self._weighted), tally_types)
+        return lambda *arguments: run(*arguments, rows, absorb)
+
+
+@cache
+def job(rows: Any, weighted: bool, columns: str = "") -> Any:
+    """The job ``run(p, lo, hi, first_id, block, card, work, along, out, tallies)`` of a row kernel: rows lo to hi.
+
+    Row kernels of ``weighted`` problems leave the row's own weight (a class weight, or 1) in WEIGHT. ``columns``: the
+    kind of numbers of one array a class, which are gathered to rows, ``block`` of them at a time; or "".
+    """
+    return _Job(rows, weighted, columns)

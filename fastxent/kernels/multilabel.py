@@ -30,7 +30,6 @@ from fastxent.kernels.simd import (
     halving_sum,
     lane_numbers,
     load,
-    load_scalar,
     load_whole,
     maximum,
     move,
@@ -75,7 +74,7 @@ def sum_of(losses, count):
 
 
 @cache
-def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool = False, columns: bool = False) -> Any:
+def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool = False) -> Any:
     """The row kernel for rows of independent labels; see `binary`.
 
     Targets are dense, of unit stride. A label counts if its mask holds (``masked``) and its target is not
@@ -91,8 +90,8 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
     target_size = SIZE[target_kind]
     clips = form == "probs"
     logits = form == "logits"
-    streams = logits and not (full or masked or columns)
-    name = f"{form}-{kind}-{target_kind}-{full}-{masked}-{columns}"
+    streams = logits and not (full or masked)
+    name = f"{form}-{kind}-{target_kind}-{full}-{masked}"
 
     # --- rows of plain events ---
 
@@ -135,11 +134,7 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
         at = lanes.ctypes.data
         for place in range((count + 7) // 8 * 8):
             j = first + min(place, count - 1)
-            if columns:
-                source = load_scalar(p.scores + j * 8, "int64") + row * size
-            else:
-                source = p.scores + row * p.stride + j * size
-            move(at + SCORES * 8 + place * size, source, size)
+            move(at + SCORES * 8 + place * size, p.scores + row * p.stride + j * size, size)
             target = p.target + row * p.target_stride + j * target_size
             move(at + TARGETS * 8 + place * target_size, target, target_size)
             if p.pos_weight.size > 0:
@@ -236,8 +231,6 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
     def add_block(p, row, first, count, work):
         """The sums of the lanes over a block, in scratch; whether some of its labels are faulty."""
         clear(work.lanes.ctypes.data)
-        if columns:
-            return add_labels(p, gather(p, row, first, count, work.lanes), 0, count, work)
         even = count // 8 * 8
         odd = add_labels(p, places(p, row, first), 0, even, work)
         if even < count:

@@ -8,93 +8,76 @@ from typing import Any
 import numpy as np
 
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.problem import SIZE, TILE
+from fastxent.kernels.problem import SIZE
 from fastxent.kernels.simd import (
     LANES,
-    first_lane,
+    as_ones,
+    fill,
     lane_max,
+    lane_min,
     load,
     load_first,
-    load_scalar,
     maximum,
-    move,
-    narrow,
+    numbers_like,
+    select,
     widen,
 )
+from fastxent.kernels.tiles import fetch_ahead
 
 __all__ = ["reader", "row_by_row"]
 
 
 @cache
-def gatherer(kind: str) -> Any:
-    """The kernel that copies ``count`` rows of one array a class into consecutive rows at ``place``."""
-    size = SIZE[kind]
-
-    @kernel(variant=kind)
-    def gather(p, row, count, place):
-        for j in range(p.classes):
-            source = load_scalar(p.scores + j * 8, "int64") + row * size
-            for r in range(count):
-                move(place + (r * p.classes + j) * size, source + r * size, size)
-
-    return gather
-
-
-@cache
-def row_by_row(settle: Any, kind: str, columns: bool, name: str) -> Any:
+def row_by_row(settle: Any, name: str) -> Any:
     """The row kernel that calls ``settle(p, row, address, card, i, work)`` for every row.
 
-    ``address`` is that of the row's scores, of kind ``kind``; ``name`` names ``settle`` and all that it was made from.
+    ``address`` is that of the row's scores; ``name`` names ``settle`` and all that it was made from.
     """
-    size = SIZE[kind]
-    gather = gatherer(kind)
 
-    @kernel(variant=f"{name}-{columns}", inline="always")
+    @kernel(variant=name, inline="always")
     def rows(p, lo, n, card, work):
-        if columns:
-            for i in range(0, n, TILE):
-                count = min(TILE, n - i)
-                gather(p, lo + i, count, work.table[0])
-                for r in range(count):
-                    settle(p, lo + i + r, work.table[0] + r * p.classes * size, card, i + r, work)
-        else:
-            for i in range(n):
-                settle(p, lo + i, p.scores + (lo + i) * p.stride, card, i, work)
+        for i in range(n):
+            settle(p, lo + i, p.scores + (lo + i) * p.stride, card, i, work)
 
     return rows
 
 
 @cache
-def reader(kind: str) -> Any:
+def reader(kind: str, lanes: int = LANES) -> Any:
     """Kernels on one row of consecutive numbers: (group, peak).
 
-    ``group(row, classes, g)``: classes 32 g ... of it in float64, -inf beyond the last one.
+    ``group(row, classes, g)``: classes ``lanes`` g ... of it in float64, -inf beyond the last one.
     ``peak(row, classes)``: the largest number and the first class that has it.
     """
     size = SIZE[kind]
 
-    @kernel(variant=kind, inline="always")
+    @kernel(variant=f"{kind}-{lanes}", inline="always")
     def raw(row, classes, g):
-        place = row + g * (LANES * size)
-        if (g + 1) * LANES <= classes:
-            return load(place, kind, LANES)
-        return load_first(place, kind, LANES, classes - g * LANES)
+        place = row + g * (lanes * size)
+        if (g + 1) * lanes <= classes:
+            return load(place, kind, lanes)
+        return load_first(place, kind, lanes, classes - g * lanes)
 
-    @kernel(variant=kind, inline="always")
+    @kernel(variant=f"{kind}-{lanes}", inline="always")
     def group(row, classes, g):
         return widen(raw(row, classes, g))
 
     @kernel(variant=kind)
     def peak(row, classes):
-        groups = (classes + LANES - 1) // LANES
-        top = load_first(row, kind, LANES, 0)
-        for g in range(groups):
-            top = maximum(raw(row, classes, g), top)
-        largest = np.float64(lane_max(top))
-        for g in range(groups):
-            found = first_lane(raw(row, classes, g) == narrow(largest, top))
-            if found < min(LANES, classes - g * LANES):
-                return largest, g * LANES + found
-        return largest, np.int64(0)
+        fetch_ahead(row, classes * size)
+        top = load_first(row, kind, 8, 0)
+        number = numbers_like(as_ones(top > top, top))
+        best = number
+        even = classes // 8 * 8
+        for j in range(0, even, 8):
+            x = load(row + j * size, kind, 8)
+            best = select(x > top, number, best)
+            top = maximum(x, top)
+            number = number + 8
+        x = load_first(row + even * size, kind, 8, classes - even)
+        best = select(x > top, number, best)
+        top = maximum(x, top)
+        largest = lane_max(top)
+        return np.float64(largest), np.int64(lane_min(select(top == largest, best, fill(classes, best))))
 
     return group, peak

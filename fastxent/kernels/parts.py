@@ -15,6 +15,8 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Flags, compile_extra, compile_result
 from numba.core.registry import CPUDispatcher
 
+from fastxent.kernels.inlining import KernelCompiler
+
 __all__ = ["Part", "rebuild_part", "with_parts"]
 
 
@@ -54,6 +56,7 @@ class Part(CPUDispatcher):
             flags=flags,
             locals={},
             library=_Linkable(context.codegen(), self.py_func.__qualname__),
+            pipeline_class=KernelCompiler,
         )
         found = found._replace(entry_point=found.fndesc)
         context.insert_user_function(found.entry_point, found.fndesc, [found.library])

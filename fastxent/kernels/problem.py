@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent.kernels.scorecard import BLOCK
 from fastxent.kernels.simd import LANES
 from fastxent.kernels.tables import powers_of_e, softplus_and_slope
 
@@ -62,7 +63,8 @@ class Work(NamedTuple):
     """Scratch of one thread, for problems of up to C classes.
 
     ``row``: C float64. ``lanes``: vectors of TILE float64, see `PLACES`. ``labels``: TILE int32. ``table``: addresses
-    of the C rows of ``tile``, in which TILE rows stand class by class. ``powers`` and
+    of the C rows of ``tile``, in which TILE rows stand class by class. ``gathered``: rows of numbers, see `gather`, or
+    empty. ``between``: what a kernel of two passes keeps of the rows of a block, two numbers each. ``powers`` and
     ``softplus``: see `tables`.
     """
 
@@ -71,12 +73,14 @@ class Work(NamedTuple):
     labels: NDArray[np.int32]
     table: NDArray[np.int64]
     tile: NDArray[np.float64]
+    gathered: NDArray[np.float64]
+    between: NDArray[np.float64]
     powers: NDArray[np.float64]
     softplus: NDArray[np.float64]
 
 
-def new_work(classes: int, size: int) -> Work:
-    """Scratch for rows of ``classes`` numbers of ``size`` bytes."""
+def new_work(classes: int, size: int, gathered_rows: int = 0) -> Work:
+    """Scratch for rows of ``classes`` numbers of ``size`` bytes, and for some that are gathered."""
     tile = _aligned(classes * TILE)
     table = tile.ctypes.data + np.arange(classes, dtype=np.int64) * (TILE * size)
     return Work(
@@ -85,6 +89,8 @@ def new_work(classes: int, size: int) -> Work:
         np.zeros(TILE, np.int32),
         table,
         tile,
+        _aligned(-(-gathered_rows * classes * size // 8) + 8 if gathered_rows else 0),
+        np.zeros((2, BLOCK)),
         powers_of_e(),
         softplus_and_slope(),
     )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.powers import growth, splitter
+from fastxent.kernels.powers import splitter
 from fastxent.kernels.problem import SIZE
 from fastxent.kernels.simd import (
     LANES,
@@ -28,7 +28,6 @@ from fastxent.kernels.simd import (
     maximum,
     minimum,
     narrow,
-    put,
     select,
     splat,
     splat_i32,
@@ -37,7 +36,7 @@ from fastxent.kernels.simd import (
 from fastxent.kernels.softmax import SPAN, add_exactly, terms
 from fastxent.kernels.tiles import SQUARES, TERMS, fetch_ahead, just_below
 
-__all__ = ["adder", "close", "power_adder", "powers_below", "ranker", "squarer", "two_sums"]
+__all__ = ["adder", "close", "power_adder", "ranker", "squarer", "two_sums"]
 
 INF = np.inf
 
@@ -131,32 +130,47 @@ def adder(kind: str) -> Any:
 
 @cache
 def two_sums(add: Any, name: str) -> Any:
-    """Compile ``sums(given, classes, scratch)``: two sums over the classes of a row, in one pass.
+    """Compile ``sums(given, classes)``: two sums over the classes of a row, in one pass.
 
     ``add(given, j, count, x, y)`` adds to two vectors the terms of the eight classes from j on, of which ``count``
     exist; ``given`` is a tuple of what it needs. ``name`` names it with everything it was made from.
     """
 
+    @kernel(variant=name)
+    def of_lanes(given, lane, last, x, y):
+        """Add the terms of eight of the LANES lanes, from class ``lane`` on, short of ``last``."""
+        for j in range(lane, last - 7, LANES):
+            x, y = add(given, j, 8, x, y)
+        rest = (last - lane) % LANES
+        if lane < last and 0 < rest < 8:
+            x, y = add(given, last - rest, rest, x, y)
+        return x, y
+
     @kernel(variant=name, inline="always")
-    def sums(given, classes, scratch):
-        s = 0.0
+    def of_span(given, first, last):
+        """Both sums of up to SPAN classes, in the order in which halving adds lanes: 0 and 16, 8 and 24, and these."""
+        none = splat(0.0, 8)
+        x, y = of_lanes(given, first, last, none, none)
+        if last - first > 16:
+            u, v = of_lanes(given, first + 16, last, none, none)
+            x, y = x + u, y + v
+        if last - first > 8:
+            u, v = of_lanes(given, first + 8, last, none, none)
+            if last - first > 24:
+                r, s = of_lanes(given, first + 24, last, none, none)
+                u, v = u + r, v + s
+            x, y = x + u, y + v
+        return halving_sum(x), halving_sum(y)
+
+    @kernel(variant=name, inline="always")
+    def sums(given, classes):
+        s, r = of_span(given, 0, min(SPAN, classes))
         s_lost = 0.0
-        r = 0.0
         r_lost = 0.0
-        for first in range(0, classes, SPAN):
-            last = min(first + SPAN, classes)
-            for lane in range(0, LANES, 8):
-                x = splat(0.0, 8)
-                y = x
-                for j in range(first + lane, last - 7, LANES):
-                    x, y = add(given, j, 8, x, y)
-                rest = (last - first - lane) % LANES
-                if first + lane < last and 0 < rest < 8:
-                    x, y = add(given, last - rest, rest, x, y)
-                put(scratch + (TERMS + lane) * 8, x)
-                put(scratch + (SQUARES + lane) * 8, y)
-            s, s_lost = add_span(first, s, s_lost, halving_sum(load(scratch + TERMS * 8, "float64", LANES)))
-            r, r_lost = add_span(first, r, r_lost, halving_sum(load(scratch + SQUARES * 8, "float64", LANES)))
+        for first in range(SPAN, classes, SPAN):
+            x, y = of_span(given, first, min(first + SPAN, classes))
+            s, s_lost = add_exactly(s, s_lost, x)
+            r, r_lost = add_exactly(r, r_lost, y)
         return close(s, s_lost), close(r, r_lost)
 
     return sums
@@ -189,48 +203,10 @@ def squarer(kind: str) -> Any:
     sums = two_sums(square, kind)
 
     @kernel(variant=kind)
-    def add_squares(row, classes, t, scratch):
-        return sums((row, t), classes, scratch)[0]
+    def add_squares(row, classes, t):
+        return sums((row, t), classes)[0]
 
     return add_squares
-
-
-@cache
-def powers_below(kind: str) -> Any:
-    """The kernel for the sum of e^(x_j - top) over the classes of a row but one whose score is ``top``, the largest.
-
-    |top| is at most FARTHEST. Each score that equals ``top``, but that one, counts as exactly 1, after the sum.
-    """
-    size = SIZE[kind]
-    anchor_of = splitter(kind).anchor
-    wait, _, raise_lanes, _, _ = terms(kind, False)
-
-    @kernel(variant=kind)
-    def add_powers(row, classes, top, scratch, powers):
-        anchor = anchor_of(splat(top, 8))
-        none = load_first(row, kind, 8, 0)
-        peak = narrow(top, none)
-        equal = as_ones(none > none, none)
-        s = 0.0
-        s_lost = 0.0
-        for first in range(0, classes, SPAN):
-            here = row + first * size
-            count = min(SPAN, classes - first)
-            even = count // 8 * 8
-            for j in range(0, even, 8):
-                x = load(here + j * size, kind, 8)
-                equal = equal - as_ones(x == peak, x)
-                wait(scratch, j, select(x == peak, none, x), anchor)
-            if even < count:
-                x = load_first(here + even * size, kind, 8, count - even)
-                equal = equal - as_ones(x == peak, x)
-                wait(scratch, even, select(x == peak, none, x), anchor)
-            raise_lanes(scratch, (count + 7) // 8 * 8, 0, powers)
-            s, s_lost = add_span(first, s, s_lost, halving_sum(load(scratch + TERMS * 8, "float64", LANES)))
-        s += s_lost
-        return fma(s, lane_max(growth(anchor[2] * -1.0)), s) + np.float64(halving_sum(equal) - 1)
-
-    return add_powers
 
 
 @cache

@@ -37,6 +37,7 @@ __all__ = [
     "fill",
     "first_lane",
     "fma",
+    "gather_8x8",
     "halving_sum",
     "lane_max",
     "lane_min",
@@ -554,6 +555,27 @@ def _interleaved(builder: Any, a: Any, b: Any, pattern: str) -> Any:
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), 8), chosen))
 
 
+def _transposed(builder: Any, rows: list[Any], size: int) -> list[Any]:
+    """The columns of eight rows of eight numbers, given by pointer."""
+    v = [builder.load(row, align=1, typ=ir.VectorType(ir.IntType(8 * size), 8)) for row in rows]
+    # Pairs, quads, halves: the three steps that registers with lanes of 16 bytes have instructions for.
+    pairs = [_interleaved(builder, v[k], v[k + 1], p) for k in (0, 2, 4, 6) for p in ("0A1B4E5F", "2C3D6G7H")]
+    quads = [
+        _interleaved(builder, pairs[k + low], pairs[k + 2 + low], p)
+        for k in (0, 4)
+        for low in (0, 1)
+        for p in ("01AB45EF", "23CD67GH")
+    ]
+    return [_interleaved(builder, quads[k], quads[k + 4], p) for p in ("0123ABCD", "4567EFGH") for k in range(4)]
+
+
+def _rows_from(builder: Any, start: Any, stride: Any) -> list[Any]:
+    """Pointers to eight rows, ``stride`` bytes apart."""
+    return [
+        _pointer(builder, builder.add(start, builder.mul(stride, ir.Constant(ir.IntType(64), k)))) for k in range(8)
+    ]
+
+
 @_intrinsic
 def transpose_8x8(
     typingctx: Any, destination: Any, destination_stride: Any, source: Any, source_stride: Any, size: Any
@@ -562,27 +584,32 @@ def transpose_8x8(
 
     Both are addresses, and the strides bytes from row to row.
     """
-    vector = ir.VectorType(ir.IntType(8 * size.literal_value), 8)
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         to, to_stride, at, stride, _ = args
+        columns = _transposed(builder, _rows_from(builder, at, stride), size.literal_value)
+        for column, place in zip(columns, _rows_from(builder, to, to_stride), strict=True):
+            builder.store(column, place, align=1)
+        return context.get_dummy_value()
 
-        def row(base: Any, step: Any, number: int) -> Any:
-            offset = builder.mul(step, ir.Constant(ir.IntType(64), number))
-            return _pointer(builder, builder.add(base, offset))
+    return signature(types.none, types.int64, types.int64, types.int64, types.int64, size), build
 
-        v = [builder.load(row(at, stride, k), align=1, typ=vector) for k in range(8)]
-        # Pairs, quads, halves: the three steps that registers with lanes of 16 bytes have instructions for.
-        pairs = [_interleaved(builder, v[k], v[k + 1], p) for k in (0, 2, 4, 6) for p in ("0A1B4E5F", "2C3D6G7H")]
-        quads = [
-            _interleaved(builder, pairs[k + low], pairs[k + 2 + low], p)
-            for k in (0, 4)
-            for low in (0, 1)
-            for p in ("01AB45EF", "23CD67GH")
-        ]
-        columns = [_interleaved(builder, quads[k], quads[k + 4], p) for p in ("0123ABCD", "4567EFGH") for k in range(4)]
-        for number, column in enumerate(columns):
-            builder.store(column, row(to, to_stride, number), align=1)
+
+@_intrinsic
+def gather_8x8(typingctx: Any, destination: Any, destination_stride: Any, table: Any, offset: Any, size: Any) -> Any:
+    """Eight numbers of ``size`` bytes of eight arrays, ``offset`` bytes into them, to columns at ``destination``.
+
+    ``table`` is the address of the arrays' addresses. Rows are written in order.
+    """
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        to, to_stride, at, skipped, _ = args
+        i64 = ir.IntType(64)
+        arrays = [builder.load(pointer, align=8, typ=i64) for pointer in _rows_from(builder, at, ir.Constant(i64, 8))]
+        sources = [_pointer(builder, builder.add(array, skipped)) for array in arrays]
+        columns = _transposed(builder, sources, size.literal_value)
+        for column, place in zip(columns, _rows_from(builder, to, to_stride), strict=True):
+            builder.store(column, place, align=1)
         return context.get_dummy_value()
 
     return signature(types.none, types.int64, types.int64, types.int64, types.int64, size), build

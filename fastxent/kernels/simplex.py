@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from fastxent.kernels import scorecard as sc
-from fastxent.kernels.across import across, fold
+from fastxent.kernels.across import fold
 from fastxent.kernels.along import along
 from fastxent.kernels.compile import kernel
 from fastxent.kernels.powers import splitter
@@ -137,7 +137,7 @@ def tiler(form: str, kind: str, full: bool) -> Any:
     wait, _, _, raise_first, raise_more = terms(kind, full)
 
     @kernel(variant=f"{kind}-{full}", inline="always")
-    def add_powers(table, row, first, last, work):
+    def add_powers(table, first, last, work):
         """The terms of up to LANES classes, as `across` of `softmax` has them."""
         scratch, powers = work.lanes.ctypes.data, work.powers.ctypes.data
         anchor = anchor_of(splat(0.0, 8))
@@ -145,7 +145,7 @@ def tiler(form: str, kind: str, full: bool) -> Any:
         for half in range(0, TILE, 8):
             t = fetch(work.labels, half, 8)
             for j in range(first, last):
-                x = load(load_scalar(table + j * 8, "int64") + (row + half) * size, kind, 8)
+                x = load(load_scalar(table + j * 8, "int64") + half * size, kind, 8)
                 wait(scratch, (j - first) * TILE + half, select(t == np.int32(j), none, x), anchor)
         if first % SPAN == 0:
             raise_first(scratch, (last - first) * TILE, powers)
@@ -153,8 +153,8 @@ def tiler(form: str, kind: str, full: bool) -> Any:
             raise_more(scratch, (last - first) * TILE, powers)
 
     @kernel(variant=f"{form}-{kind}-{full}")
-    def read_tile(table, row, classes, card, work, i):
-        """Rows from ``row`` on of the arrays in ``table``: q, sum of p_j^2, ranks, predicted; smallest score to LOW."""
+    def read_tile(table, classes, card, work, i):
+        """The rows in the tile that ``table`` is of: q, sum of p_j^2, ranks, predicted; smallest score to LOW."""
         real, whole, _ = card
         lanes = work.lanes
         t = fetch(work.labels, 0, TILE)
@@ -175,9 +175,9 @@ def tiler(form: str, kind: str, full: bool) -> Any:
         for first in range(0, classes, LANES):
             last = min(first + LANES, classes)
             if logs:
-                add_powers(table, row, first, last, work)
+                add_powers(table, first, last, work)
             for j in range(first, last):
-                x = load(load_scalar(table + j * 8, "int64") + row * size, kind, TILE)
+                x = load(load_scalar(table + j * 8, "int64"), kind, TILE)
                 number = np.int32(j)
                 if full:
                     greater = greater + select(x > select(t > number, before, after), one, one ^ one)
@@ -213,7 +213,7 @@ def tiler(form: str, kind: str, full: bool) -> Any:
 
 
 @cache
-def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
+def hard(form: str, kind: str, label: str, full: bool) -> Any:
     """The row kernel for ``form`` "probs" or "log_probs"; ``full`` asks for more than the loss and the row sum."""
     size = SIZE[kind]
     narrow_kind = kind != "float64"
@@ -226,8 +226,8 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
     order = ranker(kind)
     read_tile = tiler(form, kind, full)
     finish = finisher(form, full)
-    as_logits = across(kind, label, full, True) if columns else along(kind, label, full)
-    at, targets, transpose = tile_reader(kind, label, full, columns)
+    as_logits = along(kind, label, full)
+    at, targets, transpose = tile_reader(kind, label, full, False)
 
     @kernel(variant=f"{form}-{kind}", inline="always")
     def position(row, classes, value):
@@ -241,7 +241,7 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
                 return j + found
         return 0
 
-    @kernel(variant=f"{form}-{kind}-{columns}")
+    @kernel(variant=f"{form}-{kind}")
     def blame(p, row, fine):
         """Why a row cannot be scored."""
         for j in range(p.classes):
@@ -250,7 +250,7 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
                 return sc.NAN_PREDICTION
         return sc.ZERO_MASS if fine else sc.PROBABILITY_OUT_OF_RANGE
 
-    @kernel(variant=f"{form}-{kind}-{columns}")
+    @kernel(variant=f"{form}-{kind}")
     def rank_of_zero(p, row, t):
         """The rank of a target with log 0: no threshold lies below that."""
         rank = 0
@@ -258,7 +258,7 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
             rank += load_scalar(at(p, row, j), kind) > -INF or j < t
         return rank
 
-    @kernel(variant=f"{form}-{kind}-{columns}", inline="always")
+    @kernel(variant=f"{form}-{kind}", inline="always")
     def judge(p, row, card, i, fit, empty):
         """Check a row: are its scores but the target's ``fit``, all of them 0 (``empty``); an unfit one gets no sum."""
         real, _, status = card
@@ -289,7 +289,7 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
             rank, top = order(place, p.classes, t, x_t)
             if logs and x_t == -INF:
                 rank = rank_of_zero(p, row, t)
-            real[sc.BRIER, i] = squares if logs else add_squares(place, p.classes, t, work.lanes.ctypes.data)
+            real[sc.BRIER, i] = squares if logs else add_squares(place, p.classes, t)
             real[sc.CONFIDENCE, i] = top
             whole[sc.RANK, i] = rank
             whole[sc.PREDICTED, i] = t if rank == 0 else position(place, p.classes, top)
@@ -301,18 +301,15 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
             card.whole[sc.TARGET, i], card.status[i] = read_label(p, lo + i, label)
             read_row(p, lo + i, card, i, work)
 
-    @kernel(variant=f"{form}-{kind}-{label}-{full}-{columns}")
+    @kernel(variant=f"{form}-{kind}-{label}-{full}")
     def short_rows(p, lo, n, card, work):
         real, whole, _ = card
         for i in range(0, n, TILE):
             count = min(TILE, n - i)
             targets(p, lo + i, count, card, work, i)
             store(real[sc.LOSS], i, fetch(work.lanes, Z_T, TILE))
-            if columns and count == TILE:
-                read_tile(p.scores, lo + i, p.classes, card, work, i)
-            else:
-                transpose(p, lo + i, count, work.table[0])
-                read_tile(work.table.ctypes.data, 0, p.classes, card, work, i)
+            transpose(p, lo + i, count, work.table[0])
+            read_tile(work.table.ctypes.data, p.classes, card, work, i)
             if full and logs:
                 for r in range(count):
                     if work.lanes[Z_T + r] == -INF:
@@ -326,11 +323,9 @@ def hard(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
                     least, most = work.lanes[LOW + r], real[sc.CONFIDENCE, i + r]
                     judge(p, lo + i + r, card, i + r, least >= lowest and most <= highest, most == lowest)
 
-    @kernel(variant=f"{form}-{kind}-{label}-{full}-{columns}")
+    @kernel(variant=f"{form}-{kind}-{label}-{full}")
     def rows(p, lo, n, card, work):
-        if columns:
-            short_rows(p, lo, n, card, work)
-        elif p.classes <= FEW:
+        if p.classes <= FEW:
             short_rows(p, lo, n, card, work)
         else:
             long_rows(p, lo, n, card, work)

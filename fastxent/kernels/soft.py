@@ -12,8 +12,8 @@
    distribution, as in torch.
 5. A row that is one-hot at ``ignore`` is ignored, as its label is, with or without smoothing.
 
-Sums have the association of `softmax`: lanes of 32, blocks of 256, TwoSum. Exponentials of logits are those of
-`powers`, of a row beyond its range those of `twofold`; scores that equal m, but one, count 1 each, after all others.
+Sums have the association of `softmax`: lanes of 32, blocks of 256, TwoSum. l is the loss of the first maximum as label,
+by the kernels for labels, a block of rows before any of them is looked at further.
 """
 
 from __future__ import annotations
@@ -28,16 +28,14 @@ from fastxent.kernels.across import across
 from fastxent.kernels.along import along
 from fastxent.kernels.compile import kernel
 from fastxent.kernels.onerow import reader, row_by_row
-from fastxent.kernels.powers import FARTHEST
 from fastxent.kernels.problem import SIZE, Problem
-from fastxent.kernels.rowsums import powers_below, two_sums
+from fastxent.kernels.rowsums import two_sums
 from fastxent.kernels.simd import (
     LANES,
     any_lane,
     as_bits,
     as_ones,
     fill,
-    first_lane,
     fma,
     halving_sum,
     lane_max,
@@ -146,15 +144,13 @@ def remainder(kind: str) -> Any:
 def softener(form: str, kind: str, target: str) -> Any:
     """The kernel that scores one row against a distribution: dense targets of kind ``target``, or ("") a label.
 
-    It replaces the loss, and returns the shift and the scale of the row's probabilities. The row has passed
-    the checks of probabilities; a row of logits is checked here.
+    It replaces the loss, and returns the shift and the scale of the row's probabilities: see `brier_of`. The row can
+    be scored; of a row of logits, `between` says what its first maximum is and what that costs.
     """
     size = SIZE[kind]
-    group, peak = reader(kind)
-    largest = top_finder(kind)
+    _, peak = reader(kind)
     shares = sharer(target)
     without = remainder(kind)
-    below = powers_below(kind)
     variant = f"{form}-{kind}-{target}"
 
     @kernel(variant=variant, inline="always")
@@ -181,62 +177,37 @@ def softener(form: str, kind: str, target: str) -> Any:
 
     crossed = two_sums(cross, f"soft-{variant}")
 
-    @kernel(variant=variant)
-    def blame(row, classes, top):
-        """Why a row of logits has no softmax."""
-        for g in range((classes + LANES - 1) // LANES):
-            x = group(row, classes, g)
-            if first_lane(x != x) < LANES:
-                return sc.NAN_PREDICTION
-        return sc.INFINITE_LOGIT if top == INF else sc.ALL_MASKED
-
-    @kernel(variant=variant, inline="always")
-    def remaining(row, classes, work):
-        """Of a row of logits: the largest, and sum exp(z_j - top) over the others, NaN if there is no softmax."""
-        top = largest(row, classes)
-        if abs(top) <= FARTHEST:
-            return top, below(row, classes, top, work.lanes.ctypes.data, work.powers.ctypes.data)
-        if not abs(top) < INF:
-            return top, np.nan
-        return top, without(row, classes, peak(row, classes)[1], top, True)
-
     @kernel(variant=variant, inline="always")
     def soften(p, row, place, y, card, i, work):
-        real, _, status = card
+        real = card.real
         logits = form == "logits" or (form == "log_probs" and p.normalize)
         top = 0.0
         mass = 1.0
         near = 0.0
-        rest = 0.0
         k = -1
         if logits:
-            top, rest = remaining(row, p.classes, work)
-            if not rest == rest:
-                status[i] = blame(row, p.classes, top)
-                return 0.0, 1.0
-            mass = 1.0 + rest
+            top = work.between[TOP, i]
         elif form == "probs" and p.normalize:
             most_likely, k = peak(row, p.classes)
             rest = without(row, p.classes, k, 0.0, False)
             mass = rest + most_likely
             near = log1p(rest / most_likely)
         least, most = (0.0, INF) if logits else limits(p.clip)
-        given = p, row, place, y, logits, top, mass, near, k, least, most
-        weight, loss = crossed(given, p.classes, work.lanes.ctypes.data)
-        real[sc.LOSS, i] = fma(weight, log1p(rest), loss) if logits else loss
-        return top, mass
+        weight, loss = crossed((p, row, place, y, logits, top, mass, near, k, least, most), p.classes)
+        real[sc.LOSS, i] = fma(weight, work.between[LEVEL, i], loss) if logits else loss
+        return top, real[sc.CONFIDENCE, i] if logits else mass
 
     return soften
 
 
 @cache
 def brier_of(form: str, kind: str, target: str) -> Any:
-    """The kernel for sum (p_c - t_c)^2 of one row, p_c = exp(z_c - top) / mass, or p_c / mass."""
+    """The kernel for sum (p_c - t_c)^2 of one row, p_c = exp(z_c - top) scale, or p_c / scale."""
     group, _ = reader(kind)
     targets, _ = reader(target)
 
     @kernel(variant=f"{form}-{kind}-{target}")
-    def brier(row, place, classes, top, mass):
+    def brier(row, place, classes, top, scale):
         groups = (classes + LANES - 1) // LANES
         s = 0.0
         s_lost = 0.0
@@ -244,10 +215,9 @@ def brier_of(form: str, kind: str, target: str) -> Any:
             total = splat(0.0, LANES)
             for g in range(first, min(first + SPAN // LANES, groups)):
                 x = group(row, classes, g)
-                if form != "probs":
-                    x = exp(x - top)
                 # Both are -inf beyond the last class.
-                wrong = maximum(0.0, x) / mass - maximum(0.0, targets(place, classes, g))
+                share = maximum(0.0, x) / scale if form == "probs" else exp(x - top) * scale
+                wrong = share - maximum(0.0, targets(place, classes, g))
                 total = fma(wrong, wrong, total)
             s, s_lost = add_exactly(s, s_lost, halving_sum(total))
         return s + s_lost
@@ -301,61 +271,49 @@ def examiner(kind: str) -> Any:
     return examine
 
 
-@cache
-def top_finder(kind: str) -> Any:
-    """The kernel for the largest number of a row; NaN is not looked for."""
-    size = SIZE[kind]
-
-    @kernel(variant=kind, inline="always")
-    def largest(row, classes):
-        fetch_ahead(row, classes * size)
-        top = load_first(row, kind, 8, 0)
-        even = classes // 8 * 8
-        for j in range(0, even, 8):
-            top = maximum(load(row + j * size, kind, 8), top)
-        if even < classes:
-            top = maximum(load_first(row + even * size, kind, 8, classes - even), top)
-        return np.float64(lane_max(top))
-
-    return largest
-
-
 # What `soft` notes of a row in WEIGHT until it is done.
 MIXED, SHARP, WRONG, SKIPPED = 1.0, 2.0, 3.0, 4.0
+# Rows of `Work.between`: the largest logit of a row, and the loss of its class.
+TOP, LEVEL = 0, 1
 
 
 @cache
-def soft(form: str, kind: str, target: str, full: bool, columns: bool) -> Any:
+def soft(form: str, kind: str, target: str, full: bool, few: bool = False) -> Any:
     """The row kernel for dense targets of kind ``target``, C numbers a row, beside each other.
 
     ``form`` is "logits", "probs" or "log_probs". Targets lie in [0, 1] and need not sum to 1; a row of
     zeros costs 0. NaN and anything else is an invalid target.
     """
-    return _rows(form, kind, target, True, full, columns)
+    return _rows(form, kind, target, True, full, few)
 
 
 @cache
-def smoothed(form: str, kind: str, label: str, full: bool, columns: bool) -> Any:
+def smoothed(form: str, kind: str, label: str, full: bool, few: bool = False) -> Any:
     """The row kernel for integer labels with label smoothing, class weights, or both.
 
     L = (1 - e) w_y L_y + (e / C) sum w_c L_c, the form of torch.nn.CrossEntropyLoss; its mean divides
     the sum by that of WEIGHT.
     """
-    return _rows(form, kind, label, False, full, columns)
+    return _rows(form, kind, label, False, full, few)
 
 
 @cache
-def _rows(form: str, kind: str, target: str, dense: bool, full: bool, columns: bool) -> Any:
+def hard_logits(kind: str, full: bool, few: bool) -> Any:
+    """The row kernel of logits and int32 labels: for ``few`` classes with one row a lane."""
+    return across(kind, "int32", full, False) if few else along(kind, "int32", full)
+
+
+@cache
+def _rows(form: str, kind: str, target: str, dense: bool, full: bool, few: bool) -> Any:
     target_size = SIZE[target]
     wide = target if "float" in target else "float64"
-    if form != "logits":
-        score = hard(form, kind, "int32", full, columns)
-    else:
-        score = across(kind, "int32", full, True) if columns else along(kind, "int32", full)
+    score = hard_logits(kind, full, few) if form == "logits" else hard(form, kind, "int32", full)
+    level = hard_logits(kind, False, few)
+    _, peak = reader(kind)
     soften = softener(form, kind, wide if dense else "")
     brier = brier_of(form, kind, wide)
     examine = examiner(wide)
-    variant = f"{form}-{kind}-{target}-{dense}-{full}-{columns}"
+    variant = f"{form}-{kind}-{target}-{dense}-{full}-{few}"
 
     @kernel(variant=variant, inline="always")
     def place_of(p, row, work):
@@ -406,22 +364,36 @@ def _rows(form: str, kind: str, target: str, dense: bool, full: bool, columns: b
         elif status[i] == sc.SCORED:
             if not sharp:
                 place = place_of(p, row, work) if dense else 0
-                top, mass = soften(p, address, place, y, card, i, work)
+                top, scale = soften(p, address, place, y, card, i, work)
                 if full and dense:
-                    real[sc.BRIER, i] = brier(address, place, p.classes, top, mass)
+                    real[sc.BRIER, i] = brier(address, place, p.classes, top, scale)
             elif p.class_weight.size > 0:
                 w = p.class_weight[y]
                 real[sc.LOSS, i] = 0.0 if w == 0.0 else w * real[sc.LOSS, i]
 
-    settle_rows = row_by_row(settle, kind, columns, variant)
+    settle_rows = row_by_row(settle, variant)
+
+    @kernel(variant=variant)
+    def find_levels(p, lo, n, card, work):
+        """The largest logit of each row, and the loss of its class, to `between`; rows without one get their status."""
+        real, whole, _ = card
+        for i in range(n):
+            work.between[TOP, i], k = peak(p.scores + (lo + i) * p.stride, p.classes)
+            whole[sc.PREDICTED, i] = k
+            whole[sc.CELL, i] = whole[sc.TARGET, i]
+        level(relabel(p, whole[sc.PREDICTED].ctypes.data - lo * 4, 4), lo, n, card, work)
+        for i in range(n):
+            work.between[LEVEL, i] = real[sc.LOSS, i]
+            whole[sc.TARGET, i] = whole[sc.CELL, i]
 
     @kernel(variant=variant)
     def rows(p, lo, n, card, work):
-        _, whole, status = card
-        if prepare(p, lo, n, card, work) > 0 or full or form != "logits":
+        whole = card.whole
+        sharp = prepare(p, lo, n, card, work)
+        if form != "probs" and sharp < n and (form == "logits" or p.normalize):
+            find_levels(p, lo, n, card, work)
+        if sharp > 0 or full or form != "logits":
             score(relabel(p, whole[sc.TARGET].ctypes.data - lo * 4, 4), lo, n, card, work)
-        else:
-            status[:n] = sc.SCORED
         settle_rows(p, lo, n, card, work)
 
     return rows

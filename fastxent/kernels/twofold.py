@@ -3,8 +3,30 @@
 from __future__ import annotations
 
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.simd import as_bits, as_float, fill, fma, maximum, minimum, select, shift_left, shift_right
+from fastxent.kernels.simd import (
+    as_bits,
+    as_float,
+    fill,
+    fma,
+    halving_sum,
+    maximum,
+    minimum,
+    select,
+    shift_left,
+    shift_right,
+    store,
+)
 from fastxent.kernels.vecmath import (
+    C2,
+    C3,
+    C4,
+    C5,
+    C6,
+    C7,
+    C8,
+    C9,
+    C10,
+    C11,
     EXP_LOW,
     LN2_HIGH,
     LN2_LOW,
@@ -18,7 +40,21 @@ from fastxent.kernels.vecmath import (
     log,
 )
 
-__all__ = ["add", "binary_exponent", "exp_less_one", "exp_of_difference", "multiply", "power", "subtract"]
+__all__ = [
+    "add",
+    "binary_exponent",
+    "divide_pairs",
+    "exp_in_parts",
+    "exp_less_one",
+    "exp_of_difference",
+    "log_of_ratio",
+    "multiply",
+    "multiply_pairs",
+    "power",
+    "settled",
+    "subtract",
+    "sum_of_lanes",
+]
 
 LN2 = float.fromhex("0x1.62e42fefa39efp-1")
 #: Adding this rounds to an integer, of either sign, below 2^51.
@@ -56,14 +92,53 @@ def exp_of_difference(z, top):
 
 
 @kernel(inline="always")
-def exp_less_one(x):
-    """The number e^x - 1 for x <= 709, and what rounding lost; both together are right to 2^-56 of it."""
-    x = minimum(709.0, maximum(EXP_LOW, x))
+def settled(a, lost):
+    """The same number with all of it in the first part that this can hold, for a above its lost part."""
+    s = a + lost
+    return s, (a - s) + lost
+
+
+@kernel(inline="always")
+def multiply_pairs(a, a_lost, b, b_lost):
+    """The product of two settled numbers, in two parts."""
+    p, lost = multiply(a, b)
+    return p, fma(a, b_lost, fma(a_lost, b, lost))
+
+
+@kernel(inline="always")
+def divide_pairs(a, a_lost, b, b_lost):
+    """The quotient of two numbers in two parts each, in two parts."""
+    v = a / b
+    rest = fma(v * -1.0, b, a) + fma(v * -1.0, b_lost, a_lost)
+    return v, rest / b
+
+
+@kernel(inline="always")
+def sum_of_lanes(total, lost, scratch):
+    """The sum of eight lanes in two parts each, in two parts; ``scratch`` has room for them."""
+    store(scratch, 0, total)
+    s = scratch[0]
+    rest = halving_sum(lost)
+    for lane in range(1, 8):
+        s, more = add(s, scratch[lane])
+        rest += more
+    return s, rest
+
+
+@kernel(inline="always")
+def _reduced(x):
+    """Of x from EXP_LOW to 709: r in two parts, and 2^k, with e^x = 2^k e^r and |r| <= ln(2)/2."""
     t = fma(x, LOG2_E, ROUND)
     k = t - ROUND
     above = fma(k, -LN2_HIGH, x)
     r = fma(k, -LN2_LOW, above)
-    r_lost = fma(k, -LN2_LOW, above - r)
+    return r, fma(k, -LN2_LOW, above - r), as_float(shift_left(as_bits(t), 52))
+
+
+@kernel(inline="always")
+def exp_less_one(x):
+    """The number e^x - 1 for x <= 709, and what rounding lost; both together are right to 2^-56 of it."""
+    r, r_lost, scale = _reduced(minimum(709.0, maximum(EXP_LOW, x)))
     # Taylor's coefficients: those of `exp` make an error of 2^-58 of e^r, which is too much of a small r.
     p = fma(r, 1.0 / 87178291200.0, 1.0 / 6227020800.0)
     p = fma(p, r, 1.0 / 479001600.0)
@@ -82,12 +157,40 @@ def exp_less_one(x):
     e, e_lost = add(e, square * r * p)
     e_lost = e_lost + fma(square_lost, 0.5, half_lost)
     e_lost = fma(r_lost, r, r_lost) + e_lost
-    scale = as_float(shift_left(as_bits(t), 52))
     whole, whole_lost = add(scale, -1.0)
     s, lost = add(whole, e * scale)
     lost = lost + fma(e_lost, scale, whole_lost)
-    result = s + lost
-    return result, (s - result) + lost
+    return settled(s, lost)
+
+
+@kernel(inline="always")
+def exp_in_parts(x, x_lost):
+    """The number e^(x + x_lost) for x <= 709, and what rounding lost; together right to 2^-54; 0 below EXP_LOW."""
+    r, r_lost, scale = _reduced(minimum(709.0, maximum(EXP_LOW, x)))
+    # Below EXP_LOW the scale is 0, and x_lost may be NaN.
+    r_lost = r_lost + select(x > EXP_LOW, x_lost, scale * 0.0)
+    p = fma(r, C11, C10)
+    p = fma(p, r, C9)
+    p = fma(p, r, C8)
+    p = fma(p, r, C7)
+    p = fma(p, r, C6)
+    p = fma(p, r, C5)
+    p = fma(p, r, C4)
+    p = fma(p, r, C3)
+    p = fma(p, r, C2)
+    less = fma(r * r, p, r)
+    whole = less + 1.0
+    whole, lost = settled(whole, fma(whole, r_lost, (whole * -1.0 + 1.0) + less))
+    return whole * scale, lost * scale
+
+
+@kernel(inline="always")
+def log_of_ratio(a, a_lost, b, b_lost):
+    """The logarithm of a / b, numbers in two parts each, in two parts."""
+    value = log(a / b)
+    e, e_lost = exp_in_parts(value * -1.0, 0.0)
+    p, lost = multiply_pairs(a, a_lost, e, e_lost)
+    return value, ((p - b) + (lost - b_lost)) / b
 
 
 @kernel(inline="always")

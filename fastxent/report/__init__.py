@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from fastxent.errors import UsageError
 from fastxent.unit import NATS, Unit
 
-__all__ = ["write_report"]
+__all__ = ["need_report", "write_report"]
+
+
+def need_report() -> None:
+    """Raise UsageError where Jinja2 or Matplotlib is not installed."""
+    for name in ("jinja2", "matplotlib"):
+        if find_spec(name) is None:
+            raise UsageError(f"a report needs {name}: pip install 'fastxent[report]'")
 
 
 def write_report(
@@ -35,12 +43,9 @@ def write_report(
     Raises:
         UsageError: Jinja2 or Matplotlib is not installed.
     """
-    try:
-        import matplotlib  # noqa: F401  (plots import it when they draw)
+    need_report()
+    from fastxent.report.page import render
 
-        from fastxent.report.page import render
-    except ImportError as error:
-        raise UsageError(f"a report needs {error.name}: pip install 'fastxent[report]'") from error
     text = render(values, confusion=confusion, histogram=histogram, unit=unit)
     if path is not None:
         from fastxent.atomic import write_atomically

@@ -84,6 +84,8 @@ def _skipped(values: Mapping[str, Any], comparing: bool) -> Section:
             )
     if comparing:
         for side in "ab":
+            if filtered := values["rows"].get(f"filtered_{side}"):
+                section.text.append(f"Left out of {side.upper()} by the filter: {filtered:,} rows.")
             only = values["rows"][f"only_{side}"]
             if only["count"]:
                 names = ", ".join(map(str, only["first"])) + (", …" if only["count"] > len(only["first"]) else "")

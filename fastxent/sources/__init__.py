@@ -87,7 +87,7 @@ def open_source(
             arrays stand for columns); or a table, frame or stream with the Arrow C interface (pyarrow, polars,
             pandas, DuckDB).
         selection: which columns are read, and as what.
-        memory: bytes that one reader (thread) may hold, about. None: 128 MiB.
+        memory: bytes that one reader (thread) may hold, about. None: 256 MiB.
         verify_checksums: check page checksums of Parquet files that have them.
         filter: which rows are read, such as ``"country == 'DE' and year >= 2024"`` (the grammar is that of
             `fastxent.sources.filtertext`) or a pyarrow expression; hive partitions count as columns.

@@ -73,9 +73,11 @@ class ArrowSource(Source):
         self._parts: dict[str, tuple[Part, table.Reading, int]] = {}
         self._splits: list[Split] = []
         self.num_rows = 0
+        self._stored: dict[str, int] = {}
         for footer in found:
             part = footer.metadata
             if filter is not None:
+                self._stored[part.name] = part.num_rows
                 part = _filtered(part, filter.bind(part.schema, footer.reading.constants, part.name), self._left_out)
             self._add(part, footer.reading, split_bytes)
 
@@ -83,6 +85,11 @@ class ArrowSource(Source):
     def left_out(self) -> tuple[LeftOut, ...]:
         """What could not be read, so far."""
         return self._left_out.found
+
+    @property
+    def stored(self) -> Mapping[str, int]:
+        """How many rows each part holds, where there is a filter."""
+        return self._stored
 
     def splits(self) -> Sequence[Split]:
         """Ranges of rows, cut where record batches end, and within batches that are larger than a split."""
@@ -155,8 +162,14 @@ class StreamSource(Source):
         self._rest: Iterator[Any] | None = iter(reader)
         self.num_classes, self.class_names = table.agree([reading], self.paths, lambda _: self._peek())
         self.dense_target = reading.dense_target
+        self._stored: dict[str, int] = {}
         self._filter = None if filter is None else filter.bind(reader.schema, {}, self.paths[0])
         self._reading = table.with_width(reading, self.num_classes, self.paths[0])
+
+    @property
+    def stored(self) -> Mapping[str, int]:
+        """How many rows have been read, where there is a filter."""
+        return self._stored
 
     def splits(self) -> Sequence[Split]:
         """The one split there is."""
@@ -175,6 +188,7 @@ class StreamSource(Source):
                 piece, numbers = batch.slice(lo, step), None
                 passed += piece.num_rows
                 if self._filter is not None:
+                    self._stored[split.path] = passed
                     piece, numbers = self._filter.apply(piece, passed - piece.num_rows)
                 yield table.decode_batch(
                     self._reading, piece, path=split.path, first_row=row, first_id=row, numbers=numbers

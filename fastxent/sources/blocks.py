@@ -69,8 +69,7 @@ def as_predictions(block: NDArray[Any], dtype: str | None = None) -> Predictions
         if block.strides[0] >= width * item or rows <= 1:
             return Matrix(frozen(block), kind)
     if 1 < width <= MAX_COLUMN_VIEWS and rows > 1 and block.strides[0] == item:
-        block = frozen(block)
-        return Columns(tuple(block[:, j] for j in range(width)), kind)
+        return Columns(frozen(block).T, kind)
     return Matrix(frozen(np.ascontiguousarray(block)), kind)
 
 

@@ -38,13 +38,11 @@ class BoundFilter:
     columns: tuple[str, ...]
     constants: Mapping[str, Any]
 
-    def apply(self, batch: Any, first: int) -> tuple[Any, NDArray[np.int64] | None]:
-        """The rows of ``batch`` that are wanted, and their numbers if not all are. ``first`` is that of its first."""
+    def apply(self, batch: Any, first: int) -> tuple[Any, NDArray[np.int64]]:
+        """The rows of ``batch`` that are wanted, and their numbers. ``first`` is that of its first."""
         chosen = self.chosen(batch)
-        if len(chosen) == batch.num_rows:
-            return batch, None
         if len(chosen) == 0:
-            return batch.slice(0, 0), None
+            return batch.slice(0, 0), chosen
         if chosen[-1] - chosen[0] + 1 == len(chosen):
             return batch.slice(int(chosen[0]), len(chosen)), chosen + first
         return batch.take(pa.array(chosen)), chosen + first
@@ -52,8 +50,6 @@ class BoundFilter:
     def numbered(self, batch: Any, first: int) -> Any:
         """The rows of ``batch`` that are wanted, with their numbers as a further column."""
         kept, numbers = self.apply(batch, first)
-        if numbers is None:
-            numbers = np.arange(first, first + kept.num_rows)
         return pa.RecordBatch.from_arrays([*kept.columns, pa.array(numbers)], [*kept.schema.names, NUMBERS])
 
     def chosen(self, batch: Any) -> NDArray[np.int64]:

@@ -45,6 +45,7 @@ class Planned:
     metadata: Any
     stamp: tuple[int, int] | None
     largest: int  #: bytes of the largest row group
+    row_bytes: int = 0  #: of a row when it is decoded, if that is known
     filter: BoundFilter | None = None
 
 
@@ -127,13 +128,19 @@ class RowGroups:
                     raise self._blame(planned, group, columns, error, attempts) from error
 
     def _decoded(self, planned: Planned, rows: int, group: int, columns: list[str]) -> Iterator[Any]:
-        """Record batches of ``rows`` rows, by way of a file where the columns do not fit side by side."""
+        """Record batches of ``rows`` rows, some columns first where they do not fit side by side."""
         reader = self._reader(planned)
         metadata = reader.metadata.row_group(group)
-        blocks = spill.blocks_of(metadata, columns, self._memory // 2, self._read_bytes(planned.file))
+
+        def blocks_in(memory: int) -> list[list[str]]:
+            return spill.blocks_of(metadata, columns, memory, self._read_bytes(planned.file))
+
+        blocks = blocks_in(self._memory // 2)
         if len(blocks) == 1:
             return _batches(reader, rows, group, columns)
-        return spill.in_blocks(blocks, lambda block: _batches(reader, rows, group, list(block)))
+        held = 0 < metadata.num_rows * planned.row_bytes <= self._memory // 4 * 3
+        blocks = blocks_in(self._memory // 4) if held else blocks
+        return spill.in_blocks(blocks, lambda block: _batches(reader, rows, group, list(block)), held=held)
 
     def _read_bytes(self, file: DataFile) -> int:
         return READ_BYTES if file.filesystem is None else REMOTE_BYTES

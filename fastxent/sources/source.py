@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -102,6 +102,11 @@ class Source(ABC):
     def left_out(self) -> tuple[LeftOut, ...]:
         """What could not be read and was left out, so far (``on_error="skip"``)."""
         return ()
+
+    @property
+    def stored(self) -> Mapping[str, int]:
+        """How many rows each path holds, whatever a filter leaves of them; empty where there is no filter."""
+        return {}
 
     @abstractmethod
     def splits(self) -> Sequence[Split]:

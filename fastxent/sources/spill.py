@@ -1,10 +1,11 @@
-"""Row groups too wide to be decoded side by side: some columns at a time into a temporary file, then all of a few rows.
+"""Row groups too wide to be decoded side by side: some columns at a time, then all of a few rows.
 
 While a row group is read batch by batch, every column holds a page and a piece of the file. Thousands of columns make
 that a gigabyte, whatever the size of the batches: 4000 of 24,000 rows took 460 MB beside batches of 4 MB. A page cannot
 be put away half read, so columns that do not fit are decoded in blocks, one after the other, each to its end.
 
-The file has no name, so nothing is left behind however the process ends. ``TMPDIR`` says where it lies.
+What is decoded waits in memory, if a row group fits, or in a temporary file. That has no name, so nothing is left
+behind however the process ends. ``TMPDIR`` says where it lies.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ PULSE = 0.2
 
 
 class _Piece(NamedTuple):
+    schema: Any
     offset: int
     length: int
 
@@ -64,43 +66,86 @@ def blocks_of(metadata: Any, columns: Sequence[str], memory: int, read_bytes: in
     return blocks
 
 
-def in_blocks(blocks: Sequence[Sequence[str]], read: Callable[[Sequence[str]], Iterator[Any]]) -> Iterator[Any]:
+def in_blocks(
+    blocks: Sequence[Sequence[str]], read: Callable[[Sequence[str]], Iterator[Any]], *, held: bool = False
+) -> Iterator[Any]:
     """Record batches of all columns. ``read`` gives those of a block, cut at the same rows for every block.
 
-    Record batches without rows (and with some of the columns only) come while the file is being written: a moment
-    to stop.
+    What has been decoded waits in a temporary file, or (``held``) in memory, for the last block. Until then record
+    batches without rows (and with some of the columns only) come now and then: a moment to stop.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    with _new_file() as file:
-        kept: list[tuple[Any, list[_Piece]]] = []
+    with _Held() if held else _File() as store:
+        kept: list[list[Any]] = []
         pulse = time.monotonic()
         for block in blocks:
-            schema, pieces = None, []
+            kept.append([])
             for batch in read(block):
-                plain = _without_dictionaries(batch)
-                schema = plain.schema
-                pieces.append(_write(file, plain))
+                kept[-1].append(store.put(batch))
                 if time.monotonic() - pulse > PULSE:
                     yield batch.slice(0, 0)
                     pulse = time.monotonic()
-            kept.append((schema, pieces))
-        if len({len(pieces) for _, pieces in kept}) > 1:
+        if len({len(pieces) for pieces in kept}) > 1:
             raise ValueError("the columns have different numbers of rows")
-        _flush(file)
-        yield from _together(file, kept)
+        store.flush()
+        for parts in zip(*kept, strict=True):
+            batches = [store.get(piece) for piece in parts]
+            arrays = [column for batch in batches for column in batch.columns]
+            yield pa.RecordBatch.from_arrays(arrays, [name for batch in batches for name in batch.schema.names])
 
 
-def _together(file: Any, kept: Sequence[tuple[Any, Sequence[_Piece]]]) -> Iterator[Any]:
-    for parts in zip(*(pieces for _, pieces in kept), strict=True):
-        arrays, names = [], []
-        for (schema, _), piece in zip(kept, parts, strict=True):
-            file.seek(piece.offset)
-            batch = pa.ipc.read_record_batch(pa.py_buffer(file.read(piece.length)), schema)
-            arrays += batch.columns
-            names += schema.names
-        yield pa.RecordBatch.from_arrays(arrays, names)
+class _Held:
+    """Record batches in memory."""
+
+    def __enter__(self) -> _Held:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is left behind."""
+
+    def put(self, batch: Any) -> Any:
+        return batch
+
+    def get(self, batch: Any) -> Any:
+        return batch
+
+    def flush(self) -> None:
+        """Nothing is on its way."""
+
+
+class _File:
+    """Record batches in a temporary file."""
+
+    def __init__(self) -> None:
+        self._file = _new_file()
+
+    def __enter__(self) -> _File:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def put(self, batch: Any) -> _Piece:
+        plain = _without_dictionaries(batch)
+        data = plain.serialize()
+        try:
+            offset = self._file.tell()
+            self._file.write(data)
+        except OSError as error:
+            raise _full(error) from error
+        return _Piece(plain.schema, offset, data.size)
+
+    def get(self, piece: _Piece) -> Any:
+        self._file.seek(piece.offset)
+        return pa.ipc.read_record_batch(pa.py_buffer(self._file.read(piece.length)), piece.schema)
+
+    def flush(self) -> None:
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise _full(error) from error
 
 
 def _without_dictionaries(batch: Any) -> Any:
@@ -114,23 +159,6 @@ def _without_dictionaries(batch: Any) -> Any:
 def _new_file() -> Any:
     try:
         return tempfile.TemporaryFile(prefix="fastxent-")
-    except OSError as error:
-        raise _full(error) from error
-
-
-def _write(file: Any, batch: Any) -> _Piece:
-    data = batch.serialize()
-    try:
-        offset = file.tell()
-        file.write(data)
-    except OSError as error:
-        raise _full(error) from error
-    return _Piece(offset, data.size)
-
-
-def _flush(file: Any) -> None:
-    try:
-        file.flush()
     except OSError as error:
         raise _full(error) from error
 

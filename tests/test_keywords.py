@@ -1,0 +1,66 @@
+"""The keywords of evaluate, score and compare: written out in each for who reads and completes them, and held alike."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import click
+import pytest
+
+import fastxent as fx
+from fastxent.cli import cli
+
+#: Keywords that mean something of their own: score writes what is kept, and compare has no arrays to group by.
+OWN = {"score": {"data", "keep"}, "compare": {"group_by", "cluster_by"}}
+#: Keywords of Python -> what the shell has in their place.
+SHELL = {
+    "evaluate": {"data": "paths"},
+    "score": {"data": "paths", "out_path": "output", "resume": "no_resume"},
+    "compare": {},
+}
+RESULTS = {"json_path", "html_path", "gates", "state_path"}
+
+
+def keywords(name: str) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(getattr(fx, name)).parameters)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_shared_keywords_have_the_same_types_and_defaults(name: str) -> None:
+    ours, theirs = keywords(name), keywords("evaluate")
+    shared = (ours.keys() & theirs.keys()) - OWN[name]
+    assert len(shared) > 20
+    for each in shared:
+        a, b = ours[each], theirs[each]
+        assert (a.default, a.annotation, a.kind) == (b.default, b.annotation, b.kind), each
+
+
+def test_score_has_the_keywords_of_evaluate_and_those_of_its_output() -> None:
+    ours, theirs = keywords("score").keys(), keywords("evaluate").keys()
+    assert theirs <= ours
+    assert ours - theirs == {"out_path", "prefix", "overwrite", "resume"}
+
+
+@pytest.mark.parametrize("name", SHELL)
+def test_the_shell_has_the_same_options_with_the_same_defaults(name: str) -> None:
+    command: Any = cli.get_command(click.Context(cli), name)
+    options = {option.name: option for option in command.params}
+    python = {SHELL[name].get(each, each): parameter for each, parameter in keywords(name).items()}
+    assert options.keys() - RESULTS == python.keys()
+    for each, parameter in python.items():
+        default = parameter.default
+        if isinstance(default, float | int | str) and not isinstance(default, bool) and not options[each].required:
+            assert options[each].get_default(click.Context(command)) == default, each
+
+
+def test_options_that_commands_share_say_the_same() -> None:
+    def words(name: str) -> dict[str, str]:
+        command: Any = cli.get_command(click.Context(cli), name)
+        return {option.name: option.help for option in command.params if getattr(option, "help", None)}
+
+    ours = words("evaluate")
+    for name, own in (("score", {"keep"}), ("compare", {"group_by", "cluster_by"})):
+        shared = words(name).keys() & ours.keys() - own
+        assert len(shared) > 15
+        assert {each: words(name)[each] for each in shared} == {each: ours[each] for each in shared}
