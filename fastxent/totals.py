@@ -193,6 +193,9 @@ class Totals:
         groups.fill(wanted, found)
         if found.coarse.classes != "pairs":
             found.tallies = found.tallies._replace(confusion=np.zeros((0, 0), np.int64))
+            weighed: Any = found.statistics.get("weighed")
+            if weighed is not None:
+                weighed.confusion = weighed.confusion[:0, :0]
         if found.coarse.classes == "none":
             found.tallies = found.tallies._replace(classes=found.tallies.classes[:0])
         found.settle()

@@ -18,6 +18,7 @@ from fastxent.evaluation import QUANTILES
 from fastxent.gates import failures, parse_gate
 from fastxent.statistics import groupcells, groupclasses, groupclusters, groupparts, groupscores
 from fastxent.statistics.sparse import SparseSums
+from fastxent.totals import Totals
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
 
 WEIGHTED = pytest.mark.parametrize("weighted", [False, True])
@@ -147,7 +148,7 @@ def test_coarser_scores_keep_bounds_that_hold(limit, weighted, monkeypatch):
 
 def test_too_many_pairs_of_classes_leave_what_they_can(monkeypatch):
     whole = evaluated("digits", group_by="ink").groups
-    for limit, kept in ((60, ("d2", "balanced_accuracy")), (10, ())):
+    for limit, kept in ((60, ("d2", "balanced_accuracy", "f1_macro")), (10, ())):
         monkeypatch.setattr(groupclasses.GroupedClasses, "LIMIT", limit)
         found = evaluated.__wrapped__("digits", group_by="ink").groups
         for name in ("d2", "balanced_accuracy", "f1_macro"):
@@ -291,7 +292,7 @@ def test_groups_that_share_memory_hold_the_exact_values(monkeypatch):
         for ink, whole in alone.items():
             found = result.group(ink)
             coarse = found.totals.coarse
-            assert (coarse.widths, coarse.edge, coarse.classes, coarse.ranks) == (widths, edge, "hits", None)
+            assert (coarse.widths, coarse.edge, coarse.classes, coarse.ranks) == (widths, edge, "classes", None)
             for name in ("loss", "brier", "accuracy", "mrr", "d2"):
                 assert getattr(found, name) == getattr(whole, name)
             for mine, theirs in zip(found.calibration.rows, whole.calibration.rows, strict=True):
@@ -303,9 +304,8 @@ def test_groups_that_share_memory_hold_the_exact_values(monkeypatch):
                 assert quantile.low <= exact.low
                 assert exact.high <= quantile.high
             assert found.confusion is None
-            assert found.per_class.column_names == ["class", "support", "loss", "recall"]
-            assert found.per_class["recall"].equals(whole.per_class["recall"])
-            assert found.per_class["loss"].equals(whole.per_class["loss"])
+            assert found.per_class.equals(whole.per_class)
+            assert found.confused is None
             with pytest.raises(fx.UsageError, match=f"each keeps {widths} equal widths"):
                 found.calibrate(25)
             with pytest.raises(fx.UsageError, match=r"each keeps .* of its losses; evaluate the rows of"):
@@ -347,10 +347,54 @@ def test_classes_of_groups_are_those_of_their_rows(name, weighted):
     assert gate.value(result.to_dict()) == entry["recall"]
 
 
+@WEIGHTED
+@pytest.mark.parametrize(("limit", "classes"), [(10**6, "pairs"), (70, "classes"), (40, "targets"), (20, "none")])
+def test_what_is_left_of_too_many_classes_is_what_the_rows_say(limit, classes, weighted, monkeypatch):
+    rng = np.random.default_rng(4)
+    z, y, g = rng.normal(size=(600, 20)), rng.integers(0, 12, 600), np.arange(600) % 3  # eight classes are no target
+    w = rng.integers(0, 4, 600).astype(float) if weighted else None
+    z[y == 5, 5] = -np.inf  # an infinite loss, whose rows have a confidence all the same
+
+    def evaluated_rows(rows, group=None):
+        weight = None if w is None else w[rows]
+        return fx.evaluate(
+            logits=z[rows], target=y[rows], weight=weight, group_by=None if group is None else {"g": group[rows]}
+        )
+
+    alone = [evaluated_rows(g == k) for k in range(3)]
+    monkeypatch.setattr(groupclasses.GroupedClasses, "LIMIT", limit)
+    result = evaluated_rows(slice(None), g)
+    assert result.totals.statistics["groups"]._sums.parts["classes"]._used <= limit
+    first, second = (evaluated_rows(rows, g).totals for rows in (slice(450, 600), slice(0, 450)))
+    first.merge(Totals.from_bytes(second.to_bytes()))
+    (value, arrays), (expected, others) = (t.statistics["groups"].state() for t in (first, result.totals))
+    assert value == expected
+    assert all(map(np.array_equal, arrays, others))
+    told = None if result.group_per_class is None else result.group_per_class.to_pylist()
+    for k, whole in enumerate(alone):
+        found = result.group(k)
+        assert found.totals.coarse.classes == classes
+        assert (found.confusion is None) == (found.confused is None) == (classes != "pairs")
+        assert (found.weighted_confusion is None) == (classes != "pairs" or not weighted)
+        if classes == "none":
+            assert found.per_class is told is None
+            continue
+        names = ["class", "support", *(["weight"] if weighted else []), "loss", "recall"]
+        expected = whole.per_class.select(names) if classes == "targets" else whole.per_class
+        assert json_text(found.per_class.to_pylist()) == json_text(expected.to_pylist())
+        rows = {row["class"]: row for row in expected.to_pylist()}
+        here = [row for row in told if row["g"] == k]
+        assert len(here) == (12 if classes == "targets" else 20)
+        for row in here:
+            numbers = [name for name in expected.column_names if name != "class"]
+            assert [row[n] for n in numbers] == pytest.approx([rows[row["class"]][n] for n in numbers], nan_ok=True)
+
+
 def test_what_groups_do_not_say_is_told(monkeypatch):
     assert evaluated("digits", group_by="ink").warnings == []
-    for part in (groupparts.GroupedLosses, groupparts.GroupedRanks, groupclasses.GroupedClasses):
+    for part in (groupparts.GroupedLosses, groupparts.GroupedRanks):
         monkeypatch.setattr(part, "LIMIT", 40)
+    monkeypatch.setattr(groupclasses.GroupedClasses, "LIMIT", 20)
     monkeypatch.setattr(groupcells.GroupedCalibration, "LIMIT", 45)
     (warning,) = evaluated.__wrapped__("digits", group_by="ink").warnings
     for text in ("calibration is that of 15 equal widths", "nothing is told by class", "quantiles are those of"):

@@ -27,7 +27,7 @@ class ClassReadings(Readings):
             return None
         table = by_class.class_table(self.class_names, self._counts, self._sums, weighted=self._weighed is not None)
         table = self.unit.columns(table, ("loss",))
-        if self.totals.coarse.classes != "hits":
+        if self.totals.coarse.classes != "targets":
             return table
         return table.drop_columns(["precision", "f1", "confidence", "gap"])  # they need to know what was predicted
 

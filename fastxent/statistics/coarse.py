@@ -21,7 +21,7 @@ class Coarse:
         edge: a confidence of exactly 1 is told from those in the last width.
         ranks: ranks of the target from this one on are one.
         reciprocal: where they are, the sum of w / (1 + rank) over rows.
-        classes: "pairs" of target and predicted class, "hits" (target, and whether it was predicted), or "none".
+        classes: "pairs" of target and predicted class, "classes" (targets and predictions apart), "targets", or "none".
         scores: 2^scores cells of the histograms of scores are one.
         classwise: every class has so many cells of equal width; 0 for none at all.
         rows: where there are fewer single rows (worst, label errors) than asked for, so many of a kind at least.
@@ -32,7 +32,7 @@ class Coarse:
     edge: bool = True
     ranks: int | None = None
     reciprocal: Fraction | None = None
-    classes: Literal["pairs", "hits", "none"] = "pairs"
+    classes: Literal["pairs", "classes", "targets", "none"] = "pairs"
     scores: int = 0
     classwise: int | None = None
     rows: int | None = None

@@ -15,7 +15,7 @@ from fastxent.statistics.groupbins import Parts, floats_of_sums, put_together, s
 from fastxent.statistics.groupcells import BINS
 from fastxent.statistics.groupparts import SparsePart
 from fastxent.statistics.sparse import most_keys
-from fastxent.statistics.statistic import FIXED_BITS, Record
+from fastxent.statistics.statistic import FIXED_BITS, Record, add_pairs
 
 if TYPE_CHECKING:
     from fastxent.kernels.tally import Tallies
@@ -84,15 +84,7 @@ class GroupedClasswise(SparsePart):
         cells = np.zeros((self._classes, kernel.CELLS, kernel.COLUMNS), np.int64)
         cells[klass, cell * (kernel.CELLS // self.widths)] = found[:, : kernel.COLUMNS]
         sums = np.zeros((self._classes, kernel.CLASS_COLUMNS), np.int64)
-        # Low words are below 2^62: at most 120 of them are summed by halves.
-        half = FIXED_BITS // 2
-        low, rest = np.zeros((2, self._classes), np.int64)
-        np.add.at(sums[:, kernel.SQUARE], klass, found[:, _SQUARE])
-        np.add.at(low, klass, found[:, _SQUARE + 1] & ((1 << half) - 1))
-        np.add.at(rest, klass, found[:, _SQUARE + 1] >> half)
-        rest += low >> half
-        sums[:, kernel.SQUARE] += rest >> half
-        sums[:, kernel.SQUARE + 1] = (rest & ((1 << half) - 1)) << half | low & ((1 << half) - 1)
+        add_pairs(sums[:, kernel.SQUARE :], klass, found[:, _SQUARE:])
         statistics["classwise"].load(None, [cells, sums])
         return {"classwise": self.widths if self.level else None}
 

@@ -12,21 +12,22 @@ from fastxent.errors import StateError
 from fastxent.kernels import counters
 from fastxent.statistics.statistic import check_shape
 
-__all__ = ["PLACE_BITS", "SparseSums", "most_keys"]
+__all__ = ["PLACES", "PLACE_BITS", "SparseSums", "most_keys"]
 
 #: A key is group << PLACE_BITS | place.
 PLACE_BITS = 46
-_PLACES = (1 << PLACE_BITS) - 1
+PLACES = (1 << PLACE_BITS) - 1
 _LEAST = 1 << 10
-#: Keys that are added at a time, for which a table must have room beforehand.
-_AT_ONCE = 1 << 13
+#: Rows that are added at a time, for whose keys (two a row) a table must have room beforehand.
+_AT_ONCE = 1 << 12
+_LEVELS = 64
 #: Rows of another table that are looked at at a time.
 _PIECE = 1 << 16
 
 
 def most_keys(size: int) -> int:
     """How many keys a table may have which is never to have more than so many rows."""
-    return 3 * size // 4 - _AT_ONCE
+    return 3 * size // 4 - 2 * _AT_ONCE
 
 
 class SparseSums(ABC):
@@ -39,9 +40,8 @@ class SparseSums(ABC):
     """
 
     def __init__(self, bits: tuple[int, ...], limit: int) -> None:
-        self.width, self.limit, self._bits = len(bits), limit, np.array(bits, np.int64)
-        self.level = 0
-        self._used = 0
+        self.limit, self._first_bits = limit, bits
+        self._set_level(0)
         self._new_table(_LEAST)
 
     @abstractmethod
@@ -49,7 +49,8 @@ class SparseSums(ABC):
         """Places of the level below -> those of ``level``, which is 1 at least; at the last few are left."""
 
     def _new_table(self, size: int) -> None:
-        self._table: NDArray[np.int64] = np.zeros((size, 1 + self.width), np.int64)
+        self._table: NDArray[np.int64] = np.zeros((0, 0), np.int64)  # one less of that size, first
+        self._table = np.zeros((size, 1 + self.width), np.int64)
         self._table[:, 0] = counters.FREE
 
     def add(self, groups: NDArray[Any], places: NDArray[np.int64], cells: NDArray[np.int64]) -> None:
@@ -59,34 +60,39 @@ class SparseSums(ABC):
     def _add(self, keys: NDArray[np.int64], cells: NDArray[np.int64], level: int) -> None:
         """Add rows by their keys of a level."""
         for lo in range(0, len(keys), _AT_ONCE):
-            here = self._lifted(keys[lo : lo + _AT_ONCE], level)
+            here, own = keys[lo : lo + _AT_ONCE], cells[lo : lo + _AT_ONCE]
+            for above in range(level + 1, self.level + 1):
+                here, own = self.raised(here, own, above)
             if 4 * (self._used + len(here)) > 3 * len(self._table):
                 self._rebuild(*self._filled(), room=len(here))
-            self._used += counters.add_by_key(here, cells[lo : lo + _AT_ONCE], self._bits, self._table)
+            self._used += counters.add_by_key(here, own, self._bits, self._table)
             while self._used > self.limit:
                 self._coarsen()
 
-    def _lifted(self, keys: NDArray[np.int64], level: int) -> NDArray[np.int64]:
-        """Keys of a level as those of the level here; negative ones are of nothing, and stay so."""
-        if level == self.level:
-            return keys
-        places = np.where(keys < 0, 0, keys & _PLACES)
-        for above in range(level + 1, self.level + 1):
-            places = self.coarser(places, above)
-        return np.where(keys < 0, -1, keys & ~np.int64(_PLACES) | places)
+    def raised(
+        self, keys: NDArray[np.int64], cells: NDArray[np.int64], level: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of the level below as rows, twice as many at most, of ``level``; negative keys are left out."""
+        places = self.coarser(np.where(keys < 0, 0, keys & PLACES), level)
+        return np.where(keys < 0, -1, keys & ~np.int64(PLACES) | places), cells
+
+    def bits_at(self, level: int) -> tuple[int, ...]:
+        """The columns of a level, as ``bits``."""
+        return self._first_bits
 
     def _coarsen(self) -> None:
-        self.level += 1
-        assert self.level < 64, "the last level of a table has a few places a group, for which there is room"
         keys, cells = self._filled()
-        self._rebuild(self._lifted(keys, self.level - 1), cells)
+        self._set_level(self.level + 1)
+        assert self.level < _LEVELS, "the last level of a table has a few places a group, for which there is room"
+        self._new_table(_size_for(len(keys) // 2))
+        self._add(keys, cells, self.level - 1)
+
+    def _set_level(self, level: int) -> None:
+        self.level, self._bits = level, np.array(self.bits_at(level), np.int64)
+        self.width, self._used = len(self._bits), 0
 
     def _rebuild(self, keys: NDArray[np.int64], cells: NDArray[np.int64], room: int = 0) -> None:
-        size = _LEAST
-        while 4 * (len(keys) + room) > 3 * size:
-            size *= 2
-        self._table = self._table[:0].copy()  # one less of that size
-        self._new_table(size)
+        self._new_table(_size_for(len(keys) + room))
         self._used = counters.add_by_key(keys, cells, self._bits, self._table)
 
     def _filled(self, lo: int = 0, hi: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -101,13 +107,13 @@ class SparseSums(ABC):
             self._coarsen()
         for lo in range(0, len(other._table), _PIECE):
             keys, cells = other._filled(lo, lo + _PIECE)
-            self._add(numbers[keys >> PLACE_BITS] << PLACE_BITS | keys & _PLACES, cells, other.level)
+            self._add(numbers[keys >> PLACE_BITS] << PLACE_BITS | keys & PLACES, cells, other.level)
 
     def sorted(self, numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Groups (``numbers`` of them, by the numbers here), places and sums, in the order of both."""
         taken = np.flatnonzero(self._table[:, 0] != counters.FREE)
         keys = self._table[taken, 0]
-        groups, places, order = _in_order(numbers[keys >> PLACE_BITS], keys & _PLACES)
+        groups, places, order = _in_order(numbers[keys >> PLACE_BITS], keys & PLACES)
         return groups, places, self._table.take(taken[order], axis=0)[:, 1:]
 
     def state(self, numbers: NDArray[np.int64]) -> tuple[Any, list[NDArray[np.int64]]]:
@@ -117,15 +123,23 @@ class SparseSums(ABC):
 
     def load(self, level: Any, arrays: list[NDArray[np.int64]], groups: int) -> None:
         """Take over what `state` gave of so many groups."""
+        if not (isinstance(level, int) and 0 <= level < _LEVELS):
+            raise StateError(f"a table is of level {level!r}")
+        self._set_level(level)
         keys, cells = check_shape(arrays[0], (-1,)), check_shape(arrays[1], (len(arrays[0]), self.width))
         if (keys[1:] <= keys[:-1]).any() or (keys.size and not 0 <= keys[0] <= keys[-1] < groups << PLACE_BITS):
             raise StateError("the keys of a table are out of order, or of groups that are not there")
         if len(keys) > self.limit:
             raise StateError(f"a table has {len(keys):,} keys, and may have {self.limit:,}")
-        if not (isinstance(level, int) and 0 <= level < 64):
-            raise StateError(f"a table is of level {level!r}")
-        self.level = level
         self._rebuild(keys, cells)
+
+
+def _size_for(keys: int) -> int:
+    """Rows of a table for so many keys: a power of two."""
+    size = _LEAST
+    while 4 * keys > 3 * size:
+        size *= 2
+    return size
 
 
 def _in_order(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from fastxent.spec import Spec
 
 __all__ = [
-    "FIXED_BITS", "RECORD_ROWS", "FixedSum", "OncePerBatch", "Record", "Statistic", "carry", "check_shape", "fixed",
-    "fixed_words", "predicts_class", "read_fixed",
+    "FIXED_BITS", "RECORD_ROWS", "FixedSum", "OncePerBatch", "Record", "Statistic", "add_pairs", "carry", "check_shape",
+    "fixed", "fixed_words", "predicts_class", "read_fixed",
 ]  # fmt: skip
 
 #: Rows of a record: few enough to stay in the second-level cache, many enough that Python's part is small beside them.
@@ -113,6 +113,18 @@ def carry(cells: NDArray[np.int64], columns: Any) -> None:
         over = cells[..., column + 1] >> FIXED_BITS
         cells[..., column] += over
         cells[..., column + 1] -= over << FIXED_BITS
+
+
+def add_pairs(into: NDArray[np.int64], rows: NDArray[np.int64], pairs: NDArray[np.int64]) -> None:
+    """Add fixed-point pairs to those of some rows, each perhaps several times; low words are summed by halves."""
+    half = FIXED_BITS // 2
+    low, rest = into[:, 1] & ((1 << half) - 1), into[:, 1] >> half
+    np.add.at(into[:, 0], rows, pairs[:, 0])
+    np.add.at(low, rows, pairs[:, 1] & ((1 << half) - 1))
+    np.add.at(rest, rows, pairs[:, 1] >> half)
+    rest += low >> half
+    into[:, 0] += rest >> half
+    into[:, 1] = (rest & ((1 << half) - 1)) << half | low & ((1 << half) - 1)
 
 
 def fixed_words(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
