@@ -53,10 +53,9 @@ from fastxent.kernels.simd import (
 from fastxent.kernels.simplex import bounded, hard, limits
 from fastxent.kernels.softmax import SPAN, add_exactly
 from fastxent.kernels.tiles import fetch_ahead, read_label
-from fastxent.kernels.twofold import exp_of_difference
 from fastxent.kernels.vecmath import exp, log, log1p
 
-__all__ = ["examiner", "remainder", "sharer", "smoothed", "soft", "weigh"]
+__all__ = ["examiner", "sharer", "smoothed", "soft", "weigh"]
 
 INF = np.inf
 
@@ -113,15 +112,12 @@ def sharer(target: str) -> Any:
 
 @cache
 def remainder(kind: str) -> Any:
-    """The kernel for the sum over j != k of p_j, or (``logits``) of exp(z_j - top)."""
+    """The kernel for the sum of a row of probabilities but that of class k."""
     group, _ = reader(kind)
-    # Differences of narrower numbers are exact.
-    wide = kind in ("float32", "float64")
 
     @kernel(variant=kind)
-    def without(row, classes, k, top, logits):
+    def without(row, classes, k):
         groups = (classes + LANES - 1) // LANES
-        hole = splat(-INF, LANES) if logits else splat(0.0, LANES)
         s = 0.0
         s_lost = 0.0
         for first in range(0, groups, SPAN // LANES):
@@ -129,11 +125,7 @@ def remainder(kind: str) -> Any:
             for g in range(first, min(first + SPAN // LANES, groups)):
                 number = lane_numbers(LANES)
                 vacant = (number == np.int32(k - g * LANES)) | (number >= np.int32(classes - g * LANES))
-                x = select(vacant, hole, group(row, classes, g))
-                if logits:
-                    total = total + (exp_of_difference(x, top) if wide else exp(x - top))
-                else:
-                    total = total + x
+                total = total + select(vacant, splat(0.0, LANES), group(row, classes, g))
             s, s_lost = add_exactly(s, s_lost, halving_sum(total))
         return s + s_lost
 
@@ -189,7 +181,7 @@ def softener(form: str, kind: str, target: str) -> Any:
             top = work.between[TOP, i]
         elif form == "probs" and p.normalize:
             most_likely, k = peak(row, p.classes)
-            rest = without(row, p.classes, k, 0.0, False)
+            rest = without(row, p.classes, k)
             mass = rest + most_likely
             near = log1p(rest / most_likely)
         least, most = (0.0, INF) if logits else limits(p.clip)
