@@ -64,7 +64,7 @@ class SparseSums(ABC):
             for above in range(level + 1, self.level + 1):
                 here, own = self.raised(here, own, above)
             if 4 * (self._used + len(here)) > 3 * len(self._table):
-                self._rebuild(*self._filled(), room=len(here))
+                self._rebuild(*_filled(self._table), room=len(here))
             self._used += counters.add_by_key(here, own, self._bits, self._table)
             while self._used > self.limit:
                 self._coarsen()
@@ -81,7 +81,7 @@ class SparseSums(ABC):
         return self._first_bits
 
     def _coarsen(self) -> None:
-        keys, cells = self._filled()
+        keys, cells = _filled(self._table)
         self._set_level(self.level + 1)
         assert self.level < _LEVELS, "the last level of a table has a few places a group, for which there is room"
         self._new_table(_size_for(len(keys) // 2))
@@ -95,18 +95,14 @@ class SparseSums(ABC):
         self._new_table(_size_for(len(keys) + room))
         self._used = counters.add_by_key(keys, cells, self._bits, self._table)
 
-    def _filled(self, lo: int = 0, hi: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Keys and cells in some rows of the table."""
-        rows = self._table[lo:hi]
-        taken = np.flatnonzero(rows[:, 0] != counters.FREE)
-        return rows[taken, 0], np.ascontiguousarray(rows[taken, 1:])
-
     def merge(self, other: SparseSums, numbers: NDArray[np.int64]) -> None:
         """Add the other's sums; ``numbers`` are the numbers here of its groups."""
         while self.level < other.level:
             self._coarsen()
-        for lo in range(0, len(other._table), _PIECE):
-            keys, cells = other._filled(lo, lo + _PIECE)
+        # Rows from all over the other table: side by side they would go to one part of this one, and crowd it.
+        pieces = -(-len(other._table) // _PIECE)
+        for first in range(pieces):
+            keys, cells = _filled(other._table[first::pieces])
             self._add(numbers[keys >> PLACE_BITS] << PLACE_BITS | keys & PLACES, cells, other.level)
 
     def sorted(self, numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -132,6 +128,12 @@ class SparseSums(ABC):
         if len(keys) > self.limit:
             raise StateError(f"a table has {len(keys):,} keys, and may have {self.limit:,}")
         self._rebuild(keys, cells)
+
+
+def _filled(table: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Keys and cells in the rows of a table that are taken."""
+    taken = np.flatnonzero(table[:, 0] != counters.FREE)
+    return table[taken, 0], np.ascontiguousarray(table[taken, 1:])
 
 
 def _size_for(keys: int) -> int:
