@@ -183,7 +183,7 @@ def between_logs(kind: str, wide: str, form: str) -> Any:
     targets, _ = reader(wide, LANES)
     variant = f"{kind}-{wide}"
 
-    @kernel(variant=variant, inline="always")
+    @kernel(variant=variant)
     def term(w, z, levels, ratio, share):
         """What one class adds, and t - q, in two parts each; in units in which q is e^(z - its level)."""
         w_level, z_level, between, between_lost = levels

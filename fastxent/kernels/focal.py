@@ -161,7 +161,8 @@ def costs(form: str, kind: str) -> Costs:
             k = np.int64(-1)
         return logits, k, top, near, far, mass, clip, least, most
 
-    @kernel(variant=variant, inline="always")
+    # Not inlined by Numba, which takes 20 seconds for it; LLVM does it all the same.
+    @kernel(variant=variant)
     def cost(given, x, here):
         logits, _, top, near, far, mass, clip, least, most = given
         at = lane_numbers(8) == here
@@ -308,7 +309,7 @@ def of_events(form: Form, kind: str, target: str, task: str, masked: bool) -> An
     clips = form == "probs"
     variant = f"{form}-{kind}-{target}-{task}-{masked}"
 
-    @kernel(variant=variant, inline="always")
+    @kernel(variant=variant)
     def chances(p, z):
         """1 - p and p, in two parts each."""
         none = fill(0.0, z)
