@@ -87,6 +87,8 @@ def in_form(z: Array, form: str, kind: str) -> Array:
     with np.errstate(divide="ignore"):
         top = z.max()
         logs = z - top - np.log(np.exp(z - top).sum())
+    if kind == "float16":
+        logs = np.where(np.isinf(logs), logs, np.maximum(logs, -6e4))
     return np.minimum(logs, 0.0).astype(DTYPE[kind])
 
 

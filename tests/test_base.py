@@ -30,7 +30,7 @@ CONVERTED = """
 loss/mean loss/sum loss/std loss/stderr loss/min loss/max loss/ci95/* loss/quantiles/* loss/quantile_bounds/*/*
 loss_histogram/*/low loss_histogram/*/high units/loss units/stderr units/ci95/* entropy per_class/*/loss margins/*/loss
 worst/*/loss worst_per_class/*/loss label_errors/*/*/loss temperature/loss temperature/gain temperature/table/*/loss
-group_per_class/*/loss_
+group_per_class/*/loss_ group_worst/*/loss_ group_worst_per_class/*/loss_ group_label_errors/*/*/loss_
 """.split()
 OF_GROUPS = """
 loss_ sum stderr ci_low ci_high std min max q*_low q*_high q?? loss_per_unit stderr_per_unit entropy
@@ -41,7 +41,7 @@ CONVERTED += [f"{table}/*/{name}" for table in ("groups", "margins") for name in
 #: What a table of groups may have beside them: who adds a column says here, or there, what it is.
 UNITLESS = """
 count weight clusters perplexity bits units bits_per_unit d2 normalized_entropy f1_macro balanced_accuracy accuracy
-accuracy_low accuracy_high top3 top5 top10 mrr brier ece mce rmsce temperature_best
+accuracy_low accuracy_high top3 top5 top10 mrr brier ece mce rmsce classwise_ece temperature_best
 class support precision recall f1 confidence gap reliability resolution uncertainty residual auc auc_low auc_high
 average_precision average_precision_low average_precision_high
 """.split()

@@ -17,3 +17,15 @@ def test_rows_of_every_kind(name: str, kind: str) -> None:
     found = list(sweep(0, (kind,), (1, 3, 33), {name}))
     assert [each for each in found if isinstance(each, Miss)] == []
     assert len(found) in (2, 3)
+
+
+#: Beyond one span of classes, whose sums are added by another rule; each in the types that the rows above leave out.
+MANY = [("labels", "float16"), ("labels, smoothed", "bfloat16"), ("shares, all", "float16"), ("entropy", "bfloat16"),
+        ("divergence", "float32"), ("focal 2", "float32")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "kind"), MANY)
+def test_rows_of_many_classes(name: str, kind: str) -> None:
+    found = list(sweep(1, (kind,), (1031,), {name}))
+    assert [each for each in found if isinstance(each, Miss)] == []
+    assert len(found) == 3

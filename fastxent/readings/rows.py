@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastxent.readings.base import Readings
-from fastxent.statistics.worst import LABEL_ERRORS
+from fastxent.statistics.worst import LABEL_ERRORS, free_name
 
 __all__ = ["RowReadings"]
 
@@ -61,7 +61,9 @@ class RowReadings(Readings):
     def _rows_of_groups(self, name: str) -> Any:
         groups: Any = self.totals.statistics.get("groups")
         table = None if groups is None else groups.rows(name, self._names_of_targets)
-        return None if table is None else self.unit.columns(table, ("loss", "loss_"), len(groups.columns))
+        if table is None:
+            return None
+        return self.unit.columns(table, (free_name("loss", groups.columns),), len(groups.columns))
 
     @property
     def _names_of_targets(self) -> tuple[str, ...] | None:

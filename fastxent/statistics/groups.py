@@ -26,7 +26,7 @@ from fastxent.statistics.groupsums import GroupSums
 from fastxent.statistics.grouptable import group_columns
 from fastxent.statistics.groupvalues import GroupValues
 from fastxent.statistics.statistic import OncePerBatch, Record, Statistic, predicts_class
-from fastxent.statistics.worst import FIELDS, LABEL_ERRORS
+from fastxent.statistics.worst import FIELDS, LABEL_ERRORS, free_name
 from fastxent.status import Status
 
 if TYPE_CHECKING:
@@ -197,7 +197,9 @@ class Groups(Statistic):
         import pyarrow as pa
 
         found = {name: column_of(keys, i).take(pa.array(groups)) for i, name in enumerate(self.columns)}
-        return pa.table(found | {name if name not in found else f"{name}_": each for name, each in columns.items()})
+        for name, each in columns.items():
+            found[free_name(name, found)] = each
+        return pa.table(found)
 
     def notes(self) -> list[str]:
         """What groups say less exactly than all rows, since there are so many."""
@@ -224,7 +226,7 @@ class Groups(Statistic):
         result: dict[str, Any] = {name: column_of(keys, i) for i, name in enumerate(columns)}
         for name, values in group_columns(sums, self._values, self._spec, order).items():
             kind = pa.int64() if name in ("count", "clusters") else pa.float64()
-            result[name if name not in columns else f"{name}_"] = pa.array(values, kind)
+            result[free_name(name, columns)] = pa.array(values, kind)
         return pa.table(result)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ __all__ = [
     "Entry",
     "Worst",
     "entries_table",
+    "free_name",
     "kept_of",
     "keys_by",
     "new_entry",
@@ -184,12 +185,19 @@ def rows_table(
         if names is not None and name in ("target", "predicted") and len(fields[name]):
             columns[name] = pa.array(names, pa.string()).take(columns[name])
     for name, values in kept.items():
-        place = name if name not in columns else f"{name}_"
+        place = free_name(name, columns)
         try:
             columns[place] = pa.array(values)
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             columns[place] = pa.array([None if v is None else json.dumps(v) for v in values], pa.string())
     return pa.table(columns)
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """The name of a column beside others: with as many underscores as make it another one."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _plain(value: Any) -> Any:
