@@ -200,7 +200,7 @@ class Scorer:
         self._spec = spec
         self._full = full
         self._card = scorecard.new_scorecard()
-        self._work: Work | None = None
+        self._works: dict[tuple[str, bool], Work] = {}
         self._record: scorecard.Scorecard | None = None
         self._other: tuple[Scorer, scorecard.Scorecard] | None = None
         self._jobs: dict[tuple[Any, ...], tuple[Any, bool]] = {}
@@ -209,10 +209,8 @@ class Scorer:
         """Score all rows of the batch; outputs are indexed by the row's number in the batch."""
         run, gathers = self._job(batch, totals.measures.entropy)
         problem, keep = make_problem(self._spec, batch)
-        size = SIZE[batch.predictions.kind]
-        if self._work is None:
-            gathers = isinstance(batch.predictions, Columns)
-            self._work = new_work(problem.classes, size, rows_of_block(problem.classes * size) if gathers else 0)
+        work = self._scratch(problem.classes, batch.predictions.kind, gathers)
+        block = self._rows_at_once(batch, gathers)
         along = Rows(
             _NOTHING if batch.weight is None else batch.weight,
             _NO_FATE if batch.status is None else batch.status,
@@ -233,9 +231,9 @@ class Scorer:
                 lo,
                 hi,
                 batch.first_id,
-                rows_of_block(problem.classes * size) if gathers else scorecard.BLOCK,
+                block,
                 self._card,
-                self._work,
+                work,
                 along,
                 outputs,
                 totals.tallies,
@@ -255,6 +253,22 @@ class Scorer:
             columns = predictions.kind if gathers else ""
             self._jobs[like] = job(kernel.rows, self._spec.reads_weight, columns), gathers
         return self._jobs[like]
+
+    def _scratch(self, classes: int, kind: str, gathers: bool) -> Work:
+        """Scratch for rows of these numbers; one file may have columns where another has rows."""
+        if (kind, gathers) not in self._works:
+            size = SIZE[kind]
+            self._works[kind, gathers] = new_work(classes, size, rows_of_block(classes * size) if gathers else 0)
+        return self._works[kind, gathers]
+
+    def _rows_at_once(self, batch: Batch, gathers: bool) -> int:
+        """Rows of a block: so many that what is read more than once stays in the second-level cache."""
+        spec, classes = self._spec, batch.predictions.num_classes
+        twice = spec.soft or (spec.task == "multiclass" and spec.label_smoothing > 0.0)
+        if not (gathers or twice):
+            return scorecard.BLOCK
+        beside = batch.target.itemsize if spec.soft else 0
+        return rows_of_block(classes * (SIZE[batch.predictions.kind] + beside))
 
     def _scores_of(self, batch: Batch) -> scorecard.Scorecard:
         """Losses and weights of the rows of a batch, a record's at most, that is in no totals."""

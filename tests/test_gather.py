@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 import fastxent as fx
-from fastxent.batch import Columns
+from fastxent.batch import Batch, Columns, Matrix
 from fastxent.kernels.compile import kernel
 from fastxent.kernels.gather import ROOM, gatherer, rows_of_block
 from fastxent.kernels.problem import Problem, new_work
 from fastxent.kernels.scorecard import BLOCK
+from fastxent.scores import Scorer
+from fastxent.spec import Spec
+from fastxent.totals import Measures, Totals
 
 GUARD = 0xA5
 RNG = np.random.default_rng(11)
@@ -84,6 +87,20 @@ def test_losses_do_not_depend_on_whether_rows_or_columns_lie_in_memory(classes: 
     }.items():
         rows, columns = score(np.ascontiguousarray), score(np.asfortranarray)
         assert rows.tobytes() == columns.tobytes(), name
+
+
+def test_one_scorer_takes_rows_and_columns_as_they_come():
+    z, y = RNG.normal(size=(2000, 60)).astype(np.float32), RNG.integers(0, 60, 2000)
+    spec = Spec.make(num_classes=60, task="multiclass", form="logits", loss="cross_entropy", soft=False)
+    rows = Matrix(z[:1000].copy(), "float32")
+    columns = Columns(np.asfortranarray(z[1000:]).T, "float32")
+    found = []
+    for parts in ((0, rows), (1000, columns)), ((1000, columns), (0, rows)):
+        scorer, totals = Scorer(spec, full=True), Totals(spec, Measures())
+        for first, predictions in parts:
+            scorer.score(Batch(predictions, y[first : first + 1000], first_row=first, first_id=first), totals)
+        found.append(totals.to_bytes())
+    assert found == [fx.evaluate(logits=z, target=y).totals.to_bytes()] * 2
 
 
 def test_statistics_do_not_depend_on_it_either() -> None:
