@@ -12,6 +12,12 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 
 
+def without_notice(error: str) -> str:
+    """What went to standard error, but for the notice that kernels are compiled, which is there or not."""
+    lines = error.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("fastxent: compiling kernels"))
+
+
 def environment(root: Path = ROOT, **changes: str | None) -> dict[str, str]:
     """This process's environment with changes; None removes a variable."""
     env = dict(os.environ, PYTHONPATH=str(root), PYTHONWARNINGS="error") | changes

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 import fastxent as fx
 from fastxent.cli import cli
-from tests.shell import environment, fastxent
+from tests.shell import environment, fastxent, without_notice
 
 Z, T = np.zeros((3, 4)), [0, 1, 2]
 NAN = float("nan")
@@ -110,7 +110,7 @@ SHELL = {
 def test_shell(files, name):
     arguments, code, words = SHELL[name]
     done = fastxent("evaluate", *(argument.format(files) for argument in arguments), "--no-progress")
-    lines = [line for line in done.stderr.splitlines() if "first use on this machine" not in line]
+    lines = without_notice(done.stderr).splitlines()
     assert done.returncode == code, done.stderr
     assert len(lines) == 1
     assert lines[0].startswith("fastxent: ")

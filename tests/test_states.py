@@ -15,6 +15,7 @@ import fastxent as fx
 from fastxent.atomic import write_atomically
 from fastxent.cli import _one_line_errors, cli
 from fastxent.states import merge_states, read_state
+from tests.shell import without_notice
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -27,9 +28,7 @@ def run(*arguments: object) -> tuple[int, str, str]:
                 cli([str(a) for a in arguments], standalone_mode=True)
         except SystemExit as stop:
             code = int(stop.code or 0)
-        lines = streams[1].getvalue().decode().splitlines(keepends=True)
-        error = "".join(line for line in lines if not line.startswith("fastxent: compiling kernels"))
-        return code, streams[0].getvalue().decode(), error
+        return code, streams[0].getvalue().decode(), without_notice(streams[1].getvalue().decode())
 
 
 @pytest.fixture
