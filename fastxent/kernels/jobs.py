@@ -175,22 +175,11 @@ class _Job:
         self._weighted = weighted
         self._run: Any = None
 
-    def __call__(
-        self,
-        p: Any,
-        lo: int,
-        hi: int,
-        first_id: int,
-        block: int,
-        card: Any,
-        work: Any,
-        along: Any,
-        out: Any,
-        tallies: Any,
-    ) -> None:
+    def __call__(self, *arguments: Any) -> None:
         if self._run is None:
+            p, _, _, _, _, card, work, _, _, tallies = arguments
             self._run = self._bind(p, card, work, tallies)
-        self._run(p, lo, hi, first_id, block, card, work, along, out, tallies)
+        self._run(*arguments)
 
     def _bind(self, p: Any, card: Any, work: Any, tallies: Any) -> Any:
         """The runner with the addresses of what it calls; all of one kind of arguments, which never changes."""
