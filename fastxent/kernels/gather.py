@@ -1,7 +1,7 @@
 """One array a class -> rows of consecutive numbers, so that every row kernel reads rows only.
 
-Scores are copied a block of rows at a time, eight classes and eight rows at once. One row after the other would touch
-as many pages as there are classes for every row: at 2000 classes 29 ns a score instead of 1.5.
+Scores are copied a block of rows at a time, eight classes and eight rows at once. With the copy, logits of 100 to 2000
+classes take 1.0 to 1.3 ns a score; read as they lie, 16 rows of each class at a time, 1.5 to 1.9 (AVX2, two threads).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from fastxent.kernels.simd import gather_8x8, load_scalar, move
 
 __all__ = ["gatherer", "rows_of_block"]
 
-#: Bytes of the rows that are gathered at a time.
+#: Bytes of a block that is gone over more than once: they stay in the second-level cache (128 KiB to 1 MiB: the same).
 ROOM = 1 << 18
 
 
 def rows_of_block(row: int) -> int:
-    """How many rows of ``row`` bytes are gathered at a time."""
+    """How many rows of ``row`` bytes make such a block: eight at least, a multiple of eight, a scorecard at most."""
     return max(8, min(BLOCK, ROOM // row // 8 * 8))
 
 
