@@ -258,7 +258,12 @@ class Scorer:
         """Scratch for rows of these numbers; one file may have columns where another has rows."""
         if (kind, gathers) not in self._works:
             size = SIZE[kind]
-            self._works[kind, gathers] = new_work(classes, size, rows_of_block(classes * size) if gathers else 0)
+            self._works[kind, gathers] = new_work(
+                classes,
+                size,
+                rows_of_block(classes * size) if gathers else 0,
+                events=self._spec.task != "multiclass",
+            )
         return self._works[kind, gathers]
 
     def _rows_at_once(self, batch: Batch, gathers: bool) -> int:

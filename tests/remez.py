@@ -1,4 +1,4 @@
-"""Make the polynomial coefficients of `fastxent.kernels.vecmath` and `powers`: ``python tests/remez.py`` prints them.
+"""Make the coefficients of `fastxent.kernels.vecmath`, `powers` and `softplus`: ``python tests/remez.py`` prints them.
 
 Weighted linear Remez exchange in 40 digits (Cody, Fraser and Hart 1968; Muller, "Elementary
 Functions", 3rd edition, chapter 3): find the polynomial whose weighted error has equal extrema.
@@ -6,6 +6,7 @@ Functions", 3rd edition, chapter 3): find the polynomial whose weighted error ha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import mpmath as mp
@@ -87,8 +88,26 @@ def log_coefficients(degree: int = 6) -> tuple[list[float], float]:
     return [float(c) for c in coefficients], float(error)
 
 
+def log1p_coefficients(degree: int = 4, edge: float = math.expm1(1 / 512) / 2) -> tuple[list[float], float]:
+    """c[2..degree] of log(1 + m) = m + c2 m^2 + ... on |m| <= edge, least absolute error."""
+
+    def tail(m: mp.mpf) -> mp.mpf:
+        if abs(m) < mp.mpf("1e-8"):
+            return -mp.mpf(1) / 2 + m / 3 - m * m / 4
+        return (mp.log1p(m) - m) / (m * m)
+
+    edge *= 1 + 1e-9
+    coefficients, error = remez(tail, lambda m: m * m, -edge, edge, degree - 2)
+    return [float(c) for c in coefficients], float(error)
+
+
 if __name__ == "__main__":
-    made = {"EXP": exp_coefficients(), "EXP of small r": exp_coefficients(5, 1 / 128), "LOG": log_coefficients()}
+    made = {
+        "EXP": exp_coefficients(),
+        "EXP of small r": exp_coefficients(4, 1 / 512),
+        "LOG": log_coefficients(),
+        "LOG of 1 and a small number": log1p_coefficients(),
+    }
     for name, (coefficients, error) in made.items():
-        print(f"# {name}: largest relative error {error:.2g}")
+        print(f"# {name}: largest error {error:.2g}")
         print("\n".join(f'    float.fromhex("{c.hex()}"),' for c in coefficients))

@@ -35,7 +35,10 @@ import numpy as np
 from fastxent.kernels import vecmath
 from fastxent.kernels.cache import cache_folder, watch_compiling
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.simd import fetch, store
+from fastxent.kernels.memory import (
+    fetch,
+    store,
+)
 
 @kernel()
 def run(x):

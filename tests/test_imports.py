@@ -100,7 +100,7 @@ def test_only_the_command_prints(module):
 
 @pytest.mark.parametrize("module", FILES)
 def test_llvm_is_known_to_the_vector_type_and_the_cache_only(module):
-    if module not in ("kernels.simd", "kernels.cache", "kernels.parts"):
+    if module not in ("kernels.simd", "kernels.memory", "kernels.cache", "kernels.parts"):
         assert not [name for name in imports(FILES[module]) if name.startswith("llvmlite")]
 
 

@@ -12,14 +12,24 @@ import ml_dtypes
 import numpy as np
 import pytest
 from numba import njit
+from numba.core.registry import cpu_target
 
-from fastxent.kernels import simd
+from fastxent.kernels import memory
+from fastxent.kernels.memory import (
+    fetch,
+    load,
+    load_first,
+    load_scalar,
+    load_whole,
+    move,
+    store,
+    store_bytes,
+)
 from fastxent.kernels.simd import (
     any_lane,
     as_bits,
     as_float,
     as_ones,
-    fetch,
     fill,
     first_lane,
     fma,
@@ -27,20 +37,13 @@ from fastxent.kernels.simd import (
     lane_max,
     lane_min,
     lane_numbers,
-    load,
-    load_first,
-    load_scalar,
-    load_whole,
     maximum,
     minimum,
-    move,
     narrow,
     select,
     shift_left,
     shift_right,
     splat,
-    store,
-    store_bytes,
     widen,
 )
 from tests.naive import DTYPE, KINDS
@@ -222,15 +225,27 @@ def loader(kind):
 LOADERS = {kind: loader(kind) for kind in KINDS}
 
 
-@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
-def test_all_patterns_of_16_bits(kind):
+def without_f16c():
+    """The loader of float16 for a processor that cannot convert it."""
+    target = cpu_target.target_context.codegen()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target, "_tm_features", target._tm_features.replace("+f16c", "-f16c"))
+        run = loader("float16")
+        run(np.zeros(N, np.float16).ctypes.data, N, *(np.empty(N) for _ in range(3)), 2)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("kind", "load_all"), [(kind, LOADERS[kind]) for kind in ("float16", "bfloat16")] + [("float16", without_f16c())]
+)
+def test_all_patterns_of_16_bits(kind, load_all):
     patterns = np.arange(65536, dtype=np.uint16)
     with np.errstate(invalid="ignore"):
         wanted = patterns.view(np.float16 if kind == "float16" else ml_dtypes.bfloat16).astype(np.float64)
     whole, first, scalars = (np.empty(65536) for _ in range(3))
     for i in range(0, 65536, N):
         part = slice(i, i + N)
-        LOADERS[kind](patterns.ctypes.data + 2 * i, N, whole[part], first[part], scalars[part], 2)
+        load_all(patterns.ctypes.data + 2 * i, N, whole[part], first[part], scalars[part], 2)
     for got in (whole, first, scalars):
         equal(got, wanted)
 
@@ -275,7 +290,7 @@ def whole_loader(kind):
     return run
 
 
-@pytest.mark.parametrize("kind", simd._INTEGERS)
+@pytest.mark.parametrize("kind", memory._INTEGERS)
 def test_integers_of_every_width(kind):
     info = np.iinfo(kind)
     x = RNG.integers(info.min, info.max, N + 1, kind, endpoint=True)

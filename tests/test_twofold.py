@@ -11,7 +11,11 @@ import pytest
 from numba import njit
 
 from fastxent.kernels import twofold
-from fastxent.kernels.simd import LANES, fetch, store
+from fastxent.kernels.memory import (
+    fetch,
+    store,
+)
+from fastxent.kernels.simd import LANES
 from tests.naive import ulps
 
 RNG = np.random.default_rng(9)

@@ -9,21 +9,23 @@ import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
+from fastxent.kernels.memory import (
+    fetch,
+    load,
+    load_first,
+    load_scalar,
+    store,
+)
 from fastxent.kernels.powers import FARTHEST, held_as, splitter
 from fastxent.kernels.problem import SIZE, TILE
 from fastxent.kernels.simd import (
     LANES,
     all_lanes,
     as_ones,
-    fetch,
-    load,
-    load_first,
-    load_scalar,
     maximum,
     narrow,
     select,
     splat,
-    store,
     widen,
 )
 from fastxent.kernels.softmax import SPAN, STEEP, add_exactly, careful_row, finisher, terms

@@ -13,29 +13,32 @@ import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
+from fastxent.kernels.memory import (
+    fetch,
+    load,
+    load_first,
+    load_scalar,
+    prefetch,
+    store,
+)
 from fastxent.kernels.powers import FARTHEST, splitter
 from fastxent.kernels.problem import SIZE, TILE
 from fastxent.kernels.simd import (
     LANES,
     all_lanes,
     as_ones,
-    fetch,
     fill,
     halving_sum,
     lane_max,
     lane_min,
-    load,
-    load_first,
-    load_scalar,
     maximum,
     narrow,
     numbers_like,
     select,
     splat,
-    store,
 )
 from fastxent.kernels.softmax import SPAN, STEEP, add_exactly, careful_row, finisher, terms
-from fastxent.kernels.tiles import SQUARES, TERMS, below, fetch_ahead, read_label
+from fastxent.kernels.tiles import AHEAD, LINE, SQUARES, TERMS, below, label_tiles, read_label
 
 __all__ = ["along"]
 
@@ -49,16 +52,25 @@ LOST, LOST_OF_SQUARES = sc.SCRATCH, sc.ENTROPY
 def along(kind: str, label: str, full: bool) -> Any:
     """The row kernel with the lanes within a row, for many classes; ``full`` asks for more than the loss."""
     size = SIZE[kind]
+    in_line = LINE // size
     anchor_of = splitter(kind).anchor
     wait, leave_out, raise_lanes, _, _ = terms(kind, full)
     finish = finisher(kind, full)
+    read_labels = label_tiles(label)
 
     @kernel(variant=kind)
     def split_row(row, count, z_t, scratch):
         """Leave ``count`` classes in scratch, and classes without a power until they are a multiple of 8."""
         anchor = anchor_of(splat(z_t, 8))
+        lines = count // in_line * in_line
         even = count // 8 * 8
-        for j in range(0, even, 8):
+        for j in range(0, lines, in_line):
+            prefetch(row + (AHEAD + j * size))
+            for k in range(j, j + in_line, 8):
+                wait(scratch, k, load(row + k * size, kind, 8), anchor)
+        if lines < count:
+            prefetch(row + (AHEAD + lines * size))
+        for j in range(lines, even, 8):
             wait(scratch, j, load(row + j * size, kind, 8), anchor)
         if even < count:
             wait(scratch, even, load_first(row + even * size, kind, 8, count - even), anchor)
@@ -94,14 +106,18 @@ def along(kind: str, label: str, full: bool) -> Any:
     def read_targets(p, lo, i, stop, card):
         """Labels of rows, and their scores, and sums of nothing."""
         real, whole, status = card
+        if stop - i < TILE or not read_labels(p, lo + i, card, i):
+            for r in range(i, stop):
+                whole[sc.TARGET, r], status[r] = read_label(p, lo + r, label)
         for r in range(i, stop):
-            t, fate = read_label(p, lo + r, label)
-            whole[sc.TARGET, r] = t
-            status[r] = fate
-            real[sc.P_TARGET, r] = load_scalar(p.scores + (lo + r) * p.stride + t * size, kind)
+            z_t = load_scalar(p.scores + (lo + r) * p.stride + whole[sc.TARGET, r] * size, kind)
+            real[sc.P_TARGET, r] = z_t
+        for r in range(i, stop):
             real[sc.LOSS, r] = 0.0
+        for r in range(i, stop):
             real[LOST, r] = 0.0
-            if full:
+        if full:
+            for r in range(i, stop):
                 real[sc.BRIER, r] = 0.0
                 real[LOST_OF_SQUARES, r] = 0.0
                 real[sc.CONFIDENCE, r] = -INF
@@ -151,7 +167,6 @@ def along(kind: str, label: str, full: bool) -> Any:
             for first in range(0, p.classes, SPAN):
                 count = min(SPAN, p.classes - first)
                 here = row + first * size
-                fetch_ahead(here, count * size)
                 # Two loops, since one has too many numbers under way for the processor to look ahead.
                 split_row(here, count, z_t, scratch)
                 if first <= t < first + count:

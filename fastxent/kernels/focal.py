@@ -20,25 +20,27 @@ import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
+from fastxent.kernels.memory import (
+    fetch,
+    load,
+    load_first,
+    load_scalar,
+    store,
+)
 from fastxent.kernels.onerow import reader, row_by_row
 from fastxent.kernels.problem import SIZE, TILE, Problem
 from fastxent.kernels.rowsums import close, two_sums
 from fastxent.kernels.sigmoid import FORMS, Form, clipped, coefficients, soft_clipped
 from fastxent.kernels.simd import (
     LANES,
-    fetch,
     fill,
     fma,
     halving_sum,
     lane_numbers,
-    load,
-    load_first,
-    load_scalar,
     maximum,
     minimum,
     select,
     splat,
-    store,
     widen,
 )
 from fastxent.kernels.simplex import bounded, limits

@@ -18,22 +18,24 @@ import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
+from fastxent.kernels.memory import (
+    fetch,
+    load,
+    load_whole,
+    move,
+    put,
+)
 from fastxent.kernels.plain import CHUNK, ROOM, plain
 from fastxent.kernels.problem import SIZE
 from fastxent.kernels.sigmoid import FORMS, Form, coefficients, hard_clipped, soft_clipped
 from fastxent.kernels.simd import (
     LANES,
     any_lane,
-    fetch,
     fill,
     fma,
     halving_sum,
     lane_numbers,
-    load,
-    load_whole,
     maximum,
-    move,
-    put,
     select,
     shift_right,
     splat,

@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastxent.kernels.compile import kernel
+from fastxent.kernels.memory import (
+    load,
+    load_first,
+)
 from fastxent.kernels.problem import SIZE
 from fastxent.kernels.simd import (
     LANES,
@@ -15,8 +19,6 @@ from fastxent.kernels.simd import (
     fill,
     lane_max,
     lane_min,
-    load,
-    load_first,
     maximum,
     numbers_like,
     select,

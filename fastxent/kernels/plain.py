@@ -11,6 +11,12 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from fastxent.kernels.compile import kernel
+from fastxent.kernels.memory import (
+    load,
+    load_short,
+    load_whole,
+    put,
+)
 from fastxent.kernels.powers import held_as
 from fastxent.kernels.problem import SIZE
 from fastxent.kernels.simd import (
@@ -20,12 +26,8 @@ from fastxent.kernels.simd import (
     as_float32,
     as_ones,
     fma,
-    load,
-    load_short,
-    load_whole,
     maximum,
     narrow,
-    put,
     shift_left,
     widen,
 )

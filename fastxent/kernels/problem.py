@@ -59,6 +59,10 @@ class Problem(NamedTuple):
     pos_weight: NDArray[np.float64]
 
 
+NO_EVENTS = np.zeros((0, 2))
+NO_EVENTS.flags.writeable = False
+
+
 class Work(NamedTuple):
     """Scratch of one thread, for problems of up to C classes.
 
@@ -79,8 +83,11 @@ class Work(NamedTuple):
     softplus: NDArray[np.float64]
 
 
-def new_work(classes: int, size: int, gathered_rows: int = 0) -> Work:
-    """Scratch for rows of ``classes`` numbers of ``size`` bytes, and for some that are gathered."""
+def new_work(classes: int, size: int, gathered_rows: int = 0, *, events: bool = True) -> Work:
+    """Scratch for rows of ``classes`` numbers of ``size`` bytes, and for some that are gathered.
+
+    Without ``events`` the table of `softplus`, which takes 17 ms to make, is empty: rows of classes do not read it.
+    """
     tile = _aligned(classes * TILE)
     table = tile.ctypes.data + np.arange(classes, dtype=np.int64) * (TILE * size)
     return Work(
@@ -92,7 +99,7 @@ def new_work(classes: int, size: int, gathered_rows: int = 0) -> Work:
         _aligned(-(-gathered_rows * classes * size // 8) + 8 if gathered_rows else 0),
         np.zeros((2, BLOCK)),
         powers_of_e(),
-        softplus_and_slope(),
+        softplus_and_slope() if events else NO_EVENTS,
     )
 
 

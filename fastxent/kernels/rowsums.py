@@ -12,19 +12,21 @@ from typing import Any
 import numpy as np
 
 from fastxent.kernels.compile import kernel
+from fastxent.kernels.memory import (
+    fetch,
+    load,
+    load_first,
+)
 from fastxent.kernels.powers import splitter
 from fastxent.kernels.problem import SIZE
 from fastxent.kernels.simd import (
     LANES,
     any_lane,
     as_ones,
-    fetch,
     fma,
     halving_sum,
     lane_max,
     lane_numbers,
-    load,
-    load_first,
     maximum,
     minimum,
     narrow,

@@ -28,25 +28,27 @@ from fastxent.kernels import scorecard as sc
 from fastxent.kernels.across import fold
 from fastxent.kernels.along import along
 from fastxent.kernels.compile import kernel
+from fastxent.kernels.memory import (
+    fetch,
+    load,
+    load_first,
+    load_scalar,
+    store,
+)
 from fastxent.kernels.powers import splitter
 from fastxent.kernels.problem import SIZE, TILE
 from fastxent.kernels.rowsums import adder, power_adder, ranker, squarer
 from fastxent.kernels.simd import (
     LANES,
     any_lane,
-    fetch,
     first_lane,
     fma,
-    load,
-    load_first,
-    load_scalar,
     maximum,
     minimum,
     narrow,
     select,
     splat,
     splat_i32,
-    store,
     widen,
 )
 from fastxent.kernels.softmax import SPAN, add_exactly, terms

@@ -26,9 +26,22 @@ import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
+from fastxent.kernels.memory import (
+    fetch,
+    load,
+    look_up,
+    put,
+    store,
+)
 from fastxent.kernels.powers import NOTHING, ORIGIN, grown, growth, held_as, splitter
 from fastxent.kernels.problem import SIZE
-from fastxent.kernels.simd import LANES, fetch, fma, load, look_up, put, select, splat, store, widen
+from fastxent.kernels.simd import (
+    LANES,
+    fma,
+    select,
+    splat,
+    widen,
+)
 from fastxent.kernels.tiles import PLACES_OF_POWERS, REMAINDERS, SQUARES, TERMS
 from fastxent.kernels.vecmath import exp, log, log1p
 
@@ -210,17 +223,30 @@ def terms(kind: str, full: bool) -> Terms:
     @kernel(variant=f"{held}-{full}")
     def raise_lanes(scratch, count, to, powers):
         """Sums of the terms at places below ``count``, a multiple of 8, by lanes, place mod LANES; ``to``: where."""
-        for lane in range(0, LANES, 8):
+        for lane in range(0, LANES, 16):
             total = splat(0.0, 8)
-            square = total
-            for place in range(lane, count, LANES):
+            other, square, other_square = total, total, total
+            place = lane
+            while place + 8 < count:
+                e = raised(scratch, place, powers)
+                total = total + e
+                if full:
+                    square = fma(e, e, square)
+                e = raised(scratch, place + 8, powers)
+                other = other + e
+                if full:
+                    other_square = fma(e, e, other_square)
+                place += LANES
+            if place < count:
                 e = raised(scratch, place, powers)
                 total = total + e
                 if full:
                     square = fma(e, e, square)
             put(scratch + (TERMS + to + lane) * 8, total)
+            put(scratch + (TERMS + to + lane + 8) * 8, other)
             if full:
                 put(scratch + (SQUARES + to + lane) * 8, square)
+                put(scratch + (SQUARES + to + lane + 8) * 8, other_square)
 
     @kernel(variant=f"{held}-{full}")
     def raise_more(scratch, count, powers):

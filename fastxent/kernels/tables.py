@@ -7,6 +7,8 @@ NumPy's own functions are not.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from decimal import Decimal, localcontext
 from functools import cache
 from typing import Any, NamedTuple
@@ -17,13 +19,17 @@ from numpy.typing import NDArray
 __all__ = ["FIRST", "LAST", "STEPS", "powers_of_e", "softplus_and_slope"]
 
 #: A table has so many places in [x, x + 1).
-STEPS = 64
+STEPS = 256
 #: The first and the last x of the powers. Numbers below the normal ones stand as 0, which those of e^-709 and less are.
 FIRST, LAST = -710, 691
 #: Whole exponents that are multiplied together when the table is made.
 STRIDE = 32
+#: Places that are multiplied by those of every FINE-th.
+FINE = 16
 #: Below this, 1 + e^x is 1 in two parts.
 FLAT = -75
+#: Below this, log(1 + e^x) takes five terms of its series.
+SMALL = -8
 
 
 class Pair(NamedTuple):
@@ -36,9 +42,9 @@ class Pair(NamedTuple):
 @cache
 def powers_of_e() -> NDArray[np.float64]:
     """e^x at every place from FIRST to LAST; the last one is +inf: what lies beyond has no power here."""
-    mantissa, exponent = _scaled_powers(FIRST, LAST)
     with np.errstate(under="ignore", over="ignore"):
-        table = np.ldexp(mantissa.high + mantissa.low, exponent)
+        strides = [(power.high + power.low) * scale for power, scale in _scaled_powers(FIRST, LAST)]
+    table = np.concatenate(strides)[: (LAST - FIRST) * STEPS + 1]
     table[table < 2.0**-1022] = 0.0
     table[-1] = np.inf
     return _kept(table)
@@ -48,10 +54,12 @@ def powers_of_e() -> NDArray[np.float64]:
 def softplus_and_slope() -> NDArray[np.float64]:
     """log(1 + e^x) and its derivative 1 / (1 + e^-x) at every place from FIRST to 0, side by side."""
     table = np.repeat(powers_of_e()[: -FIRST * STEPS + 1], 2).reshape(-1, 2)
-    mantissa, exponent = _scaled_powers(FLAT, 0)
-    e = Pair(*(np.ldexp(part, exponent) for part in mantissa))
-    value, slope = _log1p(e), _divide(e, _add(e, 1.0))
-    table[FLAT * STEPS - 1 :, 0] = value.high + value.low
+    strides = [(power.high * scale, power.low * scale) for power, scale in _scaled_powers(FLAT, 0)]
+    e = Pair(*(np.concatenate(parts)[: -FLAT * STEPS + 1] for parts in zip(*strides, strict=True)))
+    steep = (SMALL - FLAT) * STEPS
+    value = [_log1p(Pair(*(part[these] for part in e))) for these in (slice(steep), slice(steep, None))]
+    slope = _divide(e, _add(e, 1.0))
+    table[FLAT * STEPS - 1 :, 0] = np.concatenate([part.high + part.low for part in value])
     table[FLAT * STEPS - 1 :, 1] = slope.high + slope.low
     return _kept(table)
 
@@ -61,18 +69,20 @@ def _kept(table: NDArray[np.float64]) -> NDArray[np.float64]:
     return table
 
 
-def _scaled_powers(first: int, last: int) -> tuple[Pair, NDArray[np.int64]]:
-    """e^x at every place from first to last, as mantissas near 1 and exponents of 2."""
-    whole = range(first, last + STRIDE, STRIDE)
+def _scaled_powers(first: int, last: int) -> Iterator[tuple[Pair, float]]:
+    """e^x at every place from first to last and some beyond, a stride at a time: mantissas, and a power of 2."""
     with localcontext(prec=40):
         bits = 1 / Decimal(2).ln()
-        exponents = [int(k * bits) for k in whole]
-        coarse = _pair([Decimal(k).exp() / Decimal(2) ** n for k, n in zip(whole, exponents, strict=True)])
+        exponents = [int(k * bits) for k in range(first, last + 1, STRIDE)]
+        coarse = [
+            Decimal(k).exp() / Decimal(2) ** n for k, n in zip(range(first, last + 1, STRIDE), exponents, strict=True)
+        ]
         medium = _pair([Decimal(k).exp() for k in range(STRIDE)])
-        fine = _pair([(Decimal(k) / STEPS).exp() for k in range(STEPS)])
-    count = (last - first) * STEPS + 1
-    mantissa = _outer(coarse, _outer(medium, fine))
-    return Pair(*(part[:count] for part in mantissa)), np.repeat(exponents, STRIDE * STEPS)[:count]
+        fine = _pair([(Decimal(k * FINE) / STEPS).exp() for k in range(STEPS // FINE)])
+        finest = _pair([(Decimal(k) / STEPS).exp() for k in range(FINE)])
+    stride = _outer(medium, _outer(fine, finest))
+    for number, exponent in zip(zip(*_pair(coarse), strict=True), exponents, strict=True):
+        yield _multiply(Pair(*number), stride), math.ldexp(1.0, exponent)
 
 
 def _pair(numbers: list[Decimal]) -> Pair:
@@ -131,7 +141,7 @@ def _log1p(e: Pair) -> Pair:
     t = _divide(e, _add(e, 2.0))
     v = _multiply(t, t)
     total = Pair(np.zeros_like(t.high), np.zeros_like(t.high))
-    for n in range(33, -1, -1):  # 9^-34 is 2^-107
+    for n in range(math.ceil(-80 / math.log2(v.high.max())), -1, -1):  # what is left out is below 2^-80 of the sum
         total = _multiply(total, v)
         term = _divide(_pair([Decimal(2)]), _pair([Decimal(2 * n + 1)]))
         total = _add(Pair(total.high, total.low + term.low), term.high)

@@ -15,18 +15,25 @@ from numpy.typing import NDArray
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
 from fastxent.kernels.exactsum import deposit, deposit_square, deposit_weighted
+from fastxent.kernels.memory import (
+    fetch,
+    load_scalar,
+    store,
+)
 from fastxent.kernels.simd import (
     any_lane,
     as_bits,
     as_float,
     as_ones,
-    fetch,
     fill,
-    load_scalar,
+    floor,
+    maximum,
+    minimum,
+    narrow,
     select,
     shift_left,
+    shift_right,
     splat_i64,
-    store,
 )
 
 __all__ = [
@@ -76,12 +83,17 @@ OFFSET_BITS = 54
 
 #: The place of cell 0 of the quick way, which has two cells, of four columns each, from one k to the next: 8 k + this.
 _FIRST_PLACE = np.uint64((FIRST_EDGE - 1) * CALIBRATION_COLUMNS)
-ODD = -(2**62)
+#: The cell of a place in the table: that of its first column.
+_CELL = ~np.uint64(CALIBRATION_COLUMNS - 1)
+#: The sign bit, which places have that were not found.
+ODD = -(2**63)
 
 #: Bases of offsets are multiples of this: k * WIDTH, without a division.
 WIDTH = 1.0 / WIDTHS
 _NEAR = 1e-9
-_INF_BITS = 0x7FF << 52
+# The same of the upper halves of losses, as int32, of which a vector holds twice as many.
+_SHIFT, _BELOW = SHIFT - 32, np.int32(LOWEST - 1)
+_FIRST_CELL, _LAST_CELL, _INF_BITS = np.int32(0), np.int32(BINS + 1), np.int32(0x7FF << 20)
 
 # Adding this rounds a number below 2^51 to an integer, and leaves that in the low bits.
 _ROUND = 1.5 * 2.0**52
@@ -227,10 +239,10 @@ def _spread_losses(card: Any, n: int, all_scored: bool, t: Any) -> None:
     cells = card.whole[sc.CELL]
     low = t.extremes[0]
     high = t.extremes[1]
-    for i in range(n):
-        bits = as_bits(loss[i])
-        cell = min(max((bits >> SHIFT) - (LOWEST - 1), 0), BINS + 1)
-        cells[i] = np.int32(cell) + np.int32(bits >= _INF_BITS)
+    for i in range(0, n, 8):
+        upper = narrow(shift_right(as_bits(fetch(loss, i, 8)), 32), fetch(cells, i, 8))
+        cell = minimum(_LAST_CELL, maximum(_FIRST_CELL, shift_right(upper, _SHIFT) - _BELOW))
+        store(cells, i, cell - as_ones(upper >= _INF_BITS, upper))
     for i in range(n):
         if all_scored or card.status[i] == sc.SCORED:
             low = min(low, as_bits(loss[i]))
@@ -251,21 +263,23 @@ def _rank(card: Any, n: int, all_scored: bool, t: Any) -> None:
 
 
 @kernel(inline="always")
+def _of_one(of_target: Any, largest: Any, target: Any, predicted: Any) -> Any:
+    """P(class 1), of numbers or lanes, from the probability of the target or of the predicted class."""
+    return select(target == 1, of_target, select(predicted == 1, largest, largest * -1.0 + 1.0))
+
+
+@kernel(inline="always")
 def probability_of_one(card: Any, i: int) -> Any:
-    """P(class 1) of a binary row, from the probability of the target or of the predicted class, whichever it is."""
-    of_target = card.real[sc.P_TARGET, i]
-    largest = card.real[sc.CONFIDENCE, i]
-    known = largest if card.whole[sc.PREDICTED, i] == 1 else 1.0 - largest
-    return of_target if card.whole[sc.TARGET, i] == 1 else known
+    """P(class 1) of a binary row."""
+    whole = card.whole
+    return _of_one(card.real[sc.P_TARGET, i], card.real[sc.CONFIDENCE, i], whole[sc.TARGET, i], whole[sc.PREDICTED, i])
 
 
 @kernel(inline="always")
 def _whole_part(x: Any) -> Any:
     """The whole part of lanes in [0, 2^51), as float64 and as int64."""
-    t = x + _ROUND
-    near = t - _ROUND
-    beyond = near > x
-    return select(beyond, near - 1.0, near), as_bits(t) - _ROUND_BITS + as_ones(beyond, x)
+    whole = floor(x)
+    return whole, as_bits(whole + _ROUND) - _ROUND_BITS
 
 
 @kernel()
@@ -275,8 +289,10 @@ def _calibrate(card: Any, n: int, all_scored: bool, t: Any) -> None:
     places = card.real[_MORE_WORDS]
     if t.positive:
         c = card.real[sc.SCRATCH]
-        for i in range(n):
-            c[i] = probability_of_one(card, i)
+        for i in range(0, n, 8):
+            of_target, largest = fetch(card.real[sc.P_TARGET], i, 8), fetch(card.real[sc.CONFIDENCE], i, 8)
+            target, predicted = fetch(card.whole[sc.TARGET], i, 8), fetch(card.whole[sc.PREDICTED], i, 8)
+            store(c, i, _of_one(of_target, largest, target, predicted))
     # Eight at a time where multiplication cannot round across an edge; what `base_of` says there is k * WIDTH.
     odd = splat_i64(0, 8)
     for i in range(0, n, 8):
@@ -284,30 +300,36 @@ def _calibrate(card: Any, n: int, all_scored: bool, t: Any) -> None:
         scaled = confidence * WIDTHS
         k, whole = _whole_part(scaled)
         fraction = scaled - k
-        plain = (k >= 1.0) & (k <= WIDTHS - 2.0) & (fraction >= _NEAR) & (fraction <= 1.0 - _NEAR)
-        place = select(plain, shift_left(whole, 3), fill(ODD, whole))
-        odd = odd | place
-        store(places, i, as_float(place))
+        # Their signs, which take fewer instructions than comparisons.
+        outside = as_bits(scaled - 1.0) | as_bits(fill(WIDTHS - 1.0, scaled) - scaled)
+        outside = outside | as_bits(fraction - _NEAR) | as_bits(fill(1.0 - _NEAR, scaled) - fraction)
+        odd = odd | outside
+        if t.positive:
+            hit = as_ones(fetch(card.whole[sc.TARGET], i, 8) == 1, whole)
+        else:
+            hit = as_ones(fetch(card.whole[sc.RANK], i, 8) == 0, whole)
+        store(places, i, as_float((shift_left(whole, 3) - hit) | (outside & ODD)))
         store(words, i, as_float(_whole_part((confidence - k * WIDTH) * _OFFSET)[1]))
     if any_lane(odd < 0):
-        _mend_odd_places(c, n, places, words)
+        _mend_odd_places(card, c, n, t.positive)
     # Tables are read as one row, whose places were found above.
     row = np.uint64(0)
     for i in range(n):
         if all_scored or card.status[i] == sc.SCORED:
             place = np.uint64(as_bits(places[i])) + _FIRST_PLACE
-            hit = card.whole[sc.TARGET, i] if t.positive else np.int32(card.whole[sc.RANK, i] == 0)
-            t.calibration[row, place + np.uint64(hit)] += 1
-            t.calibration[row, place + np.uint64(OFFSET_LOW)] += as_bits(words[i])
+            t.calibration[row, place] += 1
+            t.calibration[row, (place & _CELL) + np.uint64(OFFSET_LOW)] += as_bits(words[i])
 
 
 @kernel()
-def _mend_odd_places(c: Any, n: int, places: Any, words: Any) -> None:
+def _mend_odd_places(card: Any, c: Any, n: int, positive: bool) -> None:
     """Find places and words of the numbers that the quick way left."""
+    places, words = card.real[_MORE_WORDS], card.real[_WORDS]
     for i in range(n):
-        if as_bits(places[i]) == ODD:
+        if as_bits(places[i]) < 0:
             cell = np.int64(calibration_cell(c[i]))
-            places[i] = as_float(cell * CALIBRATION_COLUMNS - np.int64(_FIRST_PLACE))
+            hit = card.whole[sc.TARGET, i] == 1 if positive else card.whole[sc.RANK, i] == 0
+            places[i] = as_float(cell * CALIBRATION_COLUMNS + np.int64(hit) - np.int64(_FIRST_PLACE))
             words[i] = as_float(np.int64((c[i] - base_of(cell)) * _OFFSET))
 
 

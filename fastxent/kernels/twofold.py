@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastxent.kernels.compile import kernel
+from fastxent.kernels.memory import store
 from fastxent.kernels.simd import (
     as_bits,
     as_float,
@@ -14,7 +15,6 @@ from fastxent.kernels.simd import (
     select,
     shift_left,
     shift_right,
-    store,
 )
 from fastxent.kernels.vecmath import (
     C2,
