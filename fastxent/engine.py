@@ -21,6 +21,7 @@ from fastxent.errors import UsageError
 from fastxent.faults import raise_first_invalid
 from fastxent.kernels.jobs import Outputs
 from fastxent.scores import Scorer
+from fastxent.shared import SharedSplit
 from fastxent.sources.source import Source, Split
 from fastxent.spec import Spec
 from fastxent.totals import Measures, Totals
@@ -30,6 +31,8 @@ __all__ = ["Progress", "RowSink", "default_threads", "run"]
 
 #: Below this many bytes of work, starting threads costs more than it saves (about 0.1 ms).
 SMALL = 1 << 19
+#: Bytes of work for each thread that has no split of its own.
+SHARE = 1 << 22
 
 OutputsOf = Callable[[Batch], Outputs | None]
 Done = Callable[[Split], None]
@@ -89,21 +92,23 @@ def run(
     if sink is not None:
         return _IntoSink(sink, source, splits, lambda: Totals(spec, measures), done).run(threads)
     queue = Turns(splits)
+    shares = [SharedSplit(source, split) for split in splits]
 
     def work() -> Totals:
         totals = Totals(spec, measures)
         scorer = Scorer(spec, full=measures.full)
         while (taken := queue.take()) is not None:
             number, split = taken
-            try:
-                _score_split(source, split, queue, scorer, totals, outputs_of)
-                if done is not None:
-                    done(split)
-            except BaseException as error:  # carried to the caller's thread by raise_earliest
-                queue.fail(number, error)
+            if not _score_share(shares[number], number, queue, scorer, totals, outputs_of):
+                return totals
+            if done is not None:
+                done(split)
+        for number, share in enumerate(shares if source.batches_last else ()):
+            if not _score_share(share, number, queue, scorer, totals, outputs_of):
+                break
         return totals
 
-    workers = _workers(splits, threads)
+    workers = _workers(splits, threads, source.batches_last)
     if workers <= 1:
         parts = [work()]
     else:
@@ -119,9 +124,10 @@ def run(
     return _merged(parts)
 
 
-def _workers(splits: Sequence[Split], threads: int) -> int:
-    small = sum(split.nbytes for split in splits) < SMALL
-    return 1 if small else min(threads, len(splits))
+def _workers(splits: Sequence[Split], threads: int, shared: bool = False) -> int:
+    nbytes = sum(split.nbytes for split in splits)
+    useful = max(len(splits), nbytes // SHARE) if shared else len(splits)
+    return 1 if nbytes < SMALL else min(threads, useful)
 
 
 def _merged(parts: Sequence[Totals]) -> Totals:
@@ -131,25 +137,43 @@ def _merged(parts: Sequence[Totals]) -> Totals:
     return totals
 
 
-def _score_split(
-    source: Source,
-    split: Split,
+def _score_share(
+    share: SharedSplit,
+    number: int,
     queue: Turns,
     scorer: Scorer,
     totals: Totals,
     outputs_of: OutputsOf | None,
-    scored: Callable[[Batch, Outputs], None] | None = None,
-) -> None:
-    for batch in source.read(split):
-        if queue.stopped:
-            return
-        if batch.num_rows:
-            outputs = None if outputs_of is None else outputs_of(batch)
-            scorer.score(batch, totals, outputs)
-            if totals.spec.on_invalid == "raise":
-                raise_first_invalid(totals, batch)
-            if scored is not None and outputs is not None:
-                scored(batch, outputs)
+) -> bool:
+    """Score batches of a split until there are none, beside whoever does the same; False if that is over.
+
+    Errors are carried to the caller's thread by `Turns.raise_earliest`. Who met one stops, as its totals hold the rows
+    that are wrong; others go on with the splits before.
+    """
+    while not queue.is_over_for(number):
+        try:
+            place, batch = share.take()
+        except BaseException as error:
+            queue.fail(number, error, share.taken)
+            return False
+        if batch is None:
+            return True
+        try:
+            _score_batch(batch, scorer, totals, outputs_of)
+        except BaseException as error:
+            queue.fail(number, error, place)
+            return False
+    return False
+
+
+def _score_batch(batch: Batch, scorer: Scorer, totals: Totals, outputs_of: OutputsOf | None) -> Outputs | None:
+    if not batch.num_rows:
+        return None
+    outputs = None if outputs_of is None else outputs_of(batch)
+    scorer.score(batch, totals, outputs)
+    if totals.spec.on_invalid == "raise":
+        raise_first_invalid(totals, batch)
+    return outputs
 
 
 class _IntoSink:
@@ -223,7 +247,12 @@ class _IntoSink:
             else:
                 queue.put(number, piece)
 
-        _score_split(self._source, split, queue, scorer, totals, self._sink.outputs_of, scored)
+        for batch in self._source.read(split):
+            if queue.stopped:
+                return
+            outputs = _score_batch(batch, scorer, totals, self._sink.outputs_of)
+            if outputs is not None:
+                scored(batch, outputs)
         if self._done is not None:
             self._done(split)
 

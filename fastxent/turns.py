@@ -34,7 +34,7 @@ class Turns:
         self._window = len(splits) if window is None else window
         self._changed = threading.Condition()
         self._next = self._turn = self._held = 0
-        self._errors: dict[int, BaseException] = {}
+        self._errors: dict[int, tuple[int, BaseException]] = {}
         self._pieces: dict[int, deque[Any]] = {}
         self._finished: set[int] = set()
         self.stopped = False
@@ -53,11 +53,16 @@ class Turns:
     def _over(self) -> bool:
         return self.stopped or bool(self._errors) or self._next == len(self._splits)
 
-    def fail(self, number: int, error: BaseException) -> None:
-        """Remember what went wrong with a split; no more are handed out."""
+    def fail(self, number: int, error: BaseException, batch: int = 0) -> None:
+        """Remember what went wrong with a split, in its earliest batch; no more are handed out."""
         with self._changed:
-            self._errors[number] = error
+            if number not in self._errors or batch < self._errors[number][0]:
+                self._errors[number] = batch, error
             self._changed.notify_all()
+
+    def is_over_for(self, number: int) -> bool:
+        """Whether somebody said stop, or went wrong in a split that is not behind this one."""
+        return self.stopped or any(failed <= number for failed in tuple(self._errors))
 
     def stop(self) -> None:
         """Hand out nothing any more, and wake whoever waits."""
@@ -68,7 +73,7 @@ class Turns:
     def raise_earliest(self) -> None:
         """Raise the error of the earliest split that has one."""
         if self._errors:
-            raise self._errors[min(self._errors)]
+            raise self._errors[min(self._errors)][1]
 
     def put(self, number: int, piece: Any) -> None:
         """Leave a piece of a split to be written.
@@ -102,7 +107,7 @@ class Turns:
                 waiting = self._pieces.get(number)
                 if not waiting:
                     if number in self._errors:
-                        raise self._errors[number]
+                        raise self._errors[number][1]
                     del self._pieces[number]
                     self._turn = number + 1
                     self._changed.notify_all()

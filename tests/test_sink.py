@@ -70,20 +70,12 @@ def test_every_row_once_in_order_with_the_bits_of_the_loss(tmp_path, digits):
 def test_threads_change_nothing_not_even_the_bytes(tmp_path, threads, monkeypatch):
     monkeypatch.setattr(engine, "SMALL", 0)
     source = big_file(tmp_path / "in.parquet", 6)
-    monkeypatch.setattr("fastxent.sources.parquet.SPLIT_BYTES", 1)
-    monkeypatch.setattr("fastxent.sources.parquet._splits_of", one_group_each)
+    monkeypatch.setattr("fastxent.sources.parquet.LEAST_SPLIT_BYTES", 1)
     fx.score(source, tmp_path / "out.parquet", **COLUMNS, keep="id", threads=threads)
     fx.score(source, tmp_path / "one.parquet", **COLUMNS, keep="id", threads=1)
     assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
     ids = pq.read_table(tmp_path / "out.parquet")["id"].to_numpy()
     assert (ids == np.tile(pq.read_table(DIGITS)["id"].to_numpy(), 6)).all()
-
-
-def one_group_each(path, rows, first_id, row_bytes, split_bytes, next_id):
-    first = 0
-    for group, count in enumerate(rows):
-        yield Split(next_id + group, path, group, group + 1, first, first_id + first, count, count * row_bytes)
-        first += count
 
 
 def test_rows_that_are_not_scored_have_nulls_and_say_why(tmp_path):

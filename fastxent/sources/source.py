@@ -97,6 +97,8 @@ class Source(ABC):
     dense_target: bool = False
     #: which paths were read, for reports
     paths: tuple[str, ...] = ()
+    #: whether a batch stays valid when the next one is asked for
+    batches_last: bool = False
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
@@ -114,4 +116,7 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, split: Split) -> Iterator[Batch]:
-        """The batches of one split, in order. A batch is valid until the next one is asked for; it may have no rows."""
+        """The batches of one split, in order; a batch may have no rows.
+
+        It is valid until the next one is asked for, or longer if `batches_last`.
+        """
