@@ -3,6 +3,7 @@
 Run it with `make data`. It prints scikit-learn's log loss of every file, as data/README.md quotes it.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +46,10 @@ def rows_of(matrix: np.ndarray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
 
 
-def write(name: str, columns: dict[str, pa.Array | np.ndarray]) -> None:
+def write(name: str, columns: dict[str, pa.Array | np.ndarray], **said: str | list[str]) -> None:
+    """``said`` is what fastxent would have to be told otherwise: form, predictions, target, task."""
     table = pa.table({key: pa.array(column) for key, column in columns.items()})
+    table = table.replace_schema_metadata({"fastxent": json.dumps({"version": 1, **said})})
     pq.write_table(table, HERE / name, row_group_size=ROW_GROUP, compression="zstd", use_dictionary=False)
 
 
@@ -62,7 +65,7 @@ def digits(name: str, model: Pipeline) -> tuple[np.ndarray, np.ndarray]:
         "fold": fold,
         "ink": tertile(x.sum(axis=1), ["light", "medium", "heavy"]),
     }
-    write(name, columns)
+    write(name, columns, form="logits", predictions=["logits"], target="label", task="multiclass")
     report(name, y, probs, np.mean(logits.argmax(axis=1) == y))
     return logits, y.astype(np.int64)
 
@@ -80,7 +83,7 @@ def breast_cancer(name: str) -> None:
         "fold": fold,
         "radius": tertile(x[:, 0], ["small", "medium", "large"]),
     }
-    write(name, columns)
+    write(name, columns, form="logits", predictions=["logit"], target="label", task="binary")
     report(name, y, prob, np.mean((logit > 0) == y))
 
 

@@ -108,13 +108,14 @@ def test_refusals(tmp_path):
     (tmp_path / "o.parquet").write_text("mine")
     with pytest.raises(fx.UsageError, match="exists already"):
         fx.convert(copy, tmp_path / "o.parquet", logits="logits")
+    pq.write_table(pq.read_table(DIGITS).replace_schema_metadata(), tmp_path / "silent.parquet")
     with pytest.raises(fx.UsageError, match="several columns"):
-        fx.convert(copy, tmp_path / "p.parquet")
+        fx.convert(tmp_path / "silent.parquet", tmp_path / "p.parquet")
     copy.write_bytes(DIGITS.read_bytes()[:-1000])
     with pytest.raises(fx.SourceError):
         fx.convert(copy, tmp_path / "p.parquet", logits="logits")
     assert (tmp_path / "o.parquet").read_text() == "mine"
-    assert sorted(os.listdir(tmp_path)) == ["a.parquet", "o.parquet"]
+    assert sorted(os.listdir(tmp_path)) == ["a.parquet", "o.parquet", "silent.parquet"]
 
 
 @pytest.fixture

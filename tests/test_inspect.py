@@ -22,9 +22,18 @@ def run(*words):
     return CliRunner().invoke(cli, [str(word) for word in words])
 
 
-def test_a_file_with_a_choice_gives_a_command_for_each():
-    found = fx.inspect(DATA / "digits.parquet")
+def test_a_file_that_says_what_it_holds_needs_no_flags():
     path = DATA / "digits.parquet"
+    assert fx.inspect(path).commands == (f"fastxent evaluate {path}",)
+    plain, named = (run("evaluate", path, *flags, "--json", "-") for flags in ((), ("--logits", "logits")))
+    assert json.loads(plain.stdout)["loss"] == json.loads(named.stdout)["loss"]
+    assert fx.evaluate(path, probs="probs").loss != fx.evaluate(path).loss
+
+
+def test_a_file_with_a_choice_gives_a_command_for_each(tmp_path):
+    path = tmp_path / "x.parquet"
+    pq.write_table(pq.read_table(DATA / "digits.parquet").replace_schema_metadata(), path)
+    found = fx.inspect(path)
     assert found.commands == (
         f"fastxent evaluate {path} --logits logits --target label",
         f"fastxent evaluate {path} --probs probs --target label",
@@ -49,7 +58,7 @@ def test_a_file_that_says_everything_needs_no_flags(tmp_path):
 
 
 def test_binary(tmp_path):
-    table = pq.read_table(DATA / "breast_cancer.parquet", columns=["prob", "label"])
+    table = pq.read_table(DATA / "breast_cancer.parquet", columns=["prob", "label"]).replace_schema_metadata()
     pq.write_table(table, tmp_path / "x.parquet")
     found = fx.inspect(str(tmp_path / "x.parquet"))
     assert found.commands == (f"fastxent evaluate {tmp_path}/x.parquet --probs prob --target label --task binary",)
