@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fastxent.batch import Matrix
 from fastxent.errors import SourceError, UsageError
@@ -121,6 +120,8 @@ def _named(array: Any, class_names: tuple[str, ...] | None) -> _Decoded:
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     if not pa.types.is_dictionary(array.type):
+        import pyarrow.compute as pc
+
         array = pc.dictionary_encode(array.cast(pa.large_binary()))
     index = {name: i for i, name in enumerate(class_names)}
     words = [*array.dictionary.cast(pa.large_binary()).to_pylist(), None]  # bytes: not all that is stored is UTF-8

@@ -8,18 +8,20 @@ reader.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastxent.batch import Batch
 from fastxent.errors import SourceError
 from fastxent.sources import table
 from fastxent.sources.files import DataFile, partition_values
-from fastxent.sources.filter import Filter
 from fastxent.sources.labels import is_text
 from fastxent.sources.leftout import LeftOut, LeftOuts, OnError
 from fastxent.sources.majority import Footer, alike
 from fastxent.sources.rowgroups import Planned, RowGroups, largest_row_group
 from fastxent.sources.source import Selection, Source, Split
+
+if TYPE_CHECKING:
+    from fastxent.sources.filter import Filter
 
 __all__ = ["ParquetSource"]
 

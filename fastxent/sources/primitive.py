@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fastxent.batch import KIND_OF_DTYPE, Kind
 from fastxent.errors import SourceError, UsageError
@@ -44,6 +43,8 @@ def plain(array: Any) -> Any:
     if isinstance(array, pa.DictionaryArray):
         return plain(array.dictionary_decode())
     if pa.types.is_run_end_encoded(array.type):
+        import pyarrow.compute as pc
+
         return plain(pc.run_end_decode(array))
     return array
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
@@ -18,7 +18,9 @@ from fastxent.errors import DataError, OutputError, SourceError
 from fastxent.sources import retry, spill, table
 from fastxent.sources.damage import DAMAGE, first_line
 from fastxent.sources.files import DataFile
-from fastxent.sources.filter import BoundFilter
+
+if TYPE_CHECKING:
+    from fastxent.sources.filter import BoundFilter
 
 __all__ = ["Planned", "RowGroups", "largest_row_group"]
 
