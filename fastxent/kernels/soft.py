@@ -47,6 +47,7 @@ from fastxent.kernels.simd import (
     lane_min,
     lane_numbers,
     maximum,
+    minimum,
     select,
     splat,
     splat_i32,
@@ -225,36 +226,46 @@ def examiner(kind: str) -> Any:
     size = SIZE[kind]
     one = np.int64(0x3FF0000000000000) if kind == "float64" else np.int32(0x3F800000)
 
+    # Eight targets, as integers, which from 0 up are ordered as they are; 0 beyond the last.
+
     @kernel(variant=kind, inline="always")
-    def bits(place, j, classes):
-        """Eight targets from class j on, as integers, which from 0 up are ordered as they are; 0 beyond the last."""
-        if j + 8 <= classes:
-            return as_bits(load(place + j * size, kind, 8) + 0.0)
-        t = load_first(place + j * size, kind, 8, classes - j)
-        return as_bits(select(lane_numbers(8) < np.int32(classes - j), t + 0.0, fill(0.0, t)))
+    def bits(place, j):
+        return as_bits(load(place + j * size, kind, 8) + 0.0)
+
+    @kernel(variant=kind, inline="always")
+    def last_bits(place, j, count):
+        t = load_first(place + j * size, kind, 8, count)
+        return as_bits(select(lane_numbers(8) < np.int32(count), t + 0.0, fill(0.0, t)))
 
     @kernel(variant=kind)
     def one_hot(place, classes):
         """Whether one target is positive."""
-        positive = 0
-        for j in range(0, classes, 8):
-            t = bits(place, j, classes)
-            positive -= halving_sum(as_ones(t > 0, t))
-        return positive == 1
+        even = classes // 8 * 8
+        t = last_bits(place, even, classes - even)
+        positive = as_ones(t > 0, t)
+        for j in range(0, even, 8):
+            t = bits(place, j)
+            positive = positive + as_ones(t > 0, t)
+        return halving_sum(positive) == -1
 
     @kernel(variant=kind)
     def examine(place, classes):
         fetch_ahead(place, classes * size)
-        low = bits(place, 0, 0)
+        low = last_bits(place, 0, 0)
         top = low
         number = lane_numbers(8)
         best = number ^ number
-        for j in range(0, classes, 8):
-            t = bits(place, j, classes)
+        even = classes // 8 * 8
+        for j in range(0, even, 8):
+            t = bits(place, j)
             best = select(t > top, number, best)
-            top = select(t > top, t, top)
-            low = select(t < low, t, low)
+            top = maximum(t, top)
+            low = minimum(t, low)
             number = number + np.int32(8)
+        t = last_bits(place, even, classes - even)
+        best = select(t > top, number, best)
+        top = maximum(t, top)
+        low = minimum(t, low)
         # NaN, as an integer, is above 1, or below 0.
         if any_lane((low < 0) | (top > one)):
             return False, False, np.int64(0)
