@@ -32,6 +32,7 @@ from fastxent.kernels.simd import (
     as_ones,
     fill,
     first_lane,
+    floor,
     fma,
     halving_sum,
     lane_max,
@@ -83,6 +84,7 @@ def arithmetic(x, y, out, comparisons, like):
     store(out[7], 0, fill(x[2], a))
     store(out[8], 0, as_float(as_bits(a)))
     store(out[9], 0, a + x[2])
+    store(out[10], 0, floor(a))
     store_bytes(comparisons[0], 0, as_ones(a < b, like))
     store_bytes(comparisons[1], 0, as_ones(a <= b, like))
     store_bytes(comparisons[2], 0, as_ones(a > b, like))
@@ -100,12 +102,12 @@ def arithmetic_of(x, y, out, comparisons):
 def test_arithmetic_and_comparisons(dtype):
     for _ in range(30):
         a, b = numbers(dtype)
-        out, comparisons = np.empty((10, N), dtype), np.empty((6, N), np.int8)
+        out, comparisons = np.empty((11, N), dtype), np.empty((6, N), np.int8)
         arithmetic_of(a, b, out, comparisons)
         with np.errstate(all="ignore"):
             wanted = [
                 a + b, a - b, a * b, a / b, np.where(a > b, a, b), np.where(a < b, a, b), np.where(a < b, a, b),
-                np.full(N, a[2]), a, a + a[2],
+                np.full(N, a[2]), a, a + a[2], np.floor(a),
             ]  # fmt: skip
         for got, expected in zip(out, wanted, strict=True):
             equal(got, expected)
@@ -147,7 +149,9 @@ def integers(x, y, out):
     store(out[6], 0, shift_left(a, 5))
     store(out[7], 0, shift_right(a, 5))
     store(out[8], 0, select(a < b, a, b))
-    out[9, 0] = halving_sum(a)
+    store(out[9], 0, maximum(a, b))
+    store(out[10], 0, minimum(a, b))
+    out[11, 0] = halving_sum(a)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
@@ -155,13 +159,14 @@ def test_integers(dtype):
     info = np.iinfo(dtype)
     a, b = (RNG.integers(info.min, info.max, N, dtype, endpoint=True) for _ in range(2))
     a[:2], b[:2] = [info.min, info.max], [info.max, info.min]
-    out = np.empty((10, N), dtype)
+    out = np.empty((12, N), dtype)
     integers(a, b, out)
     unsigned = a.view(f"u{a.itemsize}")
     wanted = [a + b, a - b, a * b, a & b, a | b, a ^ b, a << 5, (unsigned >> 5).view(dtype), np.minimum(a, b)]
-    for got, expected in zip(out[:9], wanted, strict=True):
+    wanted += [np.maximum(a, b), np.minimum(a, b)]
+    for got, expected in zip(out[:11], wanted, strict=True):
         assert (got == expected).all()
-    assert out[9, 0] == a.sum(dtype=dtype)
+    assert out[11, 0] == a.sum(dtype=dtype)
 
 
 @njit(error_model="numpy")
