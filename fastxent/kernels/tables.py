@@ -73,7 +73,8 @@ def _scaled_powers(first: int, last: int) -> Iterator[tuple[Pair, float]]:
     """e^x at every place from first to last and some beyond, a stride at a time: mantissas, and a power of 2."""
     with localcontext(prec=40):
         bits = 1 / Decimal(2).ln()
-        exponents = [int(k * bits) for k in range(first, last + 1, STRIDE)]
+        # Not the least one: 2^-1024 is subnormal, and taken as 0 where somebody has set the processor so.
+        exponents = [max(int(k * bits), -1000) for k in range(first, last + 1, STRIDE)]
         coarse = [
             Decimal(k).exp() / Decimal(2) ** n for k, n in zip(range(first, last + 1, STRIDE), exponents, strict=True)
         ]
