@@ -6,7 +6,7 @@ s = L'(x) = 1 / (1 + e^-x):
     1 + e^(x + r) = (1 + e^x) (1 + m),  m = s (e^r - 1),  |m| < 1/1022,
 
 so L(x + r) = L(x) + log(1 + m), a short series, for which the error of m hardly counts: a relative
-error of 1.15 * 2^-52, half of it the table's rounding, down to 1e-307.
+error of 1.25 * 2^-52, half of it the table's rounding, down to 1e-307.
 One entry of the table gives both numbers, where an exponential and a logarithm would take twice the operations and a
 division.
 """
