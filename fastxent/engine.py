@@ -83,7 +83,7 @@ def run(
 
     ``outputs_of`` says where the per-row results of a batch go; a ``sink`` gets them in the order of the
     rows. ``done`` is told of every finished split (from any thread). Of several errors the one of the
-    earliest split is raised, whatever the number of threads.
+    earliest batch is raised, whatever the number of threads.
     """
     threads = default_threads() if threads is None else threads
     if threads < 1:

@@ -18,7 +18,7 @@ class SharedSplit:
     """
 
     def __init__(self, source: Source, split: Split) -> None:
-        self.split = split
+        self._split = split
         self._source = source
         self._batches: Iterator[Batch] | None = None
         self._lock = threading.Lock()
@@ -31,7 +31,7 @@ class SharedSplit:
             if self.exhausted:
                 return self._count, None
             if self._batches is None:
-                self._batches = self._source.read(self.split)
+                self._batches = self._source.read(self._split)
             try:
                 batch = next(self._batches, None)
             except BaseException:
