@@ -15,16 +15,7 @@ from numba import njit
 from numba.core.registry import cpu_target
 
 from fastxent.kernels import memory
-from fastxent.kernels.memory import (
-    fetch,
-    load,
-    load_first,
-    load_scalar,
-    load_whole,
-    move,
-    store,
-    store_bytes,
-)
+from fastxent.kernels.memory import fetch, load, load_first, load_scalar, load_whole, move, store, store_bytes
 from fastxent.kernels.simd import (
     any_lane,
     as_bits,

@@ -11,10 +11,7 @@ import pytest
 from numba import njit
 
 from fastxent.kernels import twofold
-from fastxent.kernels.memory import (
-    fetch,
-    store,
-)
+from fastxent.kernels.memory import fetch, store
 from fastxent.kernels.simd import LANES
 from tests.naive import ulps
 

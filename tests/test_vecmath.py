@@ -11,10 +11,7 @@ import pytest
 from numba import njit
 
 from fastxent.kernels import vecmath
-from fastxent.kernels.memory import (
-    fetch,
-    store,
-)
+from fastxent.kernels.memory import fetch, store
 from tests import remez
 from tests.naive import ulps
 

@@ -9,25 +9,10 @@ import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.memory import (
-    fetch,
-    load,
-    load_first,
-    load_scalar,
-    store,
-)
+from fastxent.kernels.memory import fetch, load, load_first, load_scalar, store
 from fastxent.kernels.powers import FARTHEST, held_as, splitter
 from fastxent.kernels.problem import SIZE, TILE
-from fastxent.kernels.simd import (
-    LANES,
-    all_lanes,
-    as_ones,
-    maximum,
-    narrow,
-    select,
-    splat,
-    widen,
-)
+from fastxent.kernels.simd import LANES, all_lanes, as_ones, maximum, narrow, select, splat, widen
 from fastxent.kernels.softmax import SPAN, STEEP, add_exactly, careful_row, finisher, terms
 from fastxent.kernels.tiles import SQUARES, TERMS, Z_T, below, tile_reader
 

@@ -13,14 +13,7 @@ import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.memory import (
-    fetch,
-    load,
-    load_first,
-    load_scalar,
-    prefetch,
-    store,
-)
+from fastxent.kernels.memory import fetch, load, load_first, load_scalar, prefetch, store
 from fastxent.kernels.powers import FARTHEST, splitter
 from fastxent.kernels.problem import SIZE, TILE
 from fastxent.kernels.simd import (

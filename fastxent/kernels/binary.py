@@ -9,23 +9,11 @@ import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.memory import (
-    load,
-    move,
-    store,
-    store_bytes,
-)
+from fastxent.kernels.memory import load, move, store, store_bytes
 from fastxent.kernels.plain import CHUNK, plain
 from fastxent.kernels.problem import SIZE, TILE
 from fastxent.kernels.sigmoid import FORMS, Form, coefficients, hard_clipped, soft_clipped
-from fastxent.kernels.simd import (
-    any_lane,
-    maximum,
-    select,
-    splat_i32,
-    splat_i64,
-    widen,
-)
+from fastxent.kernels.simd import any_lane, maximum, select, splat_i32, splat_i64, widen
 from fastxent.kernels.targets import are_hard, targets
 
 __all__ = ["binary"]

@@ -21,16 +21,7 @@ from fastxent.kernels.compile import kernel
 from fastxent.kernels.memory import load_scalar
 from fastxent.kernels.onerow import reader, row_by_row
 from fastxent.kernels.problem import SIZE
-from fastxent.kernels.simd import (
-    any_lane,
-    fill,
-    first_lane,
-    fma,
-    lane_numbers,
-    minimum,
-    select,
-    splat,
-)
+from fastxent.kernels.simd import any_lane, fill, first_lane, fma, lane_numbers, minimum, select, splat
 from fastxent.kernels.simplex import SLACK
 from fastxent.kernels.softmax import add_exactly
 from fastxent.kernels.twofold import (

@@ -16,15 +16,7 @@ import numpy as np
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
 from fastxent.kernels.onerow import reader, row_by_row
-from fastxent.kernels.simd import (
-    LANES,
-    first_lane,
-    fma,
-    halving_sum,
-    lane_numbers,
-    select,
-    splat,
-)
+from fastxent.kernels.simd import LANES, first_lane, fma, halving_sum, lane_numbers, select, splat
 from fastxent.kernels.simplex import SLACK
 from fastxent.kernels.softmax import SPAN, add_exactly
 from fastxent.kernels.twofold import exp_of_difference

@@ -26,12 +26,7 @@ from numba.extending import intrinsic
 from fastxent.exact import LIMB_BITS, LIMBS, N_NAN, N_NEGINF, N_POSINF, UNIT_EXPONENT, N
 from fastxent.kernels.compile import kernel
 from fastxent.kernels.memory import fetch
-from fastxent.kernels.simd import (
-    any_lane,
-    as_bits,
-    halving_sum,
-    splat_i64,
-)
+from fastxent.kernels.simd import any_lane, as_bits, halving_sum, splat_i64
 
 __all__ = ["BLOCK", "deposit", "deposit_square", "deposit_weighted"]
 

@@ -20,29 +20,12 @@ import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.memory import (
-    fetch,
-    load,
-    load_first,
-    load_scalar,
-    store,
-)
+from fastxent.kernels.memory import fetch, load, load_first, load_scalar, store
 from fastxent.kernels.onerow import reader, row_by_row
 from fastxent.kernels.problem import SIZE, TILE, Problem
 from fastxent.kernels.rowsums import close, two_sums
 from fastxent.kernels.sigmoid import FORMS, Form, clipped, coefficients, soft_clipped
-from fastxent.kernels.simd import (
-    LANES,
-    fill,
-    fma,
-    halving_sum,
-    lane_numbers,
-    maximum,
-    minimum,
-    select,
-    splat,
-    widen,
-)
+from fastxent.kernels.simd import LANES, fill, fma, halving_sum, lane_numbers, maximum, minimum, select, splat, widen
 from fastxent.kernels.simplex import bounded, limits
 from fastxent.kernels.soft import examiner, sharer, smoothed, soft
 from fastxent.kernels.softmax import SPAN, add_exactly

@@ -10,11 +10,7 @@ from functools import cache
 from typing import Any
 
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.memory import (
-    gather_8x8,
-    load_scalar,
-    move,
-)
+from fastxent.kernels.memory import gather_8x8, load_scalar, move
 from fastxent.kernels.problem import SIZE, Problem
 from fastxent.kernels.scorecard import BLOCK
 

@@ -18,13 +18,7 @@ import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.memory import (
-    fetch,
-    load,
-    load_whole,
-    move,
-    put,
-)
+from fastxent.kernels.memory import fetch, load, load_whole, move, put
 from fastxent.kernels.plain import CHUNK, ROOM, plain
 from fastxent.kernels.problem import SIZE
 from fastxent.kernels.sigmoid import FORMS, Form, coefficients, hard_clipped, soft_clipped

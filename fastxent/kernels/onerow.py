@@ -8,22 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.memory import (
-    load,
-    load_first,
-)
+from fastxent.kernels.memory import load, load_first
 from fastxent.kernels.problem import SIZE
-from fastxent.kernels.simd import (
-    LANES,
-    as_ones,
-    fill,
-    lane_max,
-    lane_min,
-    maximum,
-    numbers_like,
-    select,
-    widen,
-)
+from fastxent.kernels.simd import LANES, as_ones, fill, lane_max, lane_min, maximum, numbers_like, select, widen
 from fastxent.kernels.tiles import fetch_ahead
 
 __all__ = ["reader", "row_by_row"]

@@ -11,12 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.memory import (
-    load,
-    load_short,
-    load_whole,
-    put,
-)
+from fastxent.kernels.memory import load, load_short, load_whole, put
 from fastxent.kernels.powers import held_as
 from fastxent.kernels.problem import SIZE
 from fastxent.kernels.simd import (

@@ -19,15 +19,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.simd import (
-    as_float32,
-    fill,
-    fma,
-    maximum,
-    minimum,
-    select,
-    widen,
-)
+from fastxent.kernels.simd import as_float32, fill, fma, maximum, minimum, select, widen
 from fastxent.kernels.tables import FIRST, LAST, STEPS
 
 __all__ = ["FARTHEST", "NOTHING", "ORIGIN", "Splitter", "grown", "growth", "held_as", "rough_growth", "splitter"]

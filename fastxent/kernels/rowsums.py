@@ -12,11 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.memory import (
-    fetch,
-    load,
-    load_first,
-)
+from fastxent.kernels.memory import fetch, load, load_first
 from fastxent.kernels.powers import splitter
 from fastxent.kernels.problem import SIZE
 from fastxent.kernels.simd import (

@@ -20,17 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.simd import (
-    as_bits,
-    as_float,
-    as_ones,
-    fill,
-    fma,
-    maximum,
-    minimum,
-    select,
-    widen,
-)
+from fastxent.kernels.simd import as_bits, as_float, as_ones, fill, fma, maximum, minimum, select, widen
 from fastxent.kernels.vecmath import (
     C2,
     C3,

@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.simd import (
-    as_bits,
-    as_float,
-)
+from fastxent.kernels.simd import as_bits, as_float
 
 __all__ = ["WORD", "flip_signs"]
 

@@ -28,13 +28,7 @@ from fastxent.kernels import scorecard as sc
 from fastxent.kernels.across import fold
 from fastxent.kernels.along import along
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.memory import (
-    fetch,
-    load,
-    load_first,
-    load_scalar,
-    store,
-)
+from fastxent.kernels.memory import fetch, load, load_first, load_scalar, store
 from fastxent.kernels.powers import splitter
 from fastxent.kernels.problem import SIZE, TILE
 from fastxent.kernels.rowsums import adder, power_adder, ranker, squarer

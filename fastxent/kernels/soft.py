@@ -27,11 +27,7 @@ from fastxent.kernels import scorecard as sc
 from fastxent.kernels.across import across
 from fastxent.kernels.along import along
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.memory import (
-    load,
-    load_first,
-    load_scalar,
-)
+from fastxent.kernels.memory import load, load_first, load_scalar
 from fastxent.kernels.onerow import reader, row_by_row
 from fastxent.kernels.problem import SIZE, Problem
 from fastxent.kernels.rowsums import two_sums

@@ -26,22 +26,10 @@ import numpy as np
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.memory import (
-    fetch,
-    load,
-    look_up,
-    put,
-    store,
-)
+from fastxent.kernels.memory import fetch, load, look_up, put, store
 from fastxent.kernels.powers import NOTHING, ORIGIN, grown, growth, held_as, splitter
 from fastxent.kernels.problem import SIZE
-from fastxent.kernels.simd import (
-    LANES,
-    fma,
-    select,
-    splat,
-    widen,
-)
+from fastxent.kernels.simd import LANES, fma, select, splat, widen
 from fastxent.kernels.tiles import PLACES_OF_POWERS, REMAINDERS, SQUARES, TERMS
 from fastxent.kernels.vecmath import exp, log, log1p
 

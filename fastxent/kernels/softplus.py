@@ -17,21 +17,9 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.memory import (
-    load,
-    look_up_pairs,
-    put,
-)
+from fastxent.kernels.memory import load, look_up_pairs, put
 from fastxent.kernels.powers import LOWEST, ONE, ORIGIN, STEP, held_as, rough_growth
-from fastxent.kernels.simd import (
-    as_bits,
-    as_float,
-    fill,
-    fma,
-    maximum,
-    shift_left,
-    widen,
-)
+from fastxent.kernels.simd import as_bits, as_float, fill, fma, maximum, shift_left, widen
 from fastxent.kernels.tables import STEPS
 
 __all__ = ["Softplus", "bent", "softplus"]

@@ -15,11 +15,7 @@ from numpy.typing import NDArray
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
 from fastxent.kernels.exactsum import deposit, deposit_square, deposit_weighted
-from fastxent.kernels.memory import (
-    fetch,
-    load_scalar,
-    store,
-)
+from fastxent.kernels.memory import fetch, load_scalar, store
 from fastxent.kernels.simd import (
     any_lane,
     as_bits,
@@ -91,7 +87,7 @@ ODD = -(2**63)
 #: Bases of offsets are multiples of this: k * WIDTH, without a division.
 WIDTH = 1.0 / WIDTHS
 _NEAR = 1e-9
-# The same of the upper halves of losses, as int32, of which a vector holds twice as many.
+# Of the histogram, for the upper halves of losses as int32, of which a vector holds twice as many.
 _SHIFT, _BELOW = SHIFT - 32, np.int32(LOWEST - 1)
 _FIRST_CELL, _LAST_CELL, _INF_BITS = np.int32(0), np.int32(BINS + 1), np.int32(0x7FF << 20)
 

@@ -7,16 +7,8 @@ from typing import Any, NamedTuple
 
 from fastxent.kernels import scorecard as sc
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.memory import (
-    load,
-    load_whole,
-)
-from fastxent.kernels.simd import (
-    as_ones,
-    fill,
-    select,
-    widen,
-)
+from fastxent.kernels.memory import load, load_whole
+from fastxent.kernels.simd import as_ones, fill, select, widen
 
 __all__ = ["Targets", "are_hard", "targets"]
 

@@ -22,18 +22,7 @@ from fastxent.kernels.memory import (
     transpose_8x8,
 )
 from fastxent.kernels.problem import PLACES, SIZE, TILE
-from fastxent.kernels.simd import (
-    any_lane,
-    as_bits,
-    as_float,
-    fill,
-    lane_max,
-    narrow,
-    select,
-    splat,
-    splat_i64,
-    widen,
-)
+from fastxent.kernels.simd import any_lane, as_bits, as_float, fill, lane_max, narrow, select, splat, splat_i64, widen
 
 __all__ = [
     "BEFORE", "PLACES_OF_POWERS", "REMAINDERS", "SQUARES", "TERMS", "Z_T", "TileReader",

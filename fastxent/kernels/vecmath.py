@@ -9,16 +9,7 @@ tests/remez.py, and a test makes them again.
 from __future__ import annotations
 
 from fastxent.kernels.compile import kernel
-from fastxent.kernels.simd import (
-    as_bits,
-    as_float,
-    fma,
-    maximum,
-    minimum,
-    select,
-    shift_left,
-    shift_right,
-)
+from fastxent.kernels.simd import as_bits, as_float, fma, maximum, minimum, select, shift_left, shift_right
 
 __all__ = ["EXP_LOW", "exp", "log", "log1p"]
 
