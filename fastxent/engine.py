@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from fastxent.batch import Batch
@@ -108,20 +108,22 @@ def run(
                 break
         return totals
 
-    workers = _workers(splits, threads, source.batches_last)
-    if workers <= 1:
-        parts = [work()]
-    else:
-        with ThreadPoolExecutor(workers, thread_name_prefix="fastxent") as pool:
-            futures = [pool.submit(work) for _ in range(workers)]
-            try:
-                wait(futures)
-            except BaseException:
-                queue.stop()  # Ctrl-C: workers stop after their batch, then the pool is left
-                raise
-        parts = [future.result() for future in futures]
+    parts = _side_by_side(work, _workers(splits, threads, source.batches_last), queue)
     queue.raise_earliest()
     return _merged(parts)
+
+
+def _side_by_side(work: Callable[[], Totals], workers: int, queue: Turns) -> list[Totals]:
+    """What the workers made, of whom this thread is one: to start a thread and be woken by it takes 0.3 ms."""
+    if workers <= 1:
+        return [work()]
+    with ThreadPoolExecutor(workers - 1, thread_name_prefix="fastxent") as pool:
+        futures = [pool.submit(work) for _ in range(workers - 1)]
+        try:
+            return [work(), *(future.result() for future in futures)]
+        except BaseException:
+            queue.stop()  # Ctrl-C: workers stop after their batch, then the pool is left
+            raise
 
 
 def _workers(splits: Sequence[Split], threads: int, shared: bool = False) -> int:

@@ -30,9 +30,9 @@ def first_invalid(totals: Totals) -> dict[Status, int]:
 
 def raise_first_invalid(totals: Totals, batch: Batch) -> None:
     """Raise InvalidRowError if the totals, up to this batch, hold an invalid row (which then lies in the batch)."""
-    found = first_invalid(totals)
-    if not found:
+    if not any(totals.tallies.rows[FIRST_INVALID:].tolist()):
         return
+    found = first_invalid(totals)
     status = min(found, key=lambda cause: found[cause])
     row = found[status] - batch.first_id
     what, remedy = EXPLANATION[status]

@@ -166,8 +166,8 @@ def make_problem(spec: Spec, batch: Batch) -> tuple[Problem, list[Any]]:
     keep: list[Any] = [batch]
     if isinstance(predictions, Columns):
         addresses = predictions.addresses()
-        # Eight columns at least, which is how many are gathered at once.
-        table = np.pad(addresses, (0, max(0, 8 - len(addresses))), mode="edge")
+        # Eight columns at least, which is how many are gathered at once: the last one stands for those that lack.
+        table = addresses[np.minimum(np.arange(max(8, len(addresses))), len(addresses) - 1)]
         keep.append(table)
         scores, stride = table.ctypes.data, 0
     else:

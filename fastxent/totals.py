@@ -329,6 +329,8 @@ def _carry_column(cells: Any, high: int, low: int, bits: int) -> None:
 
 def _difference(a: Totals, b: Totals) -> str:
     """What sets two totals apart, in words; empty if they may be merged."""
+    if (a.spec, a.measures) == (b.spec, b.measures):
+        return ""
     left, right = a.spec.to_dict(), b.spec.to_dict()
     parts = [
         f"{key} is {left.get(key, 'unset')!r} here and {right.get(key, 'unset')!r} there"

@@ -244,7 +244,7 @@ class ArraySource(Source):
             return blocks.lookup_labels(block, index)
         if block.ndim == 2:
             return blocks.as_dense_target(block), None
-        if self._task == "multiclass" and (block.dtype.kind == "f" or block.dtype.name == "bfloat16"):
+        if self._task == "multiclass" and (block.dtype.kind == "f" or blocks.is_float16(block.dtype)):
             return blocks.whole_numbers(block)
         return blocks.as_target(block), None
 

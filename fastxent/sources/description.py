@@ -82,8 +82,8 @@ class Description:
     advice: tuple[str, ...] = ()
 
 
-def describe_files(paths: Any) -> Description:
-    """Read the footers of the files that ``paths`` means."""
+def describe_files(paths: Any, *, storage: bool = True) -> Description:
+    """Read the footers of the files that ``paths`` means; without ``storage`` nothing of how columns are stored."""
     files = list_files(paths)
     names = tuple(file.name for file in files)
     form = format_of(files[0])
@@ -93,12 +93,12 @@ def describe_files(paths: Any) -> Description:
         parts = [read_ipc(file) for file in files]
         rows, groups = sum(part.num_rows for part in parts), sum(len(part.ends) for part in parts)
         return describe_schema(parts[0].schema, names, form, rows, groups)
-    with _opened(files[0]) as reader:
-        schema, stored = reader.schema_arrow, _stored(reader, names[0])
     rows = groups = largest = 0
-    for file in files:
+    for number, file in enumerate(files):
         with _opened(file) as reader:
             parquet = reader.metadata
+            if number == 0:
+                schema, stored = reader.schema_arrow, _stored(reader, file.name) if storage else {}
         rows, groups = rows + parquet.num_rows, groups + parquet.num_row_groups
         sizes = (parquet.row_group(i).total_byte_size for i in range(parquet.num_row_groups))
         largest = max(largest, *sizes, 0)
