@@ -231,7 +231,7 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, few: 
     prepare, cost = costs(form, kind)
     of_one = of_label(form, kind)
     shares = sharer(wide if dense else "")
-    examine = examiner(wide)
+    examine = examiner(wide, False)
     variant = f"{form}-{kind}-{target}-{dense}-{full}-{few}"
 
     @kernel(variant=variant, inline="always")

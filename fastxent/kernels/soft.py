@@ -132,6 +132,26 @@ def remainder(kind: str) -> Any:
 
 
 @cache
+def plain_products(kind: str, target: str) -> Any:
+    """The kernel for sum t_c and sum t_c (m - z_c) of logits and targets as they are; NaN where 0 met -inf."""
+    size, target_size = SIZE[kind], SIZE[target]
+
+    @kernel(variant=f"{kind}-{target}", inline="always")
+    def add(given, j, count, weight, total):
+        row, place, top = given
+        z, t = row + j * size, place + j * target_size
+        if count == 8:
+            a = widen(load(t, target, 8))
+            return weight + a, fma(a, splat(top, 8) - widen(load(z, kind, 8)), total)
+        vacant, none = lane_numbers(8) >= np.int32(count), splat(0.0, 8)
+        a = select(vacant, none, widen(load_first(t, target, 8, count)))
+        d = select(vacant, none, splat(top, 8) - widen(load_first(z, kind, 8, count)))
+        return weight + a, fma(a, d, total)
+
+    return two_sums(add, f"plain-{kind}-{target}")
+
+
+@cache
 def softener(form: str, kind: str, target: str) -> Any:
     """The kernel that scores one row against a distribution: dense targets of kind ``target``, or ("") a label.
 
@@ -167,6 +187,8 @@ def softener(form: str, kind: str, target: str) -> Any:
         return weight + a, fma(a, select(a > 0.0, d, splat(0.0, 8)), total)
 
     crossed = two_sums(cross, f"soft-{variant}")
+    plain = form == "logits" and target != ""
+    plainly_crossed: Any = plain_products(kind, target) if plain else None
 
     @kernel(variant=variant, inline="always")
     def soften(p, row, place, y, card, i, work):
@@ -178,6 +200,11 @@ def softener(form: str, kind: str, target: str) -> Any:
         k = -1
         if logits:
             top = work.between[TOP, i]
+            if plain and p.smoothing == 0.0 and p.class_weight.size == 0:
+                weight, loss = plainly_crossed((row, place, top), p.classes)
+                if loss == loss:  # the same bits as below; half of the time
+                    real[sc.LOSS, i] = fma(weight, work.between[LEVEL, i], loss)
+                    return top, real[sc.CONFIDENCE, i]
         elif form == "probs" and p.normalize:
             most_likely, k = peak(row, p.classes)
             rest = without(row, p.classes, k)
@@ -217,8 +244,11 @@ def brier_of(form: str, kind: str, target: str) -> Any:
 
 
 @cache
-def examiner(kind: str) -> Any:
-    """The kernel that looks at one row of targets: (are they targets, is the row one-hot, first greatest)."""
+def examiner(kind: str, full: bool) -> Any:
+    """The kernel that looks at one row of targets: (are they targets, is the row one-hot, first greatest).
+
+    Unless ``full``, the last is found of one-hot rows only, else it is 0.
+    """
     size = SIZE[kind]
     one = np.int64(0x3FF0000000000000) if kind == "float64" else np.int32(0x3F800000)
 
@@ -234,40 +264,42 @@ def examiner(kind: str) -> Any:
         return as_bits(select(lane_numbers(8) < np.int32(count), t + 0.0, fill(0.0, t)))
 
     @kernel(variant=kind)
-    def one_hot(place, classes):
-        """Whether one target is positive."""
+    def locate(place, classes, greatest):
+        """The first class with the greatest target, and whether no other is positive."""
         even = classes // 8 * 8
         t = last_bits(place, even, classes - even)
         positive = as_ones(t > 0, t)
+        number = lane_numbers(8)
+        nowhere = splat_i32(np.int32(classes), 8)
+        first = select(t == greatest, number + np.int32(even), nowhere)
         for j in range(0, even, 8):
             t = bits(place, j)
             positive = positive + as_ones(t > 0, t)
-        return halving_sum(positive) == -1
+            first = minimum(first, select(t == greatest, number, nowhere))
+            number = number + np.int32(8)
+        return np.int64(lane_min(first)), halving_sum(positive) == -1
 
-    @kernel(variant=kind)
+    @kernel(variant=f"{kind}-{full}")
     def examine(place, classes):
         fetch_ahead(place, classes * size)
         low = last_bits(place, 0, 0)
         top = low
-        number = lane_numbers(8)
-        best = number ^ number
         even = classes // 8 * 8
         for j in range(0, even, 8):
             t = bits(place, j)
-            best = select(t > top, number, best)
             top = maximum(t, top)
             low = minimum(t, low)
-            number = number + np.int32(8)
         t = last_bits(place, even, classes - even)
-        best = select(t > top, number, best)
         top = maximum(t, top)
         low = minimum(t, low)
         # NaN, as an integer, is above 1, or below 0.
         if any_lane((low < 0) | (top > one)):
-            return False, False, np.int64(0)
+            return False, False, 0
         greatest = lane_max(top)
-        first = lane_min(select(top == greatest, best, splat_i32(np.int32(classes), 8)))
-        return True, greatest == one and one_hot(place, classes), np.int64(first)
+        if not full and greatest != one:
+            return True, False, 0
+        first, alone = locate(place, classes, greatest)
+        return True, greatest == one and alone, first
 
     return examine
 
@@ -313,7 +345,7 @@ def _rows(form: str, kind: str, target: str, dense: bool, full: bool, few: bool)
     _, peak = reader(kind)
     soften = softener(form, kind, wide if dense else "")
     brier = brier_of(form, kind, wide)
-    examine = examiner(wide)
+    examine = examiner(wide, full or form != "logits")
     variant = f"{form}-{kind}-{target}-{dense}-{full}-{few}"
 
     @kernel(variant=variant, inline="always")
