@@ -213,7 +213,7 @@ PEERS = (
     Peer("torch eager", torch_eager),
     Peer("torch.compile", torch_compile),
     Peer("JAX jit", jax_jit),
-    Peer("NumPy", numpy, max_numbers=10_000_000),
-    Peer("SciPy logsumexp", scipy, max_numbers=10_000_000, tasks=("labels", "soft")),
-    Peer("sklearn log_loss", sklearn, max_numbers=5_000_000, tasks=("labels", "probs", "binary")),
+    Peer("NumPy", numpy, max_numbers=5_000_000),
+    Peer("SciPy logsumexp", scipy, max_numbers=5_000_000, tasks=("labels", "soft")),
+    Peer("sklearn log_loss", sklearn, max_numbers=3_000_000, tasks=("labels", "probs", "binary")),
 )
