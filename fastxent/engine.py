@@ -150,19 +150,19 @@ def _score_share(
     """Score batches of a split until there are none, beside whoever does the same; False if that is over.
 
     Errors are carried to the caller's thread by `Turns.raise_earliest`. Who met one stops, as its totals hold the rows
-    that are wrong; others go on with the splits before.
+    that are wrong; others go on with the splits before. Ctrl-C is no such error.
     """
     while not queue.is_over_for(number):
         try:
             place, batch = share.take()
-        except BaseException as error:
+        except Exception as error:
             queue.fail(number, error, share.taken)
             return False
         if batch is None:
             return True
         try:
             _score_batch(batch, scorer, totals, outputs_of)
-        except BaseException as error:
+        except Exception as error:
             queue.fail(number, error, place)
             return False
     return False

@@ -95,6 +95,26 @@ def test_the_number_of_threads_cannot_be_seen(splits, threads):
     assert run(source, threads).to_bytes() == run(source).to_bytes()
 
 
+def test_an_interrupt_stops_the_splits_before_as_well():
+    """It comes to the thread that called, which is one of the workers."""
+    begun, interrupted = threading.Event(), threading.Event()
+    after = []
+
+    def meet(number):
+        if threading.current_thread() is threading.main_thread():
+            begun.wait(5)
+            interrupted.set()
+            raise KeyboardInterrupt
+        begun.set()
+        interrupted.wait(5)
+        time.sleep(0.05)
+        after.append(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Pieces(splits=2), 2, meet)
+    assert len(after) <= 2
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 def test_the_earliest_batch_is_told(threads):
     """The later one has failed long before the earlier one is looked at."""
