@@ -29,7 +29,7 @@ from fastxent.turns import Stopped, Turns
 
 __all__ = ["Progress", "RowSink", "default_threads", "run"]
 
-#: Below this many bytes of work, starting threads costs more than it saves (about 0.1 ms).
+#: Below this many bytes of work, starting threads costs more than it saves (about 0.3 ms).
 SMALL = 1 << 19
 #: Bytes of work for each thread that has no split of its own.
 SHARE = 1 << 22
@@ -117,13 +117,14 @@ def _side_by_side(work: Callable[[], Totals], workers: int, queue: Turns) -> lis
     """What the workers made, of whom this thread is one: to start a thread and be woken by it takes 0.3 ms."""
     if workers <= 1:
         return [work()]
-    with ThreadPoolExecutor(workers - 1, thread_name_prefix="fastxent") as pool:
-        futures = [pool.submit(work) for _ in range(workers - 1)]
-        try:
-            return [work(), *(future.result() for future in futures)]
-        except BaseException:
-            queue.stop()  # Ctrl-C: workers stop after their batch, then the pool is left
-            raise
+
+    def helped() -> Totals:
+        with queue.stopping():
+            return work()
+
+    with ThreadPoolExecutor(workers - 1, thread_name_prefix="fastxent") as pool, queue.stopping():
+        futures = [pool.submit(helped) for _ in range(workers - 1)]
+        return [work(), *(future.result() for future in futures)]
 
 
 def _workers(splits: Sequence[Split], threads: int, shared: bool = False) -> int:
@@ -205,17 +206,13 @@ class _IntoSink:
         if workers <= 1:
             self._work(queue, scorers[0], alone=True)
             return self._grand
-        with ThreadPoolExecutor(workers, thread_name_prefix="fastxent") as pool:
-            try:
-                for scorer in scorers:
-                    pool.submit(self._work, queue, scorer)
-                for number, split in enumerate(self._splits):
-                    for piece in queue.pieces(number):
-                        self._sink.write(split, piece)
-                    self._end(number, split)
-            except BaseException:
-                queue.stop()  # an error, or Ctrl-C: workers stop after their batch, then the pool is left
-                raise
+        with ThreadPoolExecutor(workers, thread_name_prefix="fastxent") as pool, queue.stopping():
+            for scorer in scorers:
+                pool.submit(self._work, queue, scorer)
+            for number, split in enumerate(self._splits):
+                for piece in queue.pieces(number):
+                    self._sink.write(split, piece)
+                self._end(number, split)
         return self._grand
 
     def _work(self, queue: Turns, scorer: Scorer, *, alone: bool = False) -> None:

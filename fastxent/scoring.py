@@ -334,7 +334,7 @@ def _told(
     from fastxent.sources.files import list_files
     from fastxent.sources.infer import infer_selection
 
-    found = describe_files(list_files(data)[0], storage=False)
+    found = describe_files(list_files(data)[0])
     if any(value is not None for value in forms.values()):
         form, predictions = one_form(**forms)
         names = (predictions,) if isinstance(predictions, str) else tuple(predictions)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from fastxent.sources.source import Split
@@ -69,6 +70,15 @@ class Turns:
         with self._changed:
             self.stopped = True
             self._changed.notify_all()
+
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """Say stop if what is done here ends in an error, or in Ctrl-C: workers stop after their batch."""
+        try:
+            yield
+        except BaseException:
+            self.stop()
+            raise
 
     def raise_earliest(self) -> None:
         """Raise the error of the earliest split that has one."""

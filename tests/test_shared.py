@@ -115,6 +115,25 @@ def test_an_interrupt_stops_the_splits_before_as_well():
     assert len(after) <= 2
 
 
+def test_what_ends_a_thread_stops_the_caller():
+    begun, ended = threading.Event(), threading.Event()
+    after = []
+
+    def meet(number):
+        if threading.current_thread() is not threading.main_thread():
+            begun.wait(5)
+            ended.set()
+            raise SystemExit
+        begun.set()
+        ended.wait(5)
+        time.sleep(0.05)
+        after.append(number)
+
+    with pytest.raises(SystemExit):
+        run(Pieces(splits=2), 2, meet)
+    assert len(after) <= 2
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 def test_the_earliest_batch_is_told(threads):
     """The later one has failed long before the earlier one is looked at."""

@@ -247,7 +247,7 @@ def brier_of(form: str, kind: str, target: str) -> Any:
 def examiner(kind: str, full: bool) -> Any:
     """The kernel that looks at one row of targets: (are they targets, is the row one-hot, first greatest).
 
-    Unless ``full``, the last is found of one-hot rows only, else it is 0.
+    Unless ``full``, the last is sought only where the greatest target is 1, as in one-hot rows, else it is 0.
     """
     size = SIZE[kind]
     one = np.int64(0x3FF0000000000000) if kind == "float64" else np.int32(0x3F800000)

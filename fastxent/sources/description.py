@@ -82,8 +82,8 @@ class Description:
     advice: tuple[str, ...] = ()
 
 
-def describe_files(paths: Any, *, storage: bool = True) -> Description:
-    """Read the footers of the files that ``paths`` means; without ``storage`` nothing of how columns are stored."""
+def describe_files(paths: Any) -> Description:
+    """Read the footers of the files that ``paths`` means."""
     files = list_files(paths)
     names = tuple(file.name for file in files)
     form = format_of(files[0])
@@ -98,7 +98,7 @@ def describe_files(paths: Any, *, storage: bool = True) -> Description:
         with _opened(file) as reader:
             parquet = reader.metadata
             if number == 0:
-                schema, stored = reader.schema_arrow, _stored(reader, file.name) if storage else {}
+                schema, stored = reader.schema_arrow, _stored(reader, file.name)
         rows, groups = rows + parquet.num_rows, groups + parquet.num_row_groups
         sizes = (parquet.row_group(i).total_byte_size for i in range(parquet.num_row_groups))
         largest = max(largest, *sizes, 0)

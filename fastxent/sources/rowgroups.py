@@ -148,14 +148,15 @@ class RowGroups:
         return READ_BYTES if file.filesystem is None else REMOTE_BYTES
 
     def _reader(self, planned: Planned) -> Any:
-        """This thread's reader of the file; the last one is kept."""
-        path, reader = getattr(self._local, "reader", None) or (None, None)
-        if path != planned.file.name:
+        """This thread's reader of the file; the last one is kept, unless it reads other columns as dictionaries."""
+        wanted = planned.file.name, tuple(self.dictionaries)
+        kept, reader = getattr(self._local, "reader", None) or (None, None)
+        if kept != wanted:
             self._close()
             if planned.stamp is not None and planned.file.stamp() != planned.stamp:
                 raise SourceError("has changed since reading began; start again", path=planned.file.name)
             reader = self._open(planned.file, planned.metadata, planned.largest)
-            self._local.reader = (planned.file.name, reader)
+            self._local.reader = (wanted, reader)
         return reader
 
     def _close(self) -> None:
