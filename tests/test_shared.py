@@ -95,41 +95,23 @@ def test_the_number_of_threads_cannot_be_seen(splits, threads):
     assert run(source, threads).to_bytes() == run(source).to_bytes()
 
 
-def test_an_interrupt_stops_the_splits_before_as_well():
-    """It comes to the thread that called, which is one of the workers."""
-    begun, interrupted = threading.Event(), threading.Event()
-    after = []
-
-    def meet(number):
-        if threading.current_thread() is threading.main_thread():
-            begun.wait(5)
-            interrupted.set()
-            raise KeyboardInterrupt
-        begun.set()
-        interrupted.wait(5)
-        time.sleep(0.05)
-        after.append(number)
-
-    with pytest.raises(KeyboardInterrupt):
-        run(Pieces(splits=2), 2, meet)
-    assert len(after) <= 2
-
-
-def test_what_ends_a_thread_stops_the_caller():
+@pytest.mark.parametrize(("in_caller", "end"), [(True, KeyboardInterrupt), (False, SystemExit)])
+def test_what_ends_a_worker_stops_the_others(in_caller, end):
+    """At once, also those at splits before; Ctrl-C comes to the thread that called, which is one of the workers."""
     begun, ended = threading.Event(), threading.Event()
     after = []
 
     def meet(number):
-        if threading.current_thread() is not threading.main_thread():
+        if (threading.current_thread() is threading.main_thread()) == in_caller:
             begun.wait(5)
             ended.set()
-            raise SystemExit
+            raise end
         begun.set()
         ended.wait(5)
         time.sleep(0.05)
         after.append(number)
 
-    with pytest.raises(SystemExit):
+    with pytest.raises(end):
         run(Pieces(splits=2), 2, meet)
     assert len(after) <= 2
 
