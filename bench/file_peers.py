@@ -36,11 +36,11 @@ def fastxent_evaluate(path: Path, layout: str, classes: int, threads: int) -> Ca
 
 def fastxent_loss(path: Path, layout: str, classes: int, threads: int) -> Call:
     """The mean loss alone. The parts of `fastxent.evaluate`, with fewer measures."""
-    from fastxent import engine
-    from fastxent.evaluation import mean_loss
-    from fastxent.losses import LOSS_ONLY
-    from fastxent.sources import Selection, open_source
-    from fastxent.spec import Spec
+    from fastxent.api.losses import LOSS_ONLY
+    from fastxent.data.spec import Spec
+    from fastxent.engine import engine
+    from fastxent.results.evaluation import mean_loss
+    from fastxent.sources.open import Selection, open_source
 
     arguments = _arguments(path, layout, classes)
     selection = Selection(

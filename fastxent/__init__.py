@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastxent.compared import Comparison
-    from fastxent.comparison import compare
-    from fastxent.conversion import convert
-    from fastxent.divergences import entropy, focal_loss, kl_divergence
-    from fastxent.errors import (
+    from fastxent.api.compare import compare
+    from fastxent.api.divergences import entropy, focal_loss, kl_divergence
+    from fastxent.api.evaluate import evaluate
+    from fastxent.api.losses import binary_cross_entropy, cross_entropy
+    from fastxent.api.score import score
+    from fastxent.base.errors import (
         DataError,
         FastxentError,
         InvalidRowError,
@@ -18,14 +19,13 @@ if TYPE_CHECKING:
         StateError,
         UsageError,
     )
-    from fastxent.evaluation import Evaluation
-    from fastxent.inspection import inspect
-    from fastxent.losses import binary_cross_entropy, cross_entropy
-    from fastxent.rowwise import score
-    from fastxent.scoring import evaluate
-    from fastxent.spec import Spec
-    from fastxent.totals import Totals
-    from fastxent.writer import PredictionWriter
+    from fastxent.comparison.result import Comparison
+    from fastxent.data.spec import Spec
+    from fastxent.results.evaluation import Evaluation
+    from fastxent.storage.convert import convert
+    from fastxent.storage.inspect import inspect
+    from fastxent.storage.prediction_writer import PredictionWriter
+    from fastxent.totals.totals import Totals
 
 __all__ = [
     "Comparison",
@@ -55,36 +55,36 @@ __all__ = [
 
 # Public name -> the module that defines it. Loaded on first use, so that `fastxent --help` starts no compiler.
 _HOME = {
-    "Comparison": "compared",
-    "DataError": "errors",
-    "Evaluation": "evaluation",
-    "FastxentError": "errors",
-    "InvalidRowError": "errors",
-    "OutputError": "errors",
-    "PredictionWriter": "writer",
-    "SourceError": "errors",
-    "Spec": "spec",
-    "StateError": "errors",
-    "Totals": "totals",
-    "UsageError": "errors",
-    "binary_cross_entropy": "losses",
-    "compare": "comparison",
-    "convert": "conversion",
-    "cross_entropy": "losses",
-    "entropy": "divergences",
-    "focal_loss": "divergences",
-    "kl_divergence": "divergences",
-    "evaluate": "scoring",
-    "inspect": "inspection",
-    "score": "rowwise",
+    "Comparison": "comparison.result",
+    "DataError": "base.errors",
+    "Evaluation": "results.evaluation",
+    "FastxentError": "base.errors",
+    "InvalidRowError": "base.errors",
+    "OutputError": "base.errors",
+    "PredictionWriter": "storage.prediction_writer",
+    "SourceError": "base.errors",
+    "Spec": "data.spec",
+    "StateError": "base.errors",
+    "Totals": "totals.totals",
+    "UsageError": "base.errors",
+    "binary_cross_entropy": "api.losses",
+    "compare": "api.compare",
+    "convert": "storage.convert",
+    "cross_entropy": "api.losses",
+    "entropy": "api.divergences",
+    "focal_loss": "api.divergences",
+    "kl_divergence": "api.divergences",
+    "evaluate": "api.evaluate",
+    "inspect": "storage.inspect",
+    "score": "api.score",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from fastxent.base.version import package_version
 
-        value: Any = version("fastxent")  # kept: it takes 2 ms
+        value: Any = package_version()
     elif name in _HOME:
         from importlib import import_module
 

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 
-from fastxent.errors import SourceError, UsageError
-from fastxent.sources import Selection, open_source
+from fastxent.base.errors import SourceError, UsageError
+from fastxent.sources.open import Selection, open_source
 
 N, C = 500, 5
 SECONDS = 20

@@ -18,11 +18,11 @@ import mpmath as mp
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.batch import Batch, Matrix
-from fastxent.kernels import scorecard as sc
-from fastxent.kernels.problem import new_work
-from fastxent.scores import choose_kernel, make_problem
-from fastxent.spec import Spec
+from fastxent.data.batch import Batch, Matrix
+from fastxent.data.spec import Spec
+from fastxent.engine.scorer import choose_kernel, make_problem
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.contract.problem import new_work
 from tests import naive
 from tests.known_answers import integers
 

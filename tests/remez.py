@@ -1,4 +1,4 @@
-"""Make the coefficients of `fastxent.kernels.vecmath`, `powers` and `softplus`: ``python tests/remez.py`` prints them.
+"""Make the coefficients of the kernels' elementary functions: ``python tests/remez.py`` prints them.
 
 Weighted linear Remez exchange in 40 digits (Cody, Fraser and Hart 1968; Muller, "Elementary
 Functions", 3rd edition, chapter 3): find the polynomial whose weighted error has equal extrema.

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.kernels import scorecard as sc
-from fastxent.kernels.across import across
-from fastxent.kernels.along import along
-from fastxent.kernels.problem import SIZE, Problem, new_work
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.contract.problem import SIZE, Problem, new_work
+from fastxent.kernels.rows.softmax_across import across
+from fastxent.kernels.rows.softmax_along import along
 
 WAYS = ("along", "across", "columns")
 

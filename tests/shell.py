@@ -46,6 +46,6 @@ def python(code: str, root: Path = ROOT, **changes: str | None) -> str:
 
 def fastxent(*arguments: Any, **changes: str | None) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, whatever that is."""
-    process = start(["-m", "fastxent.cli", *map(str, arguments)], **changes)
+    process = start(["-m", "fastxent", *map(str, arguments)], **changes)
     out, err = process.communicate(timeout=300)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numba.core.caching import NullCache
 
-from fastxent.kernels.across import across
-from fastxent.kernels.along import along
-from fastxent.kernels.binary import binary
-from fastxent.kernels.compile import kernel
+from fastxent.kernels.compiler.compile import kernel
+from fastxent.kernels.rows.binary import binary
+from fastxent.kernels.rows.softmax_across import across
+from fastxent.kernels.rows.softmax_along import along
 from tests.naive import DTYPE
 from tests.rows import score
 from tests.test_sigmoid import score as score_binary

@@ -16,9 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 import fastxent as fx
-from fastxent.cli import cli
-from fastxent.sink import METADATA_KEY
-from fastxent.unit import Unit
+from fastxent.base.log_unit import Unit
+from fastxent.cli.main import cli
+from fastxent.engine.row_files import METADATA_KEY
 from tests.statdata import DATA, DIGITS
 
 A, B = DIGITS, str(DATA / "digits_kernel.parquet")

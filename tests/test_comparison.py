@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import fastxent as fx
-from fastxent import exact, pairing
-from fastxent.clustersums import rounded_sums
-from fastxent.differences import Pairing, PairSums, _Spread
-from fastxent.gates import parse_gate
+from fastxent.base import exact
+from fastxent.comparison import pairing
+from fastxent.comparison.cluster_sums import rounded_sums
+from fastxent.comparison.differences import Pairing, PairSums, _Spread
+from fastxent.results.gates import parse_gate
 from tests.test_states import run
 
 DATA = Path(__file__).parent.parent / "data"
@@ -153,7 +154,7 @@ def test_order_chunks_and_threads_change_nothing(tmp_path: Path, monkeypatch: py
     want = result(A, B)
     monkeypatch.setattr(pairing, "ROWS", 50)
     monkeypatch.setattr(pairing, "STREAM", 77)
-    monkeypatch.setattr("fastxent.engine.SMALL", 0)
+    monkeypatch.setattr("fastxent.engine.engine.SMALL", 0)
     for threads in (1, 2, 5):
         assert result(tmp_path / "a.parquet", str(tmp_path / "b"), threads=threads) == want
     assert result(a, b, memory=64 << 20) == want  # tables in memory

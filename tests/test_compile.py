@@ -18,27 +18,24 @@ from numba.core.compiler import Compiler
 from numba.core.errors import NumbaError
 
 from fastxent.cli.output import compiling_notice
-from fastxent.kernels import cache as caching
-from fastxent.kernels.across import across
-from fastxent.kernels.compile import kernel
-from fastxent.kernels.inlining import KernelCompiler
-from fastxent.kernels.native import address_of, calling
+from fastxent.kernels.compiler import cache as caching
+from fastxent.kernels.compiler.compile import kernel
+from fastxent.kernels.compiler.inlining import KernelCompiler
+from fastxent.kernels.compiler.native import address_of, calling
+from fastxent.kernels.rows.softmax_across import across
 from tests.rows import score
 from tests.shell import ROOT, fastxent, output, python, start
 
 PACKAGE = ROOT / "fastxent"
-KERNELS = sorted(path.name for path in (PACKAGE / "kernels").glob("*.py"))
+KERNELS = sorted(str(path.relative_to(PACKAGE)) for path in (PACKAGE / "kernels").rglob("*.py"))
 
 #: One small kernel that calls into others: its result depends on constants of vecmath.py.
 PROGRAM = """
 import numpy as np
-from fastxent.kernels import vecmath
-from fastxent.kernels.cache import cache_folder, watch_compiling
-from fastxent.kernels.compile import kernel
-from fastxent.kernels.memory import (
-    fetch,
-    store,
-)
+from fastxent.kernels.functions import vecmath
+from fastxent.kernels.compiler.cache import cache_folder, watch_compiling
+from fastxent.kernels.compiler.compile import kernel
+from fastxent.kernels.vector.memory import fetch, store
 
 @kernel()
 def run(x):
@@ -76,7 +73,7 @@ def test_an_edit_of_a_called_file_is_seen(package, tmp_path):
     again = answer(package, **where)
     assert (first[0], again[0], again[1]) == ("True", "False", first[1])
     assert (first[2], again[2]) == ("0", "1")
-    vecmath = package / "fastxent/kernels/vecmath.py"
+    vecmath = package / "fastxent/kernels/functions/vecmath.py"
     edit(vecmath, "0x1.55555555554fap-3", "0x1.65555555554fap-3")
     edited = answer(package, **where)
     assert edited[1] != first[1]
@@ -85,10 +82,10 @@ def test_an_edit_of_a_called_file_is_seen(package, tmp_path):
     assert answer(package, **where)[1:3] == [first[1], "1"]
 
 
-@pytest.mark.parametrize("name", [*[f"kernels/{name}" for name in KERNELS], "exact.py"])
+@pytest.mark.parametrize("name", [*KERNELS, "base/exact.py"])
 def test_every_file_that_is_compiled_counts(package, monkeypatch, name):
     monkeypatch.setattr(caching, "_HERE", package / "fastxent/kernels")
-    monkeypatch.setattr(caching, "_OUTSIDE", (package / "fastxent/exact.py", package / "fastxent/status.py"))
+    monkeypatch.setattr(caching, "_OUTSIDE", (package / "fastxent/base/exact.py", package / "fastxent/base/status.py"))
     digest = caching.source_digest.__wrapped__
     before = digest()
     assert before == caching.source_digest()
@@ -163,7 +160,7 @@ def test_a_folder_that_has_gone(package, tmp_path):
 FACTORIES = """
 import sys
 import numpy as np
-from fastxent.kernels.compile import kernel
+from fastxent.kernels.compiler.compile import kernel
 
 def caller(k):
     @kernel(variant=str(k))
@@ -208,7 +205,7 @@ def test_every_variant_has_a_symbol_of_its_own():
 PARTS = """
 import sys
 import numpy as np
-from fastxent.kernels.compile import kernel
+from fastxent.kernels.compiler.compile import kernel
 
 @kernel()
 def half(x):
@@ -324,7 +321,7 @@ def test_folders_that_nobody_used_for_long_go_when_a_new_one_is_made(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "an.nbc").write_bytes(b"")
         os.utime(tmp_path / name, (time.time() - age,) * 2)
-    code = "from fastxent.kernels.cache import cache_folder; print(cache_folder())"
+    code = "from fastxent.kernels.compiler.cache import cache_folder; print(cache_folder())"
     made = python(code, NUMBA_CACHE_DIR=str(tmp_path)).strip()
     assert {path.name for path in tmp_path.iterdir()} == {"kernels-fedcba9876543210", "other", Path(made).name}
     os.utime(made, (0, 0))

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import fastxent as fx
-import fastxent.conversion
+import fastxent.storage.convert
 
 ROOT = Path(__file__).parent.parent
 DIGITS = ROOT / "data" / "digits.parquet"
@@ -53,8 +53,8 @@ def test_there_and_back_again(tmp_path):
 
 
 def test_streams_in_pieces(tmp_path, monkeypatch, truth):
-    monkeypatch.setattr("fastxent.conversion.BATCH_BYTES", 20_000)
-    monkeypatch.setattr("fastxent.conversion.GROUP_BYTES", 40_000)
+    monkeypatch.setattr("fastxent.storage.convert.BATCH_BYTES", 20_000)
+    monkeypatch.setattr("fastxent.storage.convert.GROUP_BYTES", 40_000)
     fx.convert(DIGITS, tmp_path / "o.parquet", logits="logits", layout="packed")
     assert pq.read_metadata(tmp_path / "o.parquet").num_row_groups > 3
     assert tallies(tmp_path / "o.parquet") == truth
@@ -179,7 +179,7 @@ def test_an_interruption_says_how_far_it_got(folder, tmp_path, monkeypatch):
 
 def test_thousands_of_columns_by_way_of_a_file(tmp_path, monkeypatch):
     """Also dictionaries, which do not travel through it, come out as they went in."""
-    monkeypatch.setattr("fastxent.conversion.HELD_BYTES", 1 << 16)
+    monkeypatch.setattr("fastxent.storage.convert.HELD_BYTES", 1 << 16)
     words = pa.array(["a", None, "b", "a"] * 500).dictionary_encode()
     columns = {f"p{j}": np.random.default_rng(j).normal(size=2000) for j in range(30)}
     table = pa.table(columns | {"y": np.arange(2000) % 30, "word": words})
@@ -193,7 +193,7 @@ def test_thousands_of_columns_by_way_of_a_file(tmp_path, monkeypatch):
 
 
 def test_the_shell_command(tmp_path):
-    code = "from fastxent.cli import main; main()"
+    code = "from fastxent.cli.main import main; main()"
     words = ["convert", str(DIGITS), str(tmp_path / "o.parquet"), "--logits", "logits", "--layout", "packed"]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code, *words], env=env, capture_output=True, text=True, check=True)

@@ -9,10 +9,10 @@ from mpmath import mpf
 from test_simplex import Array, log_shares, log_softmax, off, run, softmax
 from test_simplex import predictions as probabilities
 
-from fastxent.kernels import scorecard as sc
-from fastxent.kernels.along import along
-from fastxent.kernels.divergence import kl
-from fastxent.kernels.entropy import entropy
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.rows.entropy import entropy
+from fastxent.kernels.rows.kl_divergence import kl
+from fastxent.kernels.rows.softmax_along import along
 
 CLASSES = [1, 2, 3, 10, 33, 257]
 ANY = np.zeros(60, np.int64)

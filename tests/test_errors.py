@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import fastxent as fx
-from fastxent.cli import cli
+from fastxent.cli.main import cli
 from tests.shell import environment, fastxent, without_notice
 
 Z, T = np.zeros((3, 4)), [0, 1, 2]
@@ -135,7 +135,7 @@ def test_options_that_do_not_exist(arguments):
     ],
 )
 def test_what_cannot_be_written_is_told_before_the_work(files, monkeypatch, option, place, code, words):
-    monkeypatch.setattr("fastxent.scoring.evaluate", lambda *_, **__: pytest.fail("it was evaluated"))
+    monkeypatch.setattr("fastxent.api.evaluate.evaluate", lambda *_, **__: pytest.fail("it was evaluated"))
     before = {path.name: path.read_bytes() for path in files.iterdir()}
     arguments = ["evaluate", str(files / "good.parquet"), *OPTIONS, option, place.format(files)]
     done = CliRunner().invoke(cli, arguments)
@@ -144,7 +144,7 @@ def test_what_cannot_be_written_is_told_before_the_work(files, monkeypatch, opti
 
 
 def test_reports_that_cannot_be_made_are_told_before_the_work(files, monkeypatch):
-    monkeypatch.setattr("fastxent.scoring.evaluate", lambda *_, **__: pytest.fail("it was evaluated"))
+    monkeypatch.setattr("fastxent.api.evaluate.evaluate", lambda *_, **__: pytest.fail("it was evaluated"))
     monkeypatch.setattr("fastxent.report.find_spec", lambda name: None)
     done = CliRunner().invoke(cli, ["evaluate", str(files / "good.parquet"), *OPTIONS, "--html", "report.html"])
     assert (done.exit_code, "a report needs jinja2: pip install" in done.stderr) == (2, True), done.stderr
@@ -155,7 +155,7 @@ def test_reports_that_cannot_be_made_are_told_before_the_work(files, monkeypatch
 def test_a_full_disk_behind_standard_output(files, options):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "fastxent.cli", "evaluate", files / "good.parquet", *OPTIONS, *options],
+            [sys.executable, "-m", "fastxent", "evaluate", files / "good.parquet", *OPTIONS, *options],
             env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False,
         )  # fmt: skip
     assert done.returncode == 3

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fastxent.exact import (
+from fastxent.base.exact import (
     LIMBS,
     N_NAN,
     N_NEGINF,
@@ -29,7 +29,7 @@ from fastxent.exact import (
     rounded_sum,
     to_fraction,
 )
-from fastxent.kernels.exactsum import BLOCK, deposit, deposit_square, deposit_weighted
+from fastxent.kernels.sums.exact_sums import BLOCK, deposit, deposit_square, deposit_weighted
 
 Floats = NDArray[np.float64]
 

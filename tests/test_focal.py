@@ -15,11 +15,11 @@ from mpmath import mpf
 from test_simplex import Array, log_shares, off, problem_of, run, softmax
 
 import fastxent as fx
-from fastxent.cli import cli
-from fastxent.kernels import scorecard as sc
-from fastxent.kernels.along import along
-from fastxent.kernels.focal import focal
-from fastxent.kernels.problem import new_work
+from fastxent.cli.main import cli
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.contract.problem import new_work
+from fastxent.kernels.rows.focal import focal
+from fastxent.kernels.rows.softmax_along import along
 
 N, C = 12, 5
 RNG = np.random.default_rng(15)

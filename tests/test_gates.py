@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastxent.errors import UsageError
-from fastxent.gates import Gate, _quoted, failures, parse_gate
+from fastxent.base.errors import UsageError
+from fastxent.results.gates import Gate, _quoted, failures, parse_gate
 
 RESULT = {
     "loss": {"mean": 0.25, "ci95": [0.2, 0.3], "quantiles": {"0.5": 0.1}},

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastxent as fx
-from fastxent.sources import open_arrays
+from fastxent.sources.open import open_arrays
 
 RNG = np.random.default_rng(8)
 Y = RNG.integers(0, 5, 100)

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 import fastxent as fx
-from fastxent.checkup import checkup
-from fastxent.cli import cli
-from fastxent.text import printable
+from fastxent.api.doctor import checkup
+from fastxent.base.text import printable
+from fastxent.cli.main import cli
 
 DATA = Path(__file__).parent.parent / "data"
 

@@ -9,7 +9,7 @@ import click
 import pytest
 
 import fastxent as fx
-from fastxent.cli import cli
+from fastxent.cli.main import cli
 
 #: Keywords that mean something of their own: score writes what is kept, and compare has no arrays to group by.
 OWN = {"score": {"data", "keep"}, "compare": {"group_by", "cluster_by"}}

@@ -21,8 +21,8 @@ import safetensors.numpy
 from foreign import values as foreign
 
 import fastxent as fx
-from fastxent.batch import Columns, Matrix
-from fastxent.sources import Selection, open_arrays, open_source
+from fastxent.data.batch import Columns, Matrix
+from fastxent.sources.open import Selection, open_arrays, open_source
 
 N, C = 300, foreign.CLASSES
 F64 = foreign.scores(N)

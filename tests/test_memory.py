@@ -22,7 +22,7 @@ WIDE = 3000
 #: Runs the command and tells the largest resident set it had, in KiB. (ru_maxrss knows that of the parent as well.)
 MEASURED = """
 import re, sys
-from fastxent.cli import cli
+from fastxent.cli.main import cli
 cli(sys.argv[1:], standalone_mode=False)
 print(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
 """
@@ -121,7 +121,7 @@ def many_files(folder):
 def test_a_signal_stops_a_long_run(folder, layout, threads, number):
     arguments = npy(folder, 50_000_000) if layout is npy else many_files(folder)
     fastxent("evaluate", *layout(folder, 10_000))  # compiled by now
-    process = start(["-m", "fastxent.cli", "evaluate", *map(str, arguments), "--threads", threads])
+    process = start(["-m", "fastxent", "evaluate", *map(str, arguments), "--threads", threads])
     busy = time.monotonic() + 60
     while cpu_seconds(process.pid) < 2.0:  # the imports take less
         assert process.poll() is None

@@ -21,7 +21,7 @@ READ = f"""
 import sys
 from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
-from fastxent.sources import Selection, open_source
+from fastxent.sources.open import Selection, open_source
 
 path, small, threads, on_error = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 

@@ -32,7 +32,7 @@ def test_evaluation_and_exit_code(tmp_path):
     assert (left["path"], left["row_group"], left["rows"]) == (str(tmp_path / "a.parquet"), 1, 100)
     assert ev.warnings == [str(ev.left_out[0])]
 
-    command = [sys.executable, "-m", "fastxent.cli", "evaluate", str(tmp_path), "--logits", "z", "--target", "y"]
+    command = [sys.executable, "-m", "fastxent", "evaluate", str(tmp_path), "--logits", "z", "--target", "y"]
     command += ["--verify-checksums", "--json", "-"]
     done = subprocess.run([*command, "--on-error", "skip"], capture_output=True, text=True)
     assert done.returncode == 4, done.stderr

@@ -9,9 +9,9 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from fastxent.kernels.compile import kernel
-from fastxent.kernels.plain import CHUNK, ROOM, plain
-from fastxent.kernels.tables import softplus_and_slope
+from fastxent.kernels.compiler.compile import kernel
+from fastxent.kernels.functions.tables import softplus_and_slope
+from fastxent.kernels.rows.plain_events import CHUNK, ROOM, plain
 from tests.test_sigmoid import ulps
 
 NUMPY = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}

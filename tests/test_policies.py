@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import fastxent as fx
-from fastxent import cli
+from fastxent.cli import main as cli
 
 INF, NAN = math.inf, math.nan
 #: Rows that are fine, around the odd one.

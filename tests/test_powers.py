@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastxent.kernels import powers, softplus, tables
-from fastxent.kernels.memory import fetch, look_up, put, store
-from fastxent.kernels.simd import all_lanes, widen
+from fastxent.kernels.functions import powers, softplus, tables
+from fastxent.kernels.vector.memory import fetch, look_up, put, store
+from fastxent.kernels.vector.simd import all_lanes, widen
 from tests import remez
 from tests.naive import ulps
 

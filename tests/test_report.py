@@ -138,7 +138,7 @@ def test_a_page_loads_nothing(evaluation: Any, comparison: Any) -> None:
 
 
 def test_names_from_the_data_are_text_and_nothing_else(evil: Any) -> None:
-    from fastxent.report import write_report
+    from fastxent.report.write import write_report
 
     ev, values = evil
     text = write_report(values, confusion=ev.confusion, histogram=ev.totals.tallies.histogram)
@@ -329,7 +329,7 @@ def opened(browser: Any, path: Path, **options: Any) -> tuple[Any, list[str]]:
 def test_nothing_happens_in_the_browser(
     browser: Any, evil: Any, evaluation: Any, comparison: Any, tmp_path: Path
 ) -> None:
-    from fastxent.report import write_report
+    from fastxent.report.write import write_report
 
     ev, values = evil
     write_report(values, tmp_path / "evil.html", confusion=ev.confusion, histogram=ev.totals.tallies.histogram)

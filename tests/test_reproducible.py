@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastxent as fx
-from fastxent import engine
-from fastxent.sources import Selection
-from fastxent.sources.arrays import ArraySource
-from fastxent.sources.files import list_files
-from fastxent.sources.parquet import ParquetSource
-from fastxent.spec import Spec
-from fastxent.totals import Measures, Totals
+from fastxent.data.spec import Spec
+from fastxent.engine import engine
+from fastxent.sources.arrays.source import ArraySource
+from fastxent.sources.dataset.files import list_files
+from fastxent.sources.open import Selection
+from fastxent.sources.parquet.source import ParquetSource
+from fastxent.totals.totals import Measures, Totals
 from tests import known_answers, known_losses
 from tests.cases import CASES, Data, steep_logits
 from tests.naive import KINDS

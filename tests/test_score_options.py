@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 import fastxent as fx
-from fastxent.cli import cli
-from fastxent.sink import read_record
+from fastxent.cli.main import cli
+from fastxent.engine.row_files import read_record
 
 N, C, K = 240, 12, 3
 RNG = np.random.default_rng(21)

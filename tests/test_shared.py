@@ -8,13 +8,13 @@ import time
 import numpy as np
 import pytest
 
-from fastxent import engine
-from fastxent.batch import Batch, Matrix
-from fastxent.errors import InvalidRowError, SourceError
-from fastxent.kernels.jobs import no_outputs
+from fastxent.base.errors import InvalidRowError, SourceError
+from fastxent.data.batch import Batch, Matrix
+from fastxent.data.spec import Spec
+from fastxent.engine import engine
+from fastxent.kernels.block_loop import no_outputs
 from fastxent.sources.source import Source, Split
-from fastxent.spec import Spec
-from fastxent.totals import Measures
+from fastxent.totals.totals import Measures
 
 ROWS, BATCHES, CLASSES = 50, 12, 4
 SPEC = Spec.make(num_classes=CLASSES)

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.metrics import log_loss
 
-from fastxent.kernels import scorecard as sc
-from fastxent.kernels.binary import binary
-from fastxent.kernels.multilabel import multilabel
-from fastxent.kernels.problem import SIZE, Problem, new_work
-from fastxent.kernels.scorecard import BLOCK
-from fastxent.kernels.sigmoid import Form
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.contract.problem import SIZE, Problem, new_work
+from fastxent.kernels.contract.scorecard import BLOCK
+from fastxent.kernels.rows.binary import binary
+from fastxent.kernels.rows.multilabel import multilabel
+from fastxent.kernels.rows.sigmoid import Form
 
 mp.mp.dps = 50
 INF = math.inf

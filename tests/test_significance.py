@@ -1,4 +1,4 @@
-"""The distributions of `fastxent.significance` against SciPy and statsmodels."""
+"""The distributions of `fastxent.comparison.significance` against SciPy and statsmodels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fastxent.significance import EXACT_UP_TO, NORMAL_FROM, mcnemar_p, t_quantile, t_two_sided
+from fastxent.comparison.significance import EXACT_UP_TO, NORMAL_FROM, mcnemar_p, t_quantile, t_two_sided
 
 DEGREES = [1, 2, 3, 4, 10, 29.5, 100, 1796, 50_000, 999_999, NORMAL_FROM, 1e9]
 

@@ -14,9 +14,9 @@ import pytest
 from numba import njit
 from numba.core.registry import cpu_target
 
-from fastxent.kernels import memory
-from fastxent.kernels.memory import fetch, load, load_first, load_scalar, load_whole, move, store, store_bytes
-from fastxent.kernels.simd import (
+from fastxent.kernels.vector import memory
+from fastxent.kernels.vector.memory import fetch, load, load_first, load_scalar, load_whole, move, store, store_bytes
+from fastxent.kernels.vector.simd import (
     any_lane,
     as_bits,
     as_float,

@@ -13,9 +13,9 @@ import pytest
 from mpmath import mpf
 from numpy.typing import NDArray
 
-from fastxent.kernels import scorecard as sc
-from fastxent.kernels.problem import Problem, new_work
-from fastxent.kernels.simplex import complement, hard
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.contract.problem import Problem, new_work
+from fastxent.kernels.rows.probs import complement, hard
 from tests import naive
 
 Array = NDArray[Any]

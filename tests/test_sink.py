@@ -16,11 +16,11 @@ import pytest
 from click.testing import CliRunner
 
 import fastxent as fx
-from fastxent import engine, turns
-from fastxent.cli import cli
-from fastxent.sink import read_record
-from fastxent.sources import Split
-from fastxent.turns import Stopped, Turns
+from fastxent.cli.main import cli
+from fastxent.engine import engine, ordered_splits
+from fastxent.engine.ordered_splits import Stopped, Turns
+from fastxent.engine.row_files import read_record
+from fastxent.sources.open import Split
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "data"
@@ -70,7 +70,7 @@ def test_every_row_once_in_order_with_the_bits_of_the_loss(tmp_path, digits):
 def test_threads_change_nothing_not_even_the_bytes(tmp_path, threads, monkeypatch):
     monkeypatch.setattr(engine, "SMALL", 0)
     source = big_file(tmp_path / "in.parquet", 6)
-    monkeypatch.setattr("fastxent.sources.parquet.LEAST_SPLIT_BYTES", 1)
+    monkeypatch.setattr("fastxent.sources.parquet.source.LEAST_SPLIT_BYTES", 1)
     fx.score(source, tmp_path / "out.parquet", **COLUMNS, keep="id", threads=threads)
     fx.score(source, tmp_path / "one.parquet", **COLUMNS, keep="id", threads=1)
     assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
@@ -204,7 +204,7 @@ def test_a_read_only_folder(tmp_path):
 
 
 def test_two_runs_do_not_write_one_output(tmp_path):
-    from fastxent.atomic import PendingFile
+    from fastxent.base.atomic_files import PendingFile
 
     first = PendingFile(tmp_path / "o.parquet")
     with pytest.raises(fx.UsageError, match="another run"):
@@ -304,7 +304,7 @@ def test_no_worker_goes_further_ahead_than_the_window():
 
 
 def test_held_pieces_are_bounded_and_the_split_in_turn_goes_on(monkeypatch):
-    monkeypatch.setattr(turns, "HELD_BYTES", 100)
+    monkeypatch.setattr(ordered_splits, "HELD_BYTES", 100)
     queue = Turns(splits(3), window=3)
     for _ in range(3):
         queue.take()
@@ -323,7 +323,7 @@ def test_held_pieces_are_bounded_and_the_split_in_turn_goes_on(monkeypatch):
 
 
 def test_stopping_wakes_those_who_wait(monkeypatch):
-    monkeypatch.setattr(turns, "HELD_BYTES", 0)
+    monkeypatch.setattr(ordered_splits, "HELD_BYTES", 0)
     queue = Turns(splits(2), window=2)
     queue.take()
     queue.take()
@@ -347,14 +347,14 @@ def test_stopping_wakes_those_who_wait(monkeypatch):
 
 SLOW = """
 import sys, time
-import fastxent.sink as sink
+import fastxent.engine.row_files as sink
 real = sink._Writer.write
 def slow(self, split, piece):
     real(self, split, piece)
     print("wrote", flush=True)
     time.sleep(0.1)
 sink._Writer.write = slow
-from fastxent.cli import main
+from fastxent.cli.main import main
 main()
 """
 
@@ -426,7 +426,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(tmp_path, many_batch
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-from fastxent.cli import main
+from fastxent.cli.main import main
 main()
 """
     env = os.environ | {"PYTHONPATH": str(ROOT), "FASTXENT_NUM_THREADS": "2"}
@@ -489,7 +489,7 @@ def test_names_from_data_cannot_steer_the_terminal(tmp_path):
 
 def test_help_is_fast():
     started = time.perf_counter()
-    helping = start("--help", code="from fastxent.cli import main; main()")
+    helping = start("--help", code="from fastxent.cli.main import main; main()")
     assert "score" in helping.communicate(timeout=30)[0]
     assert time.perf_counter() - started < 5
     code = (

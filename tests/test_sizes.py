@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastxent as fx
-from fastxent.sizes import byte_size
+from fastxent.base.byte_size import byte_size
 from tests.test_states import run
 
 

@@ -11,11 +11,11 @@ from mpmath import mpf
 from test_simplex import ALL, CLASSES, Array, log_shares, off, problem_of, run, same_bits
 from test_simplex import predictions as probabilities
 
-from fastxent.kernels import scorecard as sc
-from fastxent.kernels.along import along
-from fastxent.kernels.problem import new_work
-from fastxent.kernels.simplex import hard
-from fastxent.kernels.soft import smoothed, soft, weigh
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.contract.problem import new_work
+from fastxent.kernels.rows.probs import hard
+from fastxent.kernels.rows.soft_targets import smoothed, soft, weigh
+from fastxent.kernels.rows.softmax_along import along
 
 FORMS = ["logits", "probs", "log_probs"]
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastxent.status import Status
+from fastxent.base.status import Status
 from tests import naive
 from tests.cases import CASES
 from tests.naive import DTYPE, KINDS

@@ -8,11 +8,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from fastxent.batch import Columns, Matrix
-from fastxent.errors import SourceError, UsageError
-from fastxent.sources import Selection, open_arrays, open_source
-from fastxent.sources.arrays import ArraySource
-from fastxent.status import Status
+from fastxent.base.errors import SourceError, UsageError
+from fastxent.base.status import Status
+from fastxent.data.batch import Columns, Matrix
+from fastxent.sources.arrays.source import ArraySource
+from fastxent.sources.open import Selection, open_arrays, open_source
 
 RNG = np.random.default_rng(7)
 SCORES = RNG.normal(size=(257, 5)).astype(np.float32)

@@ -10,10 +10,10 @@ import pytest
 from test_sources_arrays import drain, scores_of
 from test_sources_parquet import FLAT, LABELS, LAYOUTS, NAMES, OFFSETS, SCORES, C, N
 
-from fastxent.errors import SourceError, UsageError
-from fastxent.sources import Selection, open_arrays, open_source
-from fastxent.sources.arrow import ArrowSource, open_ipc, open_table
-from fastxent.sources.files import list_files
+from fastxent.base.errors import SourceError, UsageError
+from fastxent.sources.arrow.source import ArrowSource, open_ipc, open_table
+from fastxent.sources.dataset.files import list_files
+from fastxent.sources.open import Selection, open_arrays, open_source
 
 Z = Selection(("z",), "y", dtype="float32")
 TABLE = pa.table({"z": LAYOUTS["list"], "y": LABELS, "unused": [str(i) for i in range(N)]})

@@ -10,8 +10,8 @@ import pytest
 from test_sources_arrays import drain
 from test_sources_parquet import LABELS, LAYOUTS, SCORES, N
 
-from fastxent.errors import SourceError, UsageError
-from fastxent.sources import Selection, describe, open_source
+from fastxent.base.errors import SourceError, UsageError
+from fastxent.sources.open import Selection, describe, open_source
 
 Z = Selection(("z",), "y", class_names=("a", "b", "c", "d"))
 TABLE = pa.table({"z": LAYOUTS["list"], "y": np.array(list("abcd"))[LABELS]})

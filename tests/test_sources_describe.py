@@ -12,8 +12,8 @@ import pytest
 from test_sources_arrays import drain
 from test_sources_parquet import LABELS, LAYOUTS, NAMES, SCORES, C, N
 
-from fastxent.errors import UsageError
-from fastxent.sources import Selection, describe, infer_selection, open_source
+from fastxent.base.errors import UsageError
+from fastxent.sources.open import Selection, describe, infer_selection, open_source
 
 WIDE = {name: SCORES[:, j] for j, name in enumerate(NAMES)}
 

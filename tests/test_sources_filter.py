@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from test_sources_arrays import drain
 
-from fastxent.errors import InvalidRowError, SourceError, UsageError
-from fastxent.faults import raise_first_invalid
-from fastxent.sources import Selection, filter, open_source
-from fastxent.sources.filtertext import parse
+from fastxent.base.errors import InvalidRowError, SourceError, UsageError
+from fastxent.engine.invalid_rows import raise_first_invalid
+from fastxent.sources import filter
+from fastxent.sources.filter_text import parse
+from fastxent.sources.open import Selection, open_source
 
 N = 600
 RNG = np.random.default_rng(5)

@@ -13,8 +13,8 @@ import pytest
 from fuzz_worker import write_all
 from test_sources_arrays import drain
 
-from fastxent.errors import SourceError
-from fastxent.sources import Selection, open_source
+from fastxent.base.errors import SourceError
+from fastxent.sources.open import Selection, open_source
 
 WORKER = Path(__file__).with_name("fuzz_worker.py")
 SEEDS, PROCESSES = 320, 2

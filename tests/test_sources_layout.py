@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sources_arrays import scores_of
 
-from fastxent.sources.labels import decode_target, decode_weight
-from fastxent.sources.layout import decode_predictions
-from fastxent.status import Status
+from fastxent.base.status import Status
+from fastxent.sources.decode.labels import decode_target, decode_weight
+from fastxent.sources.decode.layout import decode_predictions
 
 WIDTH = 3
 ELEMENT = st.one_of(st.none(), st.integers(-100, 100).map(float)) | st.integers(-100, 100).map(float)

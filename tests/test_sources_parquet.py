@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from test_sources_arrays import drain
 
-from fastxent.batch import Columns
-from fastxent.errors import SourceError, UsageError
-from fastxent.sources import Selection, open_source
-from fastxent.sources.files import DataFile, list_files
-from fastxent.sources.parquet import ParquetSource
-from fastxent.status import Status
+from fastxent.base.errors import SourceError, UsageError
+from fastxent.base.status import Status
+from fastxent.data.batch import Columns
+from fastxent.sources.dataset.files import DataFile, list_files
+from fastxent.sources.open import Selection, open_source
+from fastxent.sources.parquet.source import ParquetSource
 
 N, C = 400, 4
 RNG = np.random.default_rng(11)

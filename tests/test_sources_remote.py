@@ -16,11 +16,12 @@ from test_sources_arrays import drain
 from test_sources_parquet import LABELS, LAYOUTS, SCORES, N
 
 import fastxent as fx
-from fastxent.errors import SourceError, UsageError
-from fastxent.sources import Selection, open_source, retry
-from fastxent.sources.files import DataFile, list_files
-from fastxent.sources.parquet import ParquetSource
-from fastxent.sources.retry import ATTEMPTS, is_transient
+from fastxent.base.errors import SourceError, UsageError
+from fastxent.sources.dataset import retry
+from fastxent.sources.dataset.files import DataFile, list_files
+from fastxent.sources.dataset.retry import ATTEMPTS, is_transient
+from fastxent.sources.open import Selection, open_source
+from fastxent.sources.parquet.source import ParquetSource
 
 Z = Selection(("z",), "y")
 TABLE = pa.table({"z": LAYOUTS["list"], "y": LABELS, "row": np.arange(N)})
@@ -192,7 +193,7 @@ def test_refusals_are_not_tried_again(server):
 
 def test_arrow_files_are_tried_again(server):
     server[1].reset("one.arrow", ATTEMPTS - 1, "drop")
-    from fastxent.sources.arrow import open_ipc
+    from fastxent.sources.arrow.source import open_ipc
 
     source = open_ipc([one_try(server, "one.arrow")], Z)
     server[1].reset("one.arrow", ATTEMPTS - 1, "500")

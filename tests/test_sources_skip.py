@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from test_sources_parquet import LABELS, LAYOUTS, SCORES, N
 
-from fastxent.errors import SourceError, UsageError
-from fastxent.sources import Selection, open_source
-from fastxent.sources.files import list_files
-from fastxent.sources.parquet import ParquetSource
+from fastxent.base.errors import SourceError, UsageError
+from fastxent.sources.dataset.files import list_files
+from fastxent.sources.open import Selection, open_source
+from fastxent.sources.parquet.source import ParquetSource
 
 GROUP = 100
 Z = Selection(("z",), "y", extra=("row",))

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import fastxent as fx
-from fastxent.errors import OutputError, SourceError
-from fastxent.sources import Selection, open_source, spill
-from fastxent.status import Status
+from fastxent.base.errors import OutputError, SourceError
+from fastxent.base.status import Status
+from fastxent.sources.open import Selection, open_source
+from fastxent.sources.parquet import wide_groups
 
 N, C = 3000, 40
 RNG = np.random.default_rng(5)
@@ -47,14 +48,14 @@ def path(request, tmp_path_factory):
 def blocks(monkeypatch):
     """How many blocks each row group was read in."""
     seen = []
-    real = spill.blocks_of
+    real = wide_groups.blocks_of
 
     def spy(*given):
         found = real(*given)
         seen.append(len(found))
         return found
 
-    monkeypatch.setattr(spill, "blocks_of", spy)
+    monkeypatch.setattr(wide_groups, "blocks_of", spy)
     return seen
 
 
@@ -89,7 +90,7 @@ def test_what_fits_waits_in_memory(path, blocks, monkeypatch):
     def refuse():
         raise AssertionError("a file, though the row group fits")
 
-    monkeypatch.setattr(spill, "_new_file", refuse)
+    monkeypatch.setattr(wide_groups, "_new_file", refuse)
     # 2000 rows of 40 columns and some: said to take 1.08 MB decoded; side by side 0.8 MB do not do.
     values, status, labels, kept, _ = drain(path, 8 * MEMORY)
     assert max(blocks) > 1
@@ -111,12 +112,12 @@ def test_with_a_filter_over_spilled_columns(path, blocks):
 
 def test_every_block_fits_and_every_column_is_in_one(path):
     group = pq.read_metadata(path).row_group(0)
-    found = spill.blocks_of(group, list(NAMES), 100_000, 64 << 10)
+    found = wide_groups.blocks_of(group, list(NAMES), 100_000, 64 << 10)
     assert [name for block in found for name in block] == list(NAMES)
     size = {group.column(i).path_in_schema: group.column(i).total_uncompressed_size for i in range(group.num_columns)}
     assert max(sum(size[name] for name in block) for block in found) < 100_000
-    assert spill.blocks_of(group, ["words", "p1"], 1, 1) == [["words"], ["p1"]]
-    assert spill.blocks_of(group, ["words"], 1, 1) == [["words"]]
+    assert wide_groups.blocks_of(group, ["words", "p1"], 1, 1) == [["words"], ["p1"]]
+    assert wide_groups.blocks_of(group, ["words"], 1, 1) == [["words"]]
 
 
 def test_damage_is_told_and_left_out(path, tmp_path):
@@ -155,24 +156,24 @@ def test_blocks_of_different_lengths_are_damage():
         return (pa.record_batch({block[0]: np.arange(n)}) for n in rows[block[0]])
 
     with pytest.raises(ValueError, match="different numbers of rows"):
-        list(spill.in_blocks([["a"], ["b"]], read))
+        list(wide_groups.in_blocks([["a"], ["b"]], read))
 
 
 def test_there_are_moments_to_stop_and_nothing_stays_behind(monkeypatch):
-    monkeypatch.setattr(spill, "PULSE", 0.0)
-    files, new_file = [], spill._new_file
-    monkeypatch.setattr(spill, "_new_file", lambda: files.append(new_file()) or files[-1])
+    monkeypatch.setattr(wide_groups, "PULSE", 0.0)
+    files, new_file = [], wide_groups._new_file
+    monkeypatch.setattr(wide_groups, "_new_file", lambda: files.append(new_file()) or files[-1])
 
     def read(block):
         for i in range(4):
             time.sleep(0.001)
             yield pa.record_batch({block[0]: np.arange(3) + i})
 
-    batches = list(spill.in_blocks([["a"], ["b"]], read))
+    batches = list(wide_groups.in_blocks([["a"], ["b"]], read))
     assert [batch.num_rows for batch in batches] == [0] * 8 + [3] * 4
     values = [0, 1, 2, 1, 2, 3, 2, 3, 4, 3, 4, 5]
     assert pa.Table.from_batches(batches[8:]).to_pydict() == {"a": values, "b": values}
-    reading = spill.in_blocks([["a"], ["b"]], read)
+    reading = wide_groups.in_blocks([["a"], ["b"]], read)
     next(reading)
     reading.close()
     assert [file.closed for file in files] == [True, True]

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fastxent.errors import UsageError
-from fastxent.sources import Selection, open_source
-from fastxent.status import Status
+from fastxent.base.errors import UsageError
+from fastxent.base.status import Status
+from fastxent.sources.open import Selection, open_source
 
 N, C, K = 300, 50, 5
 RNG = np.random.default_rng(8)

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import fastxent as fx
-from fastxent.cli import cli
+from fastxent.cli.main import cli
 from tests.statdata import BREAST, DIGITS, digits, evaluated
 
 EVIL = "\x1b[31m[red]<script>alert(1)</script>\u202e"
@@ -158,7 +158,7 @@ def test_wrong_words_are_told(monkeypatch):
         fx.UsageError, match="statistics: expected 'classwise', 'entropy', 'ranking', 'temperature', got 'auc'"
     ):
         evaluated("digits", statistics="auc")
-    monkeypatch.setattr("fastxent.engine.run", None)  # it is told before anything is scored
+    monkeypatch.setattr("fastxent.engine.engine.run", None)  # it is told before anything is scored
     for options, message in (
         ({"bins": 7}, "bins: expected a divisor of 3600, got 7"),
         ({"binning": "even"}, "binning: expected one of 'equal_width'"),

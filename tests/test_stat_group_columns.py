@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 import fastxent as fx
-from fastxent.document import json_text
-from fastxent.evaluation import QUANTILES
-from fastxent.gates import failures, parse_gate
+from fastxent.results.as_json import json_text
+from fastxent.results.evaluation import QUANTILES
+from fastxent.results.gates import failures, parse_gate
 from fastxent.statistics import groupcells, groupclasses, groupclusters, groupparts, groupscores
 from fastxent.statistics.sparse import SparseSums
-from fastxent.totals import Totals
+from fastxent.totals.totals import Totals
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
 
 WEIGHTED = pytest.mark.parametrize("weighted", [False, True])

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastxent as fx
-from fastxent import exact
-from fastxent.gates import parse_gate
-from fastxent.kernels.groups import WINDOW
+from fastxent.base import exact
+from fastxent.kernels.sums.group_sums import WINDOW
+from fastxent.results.gates import parse_gate
 from fastxent.statistics import groups as grouping
 from fastxent.statistics import groupsums
 from fastxent.statistics.groups import Groups
-from fastxent.totals import Measures
+from fastxent.totals.totals import Measures
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
 
 WEIGHTED = pytest.mark.parametrize("weighted", [False, True])

@@ -10,7 +10,7 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 import fastxent as fx
-from fastxent.kernels import tally
+from fastxent.kernels.sums import tally
 from fastxent.statistics import calibration as calibrating
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
 

@@ -9,8 +9,8 @@ import pytest
 from sklearn import metrics
 
 import fastxent as fx
-from fastxent.batch import Columns, Matrix
-from fastxent.kernels.scorecard import TARGET, WEIGHT, new_scorecard
+from fastxent.data.batch import Columns, Matrix
+from fastxent.kernels.contract.scorecard import TARGET, WEIGHT, new_scorecard
 from fastxent.statistics.ranking import Histograms
 from fastxent.statistics.statistic import RECORD_ROWS, Record
 from tests.statdata import BREAST, breast, column, evaluated, table, weights

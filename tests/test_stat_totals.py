@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastxent as fx
-from fastxent import engine
-from fastxent.scores import Scorer
-from fastxent.sources import Selection, open_source
-from fastxent.totals import Measures, Totals
+from fastxent.engine import engine
+from fastxent.engine.scorer import Scorer
+from fastxent.sources.open import Selection, open_source
+from fastxent.totals.totals import Measures, Totals
 from tests.statdata import BREAST, DIGITS, table, weights
 
 #: name -> (table, selection, spec, measures): everything that can be gathered.

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 import fastxent as fx
-from fastxent.atomic import write_atomically
-from fastxent.cli import _one_line_errors, cli
-from fastxent.states import merge_states, read_state
+from fastxent.base.atomic_files import write_atomically
+from fastxent.cli.main import _one_line_errors, cli
+from fastxent.totals.state_files import merge_states, read_state
 from tests.shell import without_notice
 
 
@@ -101,7 +101,7 @@ def test_another_numerics_version_is_refused(
 ) -> None:
     a = tmp_path / "a.fxt"
     run("evaluate", parts[0], *OPTIONS, "--state", a)
-    monkeypatch.setattr("fastxent.totals.NUMERICS_VERSION", 99)
+    monkeypatch.setattr("fastxent.totals.totals.NUMERICS_VERSION", 99)
     code, _, error = run("merge", a)
     assert code == 3
     assert "numerics version" in error

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 import fastxent as fx
-from fastxent.cli import cli
+from fastxent.cli.main import cli
 from tests.parity import DOUBLE, difference, multiclass, multilabel
 from tests.parity import binary as events
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastxent.kernels import twofold
-from fastxent.kernels.memory import fetch, store
-from fastxent.kernels.simd import LANES
+from fastxent.kernels.functions import twofold
+from fastxent.kernels.vector.memory import fetch, store
+from fastxent.kernels.vector.simd import LANES
 from tests.naive import ulps
 
 RNG = np.random.default_rng(9)

@@ -14,7 +14,7 @@ import pytest
 PROGRAM = """
 import math
 import sys
-from fastxent.kernels.compile import kernel
+from fastxent.kernels.compiler.compile import kernel
 
 def factory(value):
     @kernel(variant=f"{value}")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastxent.kernels import vecmath
-from fastxent.kernels.memory import fetch, store
+from fastxent.kernels.functions import vecmath
+from fastxent.kernels.vector.memory import fetch, store
 from tests import remez
 from tests.naive import ulps
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import fastxent as fx
-from fastxent.layouts import convert_kind
+from fastxent.storage.layout import convert_kind
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "data"
@@ -31,7 +31,7 @@ def carriers(batch):
 
 def read_back(path):
     """The scores as carriers and the kind, read as `fastxent evaluate FILE` reads them."""
-    from fastxent.scoring import prepare
+    from fastxent.api.evaluate import prepare
 
     options = dict.fromkeys(("logits", "probs", "log_probs", "weight", "mask", "class_names", "dtype", "memory"))
     source, spec = prepare(str(path), None, task="multiclass", verify_checksums=True, **options)
@@ -106,7 +106,7 @@ def test_buffers_may_be_reused(tmp_path, digits):
 
 
 def test_row_groups_are_cut_by_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr("fastxent.writer.GROUP_BYTES", 10_000)
+    monkeypatch.setattr("fastxent.storage.prediction_writer.GROUP_BYTES", 10_000)
     with fx.PredictionWriter(tmp_path / "p.parquet", layout="packed") as writer:
         for _ in range(100):
             writer.write(np.zeros((10, 10), np.float32), target=np.zeros(10, np.int64))

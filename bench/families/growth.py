@@ -14,7 +14,7 @@ from bench.measure import OURS, Call, Contender, Role, Trial
 from bench.settings import Settings
 
 if TYPE_CHECKING:
-    from fastxent.spec import Task
+    from fastxent.data.spec import Task
 
 __all__ = ["classes", "rows", "statistics", "threads"]
 

@@ -16,7 +16,7 @@ __all__ = ["startup"]
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "data" / "digits.parquet"
-COMMAND = [sys.executable, "-m", "fastxent.cli"]
+COMMAND = [sys.executable, "-m", "fastxent"]
 EVALUATE = [*COMMAND, "evaluate", str(DIGITS), "--logits", "logits", "--target", "label"]
 
 _TABLE = f"import pyarrow.parquet as pq; t = pq.read_table({str(DIGITS)!r}, columns=['logits', 'label'])\n"

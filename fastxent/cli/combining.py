@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastxent.base.errors import DataError, UsageError
 from fastxent.cli.options import (
     Names,
     arguments,
@@ -19,10 +20,9 @@ from fastxent.cli.options import (
     state_option,
 )
 from fastxent.cli.output import check_places, compiling_notice, deliver, judge, progress_bar, write_text
-from fastxent.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from fastxent.gates import Gate
+    from fastxent.results.gates import Gate
 
 __all__ = ["compare", "merge"]
 
@@ -44,8 +44,8 @@ def merge(
 
     Name the files in the order of the data, so that rows are numbered as in one run.
     """
-    from fastxent.evaluation import Evaluation
-    from fastxent.states import merge_states
+    from fastxent.results.evaluation import Evaluation
+    from fastxent.totals.state_files import merge_states
 
     check_places((), json_path, html_path, state_path)  # a state may be replaced by what it is merged into
     totals = merge_states(states)
@@ -103,7 +103,7 @@ def compare(
     with --b-logits, --b-probs or --b-log-probs. Differences are A - B: a positive loss difference means that
     B is better. Needs DuckDB: pip install 'fastxent[compare]'.
     """
-    from fastxent.comparison import compare as run
+    from fastxent.api.compare import compare as run
 
     check_places((a, b), json_path, html_path, None)
     options = arguments(options)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastxent.base.errors import DataError
+from fastxent.base.text import printable
 from fastxent.cli.options import (
     Names,
     arguments,
@@ -20,11 +22,9 @@ from fastxent.cli.options import (
     statistics_options,
 )
 from fastxent.cli.output import check_places, compiling_notice, deliver, progress_bar
-from fastxent.errors import DataError
-from fastxent.text import printable
 
 if TYPE_CHECKING:
-    from fastxent.gates import Gate
+    from fastxent.results.gates import Gate
 
 __all__ = ["convert", "doctor", "inspect", "score", "warmup"]
 
@@ -70,7 +70,7 @@ def score(
     The output has one row for every row that is read of PATH, in order, and appears only when it is whole. An
     interrupted run into a directory goes on where it stopped.
     """
-    from fastxent.rowwise import score as run
+    from fastxent.api.score import score as run
 
     check_places(paths or options.values(), json_path, html_path, state_path)
     data = None if not paths else paths[0] if len(paths) == 1 else list(paths)
@@ -107,7 +107,7 @@ def convert(paths: tuple[str, ...], output: str, as_json: bool, **options: Any) 
 
     Several files go into a directory, each into one of its own.
     """
-    from fastxent.conversion import convert as run
+    from fastxent.storage.convert import convert as run
 
     done = run(paths[0] if len(paths) == 1 else list(paths), output, **options)
     before, after = done.before, done.after
@@ -138,7 +138,7 @@ def convert(paths: tuple[str, ...], output: str, as_json: bool, **options: Any) 
 @click.option("--no-measure", is_flag=True, help="Read footers only; do not measure how fast the scores are read.")
 def inspect(paths: tuple[str, ...], as_json: bool, no_measure: bool) -> None:
     """What PATH holds, how fast it is read, and the command that evaluates it."""
-    from fastxent.inspection import inspect as run
+    from fastxent.storage.inspect import inspect as run
 
     found = run(paths[0] if len(paths) == 1 else list(paths), measure=not no_measure)
     if as_json:
@@ -192,7 +192,7 @@ def _inspection_lines(found: Any) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def doctor(as_json: bool) -> None:
     """Versions, processor, cache and threads: what to put into a bug report."""
-    from fastxent.checkup import checkup
+    from fastxent.api.doctor import checkup
 
     facts = checkup()
     if as_json:
@@ -242,8 +242,8 @@ DATA_EXIT = 3
 )
 def warmup(**wanted: tuple[str, ...]) -> None:
     """Compile the usual kernels into the cache, so that the first run does not wait (for images and CI)."""
-    from fastxent.checkup import warm_up
-    from fastxent.kernels.cache import cache_folder
+    from fastxent.api.doctor import warm_up
+    from fastxent.kernels.compiler.cache import cache_folder
 
     if cache_folder() is None:
         raise DataError(

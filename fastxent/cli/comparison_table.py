@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from fastxent.base.text import printable
 from fastxent.cli.tables import wide_console
-from fastxent.text import printable
 
 if TYPE_CHECKING:
-    from fastxent.compared import Comparison
-    from fastxent.differences import Difference, Outcome
+    from fastxent.comparison.differences import Difference, Outcome
+    from fastxent.comparison.result import Comparison
 
 __all__ = ["show_comparison"]
 

@@ -19,7 +19,7 @@ from fastxent.cli.options import (
 from fastxent.cli.output import check_places, compiling_notice, deliver, progress_bar
 
 if TYPE_CHECKING:
-    from fastxent.gates import Gate
+    from fastxent.results.gates import Gate
 
 __all__ = ["evaluate"]
 
@@ -46,7 +46,7 @@ def evaluate(
 
     Without PATH, --logits (--probs, --log-probs) and --target are .npy files.
     """
-    from fastxent.scoring import evaluate as run
+    from fastxent.api.evaluate import evaluate as run
 
     check_places(paths or options.values(), json_path, html_path, state_path)
     data = None if not paths else paths[0] if len(paths) == 1 else list(paths)

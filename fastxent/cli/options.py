@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastxent.errors import UsageError
+from fastxent.base.errors import UsageError
 
 if TYPE_CHECKING:
-    from fastxent.gates import Gate
+    from fastxent.results.gates import Gate
 
 __all__ = [
     "Names",
@@ -59,7 +59,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
     name = "SIZE"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        from fastxent.sizes import byte_size
+        from fastxent.base.byte_size import byte_size
 
         try:
             return byte_size(value)
@@ -73,7 +73,7 @@ class _Gate(click.ParamType):  # type: ignore[type-arg]
     name = "CONDITION"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Gate:
-        from fastxent.gates import parse_gate
+        from fastxent.results.gates import parse_gate
 
         return parse_gate(value)
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastxent.errors import DataError
-from fastxent.text import printable
+from fastxent.base.errors import DataError
+from fastxent.base.text import printable
 
 if TYPE_CHECKING:
-    from fastxent.engine import Progress
-    from fastxent.evaluation import Evaluation
-    from fastxent.gates import Gate
+    from fastxent.engine.engine import Progress
+    from fastxent.results.evaluation import Evaluation
+    from fastxent.results.gates import Gate
 
 __all__ = [
     "EXIT_DATA",
@@ -39,7 +39,7 @@ def deliver(
 ) -> None:
     """Write an evaluation to where it was asked for, then judge it."""
     if state_path is not None:
-        from fastxent.atomic import write_atomically
+        from fastxent.base.atomic_files import write_atomically
 
         write_atomically(state_path, result.totals.to_bytes())
     if json_path is not None:
@@ -62,7 +62,7 @@ def deliver(
 
 def judge(gates: tuple[Gate, ...], values: dict[str, Any]) -> None:
     """Exit with code 1 if a gate fails, naming each that does."""
-    from fastxent.gates import failures
+    from fastxent.results.gates import failures
 
     if failed := failures(gates, values):
         for line in failed:
@@ -72,11 +72,11 @@ def judge(gates: tuple[Gate, ...], values: dict[str, Any]) -> None:
 
 def check_places(inputs: Iterable[Any], json_path: str | None, html_path: str | None, state_path: str | None) -> None:
     """Raise before the work is done what would keep its result from being written, or would write it over an input."""
-    from fastxent.atomic import check_place
-    from fastxent.places import refuse_inputs
+    from fastxent.base.atomic_files import check_place
+    from fastxent.storage.output_paths import refuse_inputs
 
     if html_path is not None:
-        from fastxent.report import need_report
+        from fastxent.report.write import need_report
 
         need_report()
     for path in (json_path, html_path, state_path):
@@ -90,7 +90,7 @@ def write_text(path: str, text: str) -> None:
     if path == "-":
         click.echo(text, nl=False)
         return
-    from fastxent.atomic import write_atomically
+    from fastxent.base.atomic_files import write_atomically
 
     write_atomically(path, text.encode())
 
@@ -98,7 +98,7 @@ def write_text(path: str, text: str) -> None:
 @contextmanager
 def compiling_notice() -> Iterator[None]:
     """Say so, once, when kernels have to be compiled."""
-    from fastxent.kernels.cache import cache_folder, watch_compiling
+    from fastxent.kernels.compiler.cache import cache_folder, watch_compiling
 
     said = False
 

@@ -14,13 +14,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from fastxent.status import EXPLANATION, Status
-from fastxent.summary import cell_text, headlines, shown_tables
-from fastxent.text import printable
+from fastxent.base.status import EXPLANATION, Status
+from fastxent.base.text import printable
+from fastxent.results.headlines import cell_text, headlines, shown_tables
 
 if TYPE_CHECKING:
-    from fastxent.evaluation import Evaluation
-    from fastxent.sources import Split
+    from fastxent.results.evaluation import Evaluation
+    from fastxent.sources.open import Split
 
 __all__ = ["progress_bar", "show_evaluation", "wide_console"]
 

@@ -1,1 +1,1 @@
-"""Everything that is compiled: arrays in, arrays out; knows no files and no specs."""
+"""Everything that is compiled: arrays in, arrays out. Kernels know no files and no specs."""

@@ -9,18 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from fastxent.base.log_unit import NATS, Unit
 from fastxent.report import plots
-from fastxent.report.parts import (
-    Card,
-    Section,
-    as_number,
-    as_percent,
-    as_signed,
-    interval,
-    list_of_paths,
-    new_table,
-)  # fmt: skip
-from fastxent.unit import NATS, Unit
+from fastxent.report.parts import Card, Section, as_number, as_percent, as_signed, interval, list_of_paths, new_table
 
 __all__ = ["comparison_page"]
 

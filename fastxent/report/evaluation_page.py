@@ -8,19 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from fastxent.base.log_unit import Unit
 from fastxent.report import plots
-from fastxent.report.parts import (
-    Card,
-    Section,
-    as_number,
-    as_percent,
-    interval,
-    list_of_paths,
-    new_table,
-    title_of,
-)  # fmt: skip
+from fastxent.report.parts import Card, Section, as_number, as_percent, interval, list_of_paths, new_table, title_of
 from fastxent.report.slices import classes_section, columns_of_groups, slices_section
-from fastxent.unit import Unit
 
 __all__ = ["evaluation_page"]
 

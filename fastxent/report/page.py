@@ -11,12 +11,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from fastxent.base.log_unit import NATS, Unit
+from fastxent.base.status import EXPLANATION, Status
+from fastxent.base.text import printable
 from fastxent.report.comparison_page import comparison_page
 from fastxent.report.evaluation_page import evaluation_page
 from fastxent.report.parts import Section, as_number, list_of_paths, new_table
-from fastxent.status import EXPLANATION, Status
-from fastxent.text import printable
-from fastxent.unit import NATS, Unit
 
 __all__ = ["render"]
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fastxent.text import printable
-from fastxent.unit import NATS, Unit
+from fastxent.base.log_unit import NATS, Unit
+from fastxent.base.text import printable
 
 __all__ = ["class_bars", "confusion_map", "difference_plot", "loss_histogram", "reliability"]
 
@@ -167,7 +167,7 @@ def _bars(cells: Any, per_octave: int) -> tuple[list[float], Any]:
     Bars are cut where a cell ends nearest to equal steps of the logarithm. Losses
     below a millionth of a nat are one bar: what is there tells nobody anything.
     """
-    from fastxent.kernels import tally
+    from fastxent.kernels.sums import tally
 
     octaves = tally.BINS // 128
     steps = [round(128 * (2.0 ** (step / per_octave) - 1.0)) for step in range(per_octave)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastxent.report.parts import Section, Table, cell_of, new_table, title_of
-from fastxent.summary import group_headlines
+from fastxent.results.headlines import group_headlines
 
 __all__ = ["classes_section", "columns_of_groups", "slices_section"]
 

@@ -11,15 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fastxent.errors import SourceError, UsageError
-from fastxent.sources.damage import DAMAGE, first_line
-from fastxent.sources.filtertext import Name, Parsed, parse
+from fastxent.base.errors import SourceError, UsageError
+from fastxent.sources.filter_text import Name, Parsed, parse
+from fastxent.sources.read_errors import DAMAGE, first_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastxent.sources.leftout import LeftOuts
-    from fastxent.sources.rowgroups import Planned, RowGroups
+    from fastxent.sources.parquet.row_groups import Planned, RowGroups
+    from fastxent.sources.skipped import LeftOuts
 
 __all__ = ["NUMBERS", "BoundFilter", "Filter"]
 
@@ -62,7 +62,7 @@ class BoundFilter:
 
 
 class Filter:
-    """A filter, given as text (see `fastxent.sources.filtertext`) or as a pyarrow expression.
+    """A filter, given as text (see `fastxent.sources.filter_text`) or as a pyarrow expression.
 
     Raises:
         UsageError: the text cannot be understood.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast, get_args
 
-from fastxent.errors import UsageError
+from fastxent.base.errors import UsageError
 from fastxent.sources.source import Selection, Task
 
 if TYPE_CHECKING:
-    from fastxent.sources.description import Candidate, Description
+    from fastxent.sources.dataset.description import Candidate, Description
 
 __all__ = ["infer_selection"]
 

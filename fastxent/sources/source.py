@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fastxent.batch import Batch
-from fastxent.errors import UsageError
-from fastxent.sources.leftout import LeftOut
+from fastxent.base.errors import UsageError
+from fastxent.data.batch import Batch
+from fastxent.sources.skipped import LeftOut
 
 __all__ = ["Selection", "Source", "Split", "Task", "check_mask"]
 

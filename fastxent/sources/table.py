@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fastxent.batch import Batch, Matrix
-from fastxent.errors import DataError, SourceError, UsageError
-from fastxent.sources import blocks, labels, layout, runs, topk
-from fastxent.sources.damage import DAMAGE, first_line
-from fastxent.sources.primitive import ITEM_BYTES, is_number
+from fastxent.base.errors import DataError, SourceError, UsageError
+from fastxent.data.batch import Batch, Matrix
+from fastxent.sources.decode import labels, layout, numpy_blocks, runs, topk
+from fastxent.sources.decode.primitive import ITEM_BYTES, is_number
+from fastxent.sources.read_errors import DAMAGE, first_line
 from fastxent.sources.source import Selection
 
 __all__ = [
@@ -181,7 +181,7 @@ def decode_batch(
         predictions=decoded.predictions,
         target=target,
         weight=weight,
-        status=blocks.merge_status(decoded.status, doubtful, mask_status, weight_status),
+        status=numpy_blocks.merge_status(decoded.status, doubtful, mask_status, weight_status),
         mask=mask,
         extra={name: _extra(reading, batch, name) for name in selection.extra} or None,
         path=path,
@@ -289,7 +289,7 @@ def _names_of_columns(reading: Reading) -> tuple[str, ...]:
 
 
 def _class_names(names: tuple[str, ...] | None, schema: Any, selection: Selection) -> tuple[str, ...] | None:
-    from fastxent.sources.metadata import class_names_of
+    from fastxent.sources.dataset.metadata import class_names_of
 
     found = class_names_of(schema.metadata, selection.target)
     return found or names

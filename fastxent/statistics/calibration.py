@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.errors import UsageError
-from fastxent.kernels import tally
+from fastxent.base.errors import UsageError
+from fastxent.kernels.sums import tally
 
 __all__ = [
     "Binning",
@@ -133,7 +133,7 @@ def cells_of_widths(widths: int) -> NDArray[np.int64]:
 
 @cache
 def cell_bases() -> NDArray[Any]:
-    """The bases of the cells (`fastxent.kernels.tally.base_of`), Python integers in units of 2^-64."""
+    """The bases of the cells (`fastxent.kernels.sums.tally.base_of`), Python integers in units of 2^-64."""
     k, _ = _places()
     bases = np.where(k == tally.WIDTHS, 1.0, k * tally.WIDTH)
     return np.array([int(math.ldexp(base, UNIT)) for base in bases.tolist()], object)  # exact
@@ -151,7 +151,7 @@ def plain_cells(cells: NDArray[np.int64]) -> Cells:
 
 
 def weighed_cells(cells: NDArray[np.int64], counts: NDArray[np.int64]) -> Cells:
-    """Cells with the sums of `fastxent.kernels.records.weigh_cells`, beside the counts of `plain_cells`."""
+    """Cells with the sums of `fastxent.kernels.sums.records.weigh_cells`, beside the counts of `plain_cells`."""
     w, hits, confidence = (
         (cells[:, i].astype(object) << UNIT) + (cells[:, i + 1].astype(object) << 2) for i in (0, 2, 4)
     )
@@ -185,7 +185,7 @@ def check_bins(bins: int | None, binning: Binning) -> int:
 def calibrate(
     cells: Cells, bins: int | None = None, binning: Binning = "equal_width", *, weighted: bool
 ) -> Calibration:
-    """Group cells into bins; see `fastxent.evaluation.Evaluation.calibrate`."""
+    """Group cells into bins; see `fastxent.results.evaluation.Evaluation.calibrate`."""
     bins = check_bins(bins, binning)
     numbers = _bin_numbers(cells, binning, bins)
     grouped = _grouped(cells, numbers, bins + (binning == "torchmetrics"))

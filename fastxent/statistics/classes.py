@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.kernels import records, tally
+from fastxent.kernels.sums import records, tally
 from fastxent.statistics.statistic import fixed, read_fixed
 
 if TYPE_CHECKING:
-    from fastxent.kernels.tally import Tallies
+    from fastxent.kernels.sums.tally import Tallies
     from fastxent.statistics.weighed import Weighed
 
 __all__ = ["ByClass", "base_entropy", "class_table", "rank_weights", "read_classes", "weigh_classes", "weight_matrix"]
@@ -123,7 +123,7 @@ def rank_weights(ranks: NDArray[np.int64]) -> list[Fraction]:
 
 
 def weight_matrix(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The sums of weights of `fastxent.kernels.records.weigh_confusion`, each rounded once."""
+    """The sums of weights of `fastxent.kernels.sums.records.weigh_confusion`, each rounded once."""
     found = np.zeros(confusion.shape[:2])
     used = np.nonzero(confusion.any(axis=2))
     found[used] = [float(value) for value in read_fixed(confusion[used], 0)]

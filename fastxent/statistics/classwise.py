@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.errors import UsageError
-from fastxent.kernels import classwise as kernel
-from fastxent.kernels import scorecard as sc
-from fastxent.spec import Spec
+from fastxent.base.errors import UsageError
+from fastxent.data.spec import Spec
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.sums import classwise as kernel
 from fastxent.statistics.calibration import BrierParts
 from fastxent.statistics.statistic import FIXED_BITS, Record, Statistic, carry, check_shape, predicts_class
 from fastxent.statistics.values import values_of
@@ -60,7 +60,7 @@ def check_classes(spec: Spec, classes: int) -> None:
 
 
 def pieces_of(record: Record, spec: Spec, classes: int, scores: int) -> Iterator[tuple[slice, tuple[Any, ...]]]:
-    """Rows of a record, about so many scores at a time, with what `fastxent.kernels.classwise` reads of them."""
+    """Rows of a record, about so many scores at a time, with what `fastxent.kernels.sums.classwise` reads of them."""
     n, card = record.n, record.card
     step = max(1, scores // classes)
     weight = card.real[sc.WEIGHT, :n] if spec.reads_weight else np.ones(n)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.errors import UsageError
-from fastxent.kernels import groups, records
-from fastxent.kernels import scorecard as sc
-from fastxent.spec import Spec
+from fastxent.base.errors import UsageError
+from fastxent.data.spec import Spec
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.sums import group_sums, records
 from fastxent.statistics.statistic import FixedSum, KeyedSums, OncePerBatch, Record, Statistic, predicts_class
 from fastxent.statistics.units import units_of
 
@@ -44,7 +44,7 @@ class Clusters(Statistic):
     Null ids form one cluster.
     """
 
-    def __init__(self, spec: Spec, column: str, units: str | None = None, told: int = groups.RANKS) -> None:
+    def __init__(self, spec: Spec, column: str, units: str | None = None, told: int = group_sums.RANKS) -> None:
         self.column = column
         self._units = units
         self._weighted = spec.reads_weight
@@ -139,7 +139,7 @@ def ranks_told(spec: Spec) -> int:
     """How many ranks of the target are told apart in clusters; 0 without a predicted class."""
     if not predicts_class(spec):
         return 0
-    return 1 if spec.task == "binary" else min(spec.num_classes, groups.RANKS)
+    return 1 if spec.task == "binary" else min(spec.num_classes, group_sums.RANKS)
 
 
 def ratio_error(x: NDArray[Any], y: NDArray[Any]) -> float:

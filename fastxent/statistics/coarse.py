@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from fastxent.errors import UsageError
+from fastxent.base.errors import UsageError
 
 __all__ = ["FINE", "Coarse"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.kernels import scorecard as sc
-from fastxent.spec import Spec
+from fastxent.data.spec import Spec
+from fastxent.kernels.contract import scorecard as sc
 from fastxent.statistics.statistic import KeyedSums, Record, Statistic
 
 __all__ = ["FULL_CLASSES", "MAX_PAIRS", "ConfusedPairs", "most_confused"]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent import exact
-from fastxent.errors import UsageError
-from fastxent.kernels import scorecard as sc
-from fastxent.kernels.exactsum import deposit, deposit_weighted
-from fastxent.spec import Spec
+from fastxent.base import exact
+from fastxent.base.errors import UsageError
+from fastxent.data.spec import Spec
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.sums.exact_sums import deposit, deposit_weighted
 from fastxent.statistics.statistic import Record, Statistic, check_shape
 
 __all__ = ["Entropy"]

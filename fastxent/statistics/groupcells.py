@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.kernels import groups as kernels
-from fastxent.kernels import tally
-from fastxent.spec import Spec
+from fastxent.data.spec import Spec
+from fastxent.kernels.sums import group_sums as kernels
+from fastxent.kernels.sums import tally
 from fastxent.statistics.calibration import UNIT, cell_bases, cells_of_widths, widths_of_cells
 from fastxent.statistics.groupbins import Bins, Numbers, put_together, words_of_pairs
 from fastxent.statistics.groupparts import MOST_KEYS, SparsePart
 from fastxent.statistics.statistic import FIXED_BITS, Record
 
 if TYPE_CHECKING:
-    from fastxent.kernels.tally import Tallies
+    from fastxent.kernels.sums.tally import Tallies
     from fastxent.statistics.statistic import Statistic
 
 __all__ = ["BINS", "GroupedCalibration"]
@@ -28,7 +28,7 @@ _WIDTHS = (720, 60, BINS)
 
 
 class GroupedCalibration(SparsePart):
-    """The calibration cells of all rows (`fastxent.kernels.tally`), or 720, 60 or 15 equal widths of [0, 1].
+    """The calibration cells of all rows (`fastxent.kernels.sums.tally`), or 720, 60 or 15 equal widths of [0, 1].
 
     Columns are rows, hits, and the pair of the confidence; with weights instead of that pairs of the weight, of that of
     hits, and of weight times confidence.

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.kernels import groups as kernels
-from fastxent.kernels import records, tally
-from fastxent.spec import Spec
+from fastxent.data.spec import Spec
+from fastxent.kernels.sums import group_sums as kernels
+from fastxent.kernels.sums import records, tally
 from fastxent.statistics.groupbins import starts_of
 from fastxent.statistics.groupparts import MOST_KEYS, SparsePart
 from fastxent.statistics.sparse import PLACE_BITS, PLACES
 from fastxent.statistics.statistic import FIXED_BITS, Record, add_pairs
 
 if TYPE_CHECKING:
-    from fastxent.kernels.tally import Tallies
+    from fastxent.kernels.sums.tally import Tallies
     from fastxent.statistics.statistic import Statistic
 
 __all__ = ["Classes", "GroupedClasses"]

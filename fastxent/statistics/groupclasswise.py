@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.kernels import classwise as kernel
-from fastxent.spec import Spec
+from fastxent.data.spec import Spec
+from fastxent.kernels.sums import classwise as kernel
 from fastxent.statistics.calibration import BrierParts
 from fastxent.statistics.classwise import check_classes, pieces_of
 from fastxent.statistics.groupbins import Parts, floats_of_sums, put_together, starts_of, words_of_pairs
@@ -18,7 +18,7 @@ from fastxent.statistics.sparse import most_keys
 from fastxent.statistics.statistic import FIXED_BITS, Record, add_pairs
 
 if TYPE_CHECKING:
-    from fastxent.kernels.tally import Tallies
+    from fastxent.kernels.sums.tally import Tallies
     from fastxent.statistics.sparse import most_keys
 from fastxent.statistics.statistic import Statistic
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.kernels import scorecard as sc
-from fastxent.spec import Spec
+from fastxent.data.spec import Spec
+from fastxent.kernels.contract import scorecard as sc
 from fastxent.statistics import clusters
 from fastxent.statistics.clusters import UNIT_SCALE, hash_values, ratio_errors
 from fastxent.statistics.groupparts import SparsePart
@@ -18,7 +18,7 @@ from fastxent.statistics.statistic import FixedSum, OncePerBatch, Record
 from fastxent.statistics.units import units_of
 
 if TYPE_CHECKING:
-    from fastxent.kernels.tally import Tallies
+    from fastxent.kernels.sums.tally import Tallies
     from fastxent.statistics.statistic import Statistic
 
 __all__ = ["GroupedClusters"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.errors import StateError, UsageError
+from fastxent.base.errors import StateError, UsageError
 
 __all__ = ["Encoder", "Key", "column_of", "order_of", "plain", "ranked", "read_key", "written_key"]
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.kernels import counters, tally
-from fastxent.kernels import groups as kernels
-from fastxent.kernels import scorecard as sc
-from fastxent.kernels.records import LIMIT
-from fastxent.spec import Spec
+from fastxent.data.spec import Spec
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.sums import group_sums as kernels
+from fastxent.kernels.sums import keyed_counts, tally
+from fastxent.kernels.sums.records import LIMIT
 from fastxent.statistics.loss import cell_edges
 from fastxent.statistics.sparse import SparseSums, most_keys
 from fastxent.statistics.statistic import FIXED_BITS, Record, fixed_words
 
 if TYPE_CHECKING:
-    from fastxent.kernels.tally import Tallies
+    from fastxent.kernels.sums.tally import Tallies
     from fastxent.statistics.statistic import Statistic
 
 Edges = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
@@ -96,7 +96,7 @@ class GroupedLosses(SparsePart):
     def absorb(self, record: Record, groups: NDArray[np.int32]) -> None:
         """See `Part.absorb`."""
         places = np.empty(record.n, np.int64)
-        counters.loss_places(record.card, record.n, places)
+        keyed_counts.loss_places(record.card, record.n, places)
         self.add(groups, places, np.ones((record.n, 1), np.int64))
 
     def coarser(self, places: NDArray[np.int64], level: int) -> NDArray[np.int64]:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.errors import StateError
-from fastxent.kernels import scorecard as sc
+from fastxent.base.errors import StateError
+from fastxent.kernels.contract import scorecard as sc
 from fastxent.statistics.groupparts import Part
 from fastxent.statistics.sparse import PLACE_BITS
 from fastxent.statistics.statistic import Record, check_shape
 from fastxent.statistics.worst import FIELDS, By, Entry, kept_of, keys_by, rows_table
 
 if TYPE_CHECKING:
-    from fastxent.kernels.tally import Tallies
+    from fastxent.kernels.sums.tally import Tallies
     from fastxent.statistics.statistic import Statistic
 
 __all__ = ["GroupedRows"]

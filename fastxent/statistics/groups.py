@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent import exact
-from fastxent.errors import StateError, UsageError
-from fastxent.kernels import groups as kernels
-from fastxent.spec import Spec
+from fastxent.base import exact
+from fastxent.base.errors import StateError, UsageError
+from fastxent.base.status import Status
+from fastxent.data.spec import Spec
+from fastxent.kernels.sums import group_sums as kernels
 from fastxent.statistics.coarse import Coarse
 from fastxent.statistics.groupcells import GroupedCalibration
 from fastxent.statistics.groupclasses import GroupedClasses
@@ -27,10 +28,9 @@ from fastxent.statistics.grouptable import group_columns
 from fastxent.statistics.groupvalues import GroupValues
 from fastxent.statistics.statistic import OncePerBatch, Record, Statistic, predicts_class
 from fastxent.statistics.worst import FIELDS, LABEL_ERRORS, free_name
-from fastxent.status import Status
 
 if TYPE_CHECKING:
-    from fastxent.totals import Measures, Totals
+    from fastxent.totals.totals import Measures, Totals
 
 __all__ = ["MAX_GROUPS", "Groups"]
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.kernels import records
-from fastxent.kernels import scorecard as sc
-from fastxent.kernels.records import LIMIT
-from fastxent.spec import Spec
+from fastxent.data.spec import Spec
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.sums import records
+from fastxent.kernels.sums.records import LIMIT
 from fastxent.statistics.groupparts import MOST_KEYS, SparsePart
 from fastxent.statistics.ranking import OCTAVES, LabelRanking, bits_of, half_of, rank_scores, scores_of, truths_of
 from fastxent.statistics.statistic import FIXED_BITS, Record, fixed_words
 
 if TYPE_CHECKING:
-    from fastxent.kernels.tally import Tallies
+    from fastxent.kernels.sums.tally import Tallies
     from fastxent.statistics.statistic import Statistic
 
 __all__ = ["GroupedScores"]

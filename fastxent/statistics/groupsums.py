@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent import exact
-from fastxent.errors import StateError
-from fastxent.exact import LIMB_BITS, LIMBS, N_NAN, N_NEGINF, N_POSINF, SIZE, UNIT_EXPONENT, N
-from fastxent.kernels import groups as kernels
-from fastxent.kernels.groups import LOW, WINDOW
+from fastxent.base import exact
+from fastxent.base.errors import StateError
+from fastxent.base.exact import LIMB_BITS, LIMBS, N_NAN, N_NEGINF, N_POSINF, SIZE, UNIT_EXPONENT, N
+from fastxent.kernels.sums import group_sums as kernels
+from fastxent.kernels.sums.group_sums import LOW, WINDOW
 from fastxent.statistics.groupparts import Part
 from fastxent.statistics.sparse import SparseSums
 from fastxent.statistics.statistic import check_shape
@@ -102,7 +102,7 @@ class GroupSums:
         return result
 
     def exact_sums(self) -> NDArray[np.int64]:
-        """All sums of group 0, the only one, as states of `fastxent.exact`."""
+        """All sums of group 0, the only one, as states of `fastxent.base.exact`."""
         found = exact.empty(self.sums)
         found[:, LOW : LOW + WINDOW] = self.cells[0, 1:].reshape(self.sums, WINDOW)
         _, places, cells = self._beyond.sorted(np.zeros(1, np.int64))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.kernels import tally
-from fastxent.spec import Spec
+from fastxent.base.log_unit import BITS
+from fastxent.data.spec import Spec
+from fastxent.kernels.sums import tally
 from fastxent.statistics.calibration import BrierParts
 from fastxent.statistics.groupbins import Parts
 from fastxent.statistics.groupcells import GroupedCalibration
@@ -23,7 +24,6 @@ from fastxent.statistics.loss import Z95, safe_exp
 from fastxent.statistics.shares import effective_rows, wilsons
 from fastxent.statistics.statistic import FIXED_BITS, predicts_class
 from fastxent.statistics.temperature import GRID, best_of
-from fastxent.unit import BITS
 
 if TYPE_CHECKING:
     from fastxent.statistics.groupsums import GroupSums

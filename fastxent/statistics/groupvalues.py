@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.kernels import scorecard as sc
-from fastxent.kernels import tally
-from fastxent.kernels.products import lost_in_product
-from fastxent.spec import Spec
+from fastxent.data.spec import Spec
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.sums import tally
+from fastxent.kernels.sums.products import lost_in_product
 from fastxent.statistics.statistic import Record
 from fastxent.statistics.temperature import GRID, losses_at
 from fastxent.statistics.units import units_of
 
 if TYPE_CHECKING:
-    from fastxent.totals import Measures
+    from fastxent.totals.totals import Measures
 
 __all__ = ["GroupValues"]
 
@@ -26,7 +26,7 @@ Numbers = NDArray[np.float64]
 class GroupValues:
     """Where each sum lies; -1 for those that there are not.
 
-    The first ``tallied`` are rows of `fastxent.kernels.tally.Tallies.sums`; ``reciprocal``: w / (1 + rank) with
+    The first ``tallied`` are rows of `fastxent.kernels.sums.tally.Tallies.sums`; ``reciprocal``: w / (1 + rank) with
     ``ranks`` the last rank; two from ``entropy`` and four from ``units`` on are those of the statistics of that name,
     and so are the last ones, from ``temperature`` on.
     """

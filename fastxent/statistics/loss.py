@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastxent import exact
-from fastxent.faults import invalid_counts
-from fastxent.kernels import tally
-from fastxent.kernels.tally import Tallies
+from fastxent.base import exact
+from fastxent.base.log_unit import BITS, Unit
+from fastxent.base.status import Status
+from fastxent.engine.invalid_rows import invalid_counts
+from fastxent.kernels.sums import tally
+from fastxent.kernels.sums.tally import Tallies
 from fastxent.statistics.units import Units, UnitStats
-from fastxent.status import Status
-from fastxent.unit import BITS, Unit
 
 if TYPE_CHECKING:
     from fastxent.statistics.clusters import Clusters
-    from fastxent.totals import Totals
+    from fastxent.totals.totals import Totals
 
 __all__ = [
     "QUANTILES", "Z95", "ClusterStats", "LossStats", "Quantile", "cell_edges", "histogram_table", "loss_stats",

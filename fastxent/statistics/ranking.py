@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.batch import Columns
-from fastxent.errors import UsageError
-from fastxent.kernels import records
-from fastxent.kernels import scorecard as sc
-from fastxent.spec import Spec
+from fastxent.base.errors import UsageError
+from fastxent.data.batch import Columns
+from fastxent.data.spec import Spec
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.sums import records
 from fastxent.statistics.statistic import Record, Statistic, carry, check_shape
 
 __all__ = [

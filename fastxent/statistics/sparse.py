@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.errors import StateError
-from fastxent.kernels import counters
+from fastxent.base.errors import StateError
+from fastxent.kernels.sums import keyed_counts
 from fastxent.statistics.statistic import check_shape
 
 __all__ = ["PLACES", "PLACE_BITS", "SparseSums", "most_keys"]
@@ -51,7 +51,7 @@ class SparseSums(ABC):
     def _new_table(self, size: int) -> None:
         self._table: NDArray[np.int64] = np.zeros((0, 0), np.int64)  # one less of that size, first
         self._table = np.zeros((size, 1 + self.width), np.int64)
-        self._table[:, 0] = counters.FREE
+        self._table[:, 0] = keyed_counts.FREE
 
     def add(self, groups: NDArray[Any], places: NDArray[np.int64], cells: NDArray[np.int64]) -> None:
         """Add rows, whose places are of level 0; negative places are left out."""
@@ -65,7 +65,7 @@ class SparseSums(ABC):
                 here, own = self.raised(here, own, above)
             if 4 * (self._used + len(here)) > 3 * len(self._table):
                 self._rebuild(*_filled(self._table), room=len(here))
-            self._used += counters.add_by_key(here, own, self._bits, self._table)
+            self._used += keyed_counts.add_by_key(here, own, self._bits, self._table)
             while self._used > self.limit:
                 self._coarsen()
 
@@ -93,7 +93,7 @@ class SparseSums(ABC):
 
     def _rebuild(self, keys: NDArray[np.int64], cells: NDArray[np.int64], room: int = 0) -> None:
         self._new_table(_size_for(len(keys) + room))
-        self._used = counters.add_by_key(keys, cells, self._bits, self._table)
+        self._used = keyed_counts.add_by_key(keys, cells, self._bits, self._table)
 
     def merge(self, other: SparseSums, numbers: NDArray[np.int64]) -> None:
         """Add the other's sums; ``numbers`` are the numbers here of its groups."""
@@ -107,7 +107,7 @@ class SparseSums(ABC):
 
     def sorted(self, numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Groups (``numbers`` of them, by the numbers here), places and sums, in the order of both."""
-        taken = np.flatnonzero(self._table[:, 0] != counters.FREE)
+        taken = np.flatnonzero(self._table[:, 0] != keyed_counts.FREE)
         keys = self._table[taken, 0]
         groups, places, order = _in_order(numbers[keys >> PLACE_BITS], keys & PLACES)
         return groups, places, self._table.take(taken[order], axis=0)[:, 1:]
@@ -132,7 +132,7 @@ class SparseSums(ABC):
 
 def _filled(table: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Keys and cells in the rows of a table that are taken."""
-    taken = np.flatnonzero(table[:, 0] != counters.FREE)
+    taken = np.flatnonzero(table[:, 0] != keyed_counts.FREE)
     return table[taken, 0], np.ascontiguousarray(table[taken, 1:])
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.errors import StateError
+from fastxent.base.errors import StateError
 
 if TYPE_CHECKING:
-    from fastxent.batch import Batch
-    from fastxent.kernels.scorecard import Scorecard
-    from fastxent.spec import Spec
+    from fastxent.data.batch import Batch
+    from fastxent.data.spec import Spec
+    from fastxent.kernels.contract.scorecard import Scorecard
 
 __all__ = [
     "FIXED_BITS", "RECORD_ROWS", "FixedSum", "OncePerBatch", "Record", "Statistic", "add_pairs", "carry", "check_shape",
@@ -73,7 +73,7 @@ class OncePerBatch:
 
 
 class Statistic(ABC):
-    """A state with the verbs of `fastxent.totals.Totals`; which statistic is read how, `fastxent.readings` knows."""
+    """A state with the verbs of `Totals`; which statistic is read how, `fastxent.results.readings` knows."""
 
     @abstractmethod
     def absorb(self, record: Record) -> None:
@@ -128,7 +128,7 @@ def add_pairs(into: NDArray[np.int64], rows: NDArray[np.int64], pairs: NDArray[n
 
 
 def fixed_words(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Numbers below 2^40 -> pairs; what lies below 2^-62 is cut off, as in `fastxent.kernels.records`."""
+    """Numbers below 2^40 -> pairs; what lies below 2^-62 is cut off, as in `fastxent.kernels.sums.records`."""
     whole = np.floor(values)
     return whole.astype(np.int64), ((values - whole) * 2.0**FIXED_BITS).astype(np.int64)
 

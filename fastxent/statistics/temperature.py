@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent import exact
-from fastxent.batch import Batch, Matrix
-from fastxent.errors import UsageError
-from fastxent.kernels import scorecard as sc
-from fastxent.kernels.exactsum import deposit
-from fastxent.spec import Spec
+from fastxent.base import exact
+from fastxent.base.errors import UsageError
+from fastxent.base.log_unit import Unit
+from fastxent.data.batch import Batch, Matrix
+from fastxent.data.spec import Spec
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.sums.exact_sums import deposit
 from fastxent.statistics.statistic import Record, Statistic, check_shape
 from fastxent.statistics.values import values_of
-from fastxent.unit import Unit
 
 __all__ = ["GRID", "Temperature", "TemperatureStats", "best_of", "losses_at"]
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent import exact
-from fastxent.errors import DataError, UsageError
-from fastxent.kernels import scorecard as sc
-from fastxent.kernels.exactsum import deposit
-from fastxent.kernels.products import deposit_product
-from fastxent.spec import Spec
+from fastxent.base import exact
+from fastxent.base.errors import DataError, UsageError
+from fastxent.base.log_unit import Unit
+from fastxent.data.spec import Spec
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.sums.exact_sums import deposit
+from fastxent.kernels.sums.products import deposit_product
 from fastxent.statistics.statistic import Record, Statistic, check_shape
-from fastxent.unit import Unit
 
 __all__ = ["UnitStats", "Units", "units_of"]
 

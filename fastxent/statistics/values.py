@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.batch import Batch, Columns
+from fastxent.data.batch import Batch, Columns
 
 __all__ = ["values_of"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.kernels import records, tally
-from fastxent.spec import Spec
+from fastxent.data.spec import Spec
+from fastxent.kernels.sums import records, tally
 from fastxent.statistics.confused import FULL_CLASSES
 from fastxent.statistics.statistic import Record, Statistic, carry, check_shape
 
@@ -16,7 +16,7 @@ __all__ = ["Weighed"]
 
 
 class Weighed(Statistic):
-    """``classes``, ``ranks``, ``cells`` and ``confusion`` hold what `fastxent.kernels.records` writes there."""
+    """``classes``, ``ranks``, ``cells`` and ``confusion`` hold what `fastxent.kernels.sums.records` writes there."""
 
     def __init__(self, spec: Spec, classes: int, ranks: int) -> None:
         self._positive = spec.task == "binary"

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.errors import StateError
-from fastxent.kernels import scorecard as sc
+from fastxent.base.errors import StateError
+from fastxent.kernels.contract import scorecard as sc
 from fastxent.statistics.statistic import Record, Statistic
 
 __all__ = [

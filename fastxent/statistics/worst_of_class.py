@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.errors import StateError, UsageError
-from fastxent.kernels import scorecard as sc
+from fastxent.base.errors import StateError, UsageError
+from fastxent.kernels.contract import scorecard as sc
 from fastxent.statistics.statistic import Record, Statistic
 from fastxent.statistics.worst import (
     FIELDS,

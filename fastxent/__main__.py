@@ -1,0 +1,5 @@
+"""``python -m fastxent`` is the ``fastxent`` command."""
+
+from fastxent.cli.main import main
+
+main()

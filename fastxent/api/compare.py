@@ -1,0 +1,412 @@
+"""Two sets of predictions of the same rows, paired: is one really better, by how much, and where?
+
+Each side is scored once, rows are joined (`fastxent.comparison.pairing`), and what the pairs say is summed up exactly
+(`fastxent.comparison.differences`), of all rows and of every group (`fastxent.comparison.pair_sums`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastxent.api.evaluate import prepare
+from fastxent.api.options import column_names
+from fastxent.base.byte_size import byte_size
+from fastxent.base.errors import DataError, FastxentError, UsageError
+from fastxent.base.log_unit import Unit
+from fastxent.base.version import package_version
+from fastxent.comparison.pair_sums import Joined, has_classes
+from fastxent.comparison.pairing import Pairs, Spool, need_duckdb
+from fastxent.comparison.result import Comparison
+from fastxent.comparison.sign_flip import check_permutations
+from fastxent.data.spec import Loss, OnInvalid, Spec, Task
+from fastxent.engine import engine
+from fastxent.results.evaluation import Evaluation
+from fastxent.sources.object_kinds import is_paths, is_table
+from fastxent.sources.open import Source, Split
+from fastxent.totals.totals import MOST_ROWS, Measures
+
+__all__ = ["compare"]
+
+#: What DuckDB may hold before it spills to disk.
+JOIN_MEMORY = 1 << 30
+
+
+def compare(
+    a: Any = None,
+    b: Any = None,
+    target: Any = None,
+    *,
+    on: str | Sequence[str] | None = None,
+    by_order: bool = False,
+    logits: Any = None,
+    probs: Any = None,
+    log_probs: Any = None,
+    b_logits: Any = None,
+    b_probs: Any = None,
+    b_log_probs: Any = None,
+    b_target: Any = None,
+    group_by: str | Sequence[str] = (),
+    cluster_by: str | None = None,
+    k: int = 10,
+    permutations: int = 0,
+    seed: int = 0,
+    weight: Any = None,
+    class_weight: Iterable[float] | Mapping[Any, float] | None = None,
+    loss: Loss = "cross_entropy",
+    gamma: float = 2.0,
+    task: Task = "multiclass",
+    mask: Any = None,
+    pos_weight: float | Iterable[float] | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    class_names: Iterable[str] | None = None,
+    on_invalid: OnInvalid = "raise",
+    clip: float | str | None = None,
+    normalize: bool = False,
+    dtype: str | None = None,
+    threads: int | None = None,
+    memory: int | str | None = None,
+    verify_checksums: bool = False,
+    filter: Any = None,
+    progress: engine.Progress | None = None,
+    base: float | None = None,
+) -> Comparison:
+    """Compare two sets of predictions of the same rows: the mean difference of their losses with its interval.
+
+    Rows are paired by id (``on``) or by their order (``by_order``). Rows that only one side has are counted and named;
+    a repeated id, or one with another target on the other side, is an error. Joining is done by DuckDB (extra
+    ``compare``) on the row losses alone, and goes to disk where they do not fit in ``memory``; the temporary files
+    lie where ``TMPDIR`` says.
+
+    Args:
+        a: the first set, as the ``data`` of `evaluate`. Left out, like ``b``, the predictions are arrays.
+        b: the second set; None for another column of ``a``.
+        target: the column with the targets, or the array of them.
+        on: column, or columns, whose values name a row.
+        by_order: pair the first row with the first, and so on; arrays always are.
+        logits: column (or array) with the scores, as in `evaluate`; give exactly one of ``logits``, ``probs`` and
+            ``log_probs``, or none where the files say it themselves (`PredictionWriter`'s do).
+        probs: the same for probabilities.
+        log_probs: the same for log-probabilities.
+        b_logits: column of the second set, where it has another name or form; likewise ``b_probs``, ``b_log_probs``.
+        b_probs: see ``b_logits``.
+        b_log_probs: see ``b_logits``.
+        b_target: column with the targets of the second set, where it has another name.
+        group_by: columns of ``a``: the comparison is also made for each of their values.
+        cluster_by: column of ``a`` that says which rows belong together (a document, a user); standard errors are
+            then those of clusters.
+        k: how many of the rows that changed most are kept, each way.
+        permutations: so many replicates of a sign-flip permutation test of the loss difference (of clusters, with
+            ``cluster_by``): a p-value that assumes no distribution, for all rows and for every group. 9999 is usual; 0
+            makes no test.
+        seed: of the signs of that test.
+        weight: column of ``a`` (or array) with sample weights: means, differences and their errors are weighted.
+        class_weight: as in `evaluate`.
+        loss: the loss of a row, as in `evaluate`. "kl_divergence" and "entropy" have no accuracy to compare.
+        gamma: exponent of the focal loss.
+        task: "multiclass", "binary" or "multilabel".
+        mask: as in `evaluate`, like the arguments up to ``dtype``.
+        pos_weight: see `evaluate`.
+        label_smoothing: see `evaluate`.
+        ignore_index: see `evaluate`.
+        class_names: see `evaluate`.
+        on_invalid: "raise", or "skip": a row that one side cannot score is left out on both, and counted.
+        clip: see `evaluate`; for the sides that are probabilities.
+        normalize: see `evaluate`; for the sides that are not logits.
+        dtype: see `evaluate`.
+        threads: threads to use; all processors by default.
+        memory: bytes that the threads, and then the join before it goes to disk, may hold, about, or text such as
+            "512M"; by default 256 MiB a thread, and 1 GiB.
+        verify_checksums: check page checksums of Parquet files that have them.
+        filter: which rows of both sides are read, as in `evaluate`; the others are counted. A row that only one side
+            keeps is only on that side. With ``by_order`` rows keep the places they have without the filter.
+        progress: called with every finished split of either side and the number of rows of both, from any thread.
+        base: unit of the losses and their differences: None for nats, 2 for bits, 10 for bans.
+
+    Returns:
+        A `Comparison`; its ``delta`` is A - B, positive where B has the lower loss.
+
+    Raises:
+        UsageError: the arguments contradict each other.
+        DataError: ids occur twice, or their targets differ; row counts differ in a comparison by order.
+
+    Examples:
+        >>> import fastxent as fx
+        >>> good, poor = [[3.0, 0.0], [0.0, 3.0], [2.0, 0.0]], [[1.0, 0.0], [0.0, 1.5], [0.5, 0.0]]
+        >>> c = fx.compare(logits=poor, b_logits=good, target=[0, 1, 0])
+        >>> round(c.delta.mean, 4), c.outcome.wins
+        (0.2549, {'a': 0, 'b': 3, 'ties': 0})
+    """
+    need_duckdb()
+    unit = Unit(base)
+    started = time.perf_counter()
+    check_permutations(permutations, seed)
+    _check_data(a, b)
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 0 <= k <= MOST_ROWS:
+        raise UsageError(f"k: expected a number of rows up to {MOST_ROWS:,}, got {k!r}")
+    keys = _keys(on, by_order, arrays=a is None)
+    groups = tuple(dict.fromkeys(column_names("group_by", group_by)))
+    clusters = column_names("cluster_by", cluster_by, one=True)
+    if a is None and (groups or clusters):
+        raise UsageError("group_by and cluster_by name columns, and arrays have none; pass tables")
+    if on_invalid == "propagate":
+        raise UsageError("on_invalid: a comparison can 'raise' or 'skip', not 'propagate'")
+    forms = {"logits": logits, "probs": probs, "log_probs": log_probs}
+    b_forms = {"logits": b_logits, "probs": b_probs, "log_probs": b_log_probs}
+    if all(value is None for value in b_forms.values()):
+        if b is None:
+            raise UsageError("there is nothing to compare with: name a second set, or b_logits (b_probs, b_log_probs)")
+        b_forms = forms
+    threads = engine.default_threads() if threads is None else threads
+    options: dict[str, Any] = {
+        "task": task, "mask": mask, "class_names": None if class_names is None else tuple(class_names), "dtype": dtype,
+        "memory": None if memory is None else max(1, byte_size(memory) // max(1, threads)),
+        "verify_checksums": verify_checksums, "filter": filter, "pos_weight": pos_weight,
+        "label_smoothing": label_smoothing, "ignore_index": ignore_index, "on_invalid": on_invalid,
+        "class_weight": class_weight, "loss": loss, "gamma": gamma, "clip": clip, "normalize": normalize,
+    }  # fmt: skip
+    side_a = _Side.open("A", a, target, forms, keys, (*groups, *clusters), weight, unit, options)
+    b_target = target if b_target is None else b_target
+    side_b = _Side.open("B", a if b is None else b, b_target, b_forms, keys, (), None, unit, options)
+    _check_alike(side_a, side_b, by_order=not keys, clip=clip)
+    sides = (side_a, side_b)
+    counts = [side.source.num_rows for side in sides]
+    total = sum(counts) if min(counts) >= 0 else -1
+    step = None if progress is None else lambda split: progress(split, total)
+    with tempfile.TemporaryDirectory(prefix="fastxent-", ignore_cleanup_errors=True) as folder:
+        files = [os.path.join(folder, f"{name}.parquet") for name in "ab"]
+        results = [side.score(file, keys, threads, step) for side, file in zip(sides, files, strict=True)]
+        if not keys:
+            _check_counts(*(side.stored or spool.num_rows for side, (_, spool) in zip(sides, results, strict=True)))
+        _check_spools(keys, clusters, *(spool for _, spool in results))
+        room = JOIN_MEMORY if memory is None else byte_size(memory)
+        pairs = Pairs(folder, *files, keys=len(keys), memory=room, threads=threads)
+        try:
+            joined = Joined(pairs, groups, clusters, side_a.spec)
+            result = _compared(joined, [evaluation for evaluation, _ in results], keys, int(k))
+            if permutations:
+                _permute(result, joined, permutations, seed)
+        finally:
+            pairs.close()
+    if filter is not None:
+        result.filtered = {
+            name: side.stored - spool.num_rows for name, side, (_, spool) in zip("ab", sides, results, strict=True)
+        }
+    _convert(result, unit)
+    result.settings = {"on": list(keys)} if keys else {"by_order": True}
+    result.settings |= {"forms": {"a": side_a.spec.form, "b": side_b.spec.form}}
+    result.settings |= {"group_by": list(groups)} if groups else {}
+    result.settings |= {"cluster_by": clusters[0]} if clusters else {}
+    result.settings |= {"weight": weight} if isinstance(weight, str) else {}
+    result.settings |= {} if filter is None else {"filter": str(filter)}
+    result.run = {"seconds": time.perf_counter() - started, "threads": threads, "version": package_version()}
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One set of predictions, opened."""
+
+    name: str
+    source: Source
+    spec: Spec
+    columns: tuple[str, ...]
+    unit: Unit
+
+    @property
+    def stored(self) -> int:
+        """Rows there are, those included that a filter leaves out; 0 where there is none."""
+        return sum(self.source.stored.values())
+
+    @classmethod
+    def open(
+        cls,
+        name: str,
+        data: Any,
+        target: Any,
+        forms: Mapping[str, Any],
+        keys: tuple[str, ...],
+        columns: tuple[str, ...],
+        weight: Any,
+        unit: Unit,
+        options: Mapping[str, Any],
+    ) -> _Side:
+        """Open one side; options that its form cannot have are the other side's."""
+        form = next((form for form, value in forms.items() if value is not None), None)
+        own = dict(options)
+        if form in ("logits", "log_probs"):
+            own["clip"] = None
+        if form == "logits":
+            own["normalize"] = False
+        with _naming(name):
+            source, spec = prepare(
+                data, target, **forms, weight=weight, extra=tuple(dict.fromkeys((*keys, *columns))), **own
+            )
+        return cls(name, source, spec, columns, unit)
+
+    def score(
+        self, path: str, keys: tuple[str, ...], threads: int, step: Callable[[Split], None] | None
+    ) -> tuple[Evaluation, Spool]:
+        spool = Spool(path, keys, self.columns, self.spec if self.spec.reads_weight else None, self.source.stored)
+
+        def done(split: Split) -> None:
+            spool.done(split)
+            if step is not None:
+                step(split)
+
+        measures = Measures(scores=has_classes(self.spec))
+        with _naming(self.name):
+            totals = engine.run(
+                self.source, self.spec, measures, threads=threads, outputs_of=spool.outputs_of, done=done
+            )
+            spool.close()
+        return Evaluation(totals, run={"paths": list(self.source.paths)}, base=self.unit.base), spool
+
+
+@contextmanager
+def _naming(side: str) -> Iterator[None]:
+    """Say of an error which side it is about."""
+    try:
+        yield
+    except FastxentError as error:
+        error.args = (f"{side}: {error.args[0]}", *error.args[1:])
+        raise
+
+
+def _check_data(a: Any, b: Any) -> None:
+    for name, data in (("a", a), ("b", b)):
+        if data is not None and not (is_paths(data) or is_table(data)):
+            raise UsageError(
+                f"{name}: expected a path, a list of paths, or a table, got {type(data).__name__}; arrays of scores go "
+                "in logits= and b_logits= (or probs, log_probs)"
+            )
+    if a is None and b is not None:
+        raise UsageError("there is a b and no a: name both sets, or neither and give arrays")
+
+
+def _keys(on: str | Sequence[str] | None, by_order: bool, *, arrays: bool) -> tuple[str, ...]:
+    if arrays and on is not None:
+        raise UsageError("on: arrays are paired by order; to pair by id pass tables")
+    if (on is None) == (not by_order) and not arrays:
+        raise UsageError("say how rows are paired: on='id' names the column of ids, by_order=True goes by order")
+    keys = column_names("on", on)
+    if on is not None and (not keys or len(set(keys)) != len(keys)):
+        raise UsageError(f"on: expected one column or several different ones, got {on!r}")
+    return keys
+
+
+def _check_alike(a: _Side, b: _Side, *, by_order: bool, clip: float | str | None) -> None:
+    """What can be known to be wrong before anything is scored."""
+    for side in (a, b):
+        if side.source.num_rows == 0:
+            kept = f"the filter keeps none of {side.stored:,} rows" if side.stored else "there are no rows to compare"
+            raise DataError(f"{side.name}: {kept}")
+    if a.spec.task != b.spec.task:
+        raise UsageError(f"the sides are {a.spec.task} and {b.spec.task}; they must be predictions of the same thing")
+    if a.spec.num_classes != b.spec.num_classes:
+        raise UsageError(f"the sides have {a.spec.num_classes} and {b.spec.num_classes} classes; they must agree")
+    names = [None if side.spec.class_names is None else _bare(side.spec.class_names) for side in (a, b)]
+    if names[0] != names[1] and None not in names:
+        raise UsageError("the sides name their classes differently, or in another order; pass class_names")
+    if a.spec.loss == "kl_divergence" and a.spec.form != b.spec.form:
+        raise UsageError(
+            "kl_divergence takes targets in the form of the predictions, as logits beside logits; give both in one"
+        )
+    if clip is not None and "probs" not in (a.spec.form, b.spec.form):
+        raise UsageError(f"clip applies to probs, and these are {a.spec.form}")
+    if by_order and min(a.source.num_rows, b.source.num_rows) >= 0:
+        _check_counts(a.stored or a.source.num_rows, b.stored or b.source.num_rows)
+
+
+def _bare(names: Sequence[str]) -> list[str]:
+    """Names without what columns of scores have in common, so that logit_cat and prob_cat are the same class."""
+    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(min(names), max(names), strict=False))
+    common = re.sub(r"[^\W_]*\Z", "", "".join(letter for letter, _ in alike))
+    return [name.removeprefix(common) for name in names]
+
+
+def _check_counts(a: int, b: int) -> None:
+    if a != b:
+        raise DataError(f"by order, the sides must have the same rows, and have {a:,} and {b:,}; pair them by id (on=)")
+
+
+def _check_spools(keys: tuple[str, ...], clusters: tuple[str, ...], a: Spool, b: Spool) -> None:
+    """What is known of the rows once they have been read."""
+    import pyarrow as pa
+
+    for name in clusters:
+        if pa.types.is_floating(a.types[name]):
+            raise UsageError(
+                f"cluster_by: column {name!r} holds floats; clusters are named by integers, text or the like"
+            )
+    if a.dense != b.dense:
+        raise UsageError("target: one side has distributions, the other class indices; they cannot be checked to agree")
+    for key in keys:
+        left, right = a.types[key], b.types[key]
+        if left != right and not (pa.types.is_integer(left) and pa.types.is_integer(right)):
+            raise UsageError(f"on: column {key!r} holds {left} on one side and {right} on the other; write them alike")
+
+
+def _compared(joined: Joined, sides: list[Evaluation], keys: tuple[str, ...], k: int) -> Comparison:
+    pairs = joined.pairs
+    what = " and ".join(keys) or "row"
+    if keys:
+        for side in "ab":
+            count, first = pairs.duplicates(side)
+            if count:
+                raise DataError(f"{count:,} ids occur more than once in {side} ({what} {_listed(first, count)})")
+    pairs.join()
+    count, first = pairs.other_targets()
+    if count:
+        raise DataError(
+            f"{count:,} rows have another target in b than in a ({what} {_listed(first, count)});"
+            " the two sides are not predictions of the same thing"
+        )
+    outcomes = list(joined.outcomes())
+    result = Comparison(
+        outcome=outcomes[0][1] if outcomes else joined.sums().outcome(),
+        a=sides[0],
+        b=sides[1],
+        only={side: pairs.lonely(side) for side in "ab"},
+        unscored=pairs.unscored(),
+        improved=pairs.extremes(k, descending=True),
+        regressed=pairs.extremes(k, descending=False),
+        groups={column: dict(joined.outcomes(f"c{i}")) for i, column in enumerate(joined.groups)},
+    )
+    if math.isnan(result.delta.mean) and result.num_rows:
+        result.warnings.append("some losses are infinite on both sides: their difference, and the mean, is undefined")
+    if not result.num_rows:
+        result.warnings.append("no row is on both sides; every difference is NaN")
+    return result
+
+
+def _permute(result: Comparison, joined: Joined, permutations: int, seed: int) -> None:
+    """Add the sign-flip tests of the difference of the losses: of all rows, and of every group."""
+    result.outcome = next(iter(joined.permuted({"": result.outcome}, permutations, seed).values()))
+    for i, column in enumerate(joined.groups):
+        result.groups[column] = joined.permuted(result.groups[column], permutations, seed, group=f"c{i}")
+
+
+def _convert(result: Comparison, unit: Unit) -> None:
+    """Put what is in nats into another unit."""
+    result.unit = unit
+    result.outcome = result.outcome.to(unit)
+    for groups in result.groups.values():
+        groups.update({value: each.to(unit) for value, each in groups.items()})
+    for rows in (result.improved, result.regressed):
+        rows[:] = [(row[0], *unit.of(row[1:])) for row in rows]
+
+
+def _listed(first: list[Any], count: int) -> str:
+    return ", ".join(map(repr, first)) + (", ..." if count > len(first) else "")

@@ -1,0 +1,91 @@
+"""What can go wrong, as one tree.
+
+FastxentError
+├── UsageError        the call is wrong: an argument, an option, a combination   (shell: exit code 2)
+├── DataError         the data is wrong or cannot be read                        (shell: exit code 3)
+│   ├── SourceError   a file, row group or column cannot be read or understood
+│   └── InvalidRowError   a row cannot be scored, and the policy is to raise
+├── OutputError       a file cannot be written: the disk is full, no permission  (shell: exit code 3)
+└── StateError        saved totals are damaged, or do not belong together        (shell: exit code 3)
+
+Every message says what is wrong, where it is, what was expected and what to do about it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "DataError",
+    "FastxentError",
+    "InvalidRowError",
+    "OutputError",
+    "SourceError",
+    "StateError",
+    "UsageError",
+]
+
+
+class FastxentError(Exception):
+    """Base of all errors that fastxent raises on purpose."""
+
+
+class UsageError(FastxentError, ValueError):
+    """The call cannot mean anything: an argument is wrong or two contradict each other."""
+
+
+class DataError(FastxentError, ValueError):
+    """The data is not what the call says it is."""
+
+
+class SourceError(DataError):
+    """A source cannot be read: missing, damaged, or without the columns that were asked for.
+
+    ``path``, ``row_group`` and ``column`` say where, as far as it is known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        row_group: int | None = None,
+        column: str | None = None,
+    ) -> None:
+        self.path = path
+        self.row_group = row_group
+        self.column = column
+        where = ", ".join(
+            part
+            for part in (
+                path,
+                None if row_group is None else f"row group {row_group}",
+                None if column is None else f"column {column!r}",
+            )
+            if part
+        )
+        super().__init__(f"{where}: {message}" if where else message)
+
+
+class InvalidRowError(DataError):
+    """A row cannot be scored and ``on_invalid="raise"``.
+
+    ``cause`` is the machine name of the reason (see `fastxent.base.status.Status`), ``path`` and ``row``
+    (counted from 0 in its source) say which row it is.
+    """
+
+    def __init__(self, message: str, *, cause: str, path: str, row: int) -> None:
+        self.cause = cause
+        self.path = path
+        self.row = row
+        super().__init__(message)
+
+
+class OutputError(FastxentError, OSError):
+    """A file cannot be written; nothing of it is left behind. ``path`` says which one."""
+
+    def __init__(self, message: str, *, path: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: {message}")
+
+
+class StateError(FastxentError, ValueError):
+    """Saved totals are damaged, or were made under another spec or numerics version."""

@@ -1,0 +1,1 @@
+"""Two sets of predictions of the same rows: joined, subtracted, tested."""

@@ -1,0 +1,135 @@
+"""The joined pairs, read as sums: of all rows, by group, in clusters, with weights, under flipped signs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastxent.base.errors import DataError
+from fastxent.base.text import group_name
+from fastxent.comparison.cluster_sums import ClusterSums
+from fastxent.comparison.differences import Outcome, Pairing, PairSums, runs
+from fastxent.comparison.pairing import Pairs, exact_values
+from fastxent.comparison.sign_flip import sign_flip_test
+from fastxent.data.spec import Spec
+from fastxent.statistics.statistic import predicts_class
+
+__all__ = ["Joined", "has_classes"]
+
+
+class Joined:
+    """The joined pairs as sums: of all rows, by group, in clusters, with weights."""
+
+    def __init__(self, pairs: Pairs, groups: tuple[str, ...], clusters: tuple[str, ...], spec: Spec) -> None:
+        self.pairs, self.groups = pairs, groups
+        self._cluster_by = clusters[0] if clusters else None
+        self._cluster = f"c{len(groups)}" if clusters else None
+        self._weighted, self._classes = spec.reads_weight, has_classes(spec)
+
+    def sums(self) -> PairSums:
+        """Empty ones."""
+        return PairSums(clustered=self._cluster is not None, weighted=self._weighted, classes=self._classes)
+
+    def _pairing(self, batch: Any) -> Pairing:
+        la, lb = (np.array(batch[name]) for name in ("la", "lb"))
+        ca, cb = (batch[name].to_numpy(zero_copy_only=False) for name in ("ca", "cb"))
+        return Pairing(la, lb, ca, cb, *(np.array(batch[name]) for name in (("s", "x") if self._weighted else ())))
+
+    def _clusters(self, batch: Any) -> tuple[NDArray[np.int64], list[Any]] | None:
+        if self._cluster is None:
+            return None
+        codes, values = _codes(batch[self._cluster])
+        if (codes < 0).any():
+            raise DataError(f"cluster_by: column {self._cluster_by!r} has nulls; every row needs a cluster")
+        return codes, values
+
+    def outcomes(self, group: str | None = None) -> Iterator[tuple[str, Outcome]]:
+        """The outcome of each value of the group column, or the one of all rows; pairs come sorted by it."""
+        sums: PairSums | None = None
+        here = ""
+        for batch in self.pairs.stream([c for c in (group, self._cluster) if c is not None], weighted=self._weighted):
+            pairing, clusters = self._pairing(batch), self._clusters(batch)
+            for value, lo, hi in _group_runs(batch, group):
+                if sums is None or value != here:
+                    if sums is not None:
+                        yield here, sums.outcome()
+                    sums, here = self.sums(), value
+                sums.add(pairing.cut(lo, hi), None if clusters is None else (clusters[0][lo:hi], clusters[1]))
+        if sums is not None:
+            yield here, sums.outcome()
+
+    def permuted(
+        self, outcomes: dict[str, Outcome], permutations: int, seed: int, group: str | None = None
+    ) -> dict[str, Outcome]:
+        """The outcomes of all rows, or of the values of a group column, with their sign-flip tests."""
+        nothing = sign_flip_test((), 0, permutations, seed)
+        tested = {value: replace(outcome, permutation=nothing) for value, outcome in outcomes.items()}
+        for value, parts in itertools.groupby(self._differences(group), key=itemgetter(0)):
+            outcome = outcomes[value]
+            count = outcome.rows if outcome.clusters is None else outcome.clusters
+            test = sign_flip_test((y for _, y in parts), count, permutations, seed)
+            tested[value] = replace(outcome, permutation=test)
+        return tested
+
+    def _differences(self, group: str | None = None) -> Iterator[tuple[str, NDArray[np.float64]]]:
+        """Of every group in turn the differences of rows in the order of their ids, or of clusters."""
+        collected = _Collected()
+        here: str | None = None
+        order = self.pairs.keys if self._cluster is None else [self._cluster]
+        for batch in self.pairs.stream([*([] if group is None else [group]), *order], weighted=self._weighted):
+            y, clusters = self._pairing(batch).y, self._clusters(batch)
+            for value, lo, hi in _group_runs(batch, group):
+                if clusters is None:
+                    yield value, y[lo:hi]
+                    continue
+                if here is not None and value != here:
+                    collected.close()
+                    yield here, collected.take()
+                here = value
+                collected.add((clusters[0][lo:hi], clusters[1]), y[lo:hi], None, np.zeros(hi - lo))
+                yield value, collected.take()
+        if here is not None:
+            collected.close()
+            yield here, collected.take()
+
+
+def has_classes(spec: Spec) -> bool:
+    """Whether a row is right or wrong: it has a predicted class, or (multilabel) all of its labels."""
+    return predicts_class(spec) or spec.task == "multilabel"
+
+
+class _Collected(ClusterSums):
+    """The sums of clusters as they come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sums: list[NDArray[np.float64]] = []
+
+    def record(self, y: NDArray[np.float64], x: NDArray[np.float64], hits: NDArray[np.float64]) -> None:
+        """See `ClusterSums.record`."""
+        self._sums.append(y)
+
+    def take(self) -> NDArray[np.float64]:
+        """Those that have come since."""
+        found, self._sums = np.concatenate([np.zeros(0), *self._sums]), []
+        return found
+
+
+def _group_runs(batch: Any, group: str | None) -> Iterator[tuple[str, int, int]]:
+    """The groups of a batch that is sorted by them, and where their rows begin and end; without a column one."""
+    codes, values = (np.zeros(len(batch), np.int64), [""]) if group is None else _codes(batch[group])
+    for lo, hi in runs(codes):
+        yield group_name(values[codes[lo]] if codes[lo] >= 0 else None), lo, hi
+
+
+def _codes(column: Any) -> tuple[NDArray[np.int64], list[Any]]:
+    """A column as numbers, -1 for null, and the values they stand for."""
+    encoded = column.dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes, exact_values(encoded.dictionary)

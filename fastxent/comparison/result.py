@@ -1,0 +1,167 @@
+"""The result of a comparison: as attributes, tables, JSON and a page."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastxent.base.log_unit import NATS, Unit
+from fastxent.comparison.differences import Difference, Outcome
+from fastxent.comparison.sign_flip import Permutation
+from fastxent.data.spec import NUMERICS_VERSION
+from fastxent.results.as_json import json_text
+from fastxent.results.evaluation import Evaluation
+from fastxent.results.headlines import ROWS, html_rows
+
+__all__ = ["SCHEMA", "Comparison"]
+
+SCHEMA = "fastxent.comparison/1"
+
+
+@dataclass(slots=True)
+class Comparison:
+    """The result of `fastxent.compare`.
+
+    ``groups`` holds an `Outcome` for every value of every ``group_by`` column. ``improved`` and ``regressed`` are the
+    rows whose loss is lower, or higher, in B by most: (id, loss in A, loss in B, difference). ``filtered`` counts the
+    rows of either side that the filter left out, where there was one.
+    """
+
+    outcome: Outcome
+    a: Evaluation
+    b: Evaluation
+    only: dict[str, tuple[int, list[Any]]]
+    unscored: int
+    groups: dict[str, dict[str, Outcome]] = field(default_factory=dict)
+    improved: list[tuple[Any, float, float, float]] = field(default_factory=list)
+    regressed: list[tuple[Any, float, float, float]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    run: dict[str, Any] = field(default_factory=dict)
+    unit: Unit = NATS
+    filtered: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def permutation(self) -> Permutation | None:
+        """The sign-flip test of the loss difference of all rows, where one was asked for."""
+        return self.outcome.permutation
+
+    @property
+    def delta(self) -> Difference:
+        """The difference of the mean losses, A - B: positive where B is better."""
+        return self.outcome.delta
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that were compared."""
+        return self.outcome.rows
+
+    @property
+    def per_group(self) -> Any:
+        """An Arrow table with a row a group: column and value, rows, both losses, their difference, both accuracies.
+
+        ``p_value`` is Student's, ``permutation_p`` that of the sign-flip test, where one was asked for.
+        """
+        import pyarrow as pa
+
+        found = [
+            {
+                "column": column, "value": value, "rows": each.rows, "loss_a": each.loss["a"], "loss_b": each.loss["b"],
+                "delta": each.delta.mean, "stderr": each.delta.stderr, "ci_low": each.delta.ci_low,
+                "ci_high": each.delta.ci_high, "p_value": each.delta.p_value,
+            }
+            | ({} if each.permutation is None else {"permutation_p": each.permutation.p_value})
+            | {f"accuracy_{side}": share for side, share in (each.accuracy or {}).items()}
+            for column, values in self.groups.items() for value, each in values.items()
+        ]  # fmt: skip
+        return pa.Table.from_pylist(found)
+
+    @property
+    def changed(self) -> Any:
+        """An Arrow table of the rows that changed most: id (several columns as JSON text), both losses, difference.
+
+        Those with a lower loss in B come first, then those with a higher one.
+        """
+        import pyarrow as pa
+
+        rows = [*self.improved, *self.regressed]
+        ids = [_json_id(key) for key, *_ in rows]
+        named = [json_text(key) if isinstance(key, list) else key for key in ids]
+        beyond = any(isinstance(key, int) and key >= 1 << 63 for key in named)
+        columns: dict[str, Any] = {"id": pa.array(named, pa.uint64() if beyond else None)}
+        for i, name in enumerate(("loss_a", "loss_b", "delta"), start=1):
+            columns[name] = pa.array([row[i] for row in rows], pa.float64())
+        return pa.table(columns)
+
+    def _repr_html_(self) -> str:
+        """The differences as HTML tables, for notebooks."""
+        return _as_html(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON values under stable names."""
+        outcome = self.outcome.to_dict()
+        rows: dict[str, Any] = {"compared": outcome.pop("rows"), "unscored": self.unscored}
+        rows |= {f"filtered_{side}": count for side, count in self.filtered.items()}
+        for side, (count, first) in self.only.items():
+            rows[f"only_{side}"] = {"count": count, "first": [_json_id(key) for key in first]}
+        result: dict[str, Any] = {
+            "schema": SCHEMA,
+            "settings": self.settings,
+            "rows": rows,
+            "loss_unit": str(self.unit),
+        }
+        for side, evaluation in (("a", self.a), ("b", self.b)):
+            whole = evaluation.to_dict()
+            result[side] = {key: whole[key] for key in ("spec", "rows", "first_invalid") if key in whole}
+            result[side]["paths"] = whole["run"].get("paths", [])
+        result |= outcome
+        if self.groups:
+            result["groups"] = {
+                column: {value: each.to_dict() for value, each in values.items()}
+                for column, values in self.groups.items()
+            }
+        for name in ("improved", "regressed"):
+            result[name] = [
+                {"id": _json_id(key), "loss_a": la, "loss_b": lb, "delta": d} for key, la, lb, d in getattr(self, name)
+            ]
+        return result | {"warnings": self.warnings, "run": {**self.run, "numerics_version": NUMERICS_VERSION}}
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """`to_dict` as JSON text; floats read back to the same bits, NaN and infinities as strings."""
+        return json_text(self.to_dict(), indent=indent)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """A report as one HTML page that needs nothing else; written to ``path`` if one is given. Extra ``report``."""
+        from fastxent.report.write import write_report
+
+        return write_report(self.to_dict(), path, unit=self.unit)
+
+    def __repr__(self) -> str:
+        d = self.delta
+        return f"Comparison(delta={d.mean:.6g} [{d.ci_low:.6g}, {d.ci_high:.6g}], rows={self.num_rows:,})"
+
+
+def _json_id(key: Any) -> Any:
+    if isinstance(key, list):
+        return [_json_id(part) for part in key]
+    return key if isinstance(key, int | str) and not isinstance(key, bool) else str(key)
+
+
+def _as_html(result: Comparison) -> str:
+    """A comparison as HTML tables; everything is escaped."""
+    import pyarrow as pa
+
+    outcome = result.outcome
+    lines = [(f"loss ({result.unit})", outcome.loss, outcome.delta)]
+    if outcome.accuracy is not None and outcome.accuracy_delta is not None:
+        lines.append(("accuracy", outcome.accuracy, outcome.accuracy_delta))
+    names = ("mean", "ci_low", "ci_high", "p_value")
+    found = [
+        {"": name, **{side.upper(): sides[side] for side in "ab"}} | {key: getattr(delta, key) for key in names}
+        for name, sides, delta in lines
+    ]
+    tables = [(f"{outcome.rows:,} rows compared; differences are A - B", pa.Table.from_pylist(found))]
+    tables += [("by group", result.per_group)] if result.groups else []
+    tables += [("rows that changed most", result.changed)] if result.changed.num_rows else []
+    return "".join(html_rows(title, table.slice(0, ROWS), table.num_rows) for title, table in tables)

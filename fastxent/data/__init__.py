@@ -1,0 +1,1 @@
+"""What is scored: the spec of a loss, and batches of rows."""

@@ -1,0 +1,238 @@
+"""The spec: what is measured, independent of where the rows lie. Validation happens here and only here."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, Literal, get_args
+
+from fastxent.base.errors import StateError, UsageError
+
+__all__ = ["CLIP_NAMES", "NUMERICS_VERSION", "Form", "Loss", "OnInvalid", "Spec", "Task"]
+
+Task = Literal["multiclass", "binary", "multilabel"]
+Form = Literal["logits", "probs", "log_probs"]
+OnInvalid = Literal["raise", "skip", "propagate"]
+Loss = Literal["cross_entropy", "focal", "kl_divergence", "entropy"]
+
+#: Changes with every change that can move a bit of a row loss or of a total: coefficients, orders of summation, cells.
+NUMERICS_VERSION = 5
+
+#: clip="name" -> the epsilon of that library, by kind of number. scikit-learn takes the machine epsilon
+#: of the predictions' own type (its document of log_loss), Keras 1e-7, torch bounds the logarithm at -100.
+CLIP_NAMES: dict[str, dict[str, float]] = {
+    "sklearn": {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52},
+    "keras": dict.fromkeys(("float16", "bfloat16", "float32", "float64"), 1e-7),
+    "torch": dict.fromkeys(("float16", "bfloat16", "float32", "float64"), math.exp(-100.0)),
+}
+
+
+def _choice(name: str, value: object, literal: Any) -> None:
+    if value not in get_args(literal):
+        raise UsageError(f"{name}: expected one of {', '.join(map(repr, get_args(literal)))}, got {value!r}")
+
+
+def _weights(name: str, values: Iterable[float] | None, count: int, what: str) -> tuple[float, ...] | None:
+    if values is None:
+        return None
+    try:
+        result = tuple(float(v) for v in values)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name}: expected numbers, one a {what}, got {values!r}") from None
+    if len(result) != count:
+        raise UsageError(f"{name}: expected {count} numbers, one a {what}, got {len(result)}")
+    for i, value in enumerate(result):
+        if not (0.0 <= value < math.inf):
+            raise UsageError(f"{name}[{i}]: expected a finite number of at least 0, got {value!r}")
+    return result
+
+
+def _is_single(value: Any) -> bool:
+    """Whether a value is one number; arrays and tensors of no dimension can be iterated over, by their type."""
+    return getattr(value, "ndim", 1) == 0 or not isinstance(value, Iterable)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name}: expected a number, got {value!r}") from None
+
+
+def _integer(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name}: expected an integer, got {value!r}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What is measured.
+
+    Attributes:
+        num_classes: scores a row (1 for binary, labels a row for multilabel).
+        task: "multiclass" (softmax), "binary" (one score a row) or "multilabel" (independent binary scores).
+        form: what the scores are.
+        loss: the loss of a row: "cross_entropy"; "focal", each part of it times (1 - p)^gamma; "kl_divergence" of the
+            predictions from the target; or "entropy" of the predictions, which looks at no target.
+        gamma: exponent of the focal loss, at least 0.
+        soft: targets are distributions or 0/1 matrices of the scores' shape rather than class indices.
+        label_smoothing: in [0, 1]; the target becomes (1 - a) t + a / C, for binary and multilabel (1 - a) t + a / 2.
+        ignore_index: rows with this label are ignored; among distributions those that are one-hot there.
+        class_weight: one weight a class, multiplied into the loss of the rows (or soft targets) of that class.
+        pos_weight: weight of the positive term: one number for binary, one a label for multilabel.
+        weighted: rows carry sample weights.
+        on_invalid: what an invalid row does: raise an error, be skipped and counted, or make the totals NaN.
+        clip: probabilities are clipped to [clip, 1 - clip] before the logarithm, or by the rule of a named
+            library (`CLIP_NAMES`); None clips nothing.
+        normalize: probabilities of a row are divided by their sum.
+        class_names: names of the classes in the order of the scores.
+    """
+
+    num_classes: int
+    task: Task = "multiclass"
+    form: Form = "logits"
+    loss: Loss = "cross_entropy"
+    gamma: float = 2.0
+    soft: bool = False
+    label_smoothing: float = 0.0
+    ignore_index: int | None = None
+    class_weight: tuple[float, ...] | None = None
+    pos_weight: tuple[float, ...] | None = None
+    weighted: bool = False
+    on_invalid: OnInvalid = "raise"
+    clip: float | str | None = None
+    normalize: bool = False
+    class_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _choice("task", self.task, Task)
+        _choice("form", self.form, Form)
+        _choice("on_invalid", self.on_invalid, OnInvalid)
+        _choice("loss", self.loss, Loss)
+        self._check_loss()
+        if self.num_classes < 1:
+            raise UsageError(f"num_classes: expected at least 1, got {self.num_classes}")
+        if self.task == "binary" and self.num_classes != 1:
+            raise UsageError(
+                f"task 'binary' takes one score a row, got {self.num_classes}; two columns are task 'multiclass'"
+            )
+        if not (0.0 <= self.label_smoothing <= 1.0):
+            raise UsageError(f"label_smoothing: expected a number in [0, 1], got {self.label_smoothing!r}")
+        known = self.clip in CLIP_NAMES if isinstance(self.clip, str) else self.clip is None or 0.0 < self.clip < 0.5
+        if not known:
+            raise UsageError(
+                f"clip: expected a number in (0, 0.5) or one of {', '.join(map(repr, CLIP_NAMES))}, got {self.clip!r}"
+            )
+        if self.clip is not None and self.form != "probs":
+            raise UsageError(f"clip applies to probs, and these are {self.form}")
+        if self.normalize and (self.form == "logits" or self.task != "multiclass"):
+            raise UsageError("normalize applies to multiclass probs and log_probs")
+        if self.class_weight is not None and self.task != "multiclass":
+            raise UsageError(f"class_weight applies to task 'multiclass'; for {self.task} use pos_weight")
+        if self.pos_weight is not None and self.task == "multiclass":
+            raise UsageError("pos_weight applies to tasks 'binary' and 'multilabel'; for multiclass use class_weight")
+        if self.class_names is not None and self.task != "binary" and len(self.class_names) != self.num_classes:
+            raise UsageError(f"class_names: expected {self.num_classes} names, got {len(self.class_names)}")
+
+    def _check_loss(self) -> None:
+        if not (0.0 <= self.gamma < math.inf):
+            raise UsageError(f"gamma: expected a finite number of at least 0, got {self.gamma!r}")
+        if self.loss in ("kl_divergence", "entropy"):
+            if self.task != "multiclass":
+                raise UsageError(f"loss {self.loss!r} applies to task 'multiclass'")
+            if self.label_smoothing or self.class_weight is not None or self.ignore_index is not None:
+                raise UsageError(f"loss {self.loss!r} takes no label_smoothing, class_weight or ignore_index")
+        if self.loss == "kl_divergence" and not self.soft:
+            raise UsageError("loss 'kl_divergence' needs a distribution a row as target")
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        num_classes: int,
+        class_weight: Iterable[float] | Mapping[Any, float] | None = None,
+        pos_weight: float | Iterable[float] | None = None,
+        clip: float | str | None = None,
+        class_names: Iterable[str] | None = None,
+        **options: Any,
+    ) -> Spec:
+        """A spec from the words of the public functions: one pos_weight for all labels, weights by class name.
+
+        Numbers of NumPy and torch become those of Python, as the JSON of a spec needs them.
+        """
+        names = None if class_names is None else tuple(str(name) for name in class_names)
+        if isinstance(class_weight, Mapping):
+            class_weight = _by_name(class_weight, names, num_classes)
+        positive: Any = pos_weight
+        if positive is not None and _is_single(positive):
+            positive = [_number("pos_weight", positive)] * num_classes
+        for name in ("label_smoothing", "gamma"):
+            if name in options:
+                options[name] = _number(name, options[name])
+        if options.get("ignore_index") is not None:
+            options["ignore_index"] = _integer("ignore_index", options["ignore_index"])
+        if clip is not None and not isinstance(clip, str):
+            clip = _number("clip", clip)
+        return cls(
+            num_classes=num_classes,
+            class_weight=_weights("class_weight", class_weight, num_classes, "class"),
+            pos_weight=_weights("pos_weight", positive, num_classes, "label"),
+            clip=clip,
+            class_names=names,
+            **options,
+        )
+
+    def epsilon(self, kind: str) -> float:
+        """The clip for predictions of this kind; -1 for none."""
+        if isinstance(self.clip, str):
+            return CLIP_NAMES[self.clip][kind]
+        return -1.0 if self.clip is None else self.clip
+
+    @property
+    def reads_weight(self) -> bool:
+        """Whether the mean divides by a sum of weights rather than by a count."""
+        return self.weighted or self.class_weight is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields that are not at their default, as JSON values."""
+        values = dataclasses.asdict(self)
+        return {
+            field.name: list(value) if isinstance(value, tuple) else value
+            for field in dataclasses.fields(self)
+            if (value := values[field.name]) != field.default
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Spec:
+        """The inverse of `to_dict`; raises StateError for fields this version does not know."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise StateError(f"spec: unknown fields {', '.join(unknown)}; it was made by another version of fastxent")
+        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**plain)
+
+    def digest(self) -> str:
+        """SHA-256 of the spec and the numerics version: totals with equal digests may be merged."""
+        text = json.dumps({"numerics_version": NUMERICS_VERSION, **self.to_dict()}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _by_name(weights: Mapping[Any, float], names: tuple[str, ...] | None, num_classes: int) -> list[float]:
+    """Weights given by class index or class name; classes not named weigh 1."""
+    result = [1.0] * num_classes
+    for key, value in weights.items():
+        if isinstance(key, Integral) and 0 <= int(key) < num_classes:
+            result[int(key)] = value
+        elif names is not None and str(key) in names:
+            result[names.index(str(key))] = value
+        else:
+            raise UsageError(f"class_weight: no class {key!r}")
+    return result

@@ -1,0 +1,1 @@
+"""One pass over a source: a plan, workers, totals, and rows written in order."""

@@ -1,0 +1,209 @@
+"""The cache of compiled kernels.
+
+Numba's own notices a change in the file of a function but not in the files of the functions it calls,
+refuses to import where nothing is writable, breaks on a file that was cut short, and may file one
+signature's code under another when two processes save at once. Here the folder is named by a digest of
+all kernel sources and of the compiler's versions, so machine code is never stale; every entry is a file
+of its own with a checksum; where nothing can be written, kernels compile in memory; and folders that
+nobody has started from for a month are removed when a new one is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import re
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from numba.core.caching import FunctionCache, NullCache
+from numba.core.runtime import rtsys
+from numba.core.serialize import dumps
+
+__all__ = ["cache_folder", "kernel_cache", "source_digest", "watch_compiling"]
+
+#: The folder of all kernels, whatever folder below it they are in.
+_HERE = Path(__file__).parent.parent
+#: What kernels are made of that lies outside their folder: the shape of exact sums, the codes of statuses.
+_OUTSIDE = (_HERE.parent / "base" / "exact.py", _HERE.parent / "base" / "status.py")
+#: Seconds after its last use before a folder of other sources or versions is removed.
+_FORGOTTEN = 30 * 24 * 3600.0
+
+
+@cache
+def source_digest() -> str:
+    """SHA-256 over every kernel source and the versions of Numba, llvmlite and Python."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
+    for path in [*sorted(_HERE.rglob("*.py")), *_OUTSIDE]:
+        digest.update(str(path.relative_to(_HERE.parent)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@cache
+def cache_folder() -> str | None:
+    """The folder for compiled code: ``NUMBA_CACHE_DIR``, beside the sources, or the user's cache.
+
+    None if none of them can be written.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    candidates = [named] if named else [str(_HERE / "__pycache__"), os.path.join(home, "fastxent")]
+    for folder in candidates:
+        path = os.path.join(folder, f"kernels-{source_digest()[:16]}")
+        try:
+            new = not os.path.isdir(path)
+            os.makedirs(path, exist_ok=True)
+            # A file that comes and goes shows that the folder can be written, and leaves in its time when it was used.
+            probe = os.path.join(path, f".probe-{uuid.uuid4().hex[:16]}")
+            with open(probe, "wb"):
+                pass
+            os.unlink(probe)
+        except OSError:
+            continue
+        if new:
+            _forget(folder)
+        return path
+    return None
+
+
+def _forget(folder: str) -> None:
+    """Remove folders of other digests that were not used for long. Whoever still runs from one only compiles anew."""
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            with suppress(OSError):
+                ours = re.fullmatch(r"kernels-[0-9a-f]{16}", entry.name) and entry.is_dir(follow_symlinks=False)
+                if ours and time.time() - entry.stat().st_mtime > _FORGOTTEN:
+                    shutil.rmtree(entry.path, ignore_errors=True)
+
+
+_watchers: list[Callable[[], None]] = []
+
+
+@contextmanager
+def watch_compiling(watcher: Callable[[], None]) -> Iterator[None]:
+    """Call ``watcher`` (in any thread) before every kernel that has to be compiled, for the cache has none."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
+def _tell() -> None:
+    for watcher in _watchers:
+        watcher()
+
+
+class _Unkept(NullCache):
+    """In place of a cache where nothing can be written."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> None:
+        _tell()
+
+
+class _Locator:
+    """Tells Numba's cache where entries live and what makes them stale."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def ensure_cache_path(self) -> None:
+        os.makedirs(self.get_cache_path(), exist_ok=True)
+
+    def get_cache_path(self) -> str:
+        folder = cache_folder()
+        assert folder is not None
+        return folder
+
+    def get_source_stamp(self) -> str:
+        return source_digest()
+
+    def get_disambiguator(self) -> str:
+        return self._name
+
+
+class _Entries:
+    """The entries of one kernel, a file each: a SHA-256, then the pickled key and machine code it covers."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        self._base = os.path.join(folder, name)
+
+    def _path(self, key: Any) -> str:
+        return f"{self._base}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
+
+    def load(self, key: Any) -> Any:
+        """The machine code for this key; None if there is none, or its file is damaged."""
+        try:
+            data = Path(self._path(key)).read_bytes()
+        except OSError:
+            return None
+        if hashlib.sha256(data[32:]).digest() != data[:32]:
+            return None
+        found, code = pickle.loads(data[32:])
+        return code if found == key else None
+
+    def save(self, key: Any, code: Any) -> None:
+        """Keep the machine code. A full disk or a folder that has gone costs the next start, not this one."""
+        body = dumps((key, code))
+        unfinished = f"{self._path(key)}.{uuid.uuid4().hex[:16]}"
+        try:
+            Path(unfinished).write_bytes(hashlib.sha256(body).digest() + body)
+            os.replace(unfinished, self._path(key))
+        except OSError:
+            with suppress(OSError):
+                os.unlink(unfinished)
+
+    def flush(self) -> None:
+        """Nothing to forget: an entry is only ever replaced by its equal."""
+
+
+def kernel_cache(function: Callable[..., Any], name: str, rebuild: Callable[[Any, Any], Any] | None = None) -> Any:
+    """A cache for one kernel, whose entries have its ``name``, variant included.
+
+    ``rebuild(target context, payload)`` makes something callable of what was kept; by default Numba's way.
+    """
+    if cache_folder() is None:
+        return _Unkept()
+
+    class Impl(FunctionCache._impl_class):
+        def __init__(self, py_func: Callable[..., Any]) -> None:
+            self._lineno = py_func.__code__.co_firstlineno
+            self._locator = _Locator(name)
+            self._filename_base = name
+
+        def rebuild(self, target_context: Any, payload: Any) -> Any:
+            return (rebuild or super().rebuild)(target_context, payload)
+
+    class KernelCache(FunctionCache):
+        _impl_class = Impl
+
+        def __init__(self, py_func: Callable[..., Any]) -> None:
+            super().__init__(py_func)
+            self._cache_file = _Entries(self._cache_path, name)
+
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            # Numba's own first imports all that it can compile (0.5 s), of which code that is there needs the runtime.
+            rtsys.initialize(target_context)
+            found = self._load_overload(sig, target_context)
+            if found is None:
+                _tell()
+            return found
+
+        def save_overload(self, sig: Any, data: Any) -> None:
+            with suppress(OSError):  # the folder may have gone, or the disk be full
+                super().save_overload(sig, data)
+
+        def _index_key(self, sig: Any, codegen: Any) -> Any:
+            return (sig, codegen.magic_tuple(), name)
+
+    return KernelCache(function)

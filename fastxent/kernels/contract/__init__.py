@@ -1,0 +1,1 @@
+"""What row kernels are called with, and the scorecard that they write."""

@@ -1,0 +1,1 @@
+"""Elementary functions of numbers and vectors: exponentials, logarithms, two-part arithmetic."""

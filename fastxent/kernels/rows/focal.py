@@ -1,0 +1,398 @@
+"""Focal loss: each part of a cross-entropy, faded by (1 - p)^gamma, p the probability of what it costs.
+
+1. With L = -log p a part is (1 - p)^g L = (-expm1(-L))^g L, accurate for confident rows, where 1 - p as a
+   difference is not. Lin et al. (2017) define it for one label; the factor alpha belongs to the weights.
+2. Targets that are distributions: sum a_c (1 - p_c)^g (-log p_c), with a_c as in `soft`. A one-hot row is the
+   label, to the last bit.
+3. Events (binary and multilabel): (1 - p_t)^g times the cross-entropy of the event, with 1 - p_t = y' (1 - p) +
+   (1 - y') p, y' the smoothed target: for 0 and 1 the definition, between them that of optax and torchvision.
+
+Each of these runs after the row kernel of the cross-entropy, which knows which rows can be scored. (1 - p)^g has 1 + g
+times the error that L has, so 1 - p is made anew, in two parts; of labels only where it matters, see `steep`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastxent.kernels.compiler.compile import kernel
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.contract.problem import SIZE, TILE, Problem
+from fastxent.kernels.functions.softplus import softplus
+from fastxent.kernels.functions.twofold import (
+    add,
+    divide_pairs,
+    exp_in_parts,
+    exp_less_one,
+    log1p_in_parts,
+    multiply,
+    power,
+    settled,
+    sum_of_lanes,
+)
+from fastxent.kernels.functions.vecmath import log
+from fastxent.kernels.rows.one_row import reader, row_by_row
+from fastxent.kernels.rows.probs import bounded, limits
+from fastxent.kernels.rows.row_sums import close, two_sums
+from fastxent.kernels.rows.sigmoid import FORMS, Form, clipped, coefficients, soft_clipped
+from fastxent.kernels.rows.soft_targets import examiner, sharer, smoothed, soft
+from fastxent.kernels.rows.softmax import SPAN, add_exactly
+from fastxent.kernels.vector.memory import fetch, load, load_first, load_scalar, store
+from fastxent.kernels.vector.simd import (
+    LANES,
+    fill,
+    fma,
+    halving_sum,
+    lane_numbers,
+    maximum,
+    minimum,
+    select,
+    splat,
+    widen,
+)
+
+__all__ = ["focal", "of_classes", "of_events", "of_labels"]
+
+INF = np.inf
+# Places in `Work.lanes` of the numbers of a block of events, and of their places in a table.
+SCORES, TARGETS, WEIGHTS, COUNTS, PLACES = (LANES * k for k in range(5))
+
+
+@kernel()
+def missing(loss, loss_lost):
+    """1 - e^-L of a loss in two parts, and what rounding lost."""
+    less, lost = exp_less_one(loss * -1.0)
+    return settled(less * -1.0, fma(less + 1.0, loss_lost, lost * -1.0))
+
+
+@kernel()
+def faded(loss, wrong, wrong_lost, gamma):
+    """wrong^gamma times the loss; 0 if that is 0."""
+    times = int(min(gamma, 64.0))
+    factor = fill(1.0, wrong)
+    lost = fill(0.0, wrong)
+    for _ in range(times):
+        product, more = multiply(factor, wrong)
+        lost = fma(factor, wrong_lost, fma(lost, wrong, more))
+        factor = product
+    factor = factor + lost
+    if gamma > times:
+        factor = factor * power(wrong, gamma - times)
+    return select(loss == 0.0, loss, factor * loss)
+
+
+@kernel()
+def focal(p, lo, n, card, work):
+    """Cross-entropy losses of labels in LOSS -> focal losses."""
+    loss = card.real[sc.LOSS]
+    for i in range(0, n, TILE):
+        plain = fetch(loss, i, TILE)
+        wrong, wrong_lost = missing(plain, fill(0.0, plain))
+        store(loss, i, faded(plain, wrong, wrong_lost, p.gamma))
+
+
+@kernel(inline="always")
+def steep(loss, gamma):
+    """Whether a last place of the loss is more than one and a half of its focal loss: gamma L > (e^L - 1) / 2."""
+    return 2.0 * gamma * loss > exp_less_one(minimum(700.0, loss))[0]
+
+
+class Costs(NamedTuple):
+    """Kernels for what classes of a row cost.
+
+    ``prepare(p, row, scratch)`` is what ``cost(given, x, here)`` needs to know of a row: of eight scores the costs
+    -log p_c, and 1 - p_c in two parts. ``here``: the place of the row's first maximum among the eight, if it is there.
+    """
+
+    prepare: Any
+    cost: Any
+
+
+@cache
+def costs(form: str, kind: str) -> Costs:
+    """The costs of classes: the sum of a row is of two parts, and the first maximum is left out of it."""
+    group, peak = reader(kind, 8)
+    variant = f"{form}-{kind}"
+
+    @kernel(variant=variant)
+    def rest_of(row, classes, k, top, scratch):
+        """Of the classes but k: the sum of e^(z_j - top) or of p_j, in two parts."""
+        total = splat(0.0, 8)
+        lost = total
+        for g in range((classes + 7) // 8):
+            number = lane_numbers(8)
+            vacant = (number == np.int32(k - g * 8)) | (number >= np.int32(classes - g * 8))
+            x = group(row, classes, g)
+            if form == "probs":
+                e = select(vacant, splat(0.0, 8), x)
+            else:
+                d, d_lost = add(select(vacant, splat(-INF, 8), x), -top)
+                e, e_lost = exp_in_parts(d, d_lost)
+                lost = lost + e_lost
+            total, lost = add_exactly(total, lost, e)
+        return sum_of_lanes(total, lost, scratch)
+
+    @kernel(variant=variant)
+    def prepare(p, row, scratch):
+        """(logits, k, top, cost of k and its 1 - p in two parts each, sum of p in two parts, clip, its limits)."""
+        logits = form == "logits" or (form == "log_probs" and p.normalize)
+        least, most = (0.0, INF) if logits else limits(p.clip)
+        clip = -1.0 if logits else p.clip
+        top, k = peak(row, p.classes)
+        near = far = (0.0, 0.0)
+        mass = (1.0, 0.0)
+        if logits or (form == "probs" and p.normalize):
+            rest, lost = rest_of(row, p.classes, k, top, scratch)
+            scale = 1.0 if logits else top
+            sum_, more = add(scale, rest)
+            far = divide_pairs(rest, lost, sum_, more + lost)
+            ratio, more_of_ratio = divide_pairs(rest, lost, scale, 0.0)
+            near = log1p_in_parts(ratio, more_of_ratio)
+            if not logits:
+                mass = (sum_, more + lost)
+        else:
+            k = np.int64(-1)
+        return logits, k, top, near, far, mass, clip, least, most
+
+    # Not inlined by Numba, which takes 20 seconds for it; LLVM does it all the same.
+    @kernel(variant=variant)
+    def cost(given, x, here):
+        logits, _, top, near, far, mass, clip, least, most = given
+        at = lane_numbers(8) == here
+        none = splat(0.0, 8)
+        if form == "probs":
+            share, lost = divide_pairs(x, none, splat(mass[0], 8), splat(mass[1], 8))
+            loss = log(share) * -1.0 - select(x > 0.0, lost / share, none)
+            loss = select(at, splat(near[0], 8), loss + 0.0)
+            wrong, wrong_lost = add(splat(1.0, 8), share * -1.0)
+            wrong, wrong_lost = settled(wrong, wrong_lost - lost)
+            wrong, wrong_lost = select(at, splat(far[0], 8), wrong), select(at, splat(far[1], 8), wrong_lost)
+            if clip >= 0.0:
+                inside = minimum(1.0 - clip, maximum(clip, wrong))
+                wrong, wrong_lost = inside, select(inside == wrong, wrong_lost, none)
+            return bounded(loss, least, most), wrong, wrong_lost
+        if logits:
+            loss, lost = add(splat(top, 8), x * -1.0)
+            loss, more = add(loss, near[0])
+            # Of an infinite loss the parts are NaN.
+            loss, lost = settled(loss, select(loss < INF, lost + more + near[1], none))
+            loss, lost = select(at, splat(near[0], 8), loss), select(at, splat(near[1], 8), lost)
+            wrong, wrong_lost = missing(loss, select(loss < INF, lost, none))
+            return loss, wrong, wrong_lost
+        loss = bounded(maximum(0.0, x * -1.0), least, most)
+        wrong, wrong_lost = missing(loss, none)
+        return loss, wrong, wrong_lost
+
+    return Costs(prepare, cost)
+
+
+@cache
+def of_label(form: str, kind: str) -> Any:
+    """The kernel for the focal loss of a row with label y, whose cross-entropy is ``plain``."""
+    size = SIZE[kind]
+    prepare, cost = costs(form, kind)
+
+    @kernel(variant=f"{form}-{kind}")
+    def of_one(p, row, y, plain, scratch):
+        loss = splat(plain, 8)
+        if steep(plain, p.gamma) or form == "probs":
+            given = prepare(p, row, scratch)
+            x = splat(np.float64(load_scalar(row + y * size, kind)), 8)
+            loss, wrong, wrong_lost = cost(given, x, np.int32(0 if y == given[1] else -1))
+        else:
+            wrong, wrong_lost = missing(loss, splat(0.0, 8))
+        one = faded(loss, wrong, wrong_lost, p.gamma)
+        return halving_sum(select(lane_numbers(8) == np.int32(0), one, splat(0.0, 8)))
+
+    return of_one
+
+
+@cache
+def of_labels(form: str, kind: str) -> Any:
+    """The step after the cross-entropy of labels that makes it focal; `focal` is enough where that is exact."""
+    of_one = of_label(form, kind)
+
+    @kernel(variant=f"{form}-{kind}", inline="always")
+    def settle(p, row, address, card, i, work):
+        if card.status[i] == sc.SCORED:
+            loss = card.real[sc.LOSS]
+            loss[i] = of_one(p, address, np.int64(card.whole[sc.TARGET, i]), loss[i], work.lanes)
+
+    return row_by_row(settle, f"focal-labels-{form}-{kind}")
+
+
+@kernel(inline="always")
+def unweighted(p):
+    """The problem without class weights."""
+    return Problem(
+        p.scores, p.stride, p.classes, p.target, p.target_stride, p.mask, p.mask_stride, p.has_ignore, p.ignore,
+        p.smoothing, p.clip, p.normalize, p.gamma, p.class_weight[:0], p.pos_weight,
+    )  # fmt: skip
+
+
+@cache
+def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, few: bool = False) -> Any:
+    """The row kernel for the focal loss of `soft` (``dense``) or `smoothed` targets of kind ``target``."""
+    size, target_size = SIZE[kind], SIZE[target]
+    wide = target if "float" in target else "float64"
+    score = (soft if dense else smoothed)(form, kind, target, full, few)
+    prepare, cost = costs(form, kind)
+    of_one = of_label(form, kind)
+    shares = sharer(wide if dense else "")
+    examine = examiner(wide, False)
+    variant = f"{form}-{kind}-{target}-{dense}-{full}-{few}"
+
+    @kernel(variant=variant, inline="always")
+    def part(given, j, count, total, nothing):
+        """Add what eight classes cost."""
+        p, row, place, y, known = given
+        a = shares(p, place, y, j, count)
+        z = row + j * size
+        x = widen(load(z, kind, 8) if count == 8 else load_first(z, kind, 8, count))
+        loss, wrong, wrong_lost = cost(known, x, np.int32(known[1] - j))
+        fading = faded(loss, wrong, wrong_lost, p.gamma)
+        return fma(a, select(a > 0.0, fading, splat(0.0, 8)), total), nothing
+
+    sums = two_sums(part, f"focal-{variant}")
+
+    @kernel(variant=variant, inline="always")
+    def settle(p, row, address, card, i, work):
+        real, whole, status = card
+        if status[i] != sc.SCORED:
+            return
+        place = 0
+        sharp = False
+        y = whole[sc.TARGET, i]
+        if dense:
+            place = p.target + row * p.target_stride
+            if target != wide:
+                for j in range(p.classes):
+                    work.row[j] = load_scalar(place + j * target_size, target)
+                place = work.row.ctypes.data
+            _, one_hot, _ = examine(place, p.classes)
+            sharp = one_hot and p.smoothing == 0.0
+        if not sharp:
+            known = prepare(p, address, work.lanes)
+            real[sc.LOSS, i] = sums((p, address, place, y, known), p.classes)[0]
+            return
+        loss = of_one(p, address, np.int64(y), real[sc.LOSS, i], work.lanes)
+        if p.class_weight.size > 0:
+            w = p.class_weight[y]
+            loss = 0.0 if w == 0.0 else w * loss
+        real[sc.LOSS, i] = loss
+
+    settle_rows = row_by_row(settle, f"focal-{variant}")
+
+    @kernel(variant=variant)
+    def rows(p, lo, n, card, work):
+        # The mean over labels divides by their weights, and that over distributions by their number.
+        score(unweighted(p) if dense else p, lo, n, card, work)
+        settle_rows(p, lo, n, card, work)
+
+    return rows
+
+
+@cache
+def of_events(form: Form, kind: str, target: str, task: str, masked: bool) -> Any:
+    """The step after `binary` or `multilabel` that makes their losses focal."""
+    _, soft_loss, _, _, _ = FORMS[form]
+    size, target_size = SIZE[kind], SIZE[target]
+    near_of = softplus("float64", LANES).at_once
+    logits = form == "logits"
+    clips = form == "probs"
+    variant = f"{form}-{kind}-{target}-{task}-{masked}"
+
+    @kernel(variant=variant)
+    def chances(p, z):
+        """1 - p and p, in two parts each."""
+        none = fill(0.0, z)
+        if logits:
+            e, e_lost = exp_in_parts(minimum(0.0, maximum(z, z * -1.0) * -1.0), none)
+            both, lost = add(splat(1.0, LANES), e)
+            less, less_lost = divide_pairs(e, e_lost, both, lost + e_lost)
+            more, more_lost = divide_pairs(splat(1.0, LANES), none, both, lost + e_lost)
+            up = z > 0.0
+            return (
+                select(up, less, more), select(up, less_lost, more_lost),
+                select(up, more, less), select(up, more_lost, less_lost),
+            )  # fmt: skip
+        if clips:
+            if p.clip >= 0.0:
+                z = clipped(z, p.clip)
+            not_p, lost = add(splat(1.0, LANES), z * -1.0)
+            return not_p, lost, z, none
+        z = minimum(0.0, z)
+        not_p, lost = missing(z * -1.0, none)
+        its_p, its_p_lost = exp_in_parts(z, none)
+        return not_p, lost, its_p, its_p_lost
+
+    @kernel(variant=variant, inline="always")
+    def losses(p, work):
+        """Focal losses of the events in the lanes."""
+        lanes = work.lanes
+        z, y, w = fetch(lanes, SCORES, LANES), fetch(lanes, TARGETS, LANES), fetch(lanes, WEIGHTS, LANES)
+        near = near_of(z, lanes.ctypes.data + PLACES * 8, work.softplus.ctypes.data) if logits else z
+        half, rest = 0.5 * p.smoothing, 1.0 - p.smoothing
+        a1, a0 = coefficients(y, half, rest, fill(1.0, y))
+        if clips and p.clip >= 0.0:
+            loss = soft_clipped(z, a1 * w, a0, p.clip)
+        else:
+            loss = soft_loss(z, near, a1 * w, a0)
+        not_p, not_p_lost, its_p, its_p_lost = chances(p, z)
+        one, one_lost = multiply(a1, not_p)
+        two, two_lost = multiply(a0, its_p)
+        wrong, lost = add(one, two)
+        lost = fma(a1, not_p_lost, fma(a0, its_p_lost, lost + (one_lost + two_lost)))
+        return faded(loss, wrong, lost, p.gamma)
+
+    @kernel(variant=variant, inline="always")
+    def put(p, row, j, lane, lanes):
+        """One event into the lanes."""
+        score = p.scores + row * p.stride + j * size
+        y = load_scalar(p.target + row * p.target_stride + j * target_size, target)
+        counts = not (p.has_ignore and y == p.ignore)
+        if masked:
+            counts = counts and load_scalar(p.mask + row * p.mask_stride + j, "uint8") != 0
+        # Whatever stands where none counts, the arithmetic is to be that of a possible event.
+        lanes[SCORES + lane] = load_scalar(score, kind) if counts else 0.5
+        lanes[TARGETS + lane] = y if counts else 0.0
+        lanes[WEIGHTS + lane] = p.pos_weight[j] if p.pos_weight.size > 0 else 1.0
+        lanes[COUNTS + lane] = 1.0 if counts else 0.0
+
+    @kernel(variant=variant)
+    def events(p, lo, n, card, work):
+        """One event a row."""
+        loss = card.real[sc.LOSS]
+        for i in range(0, n, LANES):
+            count = min(LANES, n - i)
+            for lane in range(LANES):
+                put(p, lo + i + min(lane, count - 1), 0, lane, work.lanes)
+            store(loss, i, losses(p, work))
+
+    @kernel(variant=variant)
+    def labels(p, lo, n, card, work):
+        """The mean over the labels that count."""
+        for i in range(n):
+            if card.status[i] != sc.SCORED:
+                continue
+            s = 0.0
+            s_lost = 0.0
+            counted = 0.0
+            for block in range(0, p.classes, SPAN):
+                total = splat(0.0, LANES)
+                for first in range(block, min(block + SPAN, p.classes), LANES):
+                    count = min(LANES, p.classes - first)
+                    for lane in range(LANES):
+                        put(p, lo + i, first + min(lane, count - 1), lane, work.lanes)
+                        if lane >= count:
+                            work.lanes[COUNTS + lane] = 0.0
+                    counts = fetch(work.lanes, COUNTS, LANES)
+                    total = total + select(counts == 1.0, losses(p, work), splat(0.0, LANES))
+                    counted += halving_sum(counts)
+                s, s_lost = add_exactly(s, s_lost, halving_sum(total))
+            card.real[sc.LOSS, i] = close(s, s_lost) / counted
+
+    return events if task == "binary" else labels

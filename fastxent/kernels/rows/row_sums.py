@@ -1,0 +1,266 @@
+"""Sums over one row of consecutive scores, the lanes within the row.
+
+All have the association of `softmax`: class j in lane j mod 32 of span j div 256, lanes folded by halves, spans added
+by TwoSum. The lanes are four vectors of eight, since all 32 and what else is kept would not fit into registers.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fastxent.kernels.compiler.compile import kernel
+from fastxent.kernels.contract.problem import SIZE
+from fastxent.kernels.functions.powers import splitter
+from fastxent.kernels.rows.softmax import SPAN, add_exactly, terms
+from fastxent.kernels.rows.tiles import SQUARES, TERMS, fetch_ahead, just_below
+from fastxent.kernels.vector.memory import fetch, load, load_first
+from fastxent.kernels.vector.simd import (
+    LANES,
+    any_lane,
+    as_ones,
+    fma,
+    halving_sum,
+    lane_max,
+    lane_numbers,
+    maximum,
+    minimum,
+    narrow,
+    select,
+    splat,
+    splat_i32,
+    widen,
+)
+
+__all__ = ["adder", "close", "power_adder", "ranker", "squarer", "two_sums"]
+
+INF = np.inf
+
+
+@cache
+def eights(kind: str) -> Any:
+    """Kernels that load eight probabilities from class j on, 0 for the target and beyond the last: (whole, last)."""
+    size = SIZE[kind]
+
+    @kernel(variant=kind, inline="always")
+    def whole(row, j, here):
+        """Of a row that has eight more; ``here`` says in all lanes where the target stands, from j on."""
+        x = load(row + j * size, kind, 8)
+        return select(lane_numbers(8) == here, narrow(splat(0.0, 8), x), x)
+
+    @kernel(variant=kind, inline="always")
+    def last(row, j, count, here):
+        """Of a row with ``count`` classes."""
+        left = min(count - j, 8)
+        x = load_first(row + j * size, kind, 8, left)
+        number = lane_numbers(8)
+        return select((number == here) | (number >= np.int32(left)), narrow(splat(0.0, 8), x), x)
+
+    return whole, last
+
+
+@cache
+def adder(kind: str) -> Any:
+    """The kernel for the sum of a row of probabilities but class t, and whether they are in [0, 1]."""
+    size = SIZE[kind]
+    whole, last = eights(kind)
+
+    @kernel(variant=kind, inline="always")
+    def of_span(row, count, t, low, top):
+        """The sum of up to SPAN classes; the extremes of the lanes."""
+        a = splat(0.0, 8)
+        b = a
+        c = a
+        d = a
+        here = splat_i32(np.int32(t), 8)
+        even = count // LANES * LANES
+        for j in range(0, even, LANES):
+            w = whole(row, j, here)
+            x = whole(row, j + 8, here - np.int32(8))
+            y = whole(row, j + 16, here - np.int32(16))
+            z = whole(row, j + 24, here - np.int32(24))
+            a = a + widen(w)
+            b = b + widen(x)
+            c = c + widen(y)
+            d = d + widen(z)
+            low = minimum(z, minimum(y, minimum(x, minimum(w, low))))
+            top = maximum(z, maximum(y, maximum(x, maximum(w, top))))
+            here = here - np.int32(LANES)
+        # In registers too: through memory, the end of a row waits for what was stored.
+        if even < count:
+            w = last(row, even, count, here)
+            a = a + widen(w)
+            low, top = minimum(w, low), maximum(w, top)
+        if even + 8 < count:
+            x = last(row, even + 8, count, here - np.int32(8))
+            b = b + widen(x)
+            low, top = minimum(x, low), maximum(x, top)
+        if even + 16 < count:
+            y = last(row, even + 16, count, here - np.int32(16))
+            c = c + widen(y)
+            low, top = minimum(y, low), maximum(y, top)
+        if even + 24 < count:
+            z = last(row, even + 24, count, here - np.int32(24))
+            d = d + widen(z)
+            low, top = minimum(z, low), maximum(z, top)
+        return halving_sum((a + c) + (b + d)), low, top
+
+    @kernel(variant=kind, inline="always")
+    def add_up(row, classes, t):
+        zero = narrow(splat(0.0, 8), load_first(row, kind, 8, 0))
+        count = min(SPAN, classes)
+        fetch_ahead(row, count * size)
+        s, low, top = of_span(row, count, t, zero, zero)
+        s_lost = 0.0
+        for first in range(SPAN, classes, SPAN):
+            here = row + first * size
+            count = min(SPAN, classes - first)
+            fetch_ahead(here, count * size)
+            total, low, top = of_span(here, count, t - first, low, top)
+            s, s_lost = add_exactly(s, s_lost, total)
+        # NaN is in the sum.
+        return s + s_lost, not any_lane((low < 0.0) | (top > 1.0))
+
+    return add_up
+
+
+@cache
+def two_sums(add: Any, name: str) -> Any:
+    """Compile ``sums(given, classes)``: two sums over the classes of a row, in one pass.
+
+    ``add(given, j, count, x, y)`` adds to two vectors the terms of the eight classes from j on, of which ``count``
+    exist; ``given`` is a tuple of what it needs. ``name`` names it with everything it was made from.
+    """
+
+    @kernel(variant=name)
+    def of_lanes(given, lane, last, x, y):
+        """Add the terms of eight of the LANES lanes, from class ``lane`` on, short of ``last``."""
+        for j in range(lane, last - 7, LANES):
+            x, y = add(given, j, 8, x, y)
+        rest = (last - lane) % LANES
+        if lane < last and 0 < rest < 8:
+            x, y = add(given, last - rest, rest, x, y)
+        return x, y
+
+    @kernel(variant=name, inline="always")
+    def of_span(given, first, last):
+        """Both sums of up to SPAN classes, in the order in which halving adds lanes: 0 and 16, 8 and 24, and these."""
+        none = splat(0.0, 8)
+        x, y = of_lanes(given, first, last, none, none)
+        if last - first > 16:
+            u, v = of_lanes(given, first + 16, last, none, none)
+            x, y = x + u, y + v
+        if last - first > 8:
+            u, v = of_lanes(given, first + 8, last, none, none)
+            if last - first > 24:
+                r, s = of_lanes(given, first + 24, last, none, none)
+                u, v = u + r, v + s
+            x, y = x + u, y + v
+        return halving_sum(x), halving_sum(y)
+
+    @kernel(variant=name, inline="always")
+    def sums(given, classes):
+        s, r = of_span(given, 0, min(SPAN, classes))
+        s_lost = 0.0
+        r_lost = 0.0
+        for first in range(SPAN, classes, SPAN):
+            x, y = of_span(given, first, min(first + SPAN, classes))
+            s, s_lost = add_exactly(s, s_lost, x)
+            r, r_lost = add_exactly(r, r_lost, y)
+        return close(s, s_lost), close(r, r_lost)
+
+    return sums
+
+
+@kernel(inline="always")
+def add_span(first, total, lost, term):
+    """Add the sum of the span that starts at class ``first``; the only one of a short row waits for no TwoSum."""
+    return (term, 0.0) if first == 0 else add_exactly(total, lost, term)
+
+
+@kernel(inline="always")
+def close(total, lost):
+    """The sum from its two parts; an infinite one has lost nothing."""
+    return total if total == INF else total + lost
+
+
+@cache
+def squarer(kind: str) -> Any:
+    """The kernel for the sum of the squares of a row of probabilities but class t."""
+    whole, last = eights(kind)
+
+    @kernel(variant=kind, inline="always")
+    def square(given, j, count, total, nothing):
+        row, t = given
+        here = splat_i32(np.int32(t - j), 8)
+        e = widen(whole(row, j, here) if count == 8 else last(row, j, j + count, here))
+        return fma(e, e, total), nothing
+
+    sums = two_sums(square, kind)
+
+    @kernel(variant=kind)
+    def add_squares(row, classes, t):
+        return sums((row, t), classes)[0]
+
+    return add_squares
+
+
+@cache
+def power_adder(kind: str, full: bool) -> Any:
+    """The kernel for sum e^x_j, j != t, of a row, sum e^2x_j if ``full``, and max x_j."""
+    size = SIZE[kind]
+    anchor_of = splitter(kind).anchor
+    wait, leave_out, raise_lanes, _, _ = terms(kind, full)
+
+    @kernel(variant=f"{kind}-{full}")
+    def add_powers(row, classes, t, lanes, powers):
+        scratch = lanes.ctypes.data
+        anchor = anchor_of(splat(0.0, 8))
+        top = load_first(row, kind, 8, 0)
+        s = 0.0
+        s_lost = 0.0
+        q = 0.0
+        q_lost = 0.0
+        for first in range(0, classes, SPAN):
+            here = row + first * size
+            count = min(SPAN, classes - first)
+            fetch_ahead(here, count * size)
+            for j in range(0, count, 8):
+                x = load_first(here + j * size, kind, 8, min(count - j, 8))
+                top = maximum(x, top)
+                wait(scratch, j, x, anchor)
+            if first <= t < first + count:
+                leave_out(scratch, t - first)
+            raise_lanes(scratch, (count + 7) // 8 * 8, 0, powers)
+            s, s_lost = add_span(first, s, s_lost, halving_sum(fetch(lanes, TERMS, LANES)))
+            if full:
+                q, q_lost = add_span(first, q, q_lost, halving_sum(fetch(lanes, SQUARES, LANES)))
+        return s + s_lost, q + q_lost, np.float64(lane_max(top))
+
+    return add_powers
+
+
+@cache
+def ranker(kind: str) -> Any:
+    """The kernel for how many scores stand before the target's, in stable descending order, and the largest one."""
+    size = SIZE[kind]
+
+    @kernel(variant=kind)
+    def order(row, classes, t, x_t):
+        top = load_first(row, kind, 8, 0)
+        before = narrow(splat(just_below(x_t, top), 8), top)
+        after = narrow(splat(x_t, 8), top)
+        greater = as_ones(top > top, top)
+        target = splat_i32(np.int32(t), 8)
+        number = lane_numbers(8)
+        for j in range(0, classes, 8):
+            x = load_first(row + j * size, kind, 8, min(classes - j, 8))
+            # Equal scores to the left of the target stand before it.
+            greater = greater - as_ones(x > select(number < target, before, after), x)
+            top = maximum(x, top)
+            number = number + np.int32(8)
+        return halving_sum(greater), np.float64(lane_max(top))
+
+    return order

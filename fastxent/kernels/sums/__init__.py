@@ -1,0 +1,1 @@
+"""Sums over rows: exact sums, histograms, counts by class, by score, by group."""

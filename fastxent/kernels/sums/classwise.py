@@ -1,0 +1,107 @@
+"""Probabilities of every class of every row -> cells of calibration, one class against the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastxent.kernels.compiler.compile import kernel
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.functions.vecmath import exp
+from fastxent.kernels.sums.records import add_fixed
+
+__all__ = [
+    "CELLS",
+    "CLASS_COLUMNS",
+    "COLUMNS",
+    "CONFIDENCE",
+    "HITS",
+    "SQUARE",
+    "WEIGHT",
+    "by_class",
+    "places_of_classes",
+]
+
+#: Equal widths that [0, 1] is cut into; bins are made of whole ones.
+CELLS = 120
+# Pairs of a cell: weight of rows, weight of those whose target is the class, weight times probability.
+WEIGHT, HITS, CONFIDENCE = 0, 2, 4
+COLUMNS = 6
+# Pairs of a class: weight times (p - y)^2.
+SQUARE = 0
+CLASS_COLUMNS = 2
+
+
+@kernel(inline="always")
+def _powers(row: Any, form: int, normalize: bool, p: Any) -> float:
+    """Probabilities of the classes of a row, times what is returned, into ``p``."""
+    classes = row.size
+    total = 1.0
+    if form == 1:
+        for j in range(classes):
+            p[j] = row[j]
+    else:
+        top = 0.0
+        if form == 0:
+            top = row[0]
+            for j in range(classes):
+                top = max(top, row[j])
+        for j in range(classes):
+            p[j] = exp(row[j] - top)
+    if form == 0 or normalize:
+        total = 0.0
+        for j in range(classes):
+            total += p[j]
+    return total
+
+
+@kernel()
+def by_class(
+    scores: Any, status: Any, target: Any, weight: Any, form: int, normalize: bool, p: Any, cells: Any, sums: Any
+) -> None:
+    """Add rows to the cells (class, cell, column) and the sums (class, column) of every class.
+
+    ``form``: 0 for logits, 1 for probabilities, 2 for log-probabilities. Weights are below 2^40. ``p``: scratch of
+    as many float64 as there are classes.
+    """
+    n, classes = scores.shape
+    for i in range(n):
+        if status[i] != sc.SCORED:
+            continue
+        w = weight[i]
+        total = _powers(scores[i], form, normalize, p)
+        for j in range(classes):
+            share = min(p[j] / total, 1.0)
+            gap = share - 1.0 if target[i] == j else share
+            cell = min(int(share * CELLS), CELLS - 1)
+            add_fixed(cells[j], cell, WEIGHT, w)
+            if target[i] == j:
+                add_fixed(cells[j], cell, HITS, w)
+            add_fixed(cells[j], cell, CONFIDENCE, w * share)
+            add_fixed(sums, j, SQUARE, w * (gap * gap))
+
+
+@kernel()
+def places_of_classes(
+    scores: Any, status: Any, target: Any, weight: Any, form: int, normalize: bool, p: Any, places: Any, cells: Any
+) -> None:
+    """Of every class of every row the place class * `CELLS` + cell, and the columns of a cell, then those of a class.
+
+    What `by_class` adds up, not yet added up: ``places`` (rows * classes,), ``cells`` (rows * classes, columns), zeros.
+    """
+    n, classes = scores.shape
+    for i in range(n):
+        if status[i] != sc.SCORED:
+            places[i * classes : (i + 1) * classes] = -1
+            continue
+        w = weight[i]
+        total = _powers(scores[i], form, normalize, p)
+        for j in range(classes):
+            share = min(p[j] / total, 1.0)
+            gap = share - 1.0 if target[i] == j else share
+            at = i * classes + j
+            places[at] = j * CELLS + min(int(share * CELLS), CELLS - 1)
+            add_fixed(cells, at, WEIGHT, w)
+            if target[i] == j:
+                add_fixed(cells, at, HITS, w)
+            add_fixed(cells, at, CONFIDENCE, w * share)
+            add_fixed(cells, at, COLUMNS + SQUARE, w * (gap * gap))

@@ -1,0 +1,214 @@
+"""Records of scored rows -> exact sums of their groups, and the places and sums of what groups keep in hash tables.
+
+The sum of a group has `WINDOW` limbs of an exact sum (`fastxent.base.exact`), from `LOW` on: numbers with bits between
+2^-244 and 2^68 go there, any other as limbs by key into a table beside it, so that nothing is lost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastxent.base.exact import LIMB_BITS, N_NAN, N_NEGINF, N_POSINF, SIZE, UNIT_EXPONENT
+from fastxent.kernels.compiler.compile import kernel
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.sums import tally
+from fastxent.kernels.sums.records import LIMIT
+from fastxent.kernels.sums.tally import base_of, calibration_cell, probability_of_one
+from fastxent.kernels.vector.simd import as_bits
+
+__all__ = [
+    "CONFIDENCE_BITS", "LOW", "RANKS", "WINDOW", "add_exact", "calibration_places",
+    "cells_of_pairs", "extremes", "split_beyond",
+]  # fmt: skip
+
+#: Ranks of the target that clusters, and groups which share cells, tell apart.
+RANKS = 10
+#: The limbs of a group's sum.
+LOW, WINDOW = 17, 7
+#: Additions of numbers below 2^52 to a limb before it is carried.
+_LATE = 512
+_HIDDEN = 1 << 52
+_LEAST = LOW * LIMB_BITS + 1075 + UNIT_EXPONENT
+_MOST = (LOW + WINDOW - 1) * LIMB_BITS + 1075 + UNIT_EXPONENT - 53
+#: Low words of sums of confidences without weights: they are whole multiples of 2^-64, cut in the middle.
+CONFIDENCE_BITS = 32
+_HALF = 2.0**32
+# As in `fastxent.kernels.sums.tally`.
+_EARLY = 2.0**22
+_MIDDLE = 2.0**tally.MIDDLE_BITS
+_LOSS = 2.0 ** (tally.MIDDLE_BITS + tally.LOW_BITS)
+_CONF = 2.0**tally.CONF_BITS
+_OFFSET = 2.0**tally.OFFSET_BITS
+_FIXED = 2.0**62
+
+
+@kernel()
+def _carry(cells: Any, g: int, sums: int) -> None:
+    for s in range(sums):
+        first = 1 + s * WINDOW
+        for k in range(first, first + WINDOW - 1):
+            carry = cells[g, k] >> LIMB_BITS
+            cells[g, k] -= carry << LIMB_BITS
+            cells[g, k + 1] += carry
+
+
+@kernel()
+def add_exact(values: Any, into: Any, codes: Any, status: Any, cells: Any, beyond: Any) -> int:
+    """Add ``values[v, i]`` to sum ``into[v]`` of the group of row i, and count the row.
+
+    ``beyond`` is set for numbers that are left for `split_beyond`; returns how many.
+    """
+    sums = (cells.shape[1] - 1) // WINDOW
+    left = 0
+    for i in range(codes.size):
+        if status[i] != sc.SCORED:
+            continue
+        g = codes[i]
+        cells[g, 0] += 1
+        for v in range(values.shape[0]):
+            x = values[v, i]
+            magnitude = as_bits(x) & 0x7FFFFFFFFFFFFFFF
+            exponent = magnitude >> 52
+            if exponent < _LEAST or exponent > _MOST:
+                if magnitude != 0:
+                    beyond[v, i] = True
+                    left += 1
+                continue
+            place = exponent - _LEAST
+            limb = np.int64(np.uint64(place) // np.uint64(LIMB_BITS))
+            shift = place - limb * LIMB_BITS
+            mantissa = magnitude & (_HIDDEN - 1) | _HIDDEN
+            low = (mantissa & ((1 << (LIMB_BITS - shift)) - 1)) << shift
+            high = mantissa >> (LIMB_BITS - shift)
+            at = 1 + into[v] * WINDOW + limb
+            cells[g, at] += low if x > 0.0 else -low
+            cells[g, at + 1] += high if x > 0.0 else -high
+        # No sum is deposited into more than twice a row.
+        if cells[g, 0] % (_LATE // 2) == 0:
+            _carry(cells, g, sums)
+    return left
+
+
+@kernel()
+def extremes(card: Any, codes: Any, found: Any) -> None:
+    """Bring in the bits of the losses of the scored rows: column 0 has the least of every group, 1 the largest."""
+    for i in range(codes.size):
+        if card.status[i] == sc.SCORED:
+            bits = as_bits(card.real[sc.LOSS, i])
+            found[codes[i], 0] = min(found[codes[i], 0], bits)
+            found[codes[i], 1] = max(found[codes[i], 1], bits)
+
+
+@kernel()
+def split_beyond(values: Any, sums: Any, places: Any, cells: Any) -> None:
+    """Numbers that `add_exact` left -> two limbs each at ``sum * SIZE + limb``, or a counter and place -1.
+
+    Column 1 of the cells is set.
+    """
+    for i in range(values.size):
+        x = values[i]
+        magnitude = as_bits(x) & 0x7FFFFFFFFFFFFFFF
+        exponent = magnitude >> 52
+        mantissa = magnitude & (_HIDDEN - 1)
+        place_of_sum = sums[i] * SIZE
+        places[2 * i + 1] = -1
+        if exponent == 0x7FF:
+            places[2 * i] = place_of_sum + (N_NAN if mantissa != 0 else N_POSINF if x > 0.0 else N_NEGINF)
+            cells[2 * i, 1] = 1
+            continue
+        if exponent == 0:
+            exponent = 1
+        else:
+            mantissa |= _HIDDEN
+        place = exponent - 1075 - UNIT_EXPONENT
+        limb = np.int64(np.uint64(place) // np.uint64(LIMB_BITS))
+        shift = place - limb * LIMB_BITS
+        sign = 1 if x > 0.0 else -1
+        places[2 * i] = place_of_sum + limb
+        cells[2 * i, 1] = sign * ((mantissa & ((1 << (LIMB_BITS - shift)) - 1)) << shift)
+        places[2 * i + 1] = place_of_sum + limb + 1
+        cells[2 * i + 1, 1] = sign * (mantissa >> (LIMB_BITS - shift))
+
+
+@kernel(inline="always")
+def _fix(cells: Any, i: int, column: int, value: float) -> None:
+    """A number below 2^40 as a pair of whole and 2^-62, rounded down as in `fastxent.kernels.sums.records`."""
+    whole = np.floor(value)
+    cells[i, column] = np.int64(whole)
+    cells[i, column + 1] = np.int64((value - whole) * _FIXED)
+
+
+@kernel()
+def calibration_places(card: Any, n: int, weighted: bool, positive: bool, places: Any, cells: Any) -> None:
+    """The calibration cell of every row; its count, hits, and the pair of its confidence.
+
+    With weights there are pairs of w, of w for hits and of w times the confidence instead of the last.
+    """
+    for i in range(n):
+        places[i] = -1
+        if card.status[i] != sc.SCORED:
+            continue
+        if positive:
+            c = probability_of_one(card, i)
+            hit = np.int64(card.whole[sc.TARGET, i] == 1)
+        else:
+            c = card.real[sc.CONFIDENCE, i]
+            hit = np.int64(card.whole[sc.RANK, i] == 0)
+        cell = calibration_cell(c)
+        places[i] = cell
+        cells[i, 0] = 1
+        cells[i, 1] = hit
+        if weighted:
+            w = card.real[sc.WEIGHT, i]
+            if w < LIMIT:
+                _fix(cells, i, 2, w)
+                _fix(cells, i, 4, w * hit)
+                _fix(cells, i, 6, w * c)
+            continue
+        base = base_of(cell)
+        offset = np.int64((c - base) * _OFFSET)
+        high = np.floor(base * _HALF)
+        cells[i, 2] = np.int64(high) + (offset >> 22)
+        cells[i, 3] = np.int64((base * _HALF - high) * _HALF) + ((offset & ((1 << 22) - 1)) << 10)
+
+
+@kernel()
+def cells_of_pairs(card: Any, n: int, weighted: bool, classes: int, places: Any, cells: Any) -> None:
+    """Of every row 4 (target * classes + predicted), and its sums: the count, and pairs of loss and confidence.
+
+    With weights the pairs are w, w times the loss, w times the confidence. Added to the place is 1 where the loss,
+    2 where the weight or the weighted loss is too large to be summed by class.
+    """
+    for i in range(n):
+        places[i] = -1
+        if card.status[i] != sc.SCORED:
+            continue
+        place = 4 * (np.int64(card.whole[sc.TARGET, i]) * classes + np.int64(card.whole[sc.PREDICTED, i]))
+        cells[i, 0] = 1
+        loss = card.real[sc.LOSS, i]
+        if not loss < LIMIT:
+            place += 1
+        if weighted:
+            w = card.real[sc.WEIGHT, i]
+            if w < LIMIT:
+                _fix(cells, i, 1, w)
+            if w < LIMIT and card.real[sc.SCRATCH, i] < LIMIT:
+                _fix(cells, i, 3, card.real[sc.SCRATCH, i])
+                _fix(cells, i, 5, w * card.real[sc.CONFIDENCE, i])
+            else:
+                place += 2
+            places[i] = place
+            continue
+        places[i] = place
+        cells[i, 3] = 0
+        cells[i, 4] = np.int64(card.real[sc.CONFIDENCE, i] * _CONF)
+        if loss < _EARLY:
+            middle = np.int64(loss * _MIDDLE)
+            cells[i, 1] = middle
+            cells[i, 2] = np.int64((loss - middle * (1.0 / _MIDDLE)) * _LOSS)
+        elif loss < LIMIT:
+            whole = np.int64(loss)
+            cells[i, 1] = whole << tally.MIDDLE_BITS
+            cells[i, 2] = np.int64((loss - whole) * (1 << tally.LOW_BITS)) << tally.MIDDLE_BITS

@@ -1,0 +1,175 @@
+"""Records of scored rows -> tables of integer sums: weighted by class and confidence, by score.
+
+These are the statistics that a plain run does not ask for; each is compiled when it is first used. Sums are
+fixed-point pairs (high, low) of the value high + low * 2^-62 with 0 <= low < 2^62: what a row adds is
+rounded down to a multiple of 2^-62, so the sums of any split of the rows add up to the same totals.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastxent.kernels.compiler.compile import kernel
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.sums.tally import calibration_cell, probability_of_one
+from fastxent.kernels.vector.simd import as_bits
+
+__all__ = [
+    "LIMIT", "add_fixed", "by_score", "hash_bytes", "score_places", "weigh_cells", "weigh_classes", "weigh_confusion",
+]  # fmt: skip
+
+FIXED_ONE = 1 << 62
+_SCALE = float(1 << 62)
+#: Larger numbers are not summed.
+LIMIT = 2.0**40
+
+
+@kernel(inline="always")
+def add_fixed(cells: Any, row: int, column: int, value: float) -> None:
+    """Add a number of magnitude below 2^40 to the pair at ``column``."""
+    whole = np.floor(value)
+    low = cells[row, column + 1] + np.int64((value - whole) * _SCALE)
+    carry = low >> 62
+    cells[row, column] += np.int64(whole) + carry
+    cells[row, column + 1] = low - (carry << 62)
+
+
+# columns of `weigh_classes`
+CLASS_SUPPORT, CLASS_CORRECT, CLASS_PREDICTED, CLASS_LOSS, CLASS_CONF, CLASS_LARGE = 0, 2, 4, 6, 8, 10
+WEIGHED_CLASS_COLUMNS = 11
+
+
+@kernel()
+def weigh_classes(card: Any, n: int, classes: Any, ranks: Any) -> None:
+    """Weights and losses by target class, weights and confidences by predicted class, weights by rank."""
+    real = card.real
+    last = ranks.shape[0] - 1
+    for i in range(n):
+        if card.status[i] != sc.SCORED:
+            continue
+        w = real[sc.WEIGHT, i]
+        k = card.whole[sc.TARGET, i]
+        predicted = card.whole[sc.PREDICTED, i]
+        if not (w < LIMIT and real[sc.SCRATCH, i] < LIMIT):
+            classes[k, CLASS_LARGE] += 1
+            continue
+        add_fixed(classes, k, CLASS_SUPPORT, w)
+        if card.whole[sc.RANK, i] == 0:
+            add_fixed(classes, k, CLASS_CORRECT, w)
+        add_fixed(classes, k, CLASS_LOSS, real[sc.SCRATCH, i])
+        add_fixed(classes, predicted, CLASS_PREDICTED, w)
+        add_fixed(classes, predicted, CLASS_CONF, w * real[sc.CONFIDENCE, i])
+        add_fixed(ranks, min(np.int64(card.whole[sc.RANK, i]), last), 0, w)
+
+
+@kernel()
+def weigh_confusion(card: Any, n: int, confusion: Any) -> None:
+    """Weights by target class (first axis) and predicted class (second)."""
+    for i in range(n):
+        w = card.real[sc.WEIGHT, i]
+        if card.status[i] == sc.SCORED and w < LIMIT:
+            add_fixed(confusion[card.whole[sc.TARGET, i]], card.whole[sc.PREDICTED, i], 0, w)
+
+
+@kernel()
+def weigh_cells(card: Any, n: int, cells: Any, positive: bool) -> None:
+    """Calibration cells with weights: sums of w, of w for hits, and of w times the confidence."""
+    for i in range(n):
+        w = card.real[sc.WEIGHT, i]
+        if card.status[i] != sc.SCORED or not w < LIMIT:
+            continue
+        if positive:
+            c = probability_of_one(card, i)
+            hit = card.whole[sc.TARGET, i] == 1
+        else:
+            c = card.real[sc.CONFIDENCE, i]
+            hit = card.whole[sc.RANK, i] == 0
+        cell = calibration_cell(c)
+        add_fixed(cells, cell, 0, w)
+        if hit:
+            add_fixed(cells, cell, 2, w)
+        add_fixed(cells, cell, 4, w * c)
+
+
+@kernel(inline="always")
+def _score_cell(x: float, fold: bool, bits: int, octaves: int) -> Any:
+    """The cell of a score, and 1 if others that share it may differ from it; see `by_score`."""
+    half = (octaves << bits) + 2
+    top = 1023 + (-1 if fold else 16)
+    lowest = (top - octaves) << bits
+    if fold:
+        above = x > 0.5
+        size = 1.0 - x if above else x
+    else:
+        above = x > 0.0
+        size = abs(x)
+    pattern = as_bits(size)
+    place = (pattern >> (52 - bits)) - lowest + 1
+    inexact = np.int64(0)
+    if size == 0.0:
+        place = 0
+    elif place < 1:
+        place = 0
+        inexact = np.int64(1)
+    elif place > half - 2:
+        place = half - 1
+        inexact = np.int64(size != 0.5 or not fold)
+    else:
+        inexact = np.int64((pattern & ((1 << (52 - bits)) - 1)) != 0)
+    # Of probabilities the small sizes lie outside, of other scores the large ones.
+    if fold:
+        cell = 2 * half - 1 - place if above else place
+    else:
+        cell = half + place if above else half - 1 - place
+    return cell, inexact
+
+
+@kernel()
+def by_score(score: Any, truth: Any, weight: Any, fold: bool, bits: int, octaves: int, cells: Any) -> int:
+    """Histogram of scores by truth (0, 1; anything else is left out); cells run from the lowest to the highest score.
+
+    A score is placed by its sign and the leading bits of its magnitude, or (``fold``, for probabilities) by the leading
+    bits of p or 1 - p, whichever is smaller: both keep the order of the scores. Each side has ``octaves`` octaves of
+    2^bits cells below its largest magnitude 2^top; smaller and larger magnitudes share the outer cells. Columns: the
+    pair of negatives, the pair of positives; without weights the counts. Returns how many scores share their cell
+    with others that may differ.
+    """
+    shared = 0
+    for i in range(score.size):
+        y = truth[i]
+        if y > 1:
+            continue
+        cell, inexact = _score_cell(score[i], fold, bits, octaves)
+        shared += inexact
+        if weight.size > 0:
+            add_fixed(cells, cell, 2 * y, weight[i])
+        else:
+            cells[cell, 2 * y] += 1
+    return shared
+
+
+@kernel()
+def score_places(score: Any, truth: Any, fold: bool, bits: int, octaves: int, places: Any, shared: Any) -> None:
+    """The cell of every score as in `by_score`, times 2, plus its truth; -1 where that is neither 0 nor 1.
+
+    ``shared`` says of every score whether it shares its cell with others that may differ.
+    """
+    for i in range(score.size):
+        y = truth[i]
+        cell, inexact = _score_cell(score[i], fold, bits, octaves)
+        places[i] = 2 * cell + y if y <= 1 else -1
+        shared[i] = inexact
+
+
+@kernel()
+def hash_bytes(offsets: Any, data: Any, out: Any) -> None:
+    """64-bit FNV-1a of byte strings, finished as SplitMix64 does; strings are data[offsets[i] : offsets[i + 1]]."""
+    for i in range(out.size):
+        h = np.uint64(0xCBF29CE484222325)
+        for j in range(offsets[i], offsets[i + 1]):
+            h = (h ^ np.uint64(data[j])) * np.uint64(0x100000001B3)
+        h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        out[i] = h ^ (h >> np.uint64(31))

@@ -1,0 +1,1 @@
+"""What totals say: numbers, tables, JSON, headlines and gates."""

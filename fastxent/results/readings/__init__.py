@@ -1,0 +1,1 @@
+"""The statistics that totals say, by subject."""

@@ -1,0 +1,1 @@
+"""Arrays in memory and files of arrays as sources."""

@@ -1,0 +1,1 @@
+"""Arrow files, tables, frames and streams as sources."""

@@ -1,0 +1,297 @@
+"""Arrow data as a source: IPC (Feather) files, tables and frames in memory, and streams.
+
+Record batches that are in memory, or in a mapped file without compression, are handed on as views. Anything
+that speaks the Arrow C interface is understood without its library being imported: pyarrow, polars, pandas, DuckDB.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+
+from fastxent.base.errors import DataError, SourceError, UsageError
+from fastxent.data.batch import Batch
+from fastxent.sources import table
+from fastxent.sources.arrow.ipc import Part, ends_of, read_ipc
+from fastxent.sources.dataset.files import DataFile, partition_values
+from fastxent.sources.filter import NUMBERS, BoundFilter, Filter
+from fastxent.sources.object_kinds import library
+from fastxent.sources.read_errors import DAMAGE, first_line
+from fastxent.sources.same_schema import Footer, alike
+from fastxent.sources.skipped import LeftOut, LeftOuts, OnError
+from fastxent.sources.source import Selection, Source, Split
+
+__all__ = ["ArrowSource", "StreamSource", "open_ipc", "open_table"]
+
+SPLIT_BYTES = 8 << 20
+
+
+class ArrowSource(Source):
+    """Record batches that can be fetched by number, cut into ranges of rows.
+
+    Args:
+        parts: the files or tables, in order.
+        selection: which columns are read, and as what.
+        constants: for each part the columns that its path holds (hive partitions).
+        filter: which rows are read.
+        left_out: where it is noted what cannot be read; or raised.
+        split_bytes: decoded bytes a split, which is one batch or more.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        selection: Selection,
+        constants: Sequence[Mapping[str, Any]] | None = None,
+        filter: Filter | None = None,
+        left_out: LeftOuts | None = None,
+        split_bytes: int = SPLIT_BYTES,
+    ) -> None:
+        self._local = threading.local()
+        self._left_out = left_out or LeftOuts("raise")
+        values = constants or [{} for _ in parts]
+        found: list[Footer] = []
+        for part, each in zip(parts, values, strict=True):
+            try:
+                found.append(Footer(part, table.resolve(part.schema, selection, part.name, each), part.schema, part))
+            except SourceError as error:
+                self._left_out.add(error, part.num_rows)
+                last = error
+        if not found:
+            raise last
+        found = alike(found, self._left_out, self._probe)
+        self.paths = tuple(footer.file.name for footer in found)
+        self.num_classes, self.class_names = found[0].reading.num_classes, found[0].reading.class_names
+        self.dense_target = found[0].reading.dense_target
+        self._parts: dict[str, tuple[Part, table.Reading, int]] = {}
+        self._splits: list[Split] = []
+        self.num_rows = 0
+        self._stored: dict[str, int] = {}
+        for footer in found:
+            part = footer.metadata
+            if filter is not None:
+                self._stored[part.name] = part.num_rows
+                part = _filtered(part, filter.bind(part.schema, footer.reading.constants, part.name), self._left_out)
+            self._add(part, footer.reading, split_bytes)
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What could not be read, so far."""
+        return self._left_out.found
+
+    @property
+    def stored(self) -> Mapping[str, int]:
+        """How many rows each part holds, where there is a filter."""
+        return self._stored
+
+    def splits(self) -> Sequence[Split]:
+        """Ranges of rows, cut where record batches end, and within batches that are larger than a split."""
+        return self._splits
+
+    def read(self, split: Split) -> Iterator[Batch]:
+        """The record batches, or the piece of one, that ``split`` covers."""
+        part, reading, first_id = self._parts[split.path]
+        row = split.lo
+        while row < split.hi:
+            number = bisect_right(part.ends, row)
+            base = part.ends[number - 1] if number else 0
+            stop = min(split.hi, part.ends[number])
+            try:
+                batch = self._load(part, number, reading.columns).slice(row - base, stop - row)
+                numbers = batch.column(NUMBERS).to_numpy() if NUMBERS in batch.schema.names else None
+                decoded = table.decode_batch(
+                    reading, batch, path=part.name, first_row=row, first_id=first_id + row, row_group=number,
+                    numbers=numbers,
+                )  # fmt: skip
+            except SourceError as error:
+                self._left_out.add(error, stop - row, first_row=row)
+            else:
+                yield decoded
+            row = stop
+
+    def _probe(self, footer: Footer) -> Iterator[Any]:
+        for number in range(len(footer.metadata.ends)):
+            try:
+                yield footer.metadata.load(number, footer.reading.columns)
+            except SourceError:
+                if not self._left_out.skips:
+                    raise
+
+    def _load(self, part: Part, number: int, columns: tuple[str, ...]) -> Any:
+        """A record batch; this thread's last one is kept, since a large one is read in several splits."""
+        key, batch = getattr(self._local, "batch", ((None, None), None))
+        if key != (part.name, number):
+            self._local.batch = ((None, None), None)
+            batch = part.load(number, columns)
+            self._local.batch = ((part.name, number), batch)
+        return batch
+
+    def _add(self, part: Part, reading: table.Reading, split_bytes: int) -> None:
+        width = table.row_bytes(reading, part.schema)
+        step = max(1, split_bytes // width)
+        self._parts[part.name] = (part, reading, self.num_rows)
+        lo = 0
+        for hi in _cuts(part.ends, step):
+            first_id = self.num_rows + lo
+            self._splits.append(Split(len(self._splits), part.name, lo, hi, lo, first_id, hi - lo, (hi - lo) * width))
+            lo = hi
+        self.num_rows += part.num_rows
+
+
+class StreamSource(Source):
+    """A stream that can be read once: one split, of a number of rows that nobody knows beforehand (-1).
+
+    Args:
+        reader: a `pyarrow.RecordBatchReader`.
+        selection: which columns are read, and as what.
+        filter: which rows are read.
+    """
+
+    def __init__(self, reader: Any, selection: Selection, filter: Filter | None = None) -> None:
+        self.paths = ("<stream>",)
+        self.num_rows = -1
+        reading = table.resolve(reader.schema, selection, self.paths[0])
+        self._seen: list[Any] = []
+        self._rest: Iterator[Any] | None = iter(reader)
+        self.num_classes, self.class_names = table.agree([reading], self.paths, lambda _: self._peek())
+        self.dense_target = reading.dense_target
+        self._stored: dict[str, int] = {}
+        self._filter = None if filter is None else filter.bind(reader.schema, {}, self.paths[0])
+        self._reading = table.with_width(reading, self.num_classes, self.paths[0])
+
+    @property
+    def stored(self) -> Mapping[str, int]:
+        """How many rows have been read, where there is a filter."""
+        return self._stored
+
+    def splits(self) -> Sequence[Split]:
+        """The one split there is."""
+        return [Split(0, self.paths[0], 0, 1, 0, 0, -1, -1)]
+
+    def read(self, split: Split) -> Iterator[Batch]:
+        """All record batches; a second time there is nothing left to read, which is an error."""
+        if self._rest is None:
+            raise UsageError("the stream has been read already; make a new one, or pass a table")
+        seen, rest = self._seen, self._rest
+        self._seen, self._rest = [], None
+        row = passed = 0
+        step = max(1, SPLIT_BYTES // table.row_bytes(self._reading, None))
+        for batch in chain(seen, _guarded(rest, self.paths[0])):
+            for lo in range(0, batch.num_rows, step):
+                piece, numbers = batch.slice(lo, step), None
+                passed += piece.num_rows
+                if self._filter is not None:
+                    self._stored[split.path] = passed
+                    piece, numbers = self._filter.apply(piece, passed - piece.num_rows)
+                yield table.decode_batch(
+                    self._reading, piece, path=split.path, first_row=row, first_id=row, numbers=numbers
+                )
+                row += piece.num_rows
+
+    def _peek(self) -> Iterator[Any]:
+        for batch in _guarded(self._rest or (), self.paths[0]):
+            self._seen.append(batch)
+            yield batch
+
+
+def open_ipc(
+    files: Sequence[DataFile], selection: Selection, filter: Filter | None = None, on_error: OnError = "raise"
+) -> Source:
+    """A source over Arrow IPC or Feather files; local ones are memory-mapped."""
+    left_out = LeftOuts(on_error)
+    parts, constants = [], []
+    for file, values in zip(files, partition_values(files), strict=True):
+        try:
+            parts.append(read_ipc(file))
+            constants.append(values)
+        except SourceError as error:
+            left_out.add(error, None)
+            last = error
+    if not parts:
+        raise last
+    return ArrowSource(parts, selection, constants, filter, left_out)
+
+
+def open_table(data: Any, selection: Selection, path: str = "<table>", filter: Filter | None = None) -> Source:
+    """A source over anything with the Arrow C interface: tables and frames as they lie in memory, or a stream."""
+    if library(data) == "pandas":
+        data = _from_pandas(data, selection) if filter is None else pa.Table.from_pandas(data, preserve_index=False)
+    elif hasattr(data, "__arrow_c_array__") and not isinstance(data, pa.RecordBatch):
+        data = pa.record_batch(data)
+    stream = not any(hasattr(data, name) for name in ("num_rows", "height"))
+    try:
+        if isinstance(data, pa.RecordBatch):
+            data = pa.Table.from_batches([data])
+        reader = pa.RecordBatchReader.from_stream(data)
+        if stream:
+            return StreamSource(reader, selection, filter)
+        batches = list(reader)
+    except DAMAGE as error:
+        if isinstance(error, (DataError, UsageError)):
+            raise
+        raise SourceError(f"cannot be read as Arrow data: {first_line(error)}", path=path) from error
+    return ArrowSource(
+        [Part(path, reader.schema, ends_of(b.num_rows for b in batches), lambda i, _: batches[i])], selection,
+        filter=filter,
+    )  # fmt: skip
+
+
+def _cuts(ends: tuple[int, ...], step: int) -> Iterator[int]:
+    """Where splits end: after the batch with which ``step`` rows are reached, and within longer batches."""
+    lo = 0
+    for number, end in enumerate(ends):
+        while end - lo > step:
+            lo += step
+            yield lo
+        following = ends[number + 1] if number + 1 < len(ends) else None
+        if end > lo and (following is None or following - lo > step):
+            lo = end
+            yield lo
+
+
+def _filtered(part: Part, filter: BoundFilter, left_out: LeftOuts) -> Part:
+    """The rows of a part that the filter wants, with a column of their numbers."""
+    if not filter.columns and len(filter.chosen(pa.record_batch({"_": [0]}))) == 1:
+        return part
+    counts = []
+    for number, end in enumerate(part.ends):
+        start = part.ends[number - 1] if number else 0
+        try:
+            found = 0 if end == start or not filter.columns else len(filter.chosen(part.load(number, filter.columns)))
+        except SourceError as error:
+            left_out.add(error, None)
+            found = 0
+        counts.append(found)
+
+    def load(number: int, columns: tuple[str, ...]) -> Any:
+        batch = part.load(number, tuple(dict.fromkeys([*columns, *filter.columns])))
+        return filter.numbered(batch, part.ends[number - 1] if number else 0)
+
+    return replace(part, ends=ends_of(counts), load=load)
+
+
+def _guarded(batches: Iterable[Any], path: str) -> Iterator[Any]:
+    try:
+        for batch in batches:  # noqa: UP028 -- with `yield from`, abandoning this generator closes the reader
+            yield batch
+    except DAMAGE as error:
+        if isinstance(error, DataError):
+            raise
+        raise SourceError(f"the stream broke: {first_line(error)}", path=path) from error
+
+
+def _from_pandas(frame: Any, selection: Selection) -> Any:
+    """Only the columns that are read are converted (numbers without a copy, objects with one)."""
+    named = [*selection.predictions, selection.target, selection.weight, selection.mask, *selection.extra]
+    found = {p: [n for n in frame.columns if n == p or fnmatchcase(str(n), p)] for p in named if p is not None}
+    keep = set().union(*found.values())
+    complete = all(found.values())  # if not, the names of all columns are wanted for the message
+    part = frame[[name for name in frame.columns if name in keep]] if complete else frame.head(0)
+    return pa.Table.from_pandas(part, preserve_index=False)

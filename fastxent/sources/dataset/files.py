@@ -1,0 +1,180 @@
+"""Paths, globs, directories and URIs -> the files of a data set, in one order, with their hive partitions."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from fastxent.base.errors import SourceError, UsageError
+from fastxent.sources.dataset import retry
+
+__all__ = [
+    "DataFile", "expand_local", "format_of", "is_table", "list_files", "partition_values", "partitions_of", "stamp_of",
+]  # fmt: skip
+
+#: What a directory is searched for. Files with other endings (_SUCCESS, .crc, README) are left alone.
+PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
+ARROW_SUFFIXES = (".arrow", ".feather", ".ipc", ".arrows")
+TABLE_SUFFIXES = PARQUET_SUFFIXES + ARROW_SUFFIXES
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One file: the name for messages, where it lies, and the partitions its path tells (all text)."""
+
+    name: str
+    location: str
+    filesystem: Any  #: None: the local one
+    partitions: tuple[tuple[str, str], ...] = ()
+    listed: tuple[int, int] | None = None  #: the `stamp` that a remote file had when it was listed
+
+    def open(self) -> Any:
+        """Something that pyarrow reads: a path, or an open remote file."""
+        return self.location if self.filesystem is None else self.filesystem.open_input_file(self.location)
+
+    def stamp(self) -> tuple[int, int] | None:
+        """Size and time of the last change, to notice that the file changes; None if it is gone."""
+        if self.filesystem is not None:
+            return stamp_of(self.filesystem, self.filesystem.get_file_info(self.location))
+        try:
+            found = os.stat(self.location)
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns
+
+
+def stamp_of(filesystem: Any, info: Any) -> tuple[int, int] | None:
+    """The stamp in a pyarrow ``FileInfo``, to the second: listings and single requests differ in what is below."""
+    if info.size is None:
+        return None
+    native = type(filesystem).__name__ != "PyFileSystem"  # what fsspec gives as time may differ from call to call
+    return info.size, int(info.mtime.timestamp()) if native and info.mtime is not None else 0
+
+
+def list_files(paths: Any) -> list[DataFile]:
+    """The files that ``paths`` means, sorted by path: a file, directory, glob, URI, or a list of these; or one found.
+
+    Raises:
+        SourceError: there is nothing at a path, or no table file in a directory.
+    """
+    if isinstance(paths, DataFile):
+        return [paths]
+    single = isinstance(paths, (str, os.PathLike))
+    given: Sequence[Any] = [paths] if single else list(paths)
+    found = {file.name: file for path in given for file in _expand(os.fspath(path))}
+    if not found:
+        raise UsageError("no paths were given")
+    return [found[name] for name in sorted(found)]
+
+
+def format_of(file: DataFile) -> str:
+    """The format of a file, "parquet" or "arrow": by its ending, else by its first bytes."""
+    ending = os.path.splitext(file.location)[1].lower()
+    if ending in PARQUET_SUFFIXES:
+        return "parquet"
+    if ending in ARROW_SUFFIXES:
+        return "arrow"
+    try:
+        magic = retry.call(lambda: _head(file), file.filesystem is not None)
+    except OSError as error:
+        raise SourceError(f"cannot be opened: {error}", path=file.name) from error
+    if magic[:4] == b"PAR1":
+        return "parquet"
+    if magic[:6] == b"ARROW1":
+        return "arrow"
+    raise SourceError(
+        f"is neither Parquet nor Arrow: it ends in {ending or 'nothing'} and starts with {magic!r}", path=file.name
+    )
+
+
+def _head(file: DataFile) -> bytes:
+    with open(file.location, "rb") if file.filesystem is None else file.open() as opened:
+        return bytes(opened.read(8))
+
+
+def partition_values(files: Iterable[DataFile]) -> list[dict[str, Any]]:
+    """The partition columns of each file: integers where every file's value is one, text otherwise, None for null."""
+    tables = [dict(file.partitions) for file in files]
+    keys = sorted({key for table in tables for key in table})
+    whole = {key for key in keys if all(_is_whole(table.get(key, _NULL_PARTITION)) for table in tables)}
+    return [{key: _value(table.get(key, _NULL_PARTITION), key in whole) for key in keys} for table in tables]
+
+
+def _is_whole(text: str) -> bool:
+    if text == _NULL_PARTITION:
+        return True
+    return text.isascii() and text.removeprefix("-").isdigit() and len(text) < 18 and str(int(text)) == text
+
+
+def _value(text: str, whole: bool) -> int | str | None:
+    if text == _NULL_PARTITION:
+        return None
+    return int(text) if whole else text
+
+
+def _expand(path: str) -> list[DataFile]:
+    if "://" in path:
+        from fastxent.sources.dataset.remote import expand_uri
+
+        return expand_uri(path)
+    return expand_local(os.path.expanduser(path))
+
+
+def expand_local(path: str) -> list[DataFile]:
+    """The files that a path of the local file system means: a file, a directory or a glob."""
+    if os.path.isdir(path):
+        return _in_directory(path)
+    if os.path.exists(path):
+        return [DataFile(path, path, None, partitions_of(path))]
+    if glob.has_magic(path):
+        matches = [match for match in sorted(glob.glob(path, recursive=True)) if not _hidden(match, path)]
+        if matches:
+            return [file for match in matches for file in _in_glob(match)]
+        raise SourceError("no file matches this pattern", path=path)
+    raise SourceError(f"there is no such file or directory{_nearby(path)}", path=path)
+
+
+def _in_glob(match: str) -> list[DataFile]:
+    return _in_directory(match) if os.path.isdir(match) else [DataFile(match, match, None, partitions_of(match))]
+
+
+def _in_directory(root: str) -> list[DataFile]:
+    found = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        found += [os.path.join(folder, name) for name in names if is_table(name)]
+    if not found:
+        raise SourceError(f"the directory holds no files ending in {', '.join(TABLE_SUFFIXES)}", path=root)
+    return [DataFile(name, name, None, partitions_of(name)) for name in sorted(found)]
+
+
+def is_table(name: str) -> bool:
+    """Whether a file of this name is looked at in a directory."""
+    return name.lower().endswith(TABLE_SUFFIXES) and not name.startswith((".", "_"))
+
+
+def _hidden(path: str, pattern: str) -> bool:
+    name = os.path.basename(path.rstrip(os.sep))
+    return name.startswith((".", "_")) and not os.path.basename(pattern).startswith((".", "_"))
+
+
+def partitions_of(path: str) -> tuple[tuple[str, str], ...]:
+    """The hive partitions (``key=value`` directories) in a path."""
+    parts = os.path.dirname(path).replace(os.sep, "/").split("/")
+    pairs = [part.partition("=") for part in parts if "=" in part]
+    return tuple((unquote(key), unquote(value)) for key, _, value in pairs if key)
+
+
+def _nearby(path: str) -> str:
+    from difflib import get_close_matches
+
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        return ""
+    close = get_close_matches(os.path.basename(path), os.listdir(folder), n=1, cutoff=0.7)
+    return f"; did you mean {os.path.join(os.path.dirname(path), close[0])}?" if close else ""

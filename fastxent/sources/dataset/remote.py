@@ -1,0 +1,136 @@
+"""Files behind a URI (``s3://``, ``gs://``, ``abfs://``, ``hf://``, ...): one file, a directory, or a glob."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from fastxent.base.errors import SourceError, UsageError
+from fastxent.sources.dataset import retry
+from fastxent.sources.dataset.files import TABLE_SUFFIXES, DataFile, expand_local, is_table, partitions_of, stamp_of
+from fastxent.sources.read_errors import first_line
+
+__all__ = ["expand_uri"]
+
+#: Seconds that Google's client tries on its own before it gives up; its default is a quarter of an hour.
+GOOGLE_SECONDS = 30
+
+
+def expand_uri(uri: str) -> list[DataFile]:
+    """The files that a URI means. ``*``, ``**`` and ``[...]`` make it a glob (``?`` starts the options, as in any URI).
+
+    Raises:
+        SourceError: nothing is there, or it cannot be reached.
+        UsageError: the URI is of a kind that is not understood.
+    """
+    parts = urlsplit(uri)
+    base, pattern = _cut(parts.path)
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # without passwords and options
+    filesystem, location = _filesystem(urlunsplit(parts._replace(path=quote(base, safe="/%=:+,@!$&'()~"))), shown)
+    scheme = parts.scheme + "://"
+    from pyarrow import fs
+
+    if isinstance(filesystem, fs.LocalFileSystem):
+        return expand_local(location if pattern is None else f"{location.rstrip('/')}/{pattern}")
+    try:
+        return retry.call(lambda: _listed(filesystem, location, pattern, scheme, shown), remote=True)
+    except SourceError:
+        raise
+    except Exception as error:  # clients behind fsspec raise what they like
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        raise SourceError(f"cannot be reached: {first_line(error)}{notes}", path=shown) from error
+
+
+def _filesystem(uri: str, given: str) -> tuple[Any, str]:
+    import pyarrow as pa
+    from pyarrow import fs
+
+    if uri.startswith(("gs://", "gcs://")) and "retry_limit_seconds=" not in uri:
+        uri += ("&" if "?" in uri else "?") + f"retry_limit_seconds={GOOGLE_SECONDS}"
+    try:
+        filesystem, location = fs.FileSystem.from_uri(uri)
+    except ImportError as error:
+        raise UsageError(f"{given}: a package is missing to read this: {error}") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise SourceError(f"cannot be reached: {first_line(error)}", path=given) from error
+    return filesystem, location
+
+
+def _listed(filesystem: Any, location: str, pattern: str | None, scheme: str, shown: str) -> list[DataFile]:
+    from pyarrow import fs
+
+    if pattern is not None:
+        found = filesystem.get_file_info(fs.FileSelector(location, recursive="/" in pattern or "**" in pattern))
+        matches = _matcher(location, pattern)
+        chosen = [each for each in found if matches(each.path) and _visible(each.path[len(location) :], pattern)]
+        files = [each for each in chosen if each.type == fs.FileType.File]
+        for folder in (each for each in chosen if each.type == fs.FileType.Directory):
+            files += [each for each in _below(filesystem, folder.path) if is_table(each.base_name)]
+        files = list({each.path: each for each in files}.values())
+        if not files:
+            raise SourceError("no file matches this pattern", path=shown)
+    else:
+        info = filesystem.get_file_info(location)
+        if info.type == fs.FileType.File:
+            name, stamp = scheme + location.lstrip("/"), stamp_of(filesystem, info)
+            return [DataFile(name, location, filesystem, partitions_of(location), stamp)]
+        if info.type == fs.FileType.NotFound:
+            raise SourceError("there is no such file or directory", path=shown)
+        files = [each for each in _below(filesystem, location) if is_table(each.base_name)]
+        if not files:
+            raise SourceError(f"the directory holds no files ending in {', '.join(TABLE_SUFFIXES)}", path=shown)
+    return [
+        DataFile(scheme + each.path.lstrip("/"), each.path, filesystem, partitions_of(each.path),
+                 stamp_of(filesystem, each))
+        for each in sorted(files, key=lambda each: each.path)
+    ]  # fmt: skip
+
+
+def _below(filesystem: Any, location: str) -> list[Any]:
+    """All files below a directory, except in hidden directories."""
+    from pyarrow import fs
+
+    prefix = len(location.rstrip("/")) + 1
+    return [
+        each
+        for each in filesystem.get_file_info(fs.FileSelector(location, recursive=True))
+        if each.type == fs.FileType.File
+        and not any(part.startswith((".", "_")) for part in each.path[prefix:].split("/")[:-1])
+    ]
+
+
+def _cut(path: str) -> tuple[str, str | None]:
+    """A path as the directory above the first wildcard, and the rest."""
+    parts = path.split("/")
+    for number, part in enumerate(parts):
+        if "*" in part or "[" in part:
+            return "/".join(parts[:number]), "/".join(parts[number:])
+    return path, None
+
+
+def _matcher(location: str, pattern: str) -> Any:
+    """The glob as a test of whole paths: ``*`` stays within a directory, ``**`` is any number of them."""
+    text, at = "", 0
+    while at < len(pattern):
+        rest = pattern[at:]
+        if rest.startswith("**/"):
+            text, at = text + "(?:.*/)?", at + 3
+        elif rest.startswith("**"):
+            text, at = text + ".*", at + 2
+        elif rest[0] == "*":
+            text, at = text + "[^/]*", at + 1
+        elif rest[0] == "[" and (found := re.match(r"\[(!?)(\]?[^\]/]*)\]", rest)):
+            inside = found[2].replace("\\", "\\\\").replace("[", "\\[").replace("^", "\\^")
+            text, at = text + f"[{'^' if found[1] else ''}{inside}]", at + found.end()
+        else:
+            text, at = text + re.escape(rest[0]), at + 1
+    whole = re.compile(re.escape(location.rstrip("/")) + "/" + text, re.DOTALL)
+    return lambda path: whole.fullmatch(path.rstrip("/")) is not None
+
+
+def _visible(path: str, pattern: str) -> bool:
+    """Whether nothing on the way is hidden, unless the pattern asks for hidden things."""
+    hidden = (".", "_")
+    asked = any(part.startswith(hidden) for part in pattern.split("/"))
+    return asked or not any(part.startswith(hidden) for part in path.split("/"))

@@ -1,0 +1,1 @@
+"""Arrow columns decoded to predictions, targets, weights and masks."""

@@ -1,0 +1,132 @@
+"""Arrow columns -> targets, weights and masks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from fastxent.base.errors import SourceError, UsageError
+from fastxent.base.status import Status
+from fastxent.data.batch import Matrix
+from fastxent.sources.decode import numpy_blocks
+from fastxent.sources.decode.layout import decode_matrix
+from fastxent.sources.decode.primitive import is_number, numbers, plain, validity
+from fastxent.sources.decode.runs import is_binary, is_list
+from fastxent.sources.source import Task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["decode_mask", "decode_target", "decode_weight", "is_text"]
+
+_Decoded = tuple["NDArray[Any]", "NDArray[np.uint8] | None"]
+
+
+def is_text(kind: Any) -> bool:
+    """Whether an Arrow type is text, in any of its forms, dictionary-encoded or not."""
+    if pa.types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def decode_target(array: Any, task: Task, num_classes: int, class_names: tuple[str, ...] | None) -> _Decoded:
+    """A target column -> targets as `Batch` wants them, and the status of rows that have none."""
+    if is_text(array.type) or is_binary(array.type):
+        return _named(array, class_names)
+    array = plain(array)
+    if is_list(array.type):
+        return _dense(array, num_classes)
+    if not is_number(array.type):
+        raise SourceError(f"holds {array.type}; targets are integers, bool, floats, text or lists of numbers")
+    return _flat(array, task)
+
+
+def decode_weight(array: Any) -> _Decoded:
+    """A weight column -> float64; a null becomes NaN and `Status.INVALID_WEIGHT`."""
+    part = numbers(plain(array))
+    values = numpy_blocks.as_weight(_floats(part.values, part.kind))
+    if part.valid is None:
+        return values, None
+    status = np.where(part.valid, 0, Status.INVALID_WEIGHT).astype(np.uint8)
+    return numpy_blocks.as_weight(np.where(part.valid, values, np.nan)), status
+
+
+def decode_mask(array: Any, num_classes: int) -> _Decoded:
+    """A column of lists of bool -> an (n, C) mask, and the status of rows whose mask is null or ragged."""
+    array = plain(array)
+    if not is_list(array.type):
+        raise SourceError(f"holds {array.type}; a mask is a list of bool, one for each label")
+    decoded = decode_matrix(array, num_classes)
+    assert isinstance(decoded.predictions, Matrix)
+    values = _floats(decoded.predictions.values, decoded.predictions.kind)
+    if decoded.status is not None:
+        values = np.where(decoded.status[:, None] != 0, 0, values)
+    try:
+        return numpy_blocks.as_mask(values), decoded.status
+    except UsageError as error:
+        raise SourceError(str(error)) from None
+
+
+def _flat(array: Any, task: Task) -> _Decoded:
+    valid = validity(array)
+    status = None if valid is None else np.where(valid, 0, Status.NULL_TARGET).astype(np.uint8)
+    kind = array.type
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        if pa.types.is_boolean(kind):
+            array = array.cast(pa.uint8())
+        carrier = np.dtype(array.type.to_pandas_dtype())
+        data = array.buffers()[1]
+        if data is None or len(array) == 0:
+            return np.zeros(len(array), carrier), status
+        values = np.frombuffer(data, carrier, len(array), array.offset * carrier.itemsize)
+        return (values.view(np.bool_) if pa.types.is_boolean(kind) else values), status
+    part = numbers(array)
+    floats = _floats(part.values, part.kind)
+    if task != "multiclass":
+        return numpy_blocks.as_target(floats), status
+    if valid is not None:
+        floats = np.where(valid, floats, 0)
+    labels, doubtful = numpy_blocks.whole_numbers(floats)
+    return labels, numpy_blocks.merge_status(status, doubtful)
+
+
+def _dense(array: Any, num_classes: int) -> _Decoded:
+    decoded = decode_matrix(array, num_classes)
+    assert isinstance(decoded.predictions, Matrix)
+    values = _floats(decoded.predictions.values, decoded.predictions.kind)
+    return numpy_blocks.as_dense_target(values), _as_target_status(decoded.status)
+
+
+def _as_target_status(status: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:
+    if status is None:
+        return None
+    renamed = np.array(status)
+    renamed[status == Status.NULL_PREDICTION] = Status.NULL_TARGET
+    renamed[status == Status.RAGGED_ROW] = Status.INVALID_TARGET
+    return renamed
+
+
+def _floats(values: NDArray[Any], kind: str) -> NDArray[Any]:
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        return values.view(np.float16).astype(np.float32) if kind == "float16" else values
+
+
+def _named(array: Any, class_names: tuple[str, ...] | None) -> _Decoded:
+    """Text is looked up once for each distinct label, not for each row."""
+    if class_names is None:
+        raise UsageError("the target holds labels that are text; pass class_names in the order of the scores")
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if not pa.types.is_dictionary(array.type):
+        import pyarrow.compute as pc
+
+        array = pc.dictionary_encode(array.cast(pa.large_binary()))
+    index = {name: i for i, name in enumerate(class_names)}
+    words = [*array.dictionary.cast(pa.large_binary()).to_pylist(), None]  # bytes: not all that is stored is UTF-8
+    known = np.array([-2 if word is None else index.get(word.decode("utf-8", "replace"), -1) for word in words])
+    codes = array.indices.fill_null(len(known) - 1) if array.indices.null_count else array.indices
+    labels = known[codes.to_numpy(zero_copy_only=False).astype(np.int64)]
+    status = np.where(labels >= 0, 0, np.where(labels == -1, Status.UNKNOWN_LABEL, Status.NULL_TARGET)).astype(np.uint8)
+    return (labels, None) if not status.any() else (np.maximum(labels, 0), status)

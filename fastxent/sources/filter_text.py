@@ -1,0 +1,182 @@
+"""Filters as text, such as ``country == 'DE' and year >= 2024``: a small grammar with a parser of its own.
+
+    filter   := and_part ("or" and_part)*
+    and_part := not_part ("and" not_part)*
+    not_part := "not" not_part | "(" filter ")" | test
+    test     := value compare value | name ["not"] "in" "(" value ("," value)* ")" | name "is" ["not"] "null" | name
+    compare  := "==" | "=" | "!=" | "<>" | "<" | "<=" | ">" | ">="
+    value    := name | 'text' | "text" | number | "true" | "false"
+
+Names are letters, digits, ``_`` and ``.``, or anything between backticks. Two quotes within text mean one. Words of
+the grammar may be written in capitals. A comparison with null is not true, so such rows are left out, as in SQL.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from fastxent.base.errors import UsageError
+
+__all__ = ["Name", "Parsed", "parse"]
+
+MAX_DEPTH = 100
+_TOKEN = re.compile(
+    r"""\s*(?:
+    (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
+    |(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))
+    |`(?P<quoted>[^`]+)`
+    |(?P<name>[^\W\d][\w.]*)
+    |(?P<sign><>|<=|>=|==|!=|=|<|>|\(|\)|,)
+    )""",
+    re.VERBOSE,
+)
+_COMPARE = {"==": "==", "=": "==", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_WORDS = frozenset(("and", "or", "not", "in", "is", "null", "true", "false"))
+
+
+class Name(NamedTuple):
+    """A column."""
+
+    name: str
+
+
+#: One of ("and", a, b), ("or", a, b), ("not", a), ("compare", sign, left, right), ("in", name, values),
+#: ("null", name) and ("name", name).
+Parsed = tuple[Any, ...]
+
+
+class _Token(NamedTuple):
+    kind: str
+    value: Any
+    at: int
+
+
+def parse(text: str) -> Parsed:
+    """The tree of a filter.
+
+    Raises:
+        UsageError: the text is no filter; the message shows where.
+    """
+    return _Parser(text).whole()
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = self._cut(text)
+        self._at = 0
+        self._depth = 0
+
+    def whole(self) -> Parsed:
+        tree = self._either()
+        if self._peek().kind != "end":
+            raise self._wrong("expected 'and', 'or' or the end")
+        return tree
+
+    def _cut(self, text: str) -> list[_Token]:
+        tokens, at = [], 0
+        while text[at:].strip():
+            found = _TOKEN.match(text, at)
+            if found is None:
+                at += len(text[at:]) - len(text[at:].lstrip())
+                raise UsageError(f"filter: cannot read {text[at : at + 20]!r} (character {at + 1} of {text!r})")
+            kind = str(found.lastgroup)
+            raw, start, at = found[kind], found.start(kind), found.end()
+            if kind == "text":
+                tokens.append(_Token("value", raw[1:-1].replace(raw[0] * 2, raw[0]), start))
+            elif kind == "number":
+                whole = raw.lstrip("+-").isdigit()
+                tokens.append(_Token("value", int(raw) if whole and len(raw) < 40 else float(raw), start))
+            elif kind == "name" and raw.lower() in ("true", "false"):
+                tokens.append(_Token("value", raw.lower() == "true", start))
+            elif kind == "name" and raw.lower() in _WORDS:
+                tokens.append(_Token(raw.lower(), raw, start))
+            else:
+                tokens.append(_Token("name" if kind in ("name", "quoted") else raw, raw, start))
+        return [*tokens, _Token("end", "the end", len(text))]
+
+    def _peek(self) -> _Token:
+        return self._tokens[self._at]
+
+    def _take(self, *kinds: str) -> _Token | None:
+        token = self._peek()
+        if token.kind not in kinds:
+            return None
+        self._at += 1
+        return token
+
+    def _need(self, kind: str) -> _Token:
+        token = self._take(kind)
+        if token is None:
+            raise self._wrong(f"expected {kind!r}")
+        return token
+
+    def _wrong(self, what: str) -> UsageError:
+        token = self._peek()
+        return UsageError(f"filter: {what}, got {token.value!r} (character {token.at + 1} of {self._text!r})")
+
+    def _either(self) -> Parsed:
+        tree = self._both()
+        while self._take("or"):
+            tree = ("or", tree, self._both())
+        return tree
+
+    def _both(self) -> Parsed:
+        tree = self._negated()
+        while self._take("and"):
+            tree = ("and", tree, self._negated())
+        return tree
+
+    def _negated(self) -> Parsed:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise UsageError(f"filter: more than {MAX_DEPTH} levels of parentheses and 'not'")
+        try:
+            if self._take("not"):
+                return ("not", self._negated())
+            if self._take("("):
+                tree = self._either()
+                self._need(")")
+                return tree
+            return self._test()
+        finally:
+            self._depth -= 1
+
+    def _test(self) -> Parsed:
+        left = self._value("a column")
+        sign = self._take(*_COMPARE)
+        if sign is not None:
+            right = self._value("a value")
+            if not isinstance(left, Name) and not isinstance(right, Name):
+                raise self._wrong("expected a column on one side of the comparison before this")
+            return ("compare", _COMPARE[sign.kind], left, right)
+        if not isinstance(left, Name):
+            raise self._wrong("expected a comparison")
+        if self._take("is"):
+            negated = self._take("not")
+            self._need("null")
+            return ("not", ("null", left)) if negated else ("null", left)
+        negated = self._take("not")
+        if negated or self._peek().kind == "in":
+            self._need("in")
+            test = ("in", left, self._values())
+            return ("not", test) if negated else test
+        return ("name", left)
+
+    def _value(self, what: str) -> Any:
+        token = self._take("value", "name")
+        if token is None:
+            raise self._wrong(f"expected {what}")
+        return Name(token.value) if token.kind == "name" else token.value
+
+    def _values(self) -> tuple[Any, ...]:
+        self._need("(")
+        values = []
+        while True:
+            value = self._need("value").value
+            values.append(value)
+            if not self._take(","):
+                break
+        self._need(")")
+        return tuple(values)

@@ -1,0 +1,257 @@
+"""What a data set holds, how fast it reads, and the command that evaluates it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+from fastxent.base.errors import DataError, SourceError, UsageError
+from fastxent.sources.dataset.description import describe_files
+from fastxent.sources.dataset.files import DataFile, expand_local
+from fastxent.sources.infer import infer_selection
+from fastxent.sources.read_errors import DAMAGE, first_line
+from fastxent.storage.layout import KINDS
+
+if TYPE_CHECKING:
+    from fastxent.sources.dataset.description import Description
+    from fastxent.sources.source import Selection
+
+__all__ = ["Inspection", "Speed", "inspect", "measure_reading"]
+
+#: Decoded bytes after which the measurement of reading stops.
+ENOUGH_BYTES = 64 << 20
+FLAGS = {"logits": "--logits", "probs": "--probs", "log_probs": "--log-probs"}
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast scores were read and decoded by one thread."""
+
+    rows: int
+    nbytes: int
+    seconds: float
+
+    @property
+    def gigabytes_per_second(self) -> float:
+        """Bytes of scores a second, in units of 1e9."""
+        return self.nbytes / self.seconds / 1e9 if self.seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What `inspect` found out.
+
+    Attributes:
+        description: columns, rows, candidates, class names, advice (`fastxent.sources.describe`).
+        selection: the predictions and the target, where the data leaves one possibility.
+        form: what the scores are, if the file or the name of their column says it.
+        num_classes: scores a row; 0 if not known.
+        speed: reading the first row groups (Parquet with a selection only).
+        file_bytes: size of all files.
+        commands: the command to run; several where the data leaves a choice, with placeholders in angle brackets
+            for what is open.
+        open_questions: what the data does not decide.
+    """
+
+    description: Description
+    selection: Selection | None
+    form: str | None
+    num_classes: int
+    speed: Speed | None
+    file_bytes: int
+    commands: tuple[str, ...]
+    open_questions: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; what is not known is left out."""
+        found, selection, speed = self.description, self.selection, self.speed
+        values: dict[str, Any] = {
+            "schema": "fastxent.inspection/1",
+            "paths": list(found.paths),
+            "format": found.format,
+            "rows": found.num_rows,
+            "row_groups": found.num_row_groups,
+            "file_bytes": self.file_bytes,
+            "columns": [
+                {
+                    key: value
+                    for key, value in (
+                        ("name", column.name),
+                        ("type", column.type),
+                        ("codec", column.codec),
+                        ("encodings", list(column.encodings)),
+                        ("stored_bytes", column.stored_bytes),
+                    )
+                    if value not in (None, [])
+                }
+                for column in found.columns
+            ],
+            "predictions": [_candidate(each) for each in found.predictions],
+            "targets": [_candidate(each) for each in found.targets],
+            "class_names": None if found.class_names is None else list(found.class_names),
+            "metadata": dict(found.metadata) or None,
+            "advice": list(found.advice),
+            "selection": None
+            if selection is None
+            else {"predictions": list(selection.predictions), "target": selection.target, "task": selection.task},
+            "form": self.form,
+            "num_classes": self.num_classes or None,
+            "reading": None if speed is None else {"rows": speed.rows, "bytes": speed.nbytes, "seconds": speed.seconds},
+            "commands": list(self.commands),
+            "open_questions": list(self.open_questions),
+        }
+        return {key: value for key, value in values.items() if value is not None}
+
+
+def _candidate(each: Any) -> dict[str, Any]:
+    said = {"columns": list(each.columns), "layout": each.layout, "reason": each.reason, "form": each.form}
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def inspect(data: Any, *, measure: bool = True) -> Inspection:
+    """Look at files: their columns, what could be predictions and target, how fast they read, what to run.
+
+    Args:
+        data: path, list of paths, glob or directory of Parquet or Arrow files.
+        measure: read the first row groups (64 MB at most) to see how fast that goes.
+
+    Returns:
+        An `Inspection`.
+
+    Raises:
+        SourceError: a file is missing or damaged.
+        UsageError: ``data`` has no columns.
+
+    Examples:
+        >>> import fastxent as fx
+        >>> fx.inspect("data/breast_cancer.parquet").description.num_rows
+        569
+    """
+    if not isinstance(data, (str, os.PathLike, list, tuple)):
+        raise UsageError(
+            "inspect takes paths of Parquet or Arrow files; arrays and tables tell what they are themselves"
+        )
+    found = describe_files(data)
+    choices, questions = _choices(found)
+    selection = choices[0][0] if len(choices) == 1 else None
+    form = choices[0][1] if len(choices) == 1 else None
+    if len(choices) == 1 and form is None:
+        questions.append("whether the scores are logits, probs or log_probs")
+    speed, classes = None, 0
+    if choices and found.format == "parquet" and found.num_rows > 0 and "://" not in found.paths[0]:
+        first = choices[0][0]
+        columns = _expanded(first, found)
+        classes = _width(found.paths[0], columns, first)
+        if measure and classes:
+            speed = measure_reading(expand_local(found.paths[0])[0], columns, classes, first.dtype)
+    size = sum(os.path.getsize(path) for path in found.paths if os.path.exists(path))
+    given = [data] if isinstance(data, (str, os.PathLike)) else list(data)
+    line = _quoted(["fastxent", "evaluate", *(os.fspath(each) for each in given)])
+    commands = tuple(line + _flags(found, *choice) for choice in choices)
+    commands = commands or (f"{line} --logits <columns> --target <column>",)
+    return Inspection(found, selection, form, classes, speed, size, commands, tuple(questions))
+
+
+def measure_reading(
+    file: DataFile, columns: list[str], num_classes: int, dtype: str | None, limit: int = ENOUGH_BYTES
+) -> Speed:
+    """Read and decode columns of scores of a Parquet file with one thread, up to ``limit`` bytes; the best of two.
+
+    Raises:
+        SourceError: the file cannot be decoded.
+    """
+    goes = [_read_once(file, columns, num_classes, dtype, limit) for _ in range(2)]
+    return min(goes, key=lambda go: go.seconds)
+
+
+def _read_once(file: DataFile, columns: list[str], num_classes: int, dtype: str | None, limit: int) -> Speed:
+    from fastxent.sources.decode.layout import decode_predictions
+
+    rows = nbytes = 0
+    step = max(1, (4 << 20) // (4 * max(1, num_classes)))
+    started = time.perf_counter()
+    try:
+        with pq.ParquetFile(file.open(), pre_buffer=False, buffer_size=1 << 20) as reader:
+            for group in range(reader.metadata.num_row_groups):
+                batches = reader.iter_batches(step, row_groups=[group], columns=columns, use_threads=False)
+                for batch in batches:
+                    decoded = decode_predictions([batch.column(name) for name in columns], num_classes, dtype)
+                    rows += batch.num_rows
+                    nbytes += batch.num_rows * num_classes * _item(decoded.predictions.kind)
+                    if nbytes >= limit:
+                        return Speed(rows, nbytes, time.perf_counter() - started)
+    except DAMAGE as error:
+        if isinstance(error, DataError):
+            raise
+        raise SourceError(f"cannot be decoded: {first_line(error)}", path=file.name, column=columns[0]) from error
+    return Speed(rows, nbytes, time.perf_counter() - started)
+
+
+def _item(kind: str) -> int:
+    import numpy as np
+
+    return int(np.dtype(KINDS[kind]).itemsize)
+
+
+def _choices(found: Description) -> tuple[list[tuple[Selection, str | None]], list[str]]:
+    """What could be evaluated: one pair of selection and form if the data leaves no doubt; and what is open."""
+    questions: list[str] = []
+    named = [each for each in found.predictions if each.named] or list(found.predictions)
+    try:
+        infer_selection(found, target="?")
+    except UsageError as error:
+        questions.append(str(error))
+    try:
+        taken = [name for each in named for name in each.columns]
+        target = infer_selection(found, predictions=taken or ("?",)).target
+    except UsageError as error:
+        questions.append(str(error))
+        target = "<column>"
+    return [(infer_selection(found, predictions=each.columns, target=target), each.form) for each in named], questions
+
+
+def _expanded(selection: Selection, found: Description) -> list[str]:
+    """The columns that names and globs mean."""
+    from fnmatch import fnmatchcase
+
+    names = [column.name for column in found.columns]
+    return [
+        name
+        for pattern in selection.predictions
+        for name in ([pattern] if pattern in names else [each for each in names if fnmatchcase(each, pattern)])
+    ]
+
+
+def _width(path: str, columns: list[str], selection: Selection) -> int:
+    """The number of classes, from the first rows; 0 if they do not tell."""
+    if len(columns) > 1 or selection.task == "binary":
+        return len(columns)
+    from fastxent.sources import table
+
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as reader:
+            reading = table.resolve(reader.schema_arrow, selection, path)
+            return reading.num_classes or table.find_width(reading, reader.iter_batches(256, columns=columns))
+    except (UsageError, SourceError):
+        return 0  # packed bytes without a dtype, for one
+    except DAMAGE as error:
+        raise SourceError(f"cannot be decoded: {first_line(error)}", path=path, column=columns[0]) from error
+
+
+def _flags(found: Description, selection: Selection, form: str | None) -> str:
+    """The flags of a command; a file that says everything about itself needs none."""
+    if found.metadata.get("form") and found.metadata.get("predictions") and found.metadata.get("target"):
+        return ""
+    flag = FLAGS.get(form or "", "--logits|--probs|--log-probs")
+    target = selection.target if selection.target == "<column>" else _quoted([selection.target])
+    line = f" {flag} {_quoted([','.join(selection.predictions)])} --target {target}"
+    return line if selection.task == "multiclass" else f"{line} --task {selection.task}"
+
+
+def _quoted(words: list[str]) -> str:
+    return " ".join(map(shlex.quote, words))

@@ -1,0 +1,65 @@
+"""Where outputs go: one file, or a folder with a file for every input at the input's place."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import posixpath
+from collections.abc import Sequence
+from typing import Any
+
+from fastxent.base.errors import UsageError
+
+__all__ = ["is_folder", "is_path", "outputs_of", "refuse_inputs"]
+
+
+def is_path(value: Any) -> bool:
+    """Whether a value is a path."""
+    return isinstance(value, (str, os.PathLike))
+
+
+def is_folder(out: str) -> bool:
+    """Whether an output is a folder, with a file in it for every input: it is there, or its name ends in a slash."""
+    return os.path.isdir(out) or out.endswith(("/", os.sep))
+
+
+def refuse_inputs(out: str, data: Any, paths: Sequence[Any]) -> None:
+    """No output may replace an input, nor lie where the next run would read it as one."""
+    for path in map(os.fspath, paths):
+        if os.path.exists(out) and os.path.exists(path) and not os.path.isdir(out) and os.path.samefile(out, path):
+            raise UsageError(f"{out}: is an input; name another file for the output")
+    where = os.path.realpath(out)
+    given = [data] if is_path(data) else list(data) if isinstance(data, (list, tuple)) else []
+    for each in map(os.fspath, filter(is_path, given)):
+        inside = os.path.isdir(each) and (where + os.sep).startswith(os.path.realpath(each) + os.sep)
+        pattern = os.path.join(os.path.realpath(os.path.dirname(each) or "."), os.path.basename(each))
+        if inside or (glob.has_magic(each) and not is_folder(out) and fnmatch.fnmatchcase(where, pattern)):
+            raise UsageError(f"{out}: lies among the inputs ({each}), so the next run would read it; write elsewhere")
+
+
+def outputs_of(paths: Sequence[str], data: Any, out: str) -> dict[str, str]:
+    """Input -> output: the same path below ``out`` as below the directory given, or below the one all inputs share."""
+    if is_path(data) and os.path.isdir(os.path.expanduser(os.fspath(data))):
+        root = os.path.expanduser(os.fspath(data))
+    else:
+        folders = [
+            posixpath.dirname(path) if "://" in path else os.path.dirname(os.path.abspath(path)) for path in paths
+        ]
+        root = os.path.commonpath(folders) if "://" not in paths[0] else _common_folder(folders)
+    outputs = {}
+    for path in paths:
+        relative = path[len(root) :].lstrip("/") if "://" in path else os.path.relpath(path, root)
+        outputs[path] = os.path.join(out, os.path.splitext(relative)[0] + ".parquet")
+    inputs = {os.path.realpath(path) for path in paths}
+    for output in outputs.values():
+        if os.path.realpath(output) in inputs:
+            raise UsageError(f"{output}: is an input; name another directory for the outputs")
+    return outputs
+
+
+def _common_folder(folders: Sequence[str]) -> str:
+    """The longest beginning that all share, in whole parts (`os.path.commonpath` would take a slash out of "://")."""
+    parts = [folder.split("/") for folder in folders]
+    same = [each[0] for each in zip(*parts, strict=False) if len(set(each)) == 1]
+    return "/".join(parts[0][: len(same)])

@@ -1,0 +1,346 @@
+"""Totals: the mergeable state of an evaluation. A value with three verbs: absorb, merge, read.
+
+Only integers are inside, so merging is exact, associative and commutative, and the empty totals are
+its identity. Absorbing is done by `fastxent.engine.scorer.Scorer`, reading by `fastxent.results.readings`.
+
+The file form: the magic ``FASTXENT``, a little-endian uint64 with the length of a JSON header, the
+header, the arrays one after the other (little-endian int64), and a SHA-256 of everything before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+
+from fastxent.base import exact
+from fastxent.base.errors import FastxentError, StateError, UsageError
+from fastxent.base.status import Status
+from fastxent.data.spec import NUMERICS_VERSION, Spec
+from fastxent.kernels.sums import tally
+from fastxent.kernels.sums.tally import Tallies
+from fastxent.statistics.coarse import FINE, Coarse
+from fastxent.statistics.confused import FULL_CLASSES
+from fastxent.statistics.registry import Record, Statistic, new_statistics
+
+__all__ = ["Measures", "Totals"]
+
+_MAGIC = b"FASTXENT"
+_VERSION = 6
+_NEVER = np.iinfo(np.int64).max
+_ARRAYS = tuple(name for name in Tallies._fields if name != "positive")
+
+#: Ranks counted one by one; greater ones share the last cell.
+RANKS = 4096
+#: Rows that `Measures.worst` and `Measures.label_errors` may keep.
+MOST_ROWS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """Which statistics are gathered. The loss's own mean always is.
+
+    Attributes:
+        spread: variance, quantiles and extremes of the losses.
+        scores: what needs more than the loss of a row: accuracy, Brier, calibration, classes.
+        group_by: columns by whose values (several: crossed) statistics are gathered too.
+        cluster_by: column with the clusters that standard errors respect.
+        units: column with the number of units (bytes, words) of a row.
+        worst: so many rows of the highest loss are kept, like the rows below of every group too.
+        worst_per_class: so many rows of the highest loss of each true class are kept.
+        keep: columns that are kept with those rows.
+        label_errors: so many rows that are likeliest to be labeled wrong are kept.
+        ranking: histograms of the scores, for ROC AUC and average precision (binary, multilabel).
+        temperature: losses of the logits divided by a grid of temperatures.
+        entropy: the mean entropy of the predictions (multiclass).
+        classwise: calibration and Brier score of every class against the rest (multiclass).
+    """
+
+    spread: bool = True
+    scores: bool = True
+    group_by: tuple[str, ...] = ()
+    cluster_by: str | None = None
+    units: str | None = None
+    worst: int = 0
+    worst_per_class: int = 0
+    keep: tuple[str, ...] = ()
+    label_errors: int = 0
+    ranking: bool = False
+    temperature: bool = False
+    entropy: bool = False
+    classwise: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("worst", "worst_per_class", "label_errors"):
+            if not 0 <= getattr(self, name) <= MOST_ROWS:
+                raise UsageError(f"{name}: expected a number of rows up to {MOST_ROWS:,}, got {getattr(self, name)}")
+        if any(not isinstance(name, str) for name in self.columns):
+            raise UsageError(f"columns are named by text, got {', '.join(map(repr, self.columns))}")
+        if len(set(self.group_by)) != len(self.group_by):
+            raise UsageError(f"group_by names a column twice: {', '.join(self.group_by)}")
+        if self.keep and not self._keeps_rows:
+            raise UsageError(
+                "keep says which columns are kept with the worst rows; pass worst=, worst_per_class= or label_errors="
+            )
+
+    @property
+    def full(self) -> bool:
+        """Whether the row kernel must give more than the loss."""
+        return bool(self.scores or self.group_by or self._keeps_rows or self.ranking or self.classwise)
+
+    @property
+    def _keeps_rows(self) -> bool:
+        return bool(self.worst or self.worst_per_class or self.label_errors)
+
+    @property
+    def of_group(self) -> Measures:
+        """What is known of each group."""
+        return replace(self, group_by=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Those that are not at their default."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that must ride along with the batches."""
+        single = [name for name in (self.cluster_by, self.units) if name is not None]
+        return tuple(dict.fromkeys([*self.group_by, *single, *self.keep]))
+
+
+def _classes(spec: Spec) -> int:
+    return 2 if spec.task == "binary" else spec.num_classes
+
+
+def _shapes(spec: Spec, measures: Measures) -> dict[str, tuple[int, ...]]:
+    """The shape of every array of tallies; without cells what is not wanted."""
+    classes = _classes(spec)
+    by_class = measures.scores and spec.task != "multilabel"
+    confusion = by_class and classes <= FULL_CLASSES
+    return {
+        "rows": (tally.STATUSES,),
+        "first": (tally.STATUSES,),
+        "sums": (
+            tally.SUMS if spec.reads_weight else 3 if measures.scores else 2 if measures.spread else 1,
+            exact.SIZE,
+        ),
+        "histogram": (tally.HISTOGRAM if measures.spread else 0,),
+        "extremes": (2,),
+        "ranks": (_ranks(spec) if measures.scores and spec.task != "binary" else 0,),
+        "calibration": (tally.CELLS, tally.CALIBRATION_COLUMNS) if by_class else (0, 0),
+        "classes": (classes, tally.CLASS_COLUMNS) if by_class else (0, 0),
+        "confusion": (classes, classes) if confusion else (0, 0),
+        "uneven": (1,),
+    }
+
+
+def _ranks(spec: Spec) -> int:
+    return min(_classes(spec), RANKS) + 1
+
+
+def _new_tallies(spec: Spec, measures: Measures) -> Tallies:
+    arrays = {name: np.zeros(shape, np.int64) for name, shape in _shapes(spec, measures).items()}
+    arrays["first"][:] = _NEVER
+    arrays["extremes"][:] = _NEVER, -1
+    return Tallies(**arrays, positive=spec.task == "binary")
+
+
+@dataclass(slots=True)
+class Totals:
+    """The integers that any number of rows leave behind under one spec."""
+
+    spec: Spec
+    measures: Measures = field(default_factory=Measures)
+    tallies: Tallies = field(init=False)
+    statistics: dict[str, Statistic] = field(init=False)
+    coarse: Coarse = field(init=False, default=FINE)
+    _uncarried: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.tallies = _new_tallies(self.spec, self.measures)
+        self.statistics = new_statistics(self.spec, self.measures, _classes(self.spec), _ranks(self.spec))
+
+    def prepare(self, rows: int) -> None:
+        """Make room for so many rows (at most ``tally.LATE``) in the words that are carried late."""
+        if self._uncarried + rows > tally.LATE:
+            self.settle()
+        self._uncarried += rows
+
+    def settle(self) -> None:
+        """Carry what was not carried yet."""
+        _carry(self.tallies)
+        self.tallies.first[Status.SCORED] = _NEVER  # blocks in which all rows are scored do not look
+        self._uncarried = 0
+
+    def absorb(self, record: Record) -> None:
+        """Add a record of rows, which the tallies hold already, to the other statistics."""
+        for statistic in self.statistics.values():
+            statistic.absorb(record)
+
+    def of_group(self, wanted: Mapping[str, Any]) -> Totals:
+        """The totals of the rows with these values of columns that groups were made by.
+
+        Of a cell that groups had to put together with others, what `coarse` says is left. Rows that were not scored are
+        in no group.
+        """
+        groups: Any = self.statistics["groups"]
+        found = Totals(self.spec, self.measures.of_group)
+        groups.fill(wanted, found)
+        if found.coarse.classes != "pairs":
+            found.tallies = found.tallies._replace(confusion=np.zeros((0, 0), np.int64))
+            weighed: Any = found.statistics.get("weighed")
+            if weighed is not None:
+                weighed.confusion = weighed.confusion[:0, :0]
+        if found.coarse.classes == "none":
+            found.tallies = found.tallies._replace(classes=found.tallies.classes[:0])
+        found.settle()
+        return found
+
+    def merge(self, other: Totals) -> None:
+        """Add the other's rows; raises StateError if the two measure different things."""
+        if difference := _difference(self, other):
+            raise StateError(f"cannot merge totals of different specs: {difference}")
+        other.settle()
+        self.settle()
+        mine, theirs = self.tallies, other.tallies
+        for name in _ARRAYS:
+            a, b = getattr(mine, name), getattr(theirs, name)
+            if name == "first":
+                np.minimum(a, b, out=a)
+            elif name == "extremes":
+                a[0], a[1] = min(a[0], b[0]), max(a[1], b[1])
+            elif name == "sums":
+                a[...] = exact.merge(a, b)
+            else:
+                a += b
+        self.settle()
+        for name, statistic in self.statistics.items():
+            statistic.merge(other.statistics[name])
+
+    def to_bytes(self) -> bytes:
+        """The canonical file form: equal totals give equal bytes."""
+        self.settle()
+        tallies = self.tallies
+        tallies.sums[...] = exact.canonical(tallies.sums)
+        arrays = [getattr(tallies, name) for name in _ARRAYS]
+        values: dict[str, Any] = {}
+        shapes: dict[str, list[list[int]]] = {}
+        for name, statistic in self.statistics.items():
+            values[name], more = statistic.state()
+            shapes[name] = [list(array.shape) for array in more]
+            arrays += more
+        header = json.dumps(
+            {
+                "version": _VERSION,
+                "numerics_version": NUMERICS_VERSION,
+                "spec": self.spec.to_dict(),
+                "measures": self.measures.to_dict(),
+                "statistics": values,
+                "shapes": shapes,
+            },
+            sort_keys=True,
+            separators=(",", ":"),
+        ).encode()
+        body = b"".join(
+            [_MAGIC, len(header).to_bytes(8, "little"), header, *(a.astype("<i8").tobytes() for a in arrays)]
+        )
+        return body + hashlib.sha256(body).digest()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str = "state") -> Totals:
+        """Read `to_bytes` back; raises StateError for damage or for another version."""
+        data = bytes(data)
+        if len(data) < 48 or data[:8] != _MAGIC:
+            raise StateError(f"{name}: not a fastxent state file")
+        if hashlib.sha256(data[:-32]).digest() != data[-32:]:
+            raise StateError(f"{name}: damaged (its checksum does not match); make it again")
+        length = int.from_bytes(data[8:16], "little")
+        if length > len(data) - 48:
+            raise StateError(f"{name}: damaged (its header is longer than the file); make it again")
+        try:
+            header = json.loads(data[16 : 16 + length])
+            json.dumps(header, ensure_ascii=False).encode()  # no halves of surrogate pairs in names and values
+            if (header["version"], header["numerics_version"]) != (_VERSION, NUMERICS_VERSION):
+                raise StateError(
+                    f"format {header['version']} with numerics version {header['numerics_version']}, this fastxent has "
+                    f"{_VERSION} with {NUMERICS_VERSION}; make it again"
+                )
+            return _load(header, memoryview(data)[16 + length : -32])
+        except StateError as error:
+            raise StateError(f"{name}: {error}") from None
+        except (FastxentError, ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
+            raise StateError(f"{name}: damaged ({type(error).__name__}: {error}); make it again") from error
+
+
+def _load(header: dict[str, Any], body: memoryview) -> Totals:
+    """Totals from a header and the arrays after it, whose sizes are checked before anything is allocated."""
+    spec = Spec.from_dict(header["spec"])
+    given = header["measures"].items()
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given}
+    measures = Measures(**values)
+    shapes = {name: [tuple(map(int, shape)) for shape in found] for name, found in header["shapes"].items()}
+    own = list(_shapes(spec, measures).values())
+    more = [shape for name in sorted(shapes) for shape in shapes[name]]
+    if any(size < 0 for shape in more for size in shape) or sum(map(math.prod, own + more)) * 8 != len(body):
+        raise StateError("its arrays have other sizes than this version of fastxent gives them")
+    totals = Totals(spec, measures)
+    if set(shapes) != set(totals.statistics):
+        raise StateError("it holds other statistics than it says")
+    at = 0
+
+    def take(shape: tuple[int, ...]) -> Any:
+        nonlocal at
+        count = math.prod(shape)
+        array = np.frombuffer(body, "<i8", count, at).reshape(shape)
+        at += 8 * count
+        return array
+
+    for name in _ARRAYS:
+        array = getattr(totals.tallies, name)
+        array[...] = take(array.shape)
+    for name, statistic in totals.statistics.items():
+        statistic.load(header["statistics"][name], [take(shape) for shape in shapes[name]])
+    return totals
+
+
+def _carry(tallies: Tallies) -> None:
+    """Bring low words to their ranges: 0 <= low < 2^bits."""
+    classes, calibration = tallies.classes, tallies.calibration
+    if classes.size:
+        for high, low, bits in (
+            (tally.LOSS_MIDDLE, tally.LOSS_LOW, tally.LOW_BITS),
+            (tally.LOSS_WHOLE, tally.LOSS_MIDDLE, tally.MIDDLE_BITS),
+            (tally.CONF_WHOLE, tally.CONF_LOW, tally.CONF_BITS),
+        ):
+            _carry_column(classes, high, low, bits)
+        _carry_column(calibration, tally.OFFSET_WHOLE, tally.OFFSET_LOW, tally.OFFSET_BITS)
+
+
+def _carry_column(cells: Any, high: int, low: int, bits: int) -> None:
+    over = cells[:, low] >> bits
+    cells[:, high] += over
+    cells[:, low] -= over << bits
+
+
+def _difference(a: Totals, b: Totals) -> str:
+    """What sets two totals apart, in words; empty if they may be merged."""
+    if (a.spec, a.measures) == (b.spec, b.measures):
+        return ""
+    left, right = a.spec.to_dict(), b.spec.to_dict()
+    parts = [
+        f"{key} is {left.get(key, 'unset')!r} here and {right.get(key, 'unset')!r} there"
+        for key in sorted(set(left) | set(right))
+        if left.get(key) != right.get(key)
+    ]
+    ours, others = a.measures.to_dict(), b.measures.to_dict()
+    parts += [
+        f"{key} is {ours.get(key, 'unset')!r} here and {others.get(key, 'unset')!r} there"
+        for key in sorted(set(ours) | set(others))
+        if ours.get(key) != others.get(key)
+    ]
+    return "; ".join(parts)
