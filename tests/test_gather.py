@@ -13,7 +13,8 @@ from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract.problem import Problem, new_work
 from fastxent.kernels.contract.scorecard import BLOCK
 from fastxent.kernels.rows.gather import ROOM, gatherer, rows_of_block
-from fastxent.totals.totals import Measures, Totals
+from fastxent.statistics.options import Measures
+from fastxent.totals.totals import Totals
 
 GUARD = 0xA5
 RNG = np.random.default_rng(11)

@@ -71,10 +71,8 @@ EXCEPTIONS = {
     ("results.evaluation", "report"): "a result writes its own page",
     ("sources.filter", "sources.parquet"): "to be untied",
     ("statistics.groups", "totals"): "to be untied",
-    ("statistics.groupvalues", "totals"): "to be untied",
     ("statistics.loss", "engine"): "to be untied",
     ("statistics.loss", "totals"): "to be untied",
-    ("statistics.registry", "totals"): "to be untied",
 }
 
 #: (importing module, imported module) of circles -> why they may be.
@@ -83,10 +81,8 @@ CIRCLES = {
     ("results.headlines", "results.evaluation"): "to be untied",
     ("report.slices", "results.headlines"): "to be untied",
     ("statistics.groups", "totals.totals"): "to be untied",
-    ("statistics.groupvalues", "totals.totals"): "to be untied",
     ("statistics.loss", "engine.invalid_rows"): "to be untied",
     ("statistics.loss", "totals.totals"): "to be untied",
-    ("statistics.registry", "totals.totals"): "to be untied",
     ("sources.dataset.remote", "sources.dataset.files"): "to be untied",
     ("sources.filter", "sources.parquet.row_groups"): "to be untied",
 }

@@ -21,7 +21,8 @@ from fastxent.sources.arrays.source import ArraySource
 from fastxent.sources.dataset.files import list_files
 from fastxent.sources.open import Selection
 from fastxent.sources.parquet.source import ParquetSource
-from fastxent.totals.totals import Measures, Totals
+from fastxent.statistics.options import Measures
+from fastxent.totals.totals import Totals
 from tests import known_answers, known_losses
 from tests.cases import CASES, Data, steep_logits
 from tests.naive import KINDS

@@ -14,7 +14,7 @@ from fastxent.data.spec import Spec
 from fastxent.engine import engine
 from fastxent.kernels.block_loop import no_outputs
 from fastxent.sources.source import Source, Split
-from fastxent.totals.totals import Measures
+from fastxent.statistics.options import Measures
 
 ROWS, BATCHES, CLASSES = 50, 12, 4
 SPEC = Spec.make(num_classes=CLASSES)

@@ -19,7 +19,7 @@ from fastxent.results.gates import parse_gate
 from fastxent.statistics import groups as grouping
 from fastxent.statistics import groupsums
 from fastxent.statistics.groups import Groups
-from fastxent.totals.totals import Measures
+from fastxent.statistics.options import Measures
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
 
 WEIGHTED = pytest.mark.parametrize("weighted", [False, True])

@@ -16,14 +16,15 @@ import fastxent as fx
 from fastxent.engine import engine
 from fastxent.engine.scorer import Scorer
 from fastxent.sources.open import Selection, open_source
-from fastxent.totals.totals import Measures, Totals
+from fastxent.statistics.options import Measures
+from fastxent.totals.totals import Totals
 from tests.statdata import BREAST, DIGITS, table, weights
 
 #: name -> (table, selection, spec, measures): everything that can be gathered.
 EXTRA = ("g", "doc", "bytes", "id")
 MEASURES = Measures(
     group_by=("g", "fold"), cluster_by="doc", units="bytes", worst=7, worst_per_class=3, keep=("id",), label_errors=5,
-    temperature=True, classwise=True, entropy=True,
+    statistics=("classwise", "entropy", "temperature"),
 )  # fmt: skip
 
 
@@ -41,8 +42,7 @@ def problem(name, weighted):
     task = "binary" if binary else "multiclass"
     spec = fx.Spec.make(num_classes=1 if binary else 10, task=task, weighted=weighted, form="logits", ignore_index=3)
     values = {f: getattr(MEASURES, f) for f in Measures.__dataclass_fields__}
-    many = not binary
-    measures = Measures(**(values | {"ranking": binary, "temperature": many, "classwise": many, "entropy": many}))
+    measures = Measures(**(values | {"statistics": ("ranking",)} if binary else values))
     selection = Selection(
         ("logit" if binary else "logits",), "label", task=task, weight="w" if weighted else None, extra=(*EXTRA, "fold")
     )
@@ -181,7 +181,10 @@ def test_a_header_that_lies_is_refused(change):
 
 @pytest.mark.parametrize("labels", [10**6, 10**15])
 def test_a_file_that_asks_for_too_many_labels_is_refused_before_anything_is_made(labels):
-    spec, measures = fx.Spec.make(num_classes=3, task="multilabel", soft=True), Measures(scores=False, ranking=True)
+    spec, measures = (
+        fx.Spec.make(num_classes=3, task="multilabel", soft=True),
+        Measures(scores=False, statistics=("ranking",)),
+    )
     lie = resealed(Totals(spec, measures).to_bytes(), setter("spec", "num_classes", value=labels))
     with pytest.raises(fx.StateError, match=f"'ranking' applies up to 100,000 labels, and there are {labels:,}"):
         Totals.from_bytes(lie)

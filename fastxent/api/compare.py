@@ -34,7 +34,7 @@ from fastxent.engine import engine
 from fastxent.results.evaluation import Evaluation
 from fastxent.sources.object_kinds import is_paths, is_table
 from fastxent.sources.open import Source, Split
-from fastxent.totals.totals import MOST_ROWS, Measures
+from fastxent.statistics.options import MOST_ROWS, Measures
 
 __all__ = ["compare"]
 

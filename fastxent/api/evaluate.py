@@ -20,8 +20,8 @@ from fastxent.engine import engine
 from fastxent.results.evaluation import Evaluation, check_readings
 from fastxent.sources.object_kinds import is_paths
 from fastxent.sources.open import OnError, Selection, Source, open_arrays, open_source
-from fastxent.statistics.calibration import Binning
-from fastxent.totals.totals import Measures, Totals
+from fastxent.statistics.options import Binning, Measures
+from fastxent.totals.totals import Totals
 
 __all__ = ["Job", "evaluate", "open_job", "open_predictions", "prepare", "run_facts"]
 

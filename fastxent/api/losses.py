@@ -19,7 +19,7 @@ from fastxent.results.evaluation import mean_loss, sum_of_losses
 from fastxent.sources.arrays.source import plain_array
 from fastxent.sources.open import open_arrays
 from fastxent.sources.source import Source
-from fastxent.totals.totals import Measures
+from fastxent.statistics.options import Measures
 
 __all__ = ["Reduction", "binary_cross_entropy", "cross_entropy", "one_form", "reduced"]
 

@@ -6,12 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastxent.base.errors import UsageError
-from fastxent.totals.totals import Measures
+from fastxent.statistics.options import Measures, requested
 
-__all__ = ["ASKED", "STATISTICS", "asked", "column_names"]
-
-#: Statistics that are gathered on request, by the names that ``statistics=`` takes.
-STATISTICS = ("classwise", "entropy", "ranking", "temperature")
+__all__ = ["ASKED", "asked", "column_names"]
 
 
 def asked(
@@ -27,10 +24,6 @@ def asked(
     statistics: str | Iterable[str] = (),
 ) -> tuple[Measures, tuple[str, ...] | dict[str, Any]]:
     """Measures, and what must ride along: names of columns, or (not ``by_name``) arrays by name."""
-    wanted = (statistics,) if isinstance(statistics, str) else tuple(statistics)
-    for name in wanted:
-        if name not in STATISTICS:
-            raise UsageError(f"statistics: expected {', '.join(map(repr, STATISTICS))}, got {name!r}")
     arrays: dict[str, Any] = {}
     groups = _several("group_by", group_by, "group", by_name, arrays)
     kept = _several("keep", keep, None, by_name, arrays)
@@ -42,10 +35,7 @@ def asked(
         worst_per_class=worst_per_class,
         keep=kept,
         label_errors=label_errors,
-        ranking="ranking" in wanted,
-        temperature="temperature" in wanted,
-        entropy="entropy" in wanted,
-        classwise="classwise" in wanted,
+        statistics=requested(statistics),
     )
     return measures, measures.columns if by_name else arrays
 

@@ -17,7 +17,7 @@ from fastxent.engine import engine
 from fastxent.engine.row_files import FileSink, FolderSink, Results, job_digest, read_record, totals_of
 from fastxent.results.evaluation import Evaluation
 from fastxent.sources.open import OnError, Split
-from fastxent.statistics.calibration import Binning
+from fastxent.statistics.options import Binning
 from fastxent.storage.output_paths import is_folder, is_path, outputs_of, refuse_inputs
 from fastxent.totals.state_files import shift_rows
 from fastxent.totals.totals import Totals

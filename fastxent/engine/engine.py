@@ -25,7 +25,8 @@ from fastxent.engine.scorer import Scorer
 from fastxent.engine.shared_split import SharedSplit
 from fastxent.kernels.block_loop import Outputs
 from fastxent.sources.source import Source, Split
-from fastxent.totals.totals import Measures, Totals
+from fastxent.statistics.options import Measures
+from fastxent.totals.totals import Totals
 
 __all__ = ["Progress", "RowSink", "default_threads", "run"]
 

@@ -277,7 +277,8 @@ class Scorer:
 
     def _scores_of(self, batch: Batch) -> scorecard.Scorecard:
         """Losses and weights of the rows of a batch, a record's at most, that is in no totals."""
-        from fastxent.totals.totals import Measures, Totals
+        from fastxent.statistics.options import Measures
+        from fastxent.totals.totals import Totals
 
         if self._other is None:
             self._other = Scorer(self._spec, full=False), scorecard.new_scorecard(RECORD_ROWS)

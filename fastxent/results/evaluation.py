@@ -17,8 +17,9 @@ from fastxent.results.readings.groups import GroupReadings
 from fastxent.results.readings.loss import LossReadings
 from fastxent.results.readings.predictions import TOP_K, PredictionReadings, check_readings
 from fastxent.results.readings.rows import RowReadings
-from fastxent.statistics.calibration import Binning, BrierParts, Calibration
+from fastxent.statistics.calibration import BrierParts, Calibration
 from fastxent.statistics.loss import QUANTILES, Z95, ClusterStats, LossStats, Quantile, mean_loss, sum_of_losses
+from fastxent.statistics.options import Binning
 from fastxent.statistics.ranking import Area
 from fastxent.statistics.shares import wilson
 from fastxent.statistics.temperature import TemperatureStats

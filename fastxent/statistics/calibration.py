@@ -6,16 +6,16 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import UsageError
 from fastxent.kernels.sums import tally
+from fastxent.statistics.options import Binning
 
 __all__ = [
-    "Binning",
     "BrierParts",
     "Calibration",
     "Cells",
@@ -29,7 +29,6 @@ __all__ = [
     "widths_of_cells",
 ]
 
-Binning = Literal["equal_width", "equal_mass", "torchmetrics", "sklearn", "netcal"]
 #: How many bins each library takes by default.
 DEFAULT_BINS: dict[str, int] = {"torchmetrics": 15, "sklearn": 5, "netcal": 10}
 

@@ -30,7 +30,8 @@ from fastxent.statistics.statistic import OncePerBatch, Record, Statistic, predi
 from fastxent.statistics.worst import FIELDS, LABEL_ERRORS, free_name
 
 if TYPE_CHECKING:
-    from fastxent.totals.totals import Measures, Totals
+    from fastxent.statistics.options import Measures
+    from fastxent.totals.totals import Totals
 
 __all__ = ["MAX_GROUPS", "Groups"]
 

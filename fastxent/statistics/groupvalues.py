@@ -16,7 +16,7 @@ from fastxent.statistics.temperature import GRID, losses_at
 from fastxent.statistics.units import units_of
 
 if TYPE_CHECKING:
-    from fastxent.totals.totals import Measures
+    from fastxent.statistics.options import Measures
 
 __all__ = ["GroupValues"]
 

@@ -2,8 +2,8 @@
 
 The job fills the tallies (`fastxent.kernels.sums.tally`) block by block, fused with the loss. Whatever is here works on
 records of some thousand scored rows instead, and costs nothing, not even compilation, unless it is asked for.
-To add one: a `Statistic`, an entry in `new_statistics`, a field of `fastxent.totals.totals.Measures`, and a property in
-`fastxent.results.readings`.
+To add one: a `Statistic`, an entry in `new_statistics`, a name or a field in `fastxent.statistics.options`, and a
+property in `fastxent.results.readings`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fastxent.statistics.statistic import RECORD_ROWS, Record, Statistic, predic
 
 if TYPE_CHECKING:
     from fastxent.data.spec import Spec
-    from fastxent.totals.totals import Measures
+    from fastxent.statistics.options import Measures
 
 __all__ = ["RECORD_ROWS", "Record", "Statistic", "new_statistics"]
 

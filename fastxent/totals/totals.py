@@ -13,22 +13,23 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fastxent.base import exact
-from fastxent.base.errors import FastxentError, StateError, UsageError
+from fastxent.base.errors import FastxentError, StateError
 from fastxent.base.status import Status
 from fastxent.data.spec import NUMERICS_VERSION, Spec
 from fastxent.kernels.sums import tally
 from fastxent.kernels.sums.tally import Tallies
 from fastxent.statistics.coarse import FINE, Coarse
 from fastxent.statistics.confused import FULL_CLASSES
+from fastxent.statistics.options import Measures
 from fastxent.statistics.registry import Record, Statistic, new_statistics
 
-__all__ = ["Measures", "Totals"]
+__all__ = ["Totals"]
 
 _MAGIC = b"FASTXENT"
 _VERSION = 6
@@ -37,80 +38,6 @@ _ARRAYS = tuple(name for name in Tallies._fields if name != "positive")
 
 #: Ranks counted one by one; greater ones share the last cell.
 RANKS = 4096
-#: Rows that `Measures.worst` and `Measures.label_errors` may keep.
-MOST_ROWS = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Measures:
-    """Which statistics are gathered. The loss's own mean always is.
-
-    Attributes:
-        spread: variance, quantiles and extremes of the losses.
-        scores: what needs more than the loss of a row: accuracy, Brier, calibration, classes.
-        group_by: columns by whose values (several: crossed) statistics are gathered too.
-        cluster_by: column with the clusters that standard errors respect.
-        units: column with the number of units (bytes, words) of a row.
-        worst: so many rows of the highest loss are kept, like the rows below of every group too.
-        worst_per_class: so many rows of the highest loss of each true class are kept.
-        keep: columns that are kept with those rows.
-        label_errors: so many rows that are likeliest to be labeled wrong are kept.
-        ranking: histograms of the scores, for ROC AUC and average precision (binary, multilabel).
-        temperature: losses of the logits divided by a grid of temperatures.
-        entropy: the mean entropy of the predictions (multiclass).
-        classwise: calibration and Brier score of every class against the rest (multiclass).
-    """
-
-    spread: bool = True
-    scores: bool = True
-    group_by: tuple[str, ...] = ()
-    cluster_by: str | None = None
-    units: str | None = None
-    worst: int = 0
-    worst_per_class: int = 0
-    keep: tuple[str, ...] = ()
-    label_errors: int = 0
-    ranking: bool = False
-    temperature: bool = False
-    entropy: bool = False
-    classwise: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("worst", "worst_per_class", "label_errors"):
-            if not 0 <= getattr(self, name) <= MOST_ROWS:
-                raise UsageError(f"{name}: expected a number of rows up to {MOST_ROWS:,}, got {getattr(self, name)}")
-        if any(not isinstance(name, str) for name in self.columns):
-            raise UsageError(f"columns are named by text, got {', '.join(map(repr, self.columns))}")
-        if len(set(self.group_by)) != len(self.group_by):
-            raise UsageError(f"group_by names a column twice: {', '.join(self.group_by)}")
-        if self.keep and not self._keeps_rows:
-            raise UsageError(
-                "keep says which columns are kept with the worst rows; pass worst=, worst_per_class= or label_errors="
-            )
-
-    @property
-    def full(self) -> bool:
-        """Whether the row kernel must give more than the loss."""
-        return bool(self.scores or self.group_by or self._keeps_rows or self.ranking or self.classwise)
-
-    @property
-    def _keeps_rows(self) -> bool:
-        return bool(self.worst or self.worst_per_class or self.label_errors)
-
-    @property
-    def of_group(self) -> Measures:
-        """What is known of each group."""
-        return replace(self, group_by=())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Those that are not at their default."""
-        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that must ride along with the batches."""
-        single = [name for name in (self.cluster_by, self.units) if name is not None]
-        return tuple(dict.fromkeys([*self.group_by, *single, *self.keep]))
 
 
 def _classes(spec: Spec) -> int:

@@ -9,8 +9,8 @@ from typing import Any
 from fastxent.base.log_unit import Unit
 from fastxent.statistics import classes as by_class
 from fastxent.statistics import loss as losses
-from fastxent.statistics.calibration import Binning
 from fastxent.statistics.loss import mean_loss
+from fastxent.statistics.options import Binning
 from fastxent.totals.totals import Totals
 
 __all__ = ["Readings"]

@@ -19,11 +19,12 @@ from fastxent.results.readings.base import Readings
 from fastxent.statistics import calibration as calibrating
 from fastxent.statistics import classes as by_class
 from fastxent.statistics import classwise
-from fastxent.statistics.calibration import Binning, BrierParts, Calibration
+from fastxent.statistics.calibration import BrierParts, Calibration
+from fastxent.statistics.options import Binning, Measures
 from fastxent.statistics.ranking import Area
 from fastxent.statistics.shares import effective_rows, wilson
 from fastxent.statistics.statistic import FIXED_BITS
-from fastxent.totals.totals import RANKS, Measures
+from fastxent.totals.totals import RANKS
 
 __all__ = ["TOP_K", "PredictionReadings", "check_readings"]
 
