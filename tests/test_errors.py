@@ -145,7 +145,7 @@ def test_what_cannot_be_written_is_told_before_the_work(files, monkeypatch, opti
 
 def test_reports_that_cannot_be_made_are_told_before_the_work(files, monkeypatch):
     monkeypatch.setattr("fastxent.api.evaluate.evaluate", lambda *_, **__: pytest.fail("it was evaluated"))
-    monkeypatch.setattr("fastxent.report.find_spec", lambda name: None)
+    monkeypatch.setattr("fastxent.report.write.find_spec", lambda name: None)
     done = CliRunner().invoke(cli, ["evaluate", str(files / "good.parquet"), *OPTIONS, "--html", "report.html"])
     assert (done.exit_code, "a report needs jinja2: pip install" in done.stderr) == (2, True), done.stderr
 

@@ -493,7 +493,7 @@ def test_help_is_fast():
     assert "score" in helping.communicate(timeout=30)[0]
     assert time.perf_counter() - started < 5
     code = (
-        "import sys, fastxent.cli; fastxent.cli.cli(['score', '--help'], standalone_mode=False); "
+        "import sys; from fastxent.cli.main import cli; cli(['score', '--help'], standalone_mode=False); "
         "sys.exit('numba' in sys.modules or 'pyarrow' in sys.modules)"
     )
     loads = start(code=code)

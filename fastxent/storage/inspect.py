@@ -47,7 +47,7 @@ class Inspection:
     """What `inspect` found out.
 
     Attributes:
-        description: columns, rows, candidates, class names, advice (`fastxent.sources.describe`).
+        description: columns, rows, candidates, class names, advice (`fastxent.sources.dataset.description`).
         selection: the predictions and the target, where the data leaves one possibility.
         form: what the scores are, if the file or the name of their column says it.
         num_classes: scores a row; 0 if not known.

@@ -65,7 +65,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What `fastxent.sources.describe` found out.
+    """What `describe_files` found out.
 
     ``metadata`` is the JSON under the file's own key ``fastxent`` (form, predictions, target, class_names, task,
     dtype), empty if there is none. ``advice`` are sentences on what makes reading slow.
