@@ -3,7 +3,8 @@
 ``tests/golden/*.json`` hold, by case and section, what the public face gives: the dictionary and the tables of an
 evaluation, of one of its groups, and of a comparison, the columns that `fastxent.score` writes, losses of arrays, and
 the integers in totals. Short values are there as they are; of long columns there is the number of values, their kind,
-the beginning of a SHA-256 (of the values as little-endian float64 or int64, else of their JSON text) and the first few.
+the beginning of a SHA-256 (of the values as little-endian float64 or int64, else of their JSON text), the first two
+and the last.
 
     python -m tests.golden --write          makes the files anew
     python -m tests.golden --write digits   makes those of one family
@@ -67,7 +68,7 @@ def digest(values: Iterable[Any], key: str = "", *, whole: bool = False) -> Any:
     """A column as a JSON value: itself if it is short, else what identifies it."""
     found = [_plain(value) for value in values]
     if _is_near(key):
-        places = range(len(found)) if whole else sorted({round(i * (len(found) - 1) / 8) for i in range(9) if found})
+        places = range(len(found)) if whole else sorted({round(i * (len(found) - 1) / 4) for i in range(5) if found})
         return {"near": [found[i] for i in places], "count": len(found)}
     if whole or len(found) <= SHORT:
         return found
@@ -79,8 +80,8 @@ def digest(values: Iterable[Any], key: str = "", *, whole: bool = False) -> Any:
         kind, content = "int64", np.array(found, "<i8").tobytes()
     else:
         kind, content = "json", json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode()
-    first = ", ".join(json.dumps(value, ensure_ascii=False)[:80] for value in found[:SHORT])
-    return f"{len(found)} {kind} {hashlib.sha256(content).hexdigest()[:24]} [{first}, ...]"
+    first, second, last = (json.dumps(found[i], ensure_ascii=False)[:60] for i in (0, 1, -1))
+    return f"{len(found)} {kind} {hashlib.sha256(content).hexdigest()[:16]} [{first}, {second}, ... {last}]"
 
 
 def _is_near(key: str) -> bool:
@@ -113,7 +114,7 @@ def flat(value: Any, key: str = "", *, whole: bool = False) -> dict[str, Any]:
                 found |= flat(item, f"{key}.{name}" if key else str(name), whole=whole)
         return found
     if isinstance(value, np.ndarray):
-        value = value.ravel().tolist()
+        value = value.tolist()
     if isinstance(value, list | tuple):
         return {key: digest(value, key, whole=whole)}
     return {key: {"near": [_plain(value)], "count": 1} if _is_near(key) and value is not None else _plain(value)}
@@ -290,9 +291,11 @@ _STATISTICS: dict[str, Callable[..., None]] = {
 
 # Results -> sections
 
-TABLES = ("per_class", "classwise", "confused", "groups", "group_per_class", "group_classwise", "group_worst",
-          "group_worst_per_class", "worst", "worst_per_class", "ranking", "confusion", "weighted_confusion")  # fmt: skip
-TABLES_BY_NAME = ("margins", "label_errors", "group_label_errors")
+TABLES = (
+    "per_class", "classwise", "confused", "groups", "group_per_class", "group_classwise", "group_worst",
+    "group_worst_per_class", "worst", "worst_per_class", "ranking", "confusion", "weighted_confusion",
+)  # fmt: skip
+TABLES_BY_NAME = ("label_errors", "group_label_errors")
 
 
 def of_evaluation(ev: fx.Evaluation, *, groups: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
@@ -300,6 +303,8 @@ def of_evaluation(ev: fx.Evaluation, *, groups: Iterable[dict[str, Any]] = ()) -
     tables: dict[str, Any] = {name: getattr(ev, name) for name in TABLES}
     for name in TABLES_BY_NAME:
         tables |= {f"{name}.{by}": table for by, table in (getattr(ev, name) or {}).items()}
+    if ev.margins is not None:
+        tables["margins"] = [row for table in ev.margins.values() for row in table.to_pylist()]
     tables["loss_histogram"] = ev.loss_histogram(4)
     if ev.calibration is not None:
         tables["calibration"] = ev.calibration.table
@@ -307,9 +312,10 @@ def of_evaluation(ev: fx.Evaluation, *, groups: Iterable[dict[str, Any]] = ()) -
         tables["temperature"] = ev.temperature.table
     if ev.ranking is not None:
         tables |= {f"thresholds.{label}": ev.thresholds(label) for label in range(ev.ranking.num_rows)}
+    told = ev.to_dict()
     found = {
-        "to_dict": ev.to_dict(),
-        "tables": {name: table for name, table in tables.items() if table is not None},
+        "to_dict": told,
+        "tables": {name: _unless_told(name, table, told) for name, table in tables.items() if table is not None},
         "totals": decoded(ev.totals),
     }
     if groups:
@@ -317,6 +323,14 @@ def of_evaluation(ev: fx.Evaluation, *, groups: Iterable[dict[str, Any]] = ()) -
         found["group"] = {name: one.to_dict() for name, one in chosen.items()}
         found["group totals"] = {name: decoded(one.totals) for name, one in chosen.items()}
     return found
+
+
+def _unless_told(name: str, table: Any, told: Mapping[str, Any]) -> Any:
+    """A table, or these words where it holds what the dictionary does, which then stands there only."""
+    for part in name.split("."):
+        told = told.get(part, {}) if isinstance(told, Mapping) else {}
+    same = json.dumps(flat(table, whole=True)) == json.dumps(flat(told, whole=True))
+    return "as in to_dict" if same else table
 
 
 def _evaluate(source: Callable[[], Any], *groups: dict[str, Any], **options: Any) -> Callable[[], dict[str, Any]]:
@@ -406,9 +420,7 @@ def _cross_entropies() -> dict[str, Any]:
         "probs": fx.cross_entropy(y, probs=_matrix(table, "probs"), **rows),
         "probs clip": fx.cross_entropy(y, probs=_matrix(table, "probs"), clip=2.0**-10, **rows),
         "log_probs": fx.cross_entropy(y, log_probs=_matrix(table, "log_probs"), **rows),
-        "log_probs normalize": fx.cross_entropy(
-            y, log_probs=_matrix(table, "log_probs") - 0.25, normalize=True, **rows
-        ),
+        "normalize": fx.cross_entropy(y, log_probs=_matrix(table, "log_probs") - 0.25, normalize=True, **rows),
         "class_weight": fx.cross_entropy(y, logits=z, class_weight=weight, sample_weight=w, **rows),
         "smoothing": fx.cross_entropy(y, logits=z, label_smoothing=0.125, **rows),
         "ignore_index": fx.cross_entropy(y, logits=z, ignore_index=3, **rows),

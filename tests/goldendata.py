@@ -181,8 +181,7 @@ def broken() -> Any:
 def uneven() -> Any:
     """Probabilities of the digits that do not sum to 1; one of them is of a target, and 0."""
     data = digits().slice(0, 600)
-    probs = np.array(data["probs"].combine_chunks().flatten()).reshape(-1, 10) * dyadic(50, (600, 1), 6, 9, 8).clip(
-        0, 1
-    )
+    probs = np.array(data["probs"].combine_chunks().flatten()).reshape(-1, 10)
+    probs = probs * dyadic(50, (600, 1), 6, 9, 8).clip(0, 1)
     probs[3, int(data["label"][3].as_py())] = 0.0
     return data.set_column(data.schema.get_field_index("probs"), "probs", lists(probs))

