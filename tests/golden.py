@@ -467,6 +467,7 @@ BESIDE: dict[str, Any] = {"cluster_by": "doc", "units": "words"}
 BINARY: dict[str, Any] = {"task": "binary"}
 SEVERAL: dict[str, Any] = {"task": "multilabel"}
 ALL, WEIGHED = ROWS | BESIDE, ROWS | BESIDE | {"weight": "w"}
+SOME: dict[str, Any] = BESIDE | {"worst": 2}
 LOGITS, PROBS, LOG_PROBS = ({form: form} for form in ("logits", "probs", "log_probs"))
 TOPK: dict[str, Any] = {"probs": "probs", "ids": "ids", "num_classes": 50}
 WEIGHTS = (1.0, 0.5, 0.0, 2.0, 1.25, 1.0, 0.75, 1.0, 3.0, 1.0)
@@ -495,19 +496,19 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
         group_by=["ink", "year", "site"], statistics=["temperature", "classwise"],
     ),
     "digits/crossed weighted": _evaluate(
-        data.digits, {"ink": "heavy", "site": None}, **LOGITS, **WEIGHED, group_by=["ink", "site"]
+        data.digits, {"ink": "heavy", "site": None}, **LOGITS, **SOME, weight="w", group_by=["ink", "site"]
     ),
     "digits/readings": _readings(data.digits, **LOGITS),
     "digits/readings weighted": _readings(data.digits, **PROBS, weight="w"),
     "digits/bins top_k base": _evaluate(
-        data.digits, INK, **LOGITS, **ALL, group_by="ink", bins=20, binning="equal_mass", top_k=[1, 2, 7], base=2,
+        data.digits, INK, **LOGITS, **SOME, group_by="ink", bins=20, binning="equal_mass", top_k=[1, 2, 7], base=2,
         statistics=["entropy", "temperature"],
     ),
     "digits/names": _evaluate(data.digits, **LOGITS, **ROWS, class_names=[f"d{i}" for i in range(10)], base=10),
-    "digits/smoothing": _evaluate(data.digits, INK, **LOGITS, **WEIGHED, group_by="ink", label_smoothing=0.125),
-    "digits/class_weight": _evaluate(data.digits, INK, **LOGITS, **ALL, group_by="ink", class_weight=WEIGHTS),
-    "digits/ignore_index": _evaluate(data.digits, INK, **LOGITS, **ALL, group_by="ink", ignore_index=3),
-    "digits/focal": _evaluate(data.digits, INK, **LOGITS, **WEIGHED, group_by="ink", loss="focal", gamma=1.5),
+    "digits/smoothing": _evaluate(data.digits, INK, **LOGITS, **SOME, weight="w", group_by="ink", label_smoothing=0.125),
+    "digits/class_weight": _evaluate(data.digits, INK, **LOGITS, **SOME, group_by="ink", class_weight=WEIGHTS),
+    "digits/ignore_index": _evaluate(data.digits, INK, **LOGITS, **SOME, group_by="ink", ignore_index=3),
+    "digits/focal": _evaluate(data.digits, INK, **LOGITS, **SOME, weight="w", group_by="ink", loss="focal", gamma=1.5),
     "digits/focal probs": _evaluate(data.digits, **PROBS, loss="focal"),
     "digits/entropy": _evaluate(data.digits, INK, **LOGITS, **BESIDE, worst=3, group_by="ink", loss="entropy"),
     "digits/skip": _evaluate(
@@ -515,9 +516,9 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
         statistics=["entropy", "classwise"],
     ),
     "digits/propagate": _evaluate(data.broken, **LOGITS, on_invalid="propagate"),
-    "digits/uneven": _evaluate(data.uneven, INK, **PROBS, **ALL, group_by="ink", statistics="classwise"),
-    "digits/normalize": _evaluate(data.uneven, **PROBS, **ALL, normalize=True, statistics="classwise"),
-    "digits/clip": _evaluate(data.uneven, **PROBS, **WEIGHED, clip=2.0**-12),
+    "digits/uneven": _evaluate(data.uneven, INK, **PROBS, **SOME, group_by="ink", statistics="classwise"),
+    "digits/normalize": _evaluate(data.uneven, **PROBS, **SOME, normalize=True, statistics="classwise"),
+    "digits/clip": _evaluate(data.uneven, **PROBS, **SOME, weight="w", clip=2.0**-12),
     "digits/clip sklearn": _evaluate(data.uneven, **PROBS, clip="sklearn"),
     "digits/file": _evaluate(lambda: DIGITS, {"fold": 2}, **LOGITS, worst=3, group_by="fold"),
     "breast/logits": _evaluate(data.breast, **LOGITS, **BINARY),
@@ -537,10 +538,10 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
     "breast/readings": _readings(data.breast, **LOGITS, **BINARY),
     "breast/readings weighted": _readings(data.breast, **PROBS, **BINARY, weight="w"),
     "breast/pos_weight smoothing": _evaluate(
-        data.breast, **LOGITS, **BINARY, **ALL, pos_weight=1.75, label_smoothing=0.125
+        data.breast, **LOGITS, **BINARY, **SOME, pos_weight=1.75, label_smoothing=0.125
     ),
-    "breast/focal": _evaluate(data.breast, **LOGITS, **BINARY, **WEIGHED, loss="focal"),
-    "breast/clip": _evaluate(data.breast, **PROBS, **BINARY, **ALL, clip=2.0**-12, base=2),
+    "breast/focal": _evaluate(data.breast, **LOGITS, **BINARY, **SOME, weight="w", loss="focal"),
+    "breast/clip": _evaluate(data.breast, **PROBS, **BINARY, **SOME, clip=2.0**-12, base=2),
     "multilabel/logits": _evaluate(data.multilabel, **LOGITS, **SEVERAL),
     "multilabel/logits all weighted": _evaluate(
         data.multilabel, SITE, **LOGITS, **SEVERAL, **BESIDE, weight="w", mask="mask", worst=4, keep="id",
@@ -557,8 +558,8 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
     "soft/logits all": _evaluate(
         data.soft, SITE, **LOGITS, **ALL, group_by="site", statistics=["entropy", "temperature"]
     ),
-    "soft/probs weighted": _evaluate(data.soft, **PROBS, **WEIGHED, class_weight=[1, 0.5, 2, 0, 1]),
-    "soft/log_probs": _evaluate(data.soft, SITE, **LOG_PROBS, **WEIGHED, group_by="site", label_smoothing=0.125),
+    "soft/probs weighted": _evaluate(data.soft, **PROBS, **SOME, weight="w", class_weight=[1, 0.5, 2, 0, 1]),
+    "soft/log_probs": _evaluate(data.soft, SITE, **LOG_PROBS, **SOME, weight="w", group_by="site", label_smoothing=0.125),
     "soft/kl_divergence logits": _evaluate(
         data.soft, SITE, **LOGITS, **BESIDE, weight="w", worst=3, group_by="site", loss="kl_divergence",
         target="label_logits",
