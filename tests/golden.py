@@ -505,7 +505,9 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
         statistics=["entropy", "temperature"],
     ),
     "digits/names": _evaluate(data.digits, **LOGITS, **ROWS, class_names=[f"d{i}" for i in range(10)], base=10),
-    "digits/smoothing": _evaluate(data.digits, INK, **LOGITS, **SOME, weight="w", group_by="ink", label_smoothing=0.125),
+    "digits/smoothing": _evaluate(
+        data.digits, INK, **LOGITS, **SOME, weight="w", group_by="ink", label_smoothing=0.125
+    ),
     "digits/class_weight": _evaluate(data.digits, INK, **LOGITS, **SOME, group_by="ink", class_weight=WEIGHTS),
     "digits/ignore_index": _evaluate(data.digits, INK, **LOGITS, **SOME, group_by="ink", ignore_index=3),
     "digits/focal": _evaluate(data.digits, INK, **LOGITS, **SOME, weight="w", group_by="ink", loss="focal", gamma=1.5),
@@ -559,7 +561,9 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
         data.soft, SITE, **LOGITS, **ALL, group_by="site", statistics=["entropy", "temperature"]
     ),
     "soft/probs weighted": _evaluate(data.soft, **PROBS, **SOME, weight="w", class_weight=[1, 0.5, 2, 0, 1]),
-    "soft/log_probs": _evaluate(data.soft, SITE, **LOG_PROBS, **SOME, weight="w", group_by="site", label_smoothing=0.125),
+    "soft/log_probs": _evaluate(
+        data.soft, SITE, **LOG_PROBS, **SOME, weight="w", group_by="site", label_smoothing=0.125
+    ),
     "soft/kl_divergence logits": _evaluate(
         data.soft, SITE, **LOGITS, **BESIDE, weight="w", worst=3, group_by="site", loss="kl_divergence",
         target="label_logits",
