@@ -25,6 +25,7 @@ from fastxent.kernels.compiler.native import address_of, calling
 from fastxent.kernels.rows.softmax_across import across
 from tests.rows import score
 from tests.shell import ROOT, fastxent, output, python, start
+from tests.test_imports import FILES, ours
 
 PACKAGE = ROOT / "fastxent"
 KERNELS = sorted(str(path.relative_to(PACKAGE)) for path in (PACKAGE / "kernels").rglob("*.py"))
@@ -82,10 +83,20 @@ def test_an_edit_of_a_called_file_is_seen(package, tmp_path):
     assert answer(package, **where)[1:3] == [first[1], "1"]
 
 
-@pytest.mark.parametrize("name", [*KERNELS, "base/exact.py"])
+def test_what_kernels_import_counts():
+    """All modules outside the kernels' folder that kernels import, and those that these import."""
+    kernels = {module for module in FILES if module.startswith("kernels")}
+    found, left = set(), kernels
+    while left:
+        found |= left
+        left = {other for module in left for other in ours(module)} - found
+    outside = {str(FILES[module].relative_to(PACKAGE)) for module in found - kernels}
+    assert outside - {"base/__init__.py"} == {*caching.OUTSIDE}
+
+
+@pytest.mark.parametrize("name", [*KERNELS, *caching.OUTSIDE])
 def test_every_file_that_is_compiled_counts(package, monkeypatch, name):
     monkeypatch.setattr(caching, "_HERE", package / "fastxent/kernels")
-    monkeypatch.setattr(caching, "_OUTSIDE", (package / "fastxent/base/exact.py", package / "fastxent/base/status.py"))
     digest = caching.source_digest.__wrapped__
     before = digest()
     assert before == caching.source_digest()

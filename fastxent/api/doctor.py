@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from fastxent.base.kinds import KINDS
+
 __all__ = ["checkup", "warm_up"]
 
 PACKAGES = ("numba", "llvmlite", "numpy", "pyarrow", "click", "rich")
@@ -93,7 +95,7 @@ def _score_some(task: str, form: str, dtype: str, target: str, shape: str) -> No
     import pyarrow as pa
 
     from fastxent.api.evaluate import evaluate
-    from fastxent.storage.layout import KINDS, convert_kind
+    from fastxent.storage.layout import convert_kind
 
     classes = {"one": 1, "few": 4, "columns": 4, "many": 64}[shape]
     scores = np.full((2, classes), 1.0 / max(2, classes))
@@ -102,14 +104,14 @@ def _score_some(task: str, form: str, dtype: str, target: str, shape: str) -> No
     values = convert_kind(scores, "float64", dtype)  # type: ignore[arg-type]
     labels = np.zeros(2, target)
     if shape == "columns":
-        kinds = {"float16": pa.float16(), "bfloat16": pa.uint16(), "float32": pa.float32(), "float64": pa.float64()}
+        kind = pa.type_for_alias(KINDS[dtype].arrow)
         columns = {
-            f"s_{i}": pa.Array.from_buffers(kinds[dtype], 2, [None, pa.py_buffer(column)])
+            f"s_{i}": pa.Array.from_buffers(kind, 2, [None, pa.py_buffer(column)])
             for i, column in enumerate(np.ascontiguousarray(values.T))
         }
         table = pa.table({**columns, "label": labels})
         evaluate(table, "label", **{form: "s_*"}, dtype=dtype)  # type: ignore[arg-type]
         return
-    assert values.dtype == KINDS[dtype]
+    assert values.dtype == KINDS[dtype].carrier
     given = values.reshape(-1) if task == "binary" else values
     evaluate(None, labels, **{form: given}, task=task, dtype=dtype)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastxent.base.errors import DataError
+from fastxent.base.kinds import KINDS
 from fastxent.base.text import printable
 from fastxent.cli.options import (
     Names,
@@ -31,7 +32,6 @@ __all__ = ["convert", "doctor", "inspect", "score", "warmup"]
 #: Bytes of scores below which a measurement of reading is mostly that of opening the file.
 MEASURABLE = 4 << 20
 LAYOUTS = ("auto", "columns", "packed", "list")
-DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 @click.command()
@@ -95,9 +95,11 @@ def score(
     show_default=True,
     help="How to store scores; auto: columns up to 64 classes, packed beyond.",
 )
-@click.option("--dtype", type=click.Choice(DTYPES), help="Kind of number to store; by default the one that is there.")
 @click.option(
-    "--source-dtype", type=click.Choice(DTYPES), help="Numbers in packed columns that do not say what they are."
+    "--dtype", type=click.Choice(tuple(KINDS)), help="Kind of number to store; by default the one that is there."
+)
+@click.option(
+    "--source-dtype", type=click.Choice(tuple(KINDS)), help="Numbers in packed columns that do not say what they are."
 )
 @click.option("--lossy", is_flag=True, help="Let --dtype round.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
@@ -223,7 +225,7 @@ DATA_EXIT = 3
     "--dtype",
     "dtypes",
     multiple=True,
-    type=click.Choice(DTYPES),
+    type=click.Choice(tuple(KINDS)),
     help="Kind of number; may be repeated. Default: float32.",
 )
 @click.option(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base import exact
+from fastxent.base.runs import run_starts
 
 __all__ = ["ClusterSums", "edges_of", "rounded_sums"]
 
@@ -77,7 +78,7 @@ class ClusterSums:
 
 def edges_of(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Where runs of equal neighbours begin, and the end."""
-    return np.concatenate(([0], np.flatnonzero(np.diff(codes)) + 1, [len(codes)]))
+    return np.append(run_starts(codes), len(codes))
 
 
 def rounded_sums(values: Numbers, edges: NDArray[np.int64]) -> Numbers:

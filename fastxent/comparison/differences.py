@@ -121,7 +121,7 @@ class Pairing:
 
 def runs(codes: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Ranges of equal neighbours."""
-    return ((lo, hi) for lo, hi in itertools.pairwise(edges_of(codes).tolist()) if hi > lo)
+    return itertools.pairwise(edges_of(codes).tolist())
 
 
 class PairSums:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fastxent.base.errors import DataError, UsageError
+from fastxent.base.hashing import GOLDEN, mix
 from fastxent.base.status import Status
 from fastxent.data.batch import Batch
 from fastxent.data.spec import Spec
@@ -243,11 +244,8 @@ def _comparable(target: NDArray[Any]) -> NDArray[Any]:
         return target.astype(np.float64 if target.dtype.kind == "f" else np.int64)
     mixed = np.zeros(len(target), np.uint64)
     for j in range(target.shape[1]):
-        # + 0.0 makes one zero of two. The finalizer of SplitMix64 (Steele, Lea and Flood 2014) after each element.
-        mixed = (mixed + np.uint64(0x9E3779B97F4A7C15)) ^ (target[:, j].astype(np.float64) + 0.0).view(np.uint64)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed ^= mixed >> np.uint64(31)
+        # + 0.0 makes one zero of two.
+        mixed = mix((mixed + GOLDEN) ^ (target[:, j].astype(np.float64) + 0.0).view(np.uint64))
     return mixed.view(np.int64)
 
 

@@ -6,24 +6,16 @@ A batch is valid until the next one is asked for: a source may reuse its buffers
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from fastxent.base.kinds import Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["KIND_OF_DTYPE", "Batch", "Columns", "Kind", "Matrix", "Predictions"]
-
-Kind = Literal["float16", "bfloat16", "float32", "float64"]
-
-#: NumPy dtype (native byte order) -> the kind of number in it. bfloat16 has no NumPy dtype: it travels as uint16.
-KIND_OF_DTYPE: dict[str, Kind] = {
-    "float16": "float16",
-    "bfloat16": "bfloat16",
-    "float32": "float32",
-    "float64": "float64",
-}
+__all__ = ["Batch", "Columns", "Matrix", "Predictions"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from numbers import Integral
 from typing import Any, Literal, get_args
 
 from fastxent.base.errors import StateError, UsageError
+from fastxent.base.kinds import KINDS
 
 __all__ = ["CLIP_NAMES", "NUMERICS_VERSION", "Form", "Loss", "OnInvalid", "Spec", "Task"]
 
@@ -27,9 +28,9 @@ NUMERICS_VERSION = 5
 #: clip="name" -> the epsilon of that library, by kind of number. scikit-learn takes the machine epsilon
 #: of the predictions' own type (its document of log_loss), Keras 1e-7, torch bounds the logarithm at -100.
 CLIP_NAMES: dict[str, dict[str, float]] = {
-    "sklearn": {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52},
-    "keras": dict.fromkeys(("float16", "bfloat16", "float32", "float64"), 1e-7),
-    "torch": dict.fromkeys(("float16", "bfloat16", "float32", "float64"), math.exp(-100.0)),
+    "sklearn": {kind: number.epsilon for kind, number in KINDS.items()},
+    "keras": dict.fromkeys(KINDS, 1e-7),
+    "torch": dict.fromkeys(KINDS, math.exp(-100.0)),
 }
 
 

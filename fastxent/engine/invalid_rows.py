@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastxent.base.errors import InvalidRowError
+from fastxent.base.kinds import as_floats
 from fastxent.base.status import EXPLANATION, FIRST_INVALID, Status
 from fastxent.data.batch import Batch, Columns
 
@@ -79,8 +80,4 @@ def _scores(batch: Batch, row: int) -> Any:
         values = np.array([column[row] for column in predictions.columns])
     else:
         values = predictions.values[row]
-    if predictions.kind == "float16":
-        return values.view(np.float16)
-    if predictions.kind == "bfloat16":
-        return (values.astype(np.uint32) << 16).view(np.float32)
-    return values
+    return as_floats(values, predictions.kind)

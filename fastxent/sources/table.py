@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from fastxent.base.errors import DataError, SourceError, UsageError
+from fastxent.base.kinds import KINDS, item_bytes
 from fastxent.data.batch import Batch, Matrix
 from fastxent.sources.decode import labels, layout, numpy_blocks, runs, topk
-from fastxent.sources.decode.primitive import ITEM_BYTES, is_number
+from fastxent.sources.decode.primitive import is_number
 from fastxent.sources.read_errors import DAMAGE, first_line
 from fastxent.sources.source import Selection
 
@@ -43,14 +44,8 @@ class Reading:
         return dict(self.signatures)[self.selection.target].startswith("list of")
 
 
-def resolve(
-    schema: Any, selection: Selection, path: str, constants: Mapping[str, Any] | None = None,
-    class_names: tuple[str, ...] | None = None,
-) -> Reading:  # fmt: skip
-    """Match ``selection`` against the columns of ``schema``.
-
-    ``constants`` are columns that the path holds (hive partitions); ``class_names`` count where the selection has none.
-    """
+def resolve(schema: Any, selection: Selection, path: str, constants: Mapping[str, Any] | None = None) -> Reading:
+    """Match ``selection`` against the columns of ``schema``; ``constants`` are columns that the path holds."""
     constants = constants or {}
     predictions = tuple(name for pattern in selection.predictions for name in _matching(schema, pattern, path))
     if len(set(predictions)) != len(predictions):
@@ -71,7 +66,7 @@ def resolve(
             raise SourceError("occurs more than once in the schema; rename one of them", path=path, column=name)
     reading = Reading(
         selection, predictions, columns, constants, _signatures(schema, dict.fromkeys([*predictions, *single])),
-        selection.class_names or class_names, 0,
+        selection.class_names, 0,
     )  # fmt: skip
     return _known_width(reading, schema, path)
 
@@ -229,7 +224,7 @@ def row_bytes(reading: Reading, schema: Any) -> int:
         leaf = kind.value_type if runs.is_list(kind) else kind
         item = leaf.bit_width // 8 or 1 if is_number(leaf) and not pa.types.is_null(leaf) else 8
         if runs.is_binary(kind):
-            item = ITEM_BYTES.get(reading.selection.dtype or "", 4)
+            item = item_bytes(reading.selection.dtype, 4)
         elements = 1 if is_number(kind) or labels.is_text(kind) else max(1, reading.num_classes)
         total += item * elements + 1
     return max(1, total)
@@ -267,11 +262,11 @@ def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
         width, names = kind.num_fields, tuple(field.name for field in kind)
     elif pa.types.is_fixed_size_list(kind):
         width = kind.list_size
-    elif pa.types.is_fixed_size_binary(kind) and reading.selection.dtype in ITEM_BYTES:
-        width = kind.byte_width // ITEM_BYTES[reading.selection.dtype]
-    elif runs.is_binary(kind) and reading.selection.dtype not in ITEM_BYTES:
+    elif pa.types.is_fixed_size_binary(kind) and reading.selection.dtype in KINDS:
+        width = kind.byte_width // KINDS[reading.selection.dtype].size
+    elif runs.is_binary(kind) and reading.selection.dtype not in KINDS:
         raise UsageError(
-            f"column {reading.predictions[0]!r} holds packed bytes; say what they are: dtype={'|'.join(ITEM_BYTES)}"
+            f"column {reading.predictions[0]!r} holds packed bytes; say what they are: dtype={'|'.join(KINDS)}"
         )
     else:
         width = 0

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import UsageError
+from fastxent.base.hashing import GOLDEN, mix
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums import group_sums, records
@@ -173,7 +174,8 @@ def hash_values(column: Any, name: str) -> NDArray[np.int64]:
     nulls = np.asarray(column.is_null()) if column.null_count else None
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         values = np.asarray(pc.fill_null(column, False if pa.types.is_boolean(kind) else 0))
-        hashed = _mix(values.astype(np.int64 if values.dtype != np.uint64 else np.uint64).view(np.uint64))
+        wide = values.astype(np.int64 if values.dtype != np.uint64 else np.uint64).view(np.uint64)
+        hashed = mix(wide + GOLDEN).view(np.int64)
     elif pa.types.is_nested(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
         raise UsageError(f"cluster_by: column {name!r} is {kind}; name a column of ids: text or whole numbers")
     else:
@@ -181,13 +183,6 @@ def hash_values(column: Any, name: str) -> NDArray[np.int64]:
     if nulls is not None:
         hashed[nulls] = _NULL
     return hashed
-
-
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.int64]:
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (x ^ (x >> np.uint64(31))).view(np.int64)
 
 
 def _hash_text(column: Any) -> NDArray[np.int64]:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent.base.runs import run_starts
 from fastxent.statistics.statistic import FIXED_BITS
 
-__all__ = ["Bins", "Numbers", "Parts", "floats_of_sums", "put_together", "starts_of", "sums_of", "words_of_pairs"]
+__all__ = ["Bins", "Numbers", "Parts", "floats_of_sums", "put_together", "sums_of", "words_of_pairs"]
 
 
 #: Integers too large for one word each: words from the highest, which counts ones, downwards; lower ones that are not
@@ -69,18 +70,9 @@ class Parts(NamedTuple):
 
 def put_together(owners: NDArray[np.int64], numbers: NDArray[np.int64], words: list[Numbers], bits: int) -> Bins:
     """Bins of cells, sorted by owner and number, whose weight, hits and confidence are ``words`` of so many bits."""
-    starts = starts_of(owners, numbers)
+    starts = run_starts(owners, numbers)
     weight, hits, confidence = (sums_of(each, starts, bits) for each in words)
     return Bins(owners[starts], numbers[starts], weight, hits, _distance(hits, confidence, bits), bits)
-
-
-def starts_of(*keys: NDArray[Any]) -> NDArray[np.int64]:
-    """Where in arrays of the same length, in which equal things stand together, each of them begins."""
-    n = len(keys[0])
-    new = np.zeros(max(n - 1, 0), np.bool_)
-    for key in keys:
-        new |= key[1:] != key[:-1]
-    return np.flatnonzero(np.concatenate((np.ones(min(n, 1), np.bool_), new)))
 
 
 def words_of_pairs(cells: NDArray[np.int64], columns: tuple[int, ...]) -> tuple[list[Numbers], int]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent.base.runs import run_starts
 from fastxent.data.spec import Spec
 from fastxent.kernels.sums import group_sums as kernels
 from fastxent.kernels.sums import records, tally
-from fastxent.statistics.groupbins import starts_of
 from fastxent.statistics.groupparts import MOST_KEYS, SparsePart
 from fastxent.statistics.sparse import PLACE_BITS, PLACES
 from fastxent.statistics.statistic import FIXED_BITS, Record, add_pairs
@@ -210,7 +210,7 @@ class GroupedClasses(SparsePart):
             order = order[np.searchsorted(keys[order], 0) :]
             keys, cells = keys[order], cells[order]
             groups, places = keys >> PLACE_BITS, keys & PLACES
-        starts = starts_of(groups, places >> 2)
+        starts = run_starts(groups, places >> 2)
 
         def summed(values: NDArray[Any]) -> NDArray[Any]:
             return np.add.reduceat(values, starts) if starts.size else values
@@ -267,7 +267,7 @@ class GroupedClasses(SparsePart):
 def _runs(keys: NDArray[np.int64]) -> tuple[Any, NDArray[np.int64]]:
     """An order that sorts the keys, and where in it each of them begins."""
     order = slice(None) if (keys[1:] >= keys[:-1]).all() else np.argsort(keys, kind="stable")
-    return order, starts_of(keys[order])
+    return order, run_starts(keys[order])
 
 
 def _means(groups: NDArray[Any], values: NDArray[Any], count: int) -> NDArray[Any]:

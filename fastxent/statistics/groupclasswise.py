@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent.base.runs import run_starts
 from fastxent.data.spec import Spec
 from fastxent.kernels.sums import classwise as kernel
 from fastxent.statistics.calibration import BrierParts
 from fastxent.statistics.classwise import check_classes, pieces_of
-from fastxent.statistics.groupbins import Parts, floats_of_sums, put_together, starts_of, words_of_pairs
+from fastxent.statistics.groupbins import Parts, floats_of_sums, put_together, words_of_pairs
 from fastxent.statistics.groupcells import BINS
 from fastxent.statistics.groupparts import SparsePart
 from fastxent.statistics.sparse import most_keys
@@ -102,11 +103,11 @@ class GroupedClasswise(SparsePart):
         (squares, *words), bits = words_of_pairs(cells, (_SQUARE, kernel.WEIGHT, kernel.HITS, kernel.CONFIDENCE))
         bins = put_together(owners, cell * BINS // self.widths, words, bits)
         weight, size = bins.floats(bins.weight), bins.floats(bins.gap)
-        starts = starts_of(bins.owners)
+        starts = run_starts(bins.owners)
         if not starts.size:
             return bins.owners, bins.owners, dict.fromkeys(("share", "ece", "brier", *BrierParts.__slots__), weight)
         parts = Parts.of(weight, bins.floats(bins.hits), size, starts)
-        brier = floats_of_sums(squares, starts_of(owners), bits) / parts.weight
+        brier = floats_of_sums(squares, run_starts(owners), bits) / parts.weight
         rest = brier - (parts.reliability - parts.resolution + parts.uncertainty)
         told = (parts.reliability, parts.resolution, parts.uncertainty, rest)
         columns = {"share": parts.share, "ece": np.add.reduceat(size, starts) / parts.weight, "brier": brier}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent.base.runs import run_starts
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums import group_sums as kernels
@@ -127,7 +128,7 @@ class GroupedLosses(SparsePart):
         if not groups.size:
             return [(low, low, high) for _ in qs]
         counts = cells[:, 0].cumsum()
-        starts = np.flatnonzero(np.concatenate(([True], groups[1:] != groups[:-1])))
+        starts = run_starts(groups)
         before = counts[starts] - cells[starts, 0]
         rows = counts[np.concatenate((starts[1:], [len(groups)])) - 1] - before
         found = []

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import StateError
+from fastxent.base.runs import run_starts
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.statistics.groupparts import Part
 from fastxent.statistics.sparse import PLACE_BITS
@@ -123,7 +124,7 @@ class GroupedRows(Part):
         while len(self._owners) > self.LIMIT:
             self.level += 1
             self._shorten()
-        ends = _starts(self._owners)[1:] - 1
+        ends = run_starts(self._owners)[1:] - 1
         ends = np.concatenate((ends, [len(self._owners) - 1])) if len(self._owners) else ends
         if self.quota:
             own = np.flatnonzero(_places(self._owners)[ends] == self.quota - 1)
@@ -233,15 +234,9 @@ class GroupedRows(Part):
         return owners >> PLACE_BITS, rows_table(self._fields(cells), self._shown, columns, names, margin=margin)
 
 
-def _starts(owners: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where the rows of each owner begin, which stand together."""
-    first = np.ones(min(len(owners), 1), np.bool_)
-    return np.flatnonzero(np.concatenate((first, owners[1:] != owners[:-1])))
-
-
 def _places(owners: NDArray[np.int64]) -> NDArray[np.int64]:
     """The place of every row among those of its owner."""
-    starts = _starts(owners)
+    starts = run_starts(owners)
     lengths = np.diff(np.append(starts, len(owners)))
     found: NDArray[np.int64] = np.arange(len(owners)) - np.repeat(starts, lengths)
     return found

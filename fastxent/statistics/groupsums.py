@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fastxent.base import exact
 from fastxent.base.errors import StateError
 from fastxent.base.exact import LIMB_BITS, LIMBS, N_NAN, N_NEGINF, N_POSINF, SIZE, UNIT_EXPONENT, N
+from fastxent.base.runs import run_starts
 from fastxent.kernels.sums import group_sums as kernels
 from fastxent.kernels.sums.group_sums import LOW, WINDOW
 from fastxent.statistics.groupparts import Part
@@ -178,7 +179,7 @@ def _put_together(cells: NDArray[np.int64], codes: NDArray[np.int64]) -> tuple[N
         return codes, cells
     order = np.argsort(codes, kind="stable")
     found = codes[order]
-    starts = np.flatnonzero(np.concatenate(([True], found[1:] != found[:-1])))
+    starts = run_starts(found)
     half = LIMB_BITS // 2
     low, high = (np.add.reduceat(part[order], starts, axis=0) for part in (cells & ((1 << half) - 1), cells >> half))
     counts = low[:, :1] + (high[:, :1] << half)

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastxent.base import exact
 from fastxent.base.log_unit import BITS, Unit
+from fastxent.base.runs import run_starts
 from fastxent.base.status import Status
 from fastxent.engine.invalid_rows import invalid_counts
 from fastxent.kernels.sums import tally
@@ -216,7 +217,7 @@ def histogram_table(tallies: Tallies, per_octave: int) -> Any:
     number = np.where(inner, 1 + (cells - 1) // wide, np.where(cells == 0, 0, tally.BINS // wide + cells - tally.BINS))
     counts = np.zeros(int(number[-1]) + 1, np.int64)
     np.add.at(counts, number, tallies.histogram)
-    starts = np.flatnonzero(np.concatenate(([True], number[1:] != number[:-1])))
+    starts = run_starts(number)
     low = cell_edges(cells[starts])[0]
     high = np.concatenate((low[1:], [math.inf]))
     used = np.flatnonzero(counts)

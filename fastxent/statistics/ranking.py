@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import UsageError
+from fastxent.base.kinds import as_floats
 from fastxent.data.batch import Columns
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
@@ -229,11 +230,7 @@ def _share(part: int, whole: int) -> float:
 def scores_of(predictions: Any, rows: slice, label: int) -> NDArray[np.float64]:
     """The scores of a label as float64 numbers; no conversion of any kind rounds."""
     column = predictions.columns[label][rows] if isinstance(predictions, Columns) else predictions.values[rows, label]
-    if predictions.kind == "float16":
-        column = column.view(np.float16)
-    elif predictions.kind == "bfloat16":
-        column = (column.astype(np.uint32) << 16).view(np.float32)
-    return np.ascontiguousarray(column, np.float64)
+    return np.ascontiguousarray(as_floats(column, predictions.kind), np.float64)
 
 
 def _average_precision(neg: NDArray[Any], pos: NDArray[Any], total: int, exact: bool) -> Area:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import StateError
+from fastxent.base.runs import run_starts
 
 if TYPE_CHECKING:
     from fastxent.data.batch import Batch
@@ -161,11 +162,6 @@ class FixedSum:
         cells[:, column] += over
         cells[:, column + 1] -= over << 40
 
-    @staticmethod
-    def join(high: Any, low: Any) -> Fraction:
-        """Two columns' sums -> the number."""
-        return Fraction((int(high) << 40) + int(low), 1 << 70)
-
 
 class KeyedSums:
     """Sums of integer columns by 64-bit key, for up to ``limit`` keys; with more, `crowd` says what becomes of them.
@@ -190,7 +186,7 @@ class KeyedSums:
         if not keys.size:
             return
         # Rows of one key often come together.
-        starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
+        starts = run_starts(keys)
         keys, cells = keys[starts], np.add.reduceat(cells, starts, axis=0)
         self._carry(cells)
         self._pending.append((keys, cells))
@@ -231,7 +227,7 @@ class KeyedSums:
             return keys, cells
         order = np.argsort(keys, kind="stable")
         keys, cells = keys[order], cells[order]
-        starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
+        starts = run_starts(keys)
         cells = np.add.reduceat(cells, starts, axis=0)
         self._carry(cells)
         return keys[starts], cells

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent.base.kinds import as_floats
 from fastxent.data.batch import Batch, Columns
 
 __all__ = ["values_of"]
@@ -17,8 +18,4 @@ def values_of(batch: Batch, rows: slice) -> NDArray[np.float64]:
         values = np.stack([column[rows] for column in predictions.columns], axis=1)
     else:
         values = predictions.values[rows]
-    if predictions.kind == "float16":
-        values = values.view(np.float16)
-    elif predictions.kind == "bfloat16":
-        values = (values.astype(np.uint32) << 16).view(np.float32)
-    return values.astype(np.float64)
+    return np.array(as_floats(values, predictions.kind), np.float64)

@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from fastxent.base.atomic_files import PendingFile, writing
 from fastxent.base.errors import DataError, SourceError, UsageError
+from fastxent.base.kinds import KINDS, Kind
 from fastxent.base.status import Status
-from fastxent.data.batch import Columns, Kind
+from fastxent.data.batch import Columns
 from fastxent.data.spec import Form
 from fastxent.sources import table
 from fastxent.sources.dataset.description import describe_files
@@ -24,7 +25,7 @@ from fastxent.sources.infer import infer_selection
 from fastxent.sources.open import Selection
 from fastxent.sources.parquet.row_groups import RowGroups
 from fastxent.storage.inspect import Speed, measure_reading
-from fastxent.storage.layout import KINDS, Storage, choose_layout, convert_kind, describe_self, is_lossless
+from fastxent.storage.layout import Storage, choose_layout, convert_kind, describe_self, is_lossless
 from fastxent.storage.output_paths import is_folder, outputs_of, refuse_inputs
 from fastxent.storage.prediction_writer import GROUP_BYTES, open_parquet
 

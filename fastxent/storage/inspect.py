@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from fastxent.base.errors import DataError, SourceError, UsageError
+from fastxent.base.kinds import KINDS
 from fastxent.sources.dataset.description import describe_files
 from fastxent.sources.dataset.files import DataFile, expand_local
 from fastxent.sources.infer import infer_selection
 from fastxent.sources.read_errors import DAMAGE, first_line
-from fastxent.storage.layout import KINDS
 
 if TYPE_CHECKING:
     from fastxent.sources.dataset.description import Description
@@ -193,9 +193,8 @@ def _read_once(file: DataFile, columns: list[str], num_classes: int, dtype: str 
 
 
 def _item(kind: str) -> int:
-    import numpy as np
 
-    return int(np.dtype(KINDS[kind]).itemsize)
+    return KINDS[kind].size
 
 
 def _choices(found: Description) -> tuple[list[tuple[Selection, str | None]], list[str]]:

@@ -17,13 +17,12 @@ import numpy as np
 import pyarrow as pa
 
 from fastxent.base.errors import UsageError
-from fastxent.data.batch import Kind
+from fastxent.base.kinds import KINDS, Kind, as_floats
 from fastxent.data.spec import Form
 from fastxent.sources.decode.runs import is_list
 
 __all__ = [
     "FEW_CLASSES",
-    "KINDS",
     "METADATA_KEY",
     "Layout",
     "Storage",
@@ -39,21 +38,6 @@ Layout = Literal["packed", "columns", "list"]
 FEW_CLASSES = 64
 #: The file's own description, which `fastxent.sources.dataset.metadata` reads.
 METADATA_KEY = b"fastxent"
-#: kind -> the NumPy type that carries it
-KINDS: dict[str, Any] = {"float16": np.uint16, "bfloat16": np.uint16, "float32": np.float32, "float64": np.float64}
-_ARROW: dict[str, Any] = {
-    "float16": pa.float16(),
-    "bfloat16": pa.uint16(),
-    "float32": pa.float32(),
-    "float64": pa.float64(),
-}
-#: kind -> the kinds that hold all of its values
-_WIDER: dict[str, tuple[str, ...]] = {
-    "float16": ("float16", "float32", "float64"),
-    "bfloat16": ("bfloat16", "float32", "float64"),
-    "float32": ("float32", "float64"),
-    "float64": ("float64",),
-}
 _ONE: dict[str, str] = {"logits": "logit", "probs": "prob", "log_probs": "log_prob"}
 
 
@@ -72,7 +56,7 @@ def choose_layout(layout: str, num_classes: int) -> Layout:
 
 def is_lossless(have: str, want: str) -> bool:
     """Whether every value of the kind ``have`` is one of the kind ``want``."""
-    return want in _WIDER[have]
+    return want in KINDS[have].wider
 
 
 def convert_kind(values: Any, have: Kind, want: Kind) -> Any:
@@ -83,27 +67,19 @@ def convert_kind(values: Any, have: Kind, want: Kind) -> Any:
     """
     if have == want:
         return values
-    wide = _as_floats(values, have)
+    wide = as_floats(np.asarray(values), have)
     with np.errstate(over="ignore"):
         if want == "bfloat16":
             narrow = _to_bfloat16(wide)
         elif want == "float16":
             narrow = wide.astype(np.float16).view(np.uint16)
         else:
-            narrow = wide.astype(KINDS[want])
+            narrow = wide.astype(KINDS[want].carrier)
     if not is_lossless(have, want):
-        burst = np.isinf(_as_floats(narrow, want)) & np.isfinite(wide)
+        burst = np.isinf(as_floats(narrow, want)) & np.isfinite(wide)
         if burst.any():
             raise UsageError(f"dtype={want!r} cannot hold {float(wide[burst].flat[0])!r}; choose a wider one")
     return narrow
-
-
-def _as_floats(values: Any, kind: str) -> Any:
-    if kind == "float16":
-        return np.asarray(values).view(np.float16)
-    if kind == "bfloat16":
-        return (np.asarray(values).astype(np.uint32) << 16).view(np.float32)
-    return values
 
 
 def _to_bfloat16(values: Any) -> Any:
@@ -157,9 +133,9 @@ class Storage:
     @property
     def fields(self) -> list[Any]:
         """Their Arrow fields."""
-        kind = _ARROW[self.kind]
+        kind = _arrow_type(self.kind)
         if not self.binary and self.layout == "packed":
-            kind = pa.binary(self.num_classes * np.dtype(KINDS[self.kind]).itemsize)
+            kind = pa.binary(self.num_classes * KINDS[self.kind].size)
         elif not self.binary and self.layout == "list":
             kind = pa.list_(pa.field("element", kind, nullable=False), self.num_classes)
         return [pa.field(name, kind, nullable=self.nullable) for name in self.names]
@@ -181,8 +157,12 @@ class Storage:
         data = pa.py_buffer(np.array(values, order="C", copy=True).reshape(-1))
         if self.layout == "packed":
             return [pa.Array.from_buffers(kinds[0], rows, [absent, data])]
-        flat = pa.Array.from_buffers(_ARROW[self.kind], rows * self.num_classes, [None, data])
+        flat = pa.Array.from_buffers(_arrow_type(self.kind), rows * self.num_classes, [None, data])
         return [pa.Array.from_buffers(kinds[0], rows, [absent], children=[flat])]
+
+
+def _arrow_type(kind: str) -> Any:
+    return pa.type_for_alias(KINDS[kind].arrow)
 
 
 def _bitmap(valid: Any) -> Any:

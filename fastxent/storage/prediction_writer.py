@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 
 from fastxent.base.atomic_files import PendingFile, writing
 from fastxent.base.errors import UsageError
-from fastxent.data.batch import Kind
+from fastxent.base.kinds import KINDS, PATTERNS, Kind
 from fastxent.data.spec import Form, Task
 from fastxent.sources.arrays.source import as_array, plain_array
-from fastxent.storage.layout import KINDS, Storage, choose_layout, convert_kind, describe_self, is_lossless, leaves
+from fastxent.storage.layout import Storage, choose_layout, convert_kind, describe_self, is_lossless, leaves
 
 __all__ = ["PredictionWriter", "open_parquet"]
 
@@ -181,7 +181,7 @@ class PredictionWriter:
         array, said = as_array(scores, "scores")
         array = np.asarray(array)
         if array.dtype == np.uint16 and said is None:
-            said = self._kind if self._kind in ("float16", "bfloat16") else None
+            said = self._kind if self._kind in PATTERNS else None
             if said is None:
                 raise UsageError("scores: uint16 patterns need dtype='bfloat16' or 'float16'")
         kind = said or array.dtype.name
@@ -189,7 +189,7 @@ class PredictionWriter:
             raise UsageError(f"scores: expected float16, bfloat16, float32 or float64, got {array.dtype}")
         if array.dtype.byteorder == ">":
             array = array.astype(array.dtype.newbyteorder("="))
-        if kind in ("float16", "bfloat16"):
+        if kind in PATTERNS:
             array = array.view(np.uint16)
         if self._task == "binary" and array.ndim == 1:
             array = array.reshape(-1, 1)

@@ -34,8 +34,8 @@ __all__ = ["cache_folder", "kernel_cache", "source_digest", "watch_compiling"]
 
 #: The folder of all kernels, whatever folder below it they are in.
 _HERE = Path(__file__).parent.parent
-#: What kernels are made of that lies outside their folder: the shape of exact sums, the codes of statuses.
-_OUTSIDE = (_HERE.parent / "base" / "exact.py", _HERE.parent / "base" / "status.py")
+#: What kernels are made of that lies outside their folder: exact sums, hashes, sizes of numbers, codes of statuses.
+OUTSIDE = ("base/exact.py", "base/hashing.py", "base/kinds.py", "base/status.py")
 #: Seconds after its last use before a folder of other sources or versions is removed.
 _FORGOTTEN = 30 * 24 * 3600.0
 
@@ -44,7 +44,7 @@ _FORGOTTEN = 30 * 24 * 3600.0
 def source_digest() -> str:
     """SHA-256 over every kernel source and the versions of Numba, llvmlite and Python."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
-    for path in [*sorted(_HERE.rglob("*.py")), *_OUTSIDE]:
+    for path in [*sorted(_HERE.rglob("*.py")), *(_HERE.parent / name for name in OUTSIDE)]:
         digest.update(str(path.relative_to(_HERE.parent)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent.base.kinds import KINDS
 from fastxent.kernels.contract.scorecard import BLOCK
 from fastxent.kernels.functions.tables import powers_of_e, softplus_and_slope
 from fastxent.kernels.vector.simd import LANES
@@ -27,8 +28,7 @@ TILE = 16
 PLACES = tuple((2 + (LANES + 5) * k) * TILE for k in range(4))
 
 #: Bytes of one number in memory, for every kind of prediction and target. Bool is read as "uint8".
-SIZE = {
-    "float16": 2, "bfloat16": 2, "float32": 4, "float64": 8,
+SIZE = {kind: number.size for kind, number in KINDS.items()} | {
     "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8, "uint64": 8,
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.functions.hashing import mix
 from fastxent.kernels.sums import tally
 from fastxent.kernels.vector.simd import as_bits
 
@@ -33,10 +34,7 @@ def add_by_key(keys: Any, cells: Any, bits: Any, table: Any) -> int:
         key = keys[i]
         if key < 0:
             continue
-        h = np.uint64(key)
-        h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        at = (h ^ (h >> np.uint64(31))) & mask
+        at = mix(np.uint64(key)) & mask
         while table[at, 0] != key and table[at, 0] != FREE:
             at = (at + np.uint64(1)) & mask
         if table[at, 0] == FREE:

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.functions.hashing import mix
 from fastxent.kernels.sums.tally import calibration_cell, probability_of_one
 from fastxent.kernels.vector.simd import as_bits
 
@@ -20,7 +21,6 @@ __all__ = [
     "LIMIT", "add_fixed", "by_score", "hash_bytes", "score_places", "weigh_cells", "weigh_classes", "weigh_confusion",
 ]  # fmt: skip
 
-FIXED_ONE = 1 << 62
 _SCALE = float(1 << 62)
 #: Larger numbers are not summed.
 LIMIT = 2.0**40
@@ -170,6 +170,4 @@ def hash_bytes(offsets: Any, data: Any, out: Any) -> None:
         h = np.uint64(0xCBF29CE484222325)
         for j in range(offsets[i], offsets[i + 1]):
             h = (h ^ np.uint64(data[j])) * np.uint64(0x100000001B3)
-        h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        out[i] = h ^ (h >> np.uint64(31))
+        out[i] = mix(h)

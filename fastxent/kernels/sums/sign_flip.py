@@ -6,21 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from fastxent.base.hashing import GOLDEN
 from fastxent.kernels.compiler.compile import kernel
+from fastxent.kernels.functions.hashing import mix
 from fastxent.kernels.vector.simd import as_bits, as_float
 
 __all__ = ["WORD", "flip_signs"]
 
 #: Replicates that share one hash, a bit each.
 WORD = 64
-
-
-@kernel(inline="always")
-def _mix(x: Any) -> Any:
-    """The finalizer of SplitMix64 (Steele, Lea and Flood 2014)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 @kernel()
@@ -30,14 +24,11 @@ def flip_signs(values: Any, first: int, seed: int, sums: Any) -> None:
     Bit b of hash(hash(seed + number) + word) is the sign in replicate 64 word + b; ``first`` numbers the first value.
     A value's signs depend on nothing else, so the sums do not depend on how the values are cut into calls.
     """
-    golden = np.uint64(0x9E3779B97F4A7C15)
     for word in range(sums.size // WORD):
         here = sums[WORD * word : WORD * word + WORD]
         for i in range(values.size):
             number = np.uint64(first) + np.uint64(i)
-            h = _mix(
-                _mix(np.uint64(seed) + golden * (number + np.uint64(1))) + golden * (np.uint64(word) + np.uint64(1))
-            )
+            h = mix(mix(np.uint64(seed) + GOLDEN * (number + np.uint64(1))) + GOLDEN * (np.uint64(word) + np.uint64(1)))
             pattern = as_bits(values[i])
             for b in range(WORD):
                 sign = ((np.int64(h) >> np.int64(b)) & np.int64(1)) << np.int64(63)

@@ -47,7 +47,6 @@ __all__ = [
     "shift_left",
     "shift_right",
     "splat",
-    "splat_f32",
     "splat_i32",
     "splat_i64",
     "widen",
@@ -192,7 +191,6 @@ def _splat(element: types.Type) -> Any:
 
 
 splat = _splat(types.float64)
-splat_f32 = _splat(types.float32)
 splat_i32 = _splat(types.int32)
 splat_i64 = _splat(types.int64)
 

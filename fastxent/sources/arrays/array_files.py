@@ -13,9 +13,7 @@ from fastxent.sources.arrays.safetensors import open_safetensors
 from fastxent.sources.arrays.source import ArraySource
 from fastxent.sources.source import Selection, Source
 
-__all__ = ["ARRAY_SUFFIXES", "open_array_file"]
-
-ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors")
+__all__ = ["open_array_file"]
 
 
 def open_array_file(path: str, selection: Selection) -> Source:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastxent.base.errors import UsageError
+from fastxent.base.kinds import as_floats
 from fastxent.data.batch import Batch
 from fastxent.sources.arrays.npy import forget
 from fastxent.sources.decode import numpy_blocks
@@ -102,7 +103,7 @@ class _Widened:
         return len(self._patterns)
 
     def __getitem__(self, rows: Any) -> NDArray[np.float32]:
-        values: NDArray[np.float32] = (self._patterns[rows].astype(np.uint32) << 16).view(np.float32)
+        values: NDArray[np.float32] = as_floats(self._patterns[rows], "bfloat16")
         return values
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from fastxent.base.errors import SourceError, UsageError
+from fastxent.base.kinds import as_floats
 from fastxent.base.status import Status
 from fastxent.data.batch import Matrix
 from fastxent.sources.decode import numpy_blocks
@@ -46,7 +47,7 @@ def decode_target(array: Any, task: Task, num_classes: int, class_names: tuple[s
 def decode_weight(array: Any) -> _Decoded:
     """A weight column -> float64; a null becomes NaN and `Status.INVALID_WEIGHT`."""
     part = numbers(plain(array))
-    values = numpy_blocks.as_weight(_floats(part.values, part.kind))
+    values = numpy_blocks.as_weight(as_floats(part.values, part.kind))
     if part.valid is None:
         return values, None
     status = np.where(part.valid, 0, Status.INVALID_WEIGHT).astype(np.uint8)
@@ -60,7 +61,7 @@ def decode_mask(array: Any, num_classes: int) -> _Decoded:
         raise SourceError(f"holds {array.type}; a mask is a list of bool, one for each label")
     decoded = decode_matrix(array, num_classes)
     assert isinstance(decoded.predictions, Matrix)
-    values = _floats(decoded.predictions.values, decoded.predictions.kind)
+    values = as_floats(decoded.predictions.values, decoded.predictions.kind)
     if decoded.status is not None:
         values = np.where(decoded.status[:, None] != 0, 0, values)
     try:
@@ -83,7 +84,7 @@ def _flat(array: Any, task: Task) -> _Decoded:
         values = np.frombuffer(data, carrier, len(array), array.offset * carrier.itemsize)
         return (values.view(np.bool_) if pa.types.is_boolean(kind) else values), status
     part = numbers(array)
-    floats = _floats(part.values, part.kind)
+    floats = as_floats(part.values, part.kind)
     if task != "multiclass":
         return numpy_blocks.as_target(floats), status
     if valid is not None:
@@ -95,7 +96,7 @@ def _flat(array: Any, task: Task) -> _Decoded:
 def _dense(array: Any, num_classes: int) -> _Decoded:
     decoded = decode_matrix(array, num_classes)
     assert isinstance(decoded.predictions, Matrix)
-    values = _floats(decoded.predictions.values, decoded.predictions.kind)
+    values = as_floats(decoded.predictions.values, decoded.predictions.kind)
     return numpy_blocks.as_dense_target(values), _as_target_status(decoded.status)
 
 
@@ -106,11 +107,6 @@ def _as_target_status(status: NDArray[np.uint8] | None) -> NDArray[np.uint8] | N
     renamed[status == Status.NULL_PREDICTION] = Status.NULL_TARGET
     renamed[status == Status.RAGGED_ROW] = Status.INVALID_TARGET
     return renamed
-
-
-def _floats(values: NDArray[Any], kind: str) -> NDArray[Any]:
-    with np.errstate(invalid="ignore"):  # signalling NaNs
-        return values.view(np.float16).astype(np.float32) if kind == "float16" else values
 
 
 def _named(array: Any, class_names: tuple[str, ...] | None) -> _Decoded:

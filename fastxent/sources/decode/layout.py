@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from fastxent.base.errors import SourceError
+from fastxent.base.kinds import as_floats, item_bytes
 from fastxent.base.status import Status
 from fastxent.data.batch import Columns, Matrix, Predictions
 from fastxent.sources.decode.numpy_blocks import frozen
-from fastxent.sources.decode.primitive import ITEM_BYTES, Numbers, is_number, numbers, plain, raw_numbers
+from fastxent.sources.decode.primitive import Numbers, is_number, numbers, plain, raw_numbers
 from fastxent.sources.decode.runs import Runs, is_vector, runs_of
 
 if TYPE_CHECKING:
@@ -111,13 +112,8 @@ def _same_kind(parts: list[Numbers]) -> list[Numbers]:
 
 def to_float64(part: Numbers) -> NDArray[np.float64]:
     """The numbers as float64; none of the kinds loses anything."""
-    values = part.values
-    if part.kind == "float16":
-        values = values.view(np.float16)
-    elif part.kind == "bfloat16":
-        values = (values.astype(np.uint32) << 16).view(np.float32)
     with np.errstate(invalid="ignore"):  # signalling NaNs
-        return values.astype(np.float64)
+        return np.array(as_floats(part.values, part.kind), np.float64)
 
 
 def _regular(array: Any, num_classes: int, dtype: str | None) -> Decoded | None:
@@ -125,7 +121,7 @@ def _regular(array: Any, num_classes: int, dtype: str | None) -> Decoded | None:
     kind, rows, test = array.type, len(array), pa.types
     if array.null_count or rows == 0:
         return None
-    if test.is_fixed_size_binary(kind) and kind.byte_width == num_classes * ITEM_BYTES.get(dtype or "", 0):
+    if test.is_fixed_size_binary(kind) and kind.byte_width == num_classes * item_bytes(dtype, 0):
         part = raw_numbers(array.buffers()[1], dtype, array.offset * kind.byte_width, rows * num_classes)
     elif test.is_fixed_size_list(kind) and kind.list_size == num_classes:
         part = numbers(plain(array.values.slice(array.offset * num_classes, rows * num_classes)), dtype)

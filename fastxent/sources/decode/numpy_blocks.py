@@ -7,13 +7,14 @@ Everything handed out is read-only, so that kernels are compiled for one kind of
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from fastxent.base.errors import UsageError
+from fastxent.base.kinds import KINDS, PATTERNS, Kind
 from fastxent.base.status import Status
-from fastxent.data.batch import KIND_OF_DTYPE, Columns, Kind, Matrix, Predictions
+from fastxent.data.batch import Columns, Matrix, Predictions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,17 +41,18 @@ def kind_of(dtype: np.dtype[Any], named: str | None = None) -> Kind | None:
 
     ``named`` says what 16-bit patterns are ("float16", "bfloat16"), where the dtype does not.
     """
-    if named is not None and named not in KIND_OF_DTYPE:
-        raise UsageError(f"dtype must be one of {', '.join(KIND_OF_DTYPE)}, got {named!r}")
+    if named is not None and named not in KINDS:
+        raise UsageError(f"dtype must be one of {', '.join(KINDS)}, got {named!r}")
     if dtype.name == "uint16" or dtype.str == "|V2":  # "|V2" is what np.save makes of bfloat16
-        if named in ("float16", "bfloat16"):
-            return "bfloat16" if named == "bfloat16" else "float16"
+        if named in PATTERNS:
+            return cast(Kind, named)
         if dtype.str == "|V2":
             raise UsageError("predictions are raw 2-byte values; pass dtype='bfloat16' (or 'float16')")
-    kind = KIND_OF_DTYPE.get(dtype.name)
-    if kind is None and dtype.kind not in "iub":
+    if dtype.name in KINDS:
+        return cast(Kind, dtype.name)
+    if dtype.kind not in "iub":
         raise UsageError(f"predictions must be numbers (float16, bfloat16, float32, float64 or integers), got {dtype}")
-    return kind
+    return None
 
 
 def as_predictions(block: NDArray[Any], dtype: str | None = None) -> Predictions:
@@ -59,7 +61,7 @@ def as_predictions(block: NDArray[Any], dtype: str | None = None) -> Predictions
         block = block[:, None]
     kind = kind_of(block.dtype, dtype)
     block = _native(block) if kind else block.astype(np.float64)
-    if kind in ("float16", "bfloat16"):
+    if kind in PATTERNS:
         block = _bits16(block)
     kind = kind or "float64"
     rows, width, item = block.shape[0], block.shape[1], block.itemsize
@@ -166,4 +168,4 @@ def _widened(block: NDArray[Any]) -> NDArray[Any]:
 @cache
 def is_float16(dtype: np.dtype[Any]) -> bool:
     """Whether numbers are floats of either 16-bit kind; remembered, as NumPy takes 10 us to name a dtype."""
-    return dtype.name in ("float16", "bfloat16")
+    return dtype.name in PATTERNS

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
 
 from fastxent.base.errors import SourceError, UsageError
-from fastxent.data.batch import KIND_OF_DTYPE, Kind
+from fastxent.base.kinds import KINDS, PATTERNS, Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ITEM_BYTES", "Numbers", "is_number", "numbers", "plain", "raw_numbers", "validity"]
-
-ITEM_BYTES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
-_CARRIER: dict[str, type[Any]] = {
-    "float16": np.uint16,
-    "bfloat16": np.uint16,
-    "float32": np.float32,
-    "float64": np.float64,
-}
+__all__ = ["Numbers", "is_number", "numbers", "plain", "raw_numbers", "validity"]
 
 
 class Numbers(NamedTuple):
@@ -68,7 +60,7 @@ def numbers(array: Any, dtype: str | None = None) -> Numbers:
     ``dtype`` says what uint16 patterns are.
     """
     kind = array.type
-    if pa.types.is_float16(kind) or (pa.types.is_uint16(kind) and dtype in ("float16", "bfloat16")):
+    if pa.types.is_float16(kind) or (pa.types.is_uint16(kind) and dtype in PATTERNS):
         name: Kind = "bfloat16" if dtype == "bfloat16" and not pa.types.is_float16(kind) else "float16"
         return Numbers(_view(array, np.uint16), name, validity(array))
     if pa.types.is_float32(kind):
@@ -84,12 +76,11 @@ def numbers(array: Any, dtype: str | None = None) -> Numbers:
 
 def raw_numbers(data: Any, dtype: str | None, start: int, count: int) -> Numbers:
     """``count`` numbers of ``dtype`` in a buffer, from byte ``start``."""
-    kind = KIND_OF_DTYPE.get(dtype or "")
-    if kind is None:
-        raise UsageError(f"packed binary predictions need dtype={'|'.join(KIND_OF_DTYPE)}, got {dtype}")
-    if count == 0:
-        return Numbers(np.empty(0, _CARRIER[kind]), kind, None)
-    return Numbers(np.frombuffer(data, np.dtype(_CARRIER[kind]), count, start), kind, None)
+    if dtype not in KINDS:
+        raise UsageError(f"packed binary predictions need dtype={'|'.join(KINDS)}, got {dtype}")
+    carrier = np.dtype(KINDS[dtype].carrier)
+    values = np.frombuffer(data, carrier, count, start) if count else np.empty(0, carrier)
+    return Numbers(values, cast(Kind, dtype), None)
 
 
 def _view(array: Any, carrier: type[Any]) -> NDArray[Any]:

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from fastxent.base.errors import SourceError
-from fastxent.sources.decode.primitive import ITEM_BYTES, Numbers, numbers, plain, raw_numbers, validity
+from fastxent.base.kinds import KINDS, item_bytes
+from fastxent.sources.decode.primitive import Numbers, numbers, plain, raw_numbers, validity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +64,7 @@ def row_lengths(array: Any, dtype: str | None = None) -> NDArray[np.int64]:
     else:
         _, sizes, _ = extents(array)
         if is_binary(array.type):
-            sizes = sizes // ITEM_BYTES.get(dtype or "", 1)
+            sizes = sizes // item_bytes(dtype, 1)
     valid = validity(array)
     return sizes if valid is None else sizes[valid]
 
@@ -115,7 +116,7 @@ def extents(array: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], Any]:
 
 def _binary_runs(array: Any, dtype: str | None) -> Runs:
     starts, lengths, data = extents(array)
-    item = ITEM_BYTES.get(dtype or "", 1)
+    item = item_bytes(dtype, 1)
     lengths = np.where(lengths % item == 0, lengths // item, -1)  # bytes left over: no number of classes fits
     base = int(starts[0]) if len(starts) else 0
     size = 0 if data is None else int(data.size)
@@ -127,7 +128,7 @@ def _binary_runs(array: Any, dtype: str | None) -> Runs:
 
 def _realigned(array: Any, starts: Any, lengths: Any, data: Any, dtype: str | None) -> Runs:
     """Rows that start between two numbers (after a row with bytes left over) are moved together."""
-    item = ITEM_BYTES[dtype or ""]
+    item = KINDS[dtype or ""].size
     valid = validity(array)
     kept = np.where((lengths < 0) | (False if valid is None else ~valid), 0, lengths)
     moved = np.concatenate([[0], np.cumsum(kept)])
