@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import fastxent as fx
-import fastxent.storage.convert
+from fastxent.storage import convert
 
 ROOT = Path(__file__).parent.parent
 DIGITS = ROOT / "data" / "digits.parquet"
@@ -163,7 +163,7 @@ def test_a_damaged_file_keeps_those_before_it_and_is_named(folder, tmp_path):
 
 
 def test_an_interruption_says_how_far_it_got(folder, tmp_path, monkeypatch):
-    done, real = [], fx.conversion._convert
+    done, real = [], convert._convert
 
     def stop_at_the_third(*given):
         if len(done) == 2:
@@ -171,7 +171,7 @@ def test_an_interruption_says_how_far_it_got(folder, tmp_path, monkeypatch):
         done.append(given)
         return real(*given)
 
-    monkeypatch.setattr(fx.conversion, "_convert", stop_at_the_third)
+    monkeypatch.setattr(convert, "_convert", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt, match="2 of 3 outputs are whole"):
         fx.convert(folder, f"{tmp_path}/out/", logits="logits", target="label")
     assert len(list((tmp_path / "out").rglob("*.*"))) == 2
