@@ -6,6 +6,9 @@ PIP := $(BIN)/python -m pip install -qq
 # The first one that is new enough; `make PYTHON=/path/to/python3.12` chooses another.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --benchmark-disable
+# What needs more than Python packages is a tier of its own: its marker in pyproject.toml, its name here, and a line below.
+TIERS := browser
 SOURCES := pyproject.toml $(shell find fastxent -type f ! -path '*/__pycache__/*' 2>/dev/null)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -14,10 +17,10 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench data install clean
+.PHONY: help demo test test-all $(TIERS:%=test-%) lint bench data install clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
 demo: $(VENV)/.demo ## install fastxent into .venv and score the two sets of predictions in data/
 	@echo '$$ fastxent evaluate data/digits.parquet --logits logits --target label'
@@ -27,7 +30,14 @@ demo: $(VENV)/.demo ## install fastxent into .venv and score the two sets of pre
 	@$(BIN)/fastxent evaluate data/breast_cancer.parquet --logits logit --target label --task binary
 
 test: $(VENV)/.test ## run the tests; ARGS="-k words" or any other options go to pytest
-	@$(BIN)/python -m pytest -n auto --dist loadfile --benchmark-disable $(ARGS)
+	@$(PYTEST) -m "not ($(subst $(eval) , or ,$(TIERS)))" $(ARGS)
+
+test-browser: $(VENV)/.test ## run the tests that open reports in Chromium
+$(TIERS:%=test-%):
+	@$(PYTEST) -m $(@:test-%=%) $(ARGS)
+
+test-all: $(VENV)/.test ## run all tests
+	@$(PYTEST) $(ARGS)
 
 lint: $(VENV)/.dev ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check .

@@ -56,7 +56,11 @@ def softmax_row(z: Iterable[float], t: int) -> Row:
 
 
 def spread_bound(z: Iterable[float], t: int) -> float:
-    """How far rounding each z_j - z_t to float64 may move the loss, in ulp of the loss (NUMERICS 1.1, D)."""
+    """How far rounding each difference d_j = z_j - z_t to float64 may move the loss, in ulp of the loss.
+
+    By first order that is the mean of abs(d_j) by the shares of the other classes, times S / ((1 + S) log(1 + S)), the
+    condition of log1p at the sum S of their exponentials. For S < 1 that condition is at most 1.
+    """
     z = np.asarray(z, np.float64)
     d = np.delete(z, t) - z[t]
     d = d[d > -math.inf]

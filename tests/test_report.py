@@ -326,6 +326,7 @@ def opened(browser: Any, path: Path, **options: Any) -> tuple[Any, list[str]]:
     return page, noise
 
 
+@pytest.mark.browser
 def test_nothing_happens_in_the_browser(
     browser: Any, evil: Any, evaluation: Any, comparison: Any, tmp_path: Path
 ) -> None:
@@ -343,6 +344,7 @@ def test_nothing_happens_in_the_browser(
             assert noise == []
 
 
+@pytest.mark.browser
 def test_tables_are_sorted_by_keyboard(browser: Any, evaluation: Any, tmp_path: Path) -> None:
     path = tmp_path / "r.html"
     evaluation.to_html(path)
@@ -368,6 +370,7 @@ def test_tables_are_sorted_by_keyboard(browser: Any, evaluation: Any, tmp_path: 
     assert noise == []
 
 
+@pytest.mark.browser
 def test_classes_of_slices_are_sorted_too(browser: Any, tmp_path: Path) -> None:
     path = tmp_path / "r.html"
     ev = fx.evaluate(A, "label", logits="logits", group_by="ink")
@@ -383,6 +386,7 @@ def test_classes_of_slices_are_sorted_too(browser: Any, tmp_path: Path) -> None:
     assert noise == []
 
 
+@pytest.mark.browser
 def test_dark_light_and_paper(browser: Any, evaluation: Any, tmp_path: Path) -> None:
     path = tmp_path / "r.html"
     evaluation.to_html(path)

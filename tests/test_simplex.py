@@ -231,7 +231,7 @@ def test_what_is_no_probability(form: str, classes: int) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_edges(form: str) -> None:
-    """NUMERICS 1.7: a p of 0 at the target, beside it, everywhere; a certain row; one class."""
+    """A probability of 0 at the target, beside it, everywhere; a certain row; one class."""
     rows = hard(form, "float32", "int64", True)
     zero, one = (0.0, 1.0) if form == "probs" else (-np.inf, 0.0)
     x = np.array([[zero, one, zero], [zero, one, zero], [zero, zero, zero]], np.float32)
