@@ -38,7 +38,8 @@ def fastxent_loss(path: Path, layout: str, classes: int, threads: int) -> Call:
     """The mean loss alone. The parts of `fastxent.evaluate`, with fewer measures."""
     from fastxent.api.losses import LOSS_ONLY
     from fastxent.data.spec import Spec
-    from fastxent.engine import engine
+    from fastxent.engine.plan import plan_of
+    from fastxent.engine.runners import threads as on_threads
     from fastxent.results.evaluation import mean_loss
     from fastxent.sources.open import Selection, open_source
 
@@ -50,7 +51,7 @@ def fastxent_loss(path: Path, layout: str, classes: int, threads: int) -> Call:
     def call() -> float:
         source = open_source(path, selection)
         spec = Spec.make(num_classes=source.num_classes, form="logits")
-        return mean_loss(engine.run(source, spec, LOSS_ONLY, threads=threads))
+        return mean_loss(on_threads.run(plan_of(source, spec, LOSS_ONLY), threads).totals)
 
     return call
 

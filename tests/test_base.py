@@ -18,7 +18,7 @@ from click.testing import CliRunner
 import fastxent as fx
 from fastxent.base.log_unit import Unit
 from fastxent.cli.main import cli
-from fastxent.engine.row_files import METADATA_KEY
+from fastxent.engine.row_files.record import RECORD_KEY
 from tests.statdata import DATA, DIGITS
 
 A, B = DIGITS, str(DATA / "digits_kernel.parquet")
@@ -208,7 +208,7 @@ def test_a_folder_does_not_go_on_in_another_unit(tmp_path: Path) -> None:
     found = fx.score(str(source), f"{tmp_path}/out/", **words, base=2, overwrite=True)
     again = fx.score(str(source), f"{tmp_path}/out/", **words, base=2.0)
     assert found.loss == again.loss == fx.evaluate(A, **words).bits
-    assert METADATA_KEY in pq.read_metadata(tmp_path / "out" / "a.parquet").metadata
+    assert RECORD_KEY in pq.read_metadata(tmp_path / "out" / "a.parquet").metadata
 
 
 def test_states_know_no_unit(tmp_path: Path) -> None:

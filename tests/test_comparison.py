@@ -154,7 +154,7 @@ def test_order_chunks_and_threads_change_nothing(tmp_path: Path, monkeypatch: py
     want = result(A, B)
     monkeypatch.setattr(pairing, "ROWS", 50)
     monkeypatch.setattr(pairing, "STREAM", 77)
-    monkeypatch.setattr("fastxent.engine.engine.SMALL", 0)
+    monkeypatch.setattr("fastxent.engine.runners.threads.SMALL", 0)
     for threads in (1, 2, 5):
         assert result(tmp_path / "a.parquet", str(tmp_path / "b"), threads=threads) == want
     assert result(a, b, memory=64 << 20) == want  # tables in memory

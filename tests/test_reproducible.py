@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 import fastxent as fx
 from fastxent.data.spec import Spec
-from fastxent.engine import engine
+from fastxent.engine.plan import plan_of
+from fastxent.engine.runners import threads as on_threads
 from fastxent.sources.arrays.source import ArraySource
 from fastxent.sources.dataset.files import list_files
 from fastxent.sources.open import Selection
@@ -106,7 +107,7 @@ def test_known_answers_of_other_instruction_sets(name, program, targets):
 
 def totals_of(source, threads=1, **options):
     spec = Spec.make(num_classes=source.num_classes, on_invalid="skip", **options)
-    return engine.run(source, spec, Measures(), threads=threads).to_bytes()
+    return on_threads.run(plan_of(source, spec, Measures()), threads).totals.to_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_chunk_size_cannot_be_seen(rows, state, split_rows):
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
 def test_thread_count_cannot_be_seen(rows, state, threads, monkeypatch):
-    monkeypatch.setattr(engine, "SMALL", 0)
+    monkeypatch.setattr(on_threads, "SMALL", 0)
     assert totals_of(ArraySource(*rows, split_bytes=40 * 100), threads) == state
 
 
@@ -160,7 +161,7 @@ def test_any_merge_tree_gives_the_same_bytes(random_rows, cuts, random):
     for lo, hi in pairwise(edges):
         if hi > lo:
             source = ArraySource(z[lo:hi], y[lo:hi])
-            parts.append(engine.run(source, spec, Measures(), threads=1))
+            parts.append(on_threads.run(plan_of(source, spec, Measures()), 1).totals)
     while len(parts) > 1:
         random.shuffle(parts)
         parts[-2].merge(parts.pop())
@@ -172,7 +173,7 @@ def test_any_merge_tree_gives_the_same_bytes(random_rows, cuts, random):
 def random_rows():
     z, y = CASES[1].generate(np.random.default_rng(8), 3001, 10, "float32")
     spec = Spec.make(num_classes=10)
-    return z, y, spec, engine.run(ArraySource(z, y), spec, Measures(), threads=1).to_bytes()
+    return z, y, spec, on_threads.run(plan_of(ArraySource(z, y), spec, Measures()), 1).totals.to_bytes()
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.task == "multiclass"], ids=lambda case: case.name)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import fastxent as fx
 from fastxent.cli.main import cli
-from fastxent.engine.row_files import read_record
+from fastxent.engine.row_files.record import read_record
 
 N, C, K = 240, 12, 3
 RNG = np.random.default_rng(21)

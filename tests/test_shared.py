@@ -11,7 +11,8 @@ import pytest
 from fastxent.base.errors import InvalidRowError, SourceError
 from fastxent.data.batch import Batch, Matrix
 from fastxent.data.spec import Spec
-from fastxent.engine import engine
+from fastxent.engine.plan import plan_of
+from fastxent.engine.runners import threads as on_threads
 from fastxent.kernels.block_loop import no_outputs
 from fastxent.sources.source import Source, Split
 from fastxent.statistics.options import Measures
@@ -54,12 +55,13 @@ def number_of(batch):
 def run(source, threads=1, meet=None):
     """``meet`` is told the number of every batch before it is scored."""
 
-    def outputs_of(batch):
-        if meet is not None:
-            meet(number_of(batch))
-        return no_outputs()
+    class Rows(on_threads.RowResults):
+        def outputs_of(self, batch):
+            if meet is not None:
+                meet(number_of(batch))
+            return no_outputs()
 
-    return engine.run(source, SPEC, Measures(), threads=threads, outputs_of=outputs_of)
+    return on_threads.run(plan_of(source, SPEC, Measures()), threads, rows=Rows()).totals
 
 
 class Meeting:

@@ -17,10 +17,9 @@ from click.testing import CliRunner
 
 import fastxent as fx
 from fastxent.cli.main import cli
-from fastxent.engine import engine, ordered_splits
-from fastxent.engine.ordered_splits import Stopped, Turns
-from fastxent.engine.row_files import read_record
-from fastxent.sources.open import Split
+from fastxent.engine.row_files import in_order
+from fastxent.engine.row_files.in_order import InOrder
+from fastxent.engine.row_files.record import read_record
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "data"
@@ -68,7 +67,7 @@ def test_every_row_once_in_order_with_the_bits_of_the_loss(tmp_path, digits):
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_threads_change_nothing_not_even_the_bytes(tmp_path, threads, monkeypatch):
-    monkeypatch.setattr(engine, "SMALL", 0)
+    monkeypatch.setattr("fastxent.engine.runners.threads.SMALL", 0)
     source = big_file(tmp_path / "in.parquet", 6)
     monkeypatch.setattr("fastxent.sources.parquet.source.LEAST_SPLIT_BYTES", 1)
     fx.score(source, tmp_path / "out.parquet", **COLUMNS, keep="id", threads=threads)
@@ -279,81 +278,109 @@ def test_an_error_leaves_the_finished_files_only(folder):
     assert all(read_record(str(p)) for p in out.rglob("*.parquet"))
 
 
-# The order of turns, and its bounds
+# The order of rows, and its bounds
 
 
-class Piece:
-    nbytes = 100
+class Steps:
+    """An `InOrder` of steps that note their places."""
+
+    def __init__(self):
+        self.steps = InOrder()
+        self.done = []
+
+    def put(self, split, place=0, nbytes=100):
+        self.steps.put(split, place, nbytes, lambda: self.done.append((split, place)))
+
+    def beside(self, *step):
+        """Put a step in a thread; returns it when it has ended, or had the time to."""
+        thread = threading.Thread(target=self.put, args=step, daemon=True)
+        thread.start()
+        thread.join(0.05)
+        return thread
 
 
-def splits(count):
-    return [Split(i, "x", i, i + 1, i, i, 1, 1) for i in range(count)]
+def test_steps_are_done_in_order_whoever_brings_them():
+    steps = Steps()
+    steps.put(1, 1)
+    steps.put(0, 1)
+    steps.put(1, 0)
+    steps.steps.end(1, 2)
+    assert steps.done == []
+    steps.put(0, 0)
+    assert steps.done == [(0, 0), (0, 1)]
+    steps.steps.end(0, 2)
+    assert steps.done == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    steps.steps.end(2, 0)
+    steps.put(3)
+    assert steps.done[4:] == [(3, 0)]
 
 
-def test_no_worker_goes_further_ahead_than_the_window():
-    queue = Turns(splits(10), window=3)
-    assert [queue.take()[0] for _ in range(3)] == [0, 1, 2]
-    ahead = threading.Thread(target=queue.take, daemon=True)
-    ahead.start()
-    ahead.join(0.05)
-    assert ahead.is_alive()
-    queue.finish(0)
-    assert list(queue.pieces(0)) == []
-    ahead.join(5)
-    assert not ahead.is_alive()
-
-
-def test_held_pieces_are_bounded_and_the_split_in_turn_goes_on(monkeypatch):
-    monkeypatch.setattr(ordered_splits, "HELD_BYTES", 100)
-    queue = Turns(splits(3), window=3)
-    for _ in range(3):
-        queue.take()
-    queue.put(1, Piece())
-    blocked = threading.Thread(target=queue.put, args=(1, Piece()), daemon=True)
-    blocked.start()
-    blocked.join(0.05)
+def test_what_waits_is_bounded_and_the_step_in_turn_goes_on(monkeypatch):
+    monkeypatch.setattr(in_order, "HELD_BYTES", 100)
+    steps = Steps()
+    steps.put(1, 0)
+    blocked = steps.beside(1, 1)
     assert blocked.is_alive()
-    queue.put(0, Piece())
-    queue.finish(0)
-    assert len(list(queue.pieces(0))) == 1
-    first = queue.pieces(1)
-    next(first)
-    blocked.join(0.05)
+    steps.put(0, 0)
+    assert steps.done == [(0, 0)]
+    assert blocked.is_alive()
+    steps.steps.end(0, 1)
+    blocked.join(5)
     assert not blocked.is_alive()
+    assert steps.done == [(0, 0), (1, 0), (1, 1)]
+
+
+def test_a_thread_leaves_its_step_to_the_one_that_is_at_it():
+    steps = Steps()
+    at_it, go_on = threading.Event(), threading.Event()
+
+    def long_step():
+        at_it.set()
+        go_on.wait(5)
+        steps.done.append((0, 0))
+
+    busy = threading.Thread(target=steps.steps.put, args=(0, 0, 100, long_step), daemon=True)
+    busy.start()
+    at_it.wait(5)
+    assert not steps.beside(0, 1).is_alive()
+    assert steps.done == []
+    go_on.set()
+    busy.join(5)
+    assert steps.done == [(0, 0), (0, 1)]
 
 
 def test_stopping_wakes_those_who_wait(monkeypatch):
-    monkeypatch.setattr(ordered_splits, "HELD_BYTES", 0)
-    queue = Turns(splits(2), window=2)
-    queue.take()
-    queue.take()
-    woken = []
-
-    def put():
-        try:
-            queue.put(1, Piece())
-        except Stopped:
-            woken.append(True)
-
-    waiting = threading.Thread(target=put, daemon=True)
-    waiting.start()
-    queue.stop()
+    monkeypatch.setattr(in_order, "HELD_BYTES", 0)
+    steps = Steps()
+    waiting = steps.beside(1)
+    assert waiting.is_alive()
+    steps.steps.stop()
     waiting.join(5)
-    assert woken == [True]
-    assert queue.take() is None
+    assert not waiting.is_alive()
+    steps.put(0)
+    assert steps.done == []
+
+
+def test_an_error_of_a_step_is_told_once_and_ends_it_all():
+    steps = Steps()
+    steps.put(0, 1)
+    with pytest.raises(OSError, match="full"):
+        steps.steps.put(0, 0, 100, lambda: (_ for _ in ()).throw(OSError("full")))
+    steps.steps.end(0, 2)
+    assert steps.done == []
 
 
 # The shell, and processes that die
 
 SLOW = """
 import sys, time
-import fastxent.engine.row_files as sink
-real = sink._Writer.write
-def slow(self, split, piece):
-    real(self, split, piece)
+from fastxent.engine.row_files.writer import RowWriter
+real = RowWriter.write
+def slow(self, piece, source):
+    real(self, piece, source)
     print("wrote", flush=True)
     time.sleep(0.1)
-sink._Writer.write = slow
+RowWriter.write = slow
 from fastxent.cli.main import main
 main()
 """

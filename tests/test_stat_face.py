@@ -158,7 +158,7 @@ def test_wrong_words_are_told(monkeypatch):
         fx.UsageError, match="statistics: expected 'classwise', 'entropy', 'ranking', 'temperature', got 'auc'"
     ):
         evaluated("digits", statistics="auc")
-    monkeypatch.setattr("fastxent.engine.engine.run", None)  # it is told before anything is scored
+    monkeypatch.setattr("fastxent.engine.runners.threads.run", None)  # it is told before anything is scored
     for options, message in (
         ({"bins": 7}, "bins: expected a divisor of 3600, got 7"),
         ({"binning": "even"}, "binning: expected one of 'equal_width'"),

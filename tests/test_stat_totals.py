@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastxent as fx
-from fastxent.engine import engine
+from fastxent.engine.plan import plan_of
+from fastxent.engine.runners import threads as on_threads
 from fastxent.engine.scorer import Scorer
 from fastxent.sources.open import Selection, open_source
 from fastxent.statistics.options import Measures
@@ -50,7 +51,7 @@ def problem(name, weighted):
 
 
 def totals_of(data, selection, spec, measures):
-    return engine.run(open_source(data, selection), spec, measures, threads=1)
+    return on_threads.run(plan_of(open_source(data, selection), spec, measures), 1).totals
 
 
 WHOLE: dict[tuple[str, bool], bytes] = {}
@@ -89,12 +90,12 @@ def test_any_split_and_merge_tree_gives_the_same_bytes(name, weighted, data):
 def test_threads_give_the_same_bytes(tmp_path, monkeypatch):
     import pyarrow.parquet as pq
 
-    monkeypatch.setattr(engine, "SMALL", 0)
+    monkeypatch.setattr(on_threads, "SMALL", 0)
     rows, selection, spec, measures = problem("digits", True)
     for i in range(6):
         pq.write_table(rows.slice(i * 300, 300), tmp_path / f"{i}.parquet")
     found = {
-        engine.run(open_source(str(tmp_path), selection), spec, measures, threads=threads).to_bytes()
+        on_threads.run(plan_of(open_source(str(tmp_path), selection), spec, measures), threads).totals.to_bytes()
         for threads in (1, 2, 5)
     }
     assert len(found) == 1

@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,10 +30,13 @@ from fastxent.comparison.pairing import Pairs, Spool, need_duckdb
 from fastxent.comparison.result import Comparison
 from fastxent.comparison.sign_flip import check_permutations
 from fastxent.data.spec import Loss, OnInvalid, Spec, Task
-from fastxent.engine import engine
+from fastxent.engine.plan import plan_of
+from fastxent.engine.runners import threads as on_threads
+from fastxent.engine.runners.threads import Done, Progress
 from fastxent.results.evaluation import Evaluation
+from fastxent.results.finish import finish
 from fastxent.sources.object_kinds import is_paths, is_table
-from fastxent.sources.open import Source, Split
+from fastxent.sources.open import Source
 from fastxent.statistics.options import MOST_ROWS, Measures
 
 __all__ = ["compare"]
@@ -79,7 +82,7 @@ def compare(
     memory: int | str | None = None,
     verify_checksums: bool = False,
     filter: Any = None,
-    progress: engine.Progress | None = None,
+    progress: Progress | None = None,
     base: float | None = None,
 ) -> Comparison:
     """Compare two sets of predictions of the same rows: the mean difference of their losses with its interval.
@@ -168,10 +171,10 @@ def compare(
         if b is None:
             raise UsageError("there is nothing to compare with: name a second set, or b_logits (b_probs, b_log_probs)")
         b_forms = forms
-    threads = engine.default_threads() if threads is None else threads
+    threads = on_threads.thread_count(threads)
     options: dict[str, Any] = {
         "task": task, "mask": mask, "class_names": None if class_names is None else tuple(class_names), "dtype": dtype,
-        "memory": None if memory is None else max(1, byte_size(memory) // max(1, threads)),
+        "memory": None if memory is None else max(1, byte_size(memory) // threads),
         "verify_checksums": verify_checksums, "filter": filter, "pos_weight": pos_weight,
         "label_smoothing": label_smoothing, "ignore_index": ignore_index, "on_invalid": on_invalid,
         "class_weight": class_weight, "loss": loss, "gamma": gamma, "clip": clip, "normalize": normalize,
@@ -255,23 +258,13 @@ class _Side:
             )
         return cls(name, source, spec, columns, unit)
 
-    def score(
-        self, path: str, keys: tuple[str, ...], threads: int, step: Callable[[Split], None] | None
-    ) -> tuple[Evaluation, Spool]:
+    def score(self, path: str, keys: tuple[str, ...], threads: int, step: Done | None) -> tuple[Evaluation, Spool]:
         spool = Spool(path, keys, self.columns, self.spec if self.spec.reads_weight else None, self.source.stored)
-
-        def done(split: Split) -> None:
-            spool.done(split)
-            if step is not None:
-                step(split)
-
-        measures = Measures(scores=has_classes(self.spec))
+        plan = plan_of(self.source, self.spec, Measures(scores=has_classes(self.spec)))
         with _naming(self.name):
-            totals = engine.run(
-                self.source, self.spec, measures, threads=threads, outputs_of=spool.outputs_of, done=done
-            )
+            scored = on_threads.run(plan, threads, rows=spool, done=step)
             spool.close()
-        return Evaluation(totals, run={"paths": list(self.source.paths)}, base=self.unit.base), spool
+        return finish(plan, scored, {"paths": list(self.source.paths)}, base=self.unit.base), spool
 
 
 @contextmanager

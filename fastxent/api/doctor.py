@@ -28,7 +28,7 @@ def checkup() -> dict[str, Any]:
     from numba.core.codegen import ll as llvm
 
     from fastxent.base.errors import UsageError
-    from fastxent.engine.engine import default_threads
+    from fastxent.engine.runners.threads import default_threads
     from fastxent.kernels.compiler.cache import cache_folder
 
     problems = []

@@ -1,4 +1,4 @@
-"""The main job from Python: `evaluate` opens a source, runs the engine over it, and reads the totals."""
+"""The main job from Python: `evaluate` opens a source, has its splits scored, and reads the totals."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from fastxent.api.options import ASKED, asked
 from fastxent.base.byte_size import byte_size
 from fastxent.base.errors import UsageError
 from fastxent.base.log_unit import Unit
-from fastxent.base.version import package_version
 from fastxent.data.spec import Form, Loss, OnInvalid, Spec, Task
-from fastxent.engine import engine
+from fastxent.engine.plan import Plan, Scored, plan_of
+from fastxent.engine.runners import threads as on_threads
+from fastxent.engine.runners.threads import Progress
 from fastxent.results.evaluation import Evaluation, check_readings
+from fastxent.results.finish import finish, run_facts
 from fastxent.sources.object_kinds import is_paths
 from fastxent.sources.open import OnError, Selection, Source, open_arrays, open_source
-from fastxent.statistics.options import Binning, Measures
-from fastxent.totals.totals import Totals
+from fastxent.statistics.options import Binning
 
-__all__ = ["Job", "evaluate", "open_job", "open_predictions", "prepare", "run_facts"]
+__all__ = ["Job", "evaluate", "open_job", "open_predictions", "prepare"]
 
 
 def evaluate(
@@ -54,7 +55,7 @@ def evaluate(
     on_error: OnError = "raise",
     ids: str | None = None,
     num_classes: int | None = None,
-    progress: engine.Progress | None = None,
+    progress: Progress | None = None,
     group_by: Any = None,
     cluster_by: Any = None,
     units: Any = None,
@@ -156,33 +157,24 @@ def evaluate(
     del keywords["progress"]
     started = time.perf_counter()
     job = open_job(**keywords)
-    source = job.source
+    source = job.plan.source
     done = None if progress is None else lambda split: progress(split, source.num_rows)
-    totals = engine.run(source, job.spec, job.measures, threads=job.threads, done=done)
-    return job.evaluation(totals, run_facts(source, job.threads, time.perf_counter() - started))
+    scored = on_threads.run(job.plan, job.threads, done=done)
+    return job.evaluation(scored, run_facts(job.plan, job.threads, time.perf_counter() - started))
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A source that has been opened, and what is to be measured and read of it."""
+    """A plan over a source that has been opened, and what is to be read of it."""
 
-    source: Source
-    spec: Spec
-    measures: Measures
+    plan: Plan
     threads: int
     topk: bool
     readings: Mapping[str, Any]
 
-    def evaluation(self, totals: Totals, run: dict[str, Any]) -> Evaluation:
-        """What the totals say, with what was left out and what a reader should know."""
-        left_out = list(self.source.left_out)
-        warnings = [str(each) for each in left_out]
-        evaluation = Evaluation(totals, run=run, warnings=warnings, left_out=left_out, **self.readings)
-        if self.topk:
-            uneven = [each for each in evaluation.warnings if "do not sum to 1" in each]  # they cannot: sources.topk
-            evaluation.warnings[:] = [each for each in evaluation.warnings if each not in uneven]
-            evaluation.warnings.append(_topk_warning(evaluation))
-        return evaluation
+    def evaluation(self, scored: Scored, facts: dict[str, Any]) -> Evaluation:
+        """What was scored, read, with ``facts`` about the run."""
+        return finish(self.plan, scored, facts, topk=self.topk, **self.readings)
 
 
 def open_job(
@@ -210,8 +202,8 @@ def open_job(
     measures, extra = asked(by_name=data is not None or isinstance(given, str | os.PathLike), **wanted)
     if loss in ("kl_divergence", "entropy"):
         measures = dataclasses.replace(measures, scores=False)
-    threads = engine.default_threads() if threads is None else threads
-    share = None if memory is None else max(1, byte_size(memory) // max(1, threads))
+    threads = on_threads.thread_count(threads)
+    share = None if memory is None else max(1, byte_size(memory) // threads)
     source, spec = prepare(
         data, target, loss=loss, memory=share, extra=extra if not copied else _together(extra, copied), **options
     )  # fmt: skip
@@ -219,7 +211,7 @@ def open_job(
     check_readings(spec, measures, bins, binning, top_ks)
     topk = options["ids"] is not None or options["num_classes"] is not None
     readings = {"bins": bins, "binning": binning, "top_ks": top_ks, "base": Unit(base).base}
-    return Job(source, spec, measures, threads, topk, readings)
+    return Job(plan_of(source, spec, measures), threads, topk, readings)
 
 
 def _together(
@@ -242,14 +234,6 @@ def _check_topk(target: Any, options: dict[str, Any]) -> None:
     ignore = options.get("ignore_index")
     if ignore is not None and ignore >= 0:
         raise UsageError(f"top-k predictions: leave out the label by filter='{target} != {ignore}'")
-
-
-def _topk_warning(evaluation: Evaluation) -> str:
-    unseen = int(evaluation.totals.tallies.confusion[-1].sum()) if evaluation.confusion is not None else 0
-    return (
-        f"top-k predictions: the target of {unseen:,} of {evaluation.num_rows:,} rows is not stored (they got an even "
-        "share of the mass that is missing); Brier score, confusion and statistics by class mean nothing here"
-    )
 
 
 def prepare(
@@ -381,15 +365,3 @@ def open_predictions(
     reading = {name: options.pop(name) for name in how if name in options}
     selection = Selection(predictions=names, target=target, extra=tuple(extra), **options)
     return open_source(data, selection, **reading)
-
-
-def run_facts(source: Source, threads: int, seconds: float) -> dict[str, Any]:
-    """What `Evaluation.run` says of a run over all splits of a source."""
-    return {
-        "seconds": seconds,
-        "bytes": sum(split.nbytes for split in source.splits()),
-        "rows_per_second": source.num_rows / seconds if seconds else 0.0,
-        "threads": threads,
-        "paths": list(source.paths),
-        "version": package_version(),
-    }

@@ -13,7 +13,9 @@ from fastxent.base.log_unit import Unit
 from fastxent.base.status import Status
 from fastxent.data.batch import Batch
 from fastxent.data.spec import Form, OnInvalid, Spec
-from fastxent.engine import engine
+from fastxent.engine.plan import plan_of
+from fastxent.engine.runners import threads as on_threads
+from fastxent.engine.runners.threads import RowResults
 from fastxent.kernels.block_loop import Outputs, no_outputs
 from fastxent.results.evaluation import mean_loss, sum_of_losses
 from fastxent.sources.arrays.source import plain_array
@@ -50,22 +52,30 @@ def reduced(
         if sample_weight is not None:
             losses = _weighed(losses, np.asarray(plain_array(sample_weight, "sample_weight"), np.float64))
         return unit.of(losses)
-    totals = engine.run(source, spec, LOSS_ONLY, threads=threads)
+    totals = on_threads.run(plan_of(source, spec, LOSS_ONLY), threads).totals
     return unit.of(sum_of_losses(totals) if reduction == "sum" else mean_loss(totals))
 
 
 def _row_losses(source: Source, spec: Spec, threads: int | None) -> NDArray[np.float64]:
-    losses = np.empty(source.num_rows)
-    status = np.empty(source.num_rows if spec.on_invalid != "raise" else 0, np.uint8)
+    rows = _Losses(source.num_rows, valid=spec.on_invalid == "raise")
+    on_threads.run(plan_of(source, spec, LOSS_ONLY), threads, rows=rows)
+    if not rows.valid:
+        rows.loss[rows.status > Status.IGNORED] = np.nan
+    return rows.loss
 
-    def outputs_of(batch: Batch) -> Outputs:
+
+class _Losses(RowResults):
+    """The loss of every row; its status too, unless all are ``valid``."""
+
+    def __init__(self, count: int, *, valid: bool) -> None:
+        self.valid = valid
+        self.loss = np.empty(count)
+        self.status = np.empty(0 if valid else count, np.uint8)
+
+    def outputs_of(self, batch: Batch) -> Outputs:
+        """Where the rows of the batch are in the result."""
         rows = slice(batch.first_id, batch.first_id + batch.num_rows)
-        return no_outputs()._replace(loss=losses[rows], status=status[rows] if status.size else status)
-
-    engine.run(source, spec, LOSS_ONLY, threads=threads, outputs_of=outputs_of)
-    if status.size:
-        losses[status > Status.IGNORED] = np.nan
-    return losses
+        return no_outputs()._replace(loss=self.loss[rows], status=self.status if self.valid else self.status[rows])
 
 
 def _weighed(losses: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Per-row results from Python: `score` runs the engine with a sink behind it."""
+"""Per-row results from Python: `score` writes a file for all rows, or one for every input file."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fastxent.api.evaluate import Job, open_job, run_facts
+from fastxent.api.evaluate import Job, open_job
 from fastxent.base.errors import UsageError
 from fastxent.base.log_unit import Unit
 from fastxent.data.spec import Loss, OnInvalid, Task
-from fastxent.engine import engine
-from fastxent.engine.row_files import FileSink, FolderSink, Results, job_digest, read_record, totals_of
+from fastxent.engine.plan import Scored, merge
+from fastxent.engine.row_files.columns import RowColumns
+from fastxent.engine.row_files.record import job_digest, read_record, totals_of
+from fastxent.engine.row_files.score_file import RowFile, score_files
+from fastxent.engine.runners.threads import Progress
 from fastxent.results.evaluation import Evaluation
+from fastxent.results.finish import run_facts
 from fastxent.sources.open import OnError, Split
 from fastxent.statistics.options import Binning
 from fastxent.storage.output_paths import is_folder, is_path, outputs_of, refuse_inputs
@@ -58,7 +62,7 @@ def score(
     num_classes: int | None = None,
     overwrite: bool = False,
     resume: bool = True,
-    progress: engine.Progress | None = None,
+    progress: Progress | None = None,
     group_by: Any = None,
     cluster_by: Any = None,
     units: Any = None,
@@ -175,7 +179,7 @@ def score(
     if not (kept and (worst or worst_per_class or label_errors)):
         keywords["keep"] = None
     job, unit = open_job(**keywords), Unit(base)
-    source, spec, measures = job.source, job.spec, job.measures
+    source, spec, measures = job.plan.source, job.plan.spec, job.plan.measures
     files = [value for value in (logits, probs, log_probs, target, weight) if data is None and is_path(value)]
     refuse_inputs(out, data, [*source.paths, *files])
     named = {
@@ -189,78 +193,60 @@ def score(
         num_classes=num_classes, measures=dataclasses.asdict(measures), **named, **columns,
         **({} if unit.base is None else {"base": unit.base}),
     )  # fmt: skip
-    run = _Run(job, progress)
     names = source.class_names if job.topk else spec.class_names
-    results = Results(spec, kept, prefix, scores=measures.scores, names=names, topk=job.topk, unit=unit)
-    if is_folder(out):
-        totals = run.into_folder(data, out, results, digest, overwrite, resume)
-    else:
-        totals = run.into_file(out, results, digest, overwrite)
-    return job.evaluation(totals, run.facts(time.perf_counter() - started))
+    row_columns = RowColumns(spec, kept, prefix, scores=measures.scores, names=names, topk=job.topk, unit=unit)
+    run = _Run(job, row_columns, digest, progress)
+    scored = run.into_folder(data, out, overwrite, resume) if is_folder(out) else run.into_file(out, overwrite)
+    return job.evaluation(scored, run.facts(time.perf_counter() - started))
 
 
 class _Run:
     """One pass, and how far it has come."""
 
-    def __init__(self, job: Job, progress: engine.Progress | None) -> None:
-        self._source = job.source
-        self._spec = job.spec
-        self._measures = job.measures
+    def __init__(self, job: Job, columns: RowColumns, digest: str, progress: Progress | None) -> None:
+        self._plan = job.plan
         self._threads = job.threads
+        self._columns = columns
+        self._job = digest
         self._progress = progress
         self._lock = threading.Lock()
-        self._rows = self._bytes = self._to_do = 0
+        self._rows = self._bytes = self._to_do = self._whole = 0
 
-    def into_file(self, out: str, results: Results, job: str, overwrite: bool) -> Totals:
-        sink = FileSink(out, results, job, overwrite=overwrite)
+    def into_file(self, out: str, overwrite: bool) -> Scored:
         try:
-            totals = self._engine(sink, self._source.splits())
-            sink.finish(totals, _kept_types(self._source.paths, results.keep), left_out=len(self._source.left_out))
-        except BaseException as error:
-            sink.abort()
-            if isinstance(error, KeyboardInterrupt):
-                raise KeyboardInterrupt(f"{self._how_far()}; {out} was not written") from None
-            raise
-        return totals
+            return self._score([RowFile(out, self._plan.splits, None, self._job, overwrite=overwrite)])
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{self._how_far()}; {out} was not written") from None
 
-    def into_folder(self, data: Any, out: str, results: Results, job: str, overwrite: bool, resume: bool) -> Totals:
+    def into_folder(self, data: Any, out: str, overwrite: bool, resume: bool) -> Scored:
         inputs = _inputs(data)
-        outputs = outputs_of(self._source.paths, data, out)
+        outputs = outputs_of(self._plan.source.paths, data, out)
         identities = {path: _identity(inputs[path]) for path in outputs}  # before anything is read
-        begins = {split.path: split.first_id - split.first_row for split in reversed(self._source.splits())}
-        done = _finished(outputs, identities, job, overwrite, resume, begins)
-        sink = FolderSink(outputs, results, job, identities, lambda path: self._place_of(path, begins))
-        splits = [split for split in self._source.splits() if split.path not in done]
+        splits: dict[str, list[Split]] = {path: [] for path in outputs}
+        for split in self._plan.splits:
+            splits[split.path].append(split)
+        begins = {path: own[0].first_id - own[0].first_row if own else 0 for path, own in splits.items()}
+        finished = _finished(outputs, identities, self._job, overwrite, resume, begins)
+        files = [
+            RowFile(output, tuple(splits[path]), path, self._job, begins[path], identities[path], overwrite=True)
+            for path, output in outputs.items()
+            if path not in finished
+        ]
         try:
-            totals = self._engine(sink, splits)
-            for path in self._source.paths:
-                if path not in done and not any(split.path == path for split in splits):
-                    sink.end(path, Totals(self._spec, self._measures), _kept_types((path,), results.keep))
-        except BaseException as error:
-            sink.abort()
-            if isinstance(error, KeyboardInterrupt):
-                whole = f"{len(done) + sink.finished} of {len(outputs)} files in {out} are whole"
-                raise KeyboardInterrupt(f"{self._how_far()}; {whole}, run it again to go on") from None
-            raise
-        for part in done.values():
-            totals.merge(part)
-        return totals
-
-    def _place_of(self, path: str, begins: Mapping[str, int]) -> dict[str, int]:
-        """Where the rows of a file begin in the data set, and how much of it could not be read so far."""
-        left_out = sum(each.path == path for each in self._source.left_out)
-        return {"first_id": begins.get(path, 0), "left_out": left_out}
+            scored = self._score(files)
+        except KeyboardInterrupt:
+            whole = f"{len(finished) + self._whole} of {len(outputs)} files in {out} are whole"
+            raise KeyboardInterrupt(f"{self._how_far()}; {whole}, run it again to go on") from None
+        return merge([scored, *map(Scored, finished.values())])
 
     def facts(self, seconds: float) -> dict[str, Any]:
-        facts = run_facts(self._source, self._threads, seconds)
+        facts = run_facts(self._plan, self._threads, seconds)
         return facts | {"bytes": self._bytes, "rows_per_second": self._rows / seconds if seconds else 0.0}
 
-    def _engine(self, sink: Any, splits: Sequence[Split]) -> Totals:
-        counts = [split.num_rows for split in splits]
+    def _score(self, files: list[RowFile]) -> Scored:
+        counts = [split.num_rows for file in files for split in file.splits]
         self._to_do = sum(counts) if min(counts, default=0) >= 0 else -1
-        return engine.run(
-            self._source, self._spec, self._measures, threads=self._threads, sink=sink, splits=splits, done=self._count
-        )
+        return score_files(self._plan, self._columns, files, self._threads, done=self._count, whole=self._count_file)
 
     def _count(self, split: Split) -> None:
         with self._lock:
@@ -269,8 +255,13 @@ class _Run:
         if self._progress is not None:
             self._progress(split, self._to_do)
 
+    def _count_file(self, file: RowFile) -> None:
+        with self._lock:
+            self._whole += 1
+
     def _how_far(self) -> str:
-        known = f" of {self._source.num_rows:,}" if self._source.num_rows >= 0 else ""
+        rows = self._plan.source.num_rows
+        known = f" of {rows:,}" if rows >= 0 else ""
         return f"interrupted after {self._rows:,}{known} rows"
 
 
@@ -321,18 +312,3 @@ def _finished(
             found[path] = totals_of(record, output)
             shift_rows(found[path], begins.get(path, 0) - record["first_id"])  # files may have come or gone before it
     return found
-
-
-def _kept_types(paths: Sequence[str], keep: Sequence[str]) -> dict[str, Any]:
-    """The types of kept columns, for an output without rows."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not keep or not paths:
-        return {}
-    try:
-        schema = pq.read_schema(paths[0])
-    except (OSError, pa.ArrowException):
-        return {}
-    kinds = {name: schema.field(name).type for name in keep if name in schema.names}
-    return {name: kind.value_type if pa.types.is_dictionary(kind) else kind for name, kind in kinds.items()}

@@ -13,6 +13,8 @@ Every message says what is wrong, where it is, what was expected and what to do 
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "DataError",
     "FastxentError",
@@ -25,7 +27,16 @@ __all__ = [
 
 
 class FastxentError(Exception):
-    """Base of all errors that fastxent raises on purpose."""
+    """Base of all errors that fastxent raises on purpose. They can be pickled, with what they say of the place."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[FastxentError], args: tuple[Any, ...], attributes: dict[str, Any]) -> FastxentError:
+    error = kind.__new__(kind, *args)  # not by __init__, which puts the place before the message once more
+    error.__dict__.update(attributes)
+    return error
 
 
 class UsageError(FastxentError, ValueError):

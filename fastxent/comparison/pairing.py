@@ -23,8 +23,8 @@ from fastxent.base.hashing import GOLDEN, mix
 from fastxent.base.status import Status
 from fastxent.data.batch import Batch
 from fastxent.data.spec import Spec
+from fastxent.engine.runners.threads import RowResults
 from fastxent.kernels.block_loop import Outputs, no_outputs
-from fastxent.sources.open import Split
 
 __all__ = ["Pairs", "Spool", "exact_values", "need_duckdb"]
 
@@ -43,8 +43,8 @@ def need_duckdb() -> Any:
     return duckdb
 
 
-class Spool:
-    """One side's row results on their way into a Parquet file.
+class Spool(RowResults):
+    """One side's row results on their way into a Parquet file, in any order.
 
     Columns: ``row`` (number in the data set, filter or not), ``loss``, ``correct``, ``fate`` (`Status`), ``target``
     (the number, or a fingerprint of a dense target), then ``k0, k1, ...`` for ``keys`` and ``c0, c1, ...`` for
@@ -66,9 +66,9 @@ class Spool:
         self._weighs = weighs
         self._names = {f"k{i}": name for i, name in enumerate(keys)} | {f"c{i}": name for i, name in enumerate(columns)}
         self._keys = tuple(keys)
+        self._waiting = threading.local()
+        self._all_waiting: list[list[list[Any]]] = []
         self._lock = threading.Lock()
-        self._local = threading.local()
-        self._waiting: list[_Waiting] = []
         self._schema: Any = None
         self._writer: Any = None
         self.num_rows = 0
@@ -80,14 +80,10 @@ class Spool:
         return {name: self._schema.field(short).type for short, name in self._names.items()}
 
     def outputs_of(self, batch: Batch) -> Outputs:
-        """Fresh places for the results of a batch; what the source may take back is copied now."""
-        mine = self._mine()
-        mine.settle()
-        if mine.rows >= ROWS:
-            self._write(mine)
+        """Fresh places for the results of a batch."""
         n = batch.num_rows
         real, whole = np.empty((3, n)), np.empty((2, n), np.int32)
-        outputs = no_outputs()._replace(
+        return no_outputs()._replace(
             loss=real[0],
             p_target=real[1],
             confidence=real[2],
@@ -95,13 +91,29 @@ class Spool:
             rank=whole[1],
             status=np.empty(n, np.uint8),
         )
+
+    def take(self, split: int, place: int, batch: Batch, outputs: Outputs) -> None:
+        """Gather the rows of a batch beside the thread's others, which are written when they are many."""
         extra = batch.extra or {}
         self.dense |= batch.target.ndim == 2
-        columns = [_plain(extra[name], name, name in self._keys) for name in self._names.values()]
+        results = (self._numbers(batch), outputs.loss, outputs.rank == 0, outputs.status, _comparable(batch.target))
+        columns = [*map(pa.array, results)]
+        columns += [_plain(extra[name], name, name in self._keys) for name in self._names.values()]
         if self._weighs is not None:
             columns += map(pa.array, _weights(batch, self._weighs))
-        mine.open = (outputs, self._numbers(batch), _comparable(batch.target), columns)
-        return outputs
+        waiting = self._own()
+        waiting.append(columns)
+        if sum(len(columns[0]) for columns in waiting) >= ROWS:
+            self._write(waiting)
+
+    def close(self) -> None:
+        """Write what is left. Call it when all threads have ended."""
+        for waiting in self._all_waiting:
+            if waiting:
+                self._write(waiting)
+        if self._writer is None:
+            raise DataError("there are no rows to compare")
+        self._writer.close()
 
     def _numbers(self, batch: Batch) -> NDArray[np.int64]:
         """The numbers of the rows in the data set as it is stored."""
@@ -110,32 +122,20 @@ class Spool:
             return begin + batch.numbers
         return np.arange(begin + batch.first_row, begin + batch.first_row + batch.num_rows)
 
-    def done(self, split: Split) -> None:
-        """A split has ended, so the thread's last batch has been scored."""
-        self._mine().settle()
-
-    def close(self) -> None:
-        """Write what is left. Call it when all threads have ended."""
-        for waiting in self._waiting:
-            waiting.settle()
-            if waiting.rows:
-                self._write(waiting)
-        if self._writer is None:
-            raise DataError("there are no rows to compare")
-        self._writer.close()
-
-    def _mine(self) -> _Waiting:
-        mine: _Waiting | None = getattr(self._local, "waiting", None)
-        if mine is None:
-            mine = self._local.waiting = _Waiting()
+    def _own(self) -> list[list[Any]]:
+        """The columns of the batches that this thread has gathered."""
+        own: list[list[Any]] | None = getattr(self._waiting, "own", None)
+        if own is None:
+            own = self._waiting.own = []
             with self._lock:
-                self._waiting.append(mine)
-        return mine
+                self._all_waiting.append(own)
+        return own
 
-    def _write(self, waiting: _Waiting) -> None:
+    def _write(self, waiting: list[list[Any]]) -> None:
         names = ["row", "loss", "correct", "fate", "target", *self._names]
         names += [] if self._weighs is None else ["s", "x"]
-        columns = [pa.concat_arrays(_alike(parts)) for parts in zip(*waiting.take(), strict=True)]
+        columns = [pa.concat_arrays(_alike(parts)) for parts in zip(*waiting, strict=True)]
+        waiting.clear()
         with self._lock:
             if self._writer is None:
                 self._schema = pa.schema([pa.field(n, c.type) for n, c in zip(names, columns, strict=True)])
@@ -149,29 +149,6 @@ class Spool:
             except OSError as error:
                 raise DataError(f"{self._path}: cannot be written: {error}; set TMPDIR to a larger disk") from error
             self.num_rows += table.num_rows
-
-
-class _Waiting:
-    """One thread's results that are not written yet; the last batch may be still in work."""
-
-    def __init__(self) -> None:
-        self.open: Any = None
-        self.rows = 0
-        self._parts: list[list[Any]] = []
-
-    def settle(self) -> None:
-        """The open batch has been scored."""
-        if self.open is None:
-            return
-        outputs, rows, target, columns = self.open
-        self.open = None
-        correct = outputs.rank == 0
-        self._parts.append([*map(pa.array, (rows, outputs.loss, correct, outputs.status, target)), *columns])
-        self.rows += len(rows)
-
-    def take(self) -> list[list[Any]]:
-        parts, self._parts, self.rows = self._parts, [], 0
-        return parts
 
 
 def _alike(parts: Sequence[Any]) -> list[Any]:

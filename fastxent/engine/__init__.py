@@ -1,1 +1,1 @@
-"""One pass over a source: a plan, workers, totals, and rows written in order."""
+"""One pass over a source: a plan, splits scored by whatever runs them, what they leave behind merged, rows in files."""

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fastxent.base.errors import SourceError
 
-__all__ = ["LeftOut", "LeftOuts", "OnError"]
+__all__ = ["LeftOut", "LeftOuts", "OnError", "in_order"]
 
 OnError = Literal["raise", "skip"]
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A file, row group or record batch that was left out, and why; ``rows`` is None where nobody can know."""
+    """A file, row group or record batch that was left out, and why; ``rows`` is None where nobody can know.
+
+    ``first_row`` tells pieces of one record batch apart.
+    """
 
     path: str
     row_group: int | None
     reason: str
     rows: int | None
+    first_row: int = field(default=0, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -39,19 +44,21 @@ class LeftOuts:
         self._found: dict[tuple[str, int | None, int], LeftOut] = {}
 
     def add(self, error: SourceError, rows: int | None, *, first_row: int = 0) -> None:
-        """Leave out what ``error`` is about; raises it where nothing may be left out.
-
-        ``first_row`` tells pieces of one record batch apart.
-        """
+        """Leave out what ``error`` is about; raises it where nothing may be left out."""
         if not self.skips or error.path is None:
             raise error
         whole = str(error)
-        place = error.path if error.row_group is None else f"{error.path}, row group {error.row_group}"
-        reason = whole.removeprefix(place).lstrip(",: ")
-        self._found[error.path, error.row_group, first_row] = LeftOut(error.path, error.row_group, reason, rows)
+        where = error.path if error.row_group is None else f"{error.path}, row group {error.row_group}"
+        reason = whole.removeprefix(where).lstrip(",: ")
+        place = error.path, error.row_group, first_row
+        self._found[place] = LeftOut(error.path, error.row_group, reason, rows, first_row)
 
     @property
     def found(self) -> tuple[LeftOut, ...]:
-        """All of it, in the order of paths and row groups."""
-        ordered = sorted(self._found.items(), key=lambda item: (item[0][0], item[0][1] or 0, item[0][2]))
-        return tuple(left for _, left in ordered)
+        """All of it, in order."""
+        return in_order(self._found.values())
+
+
+def in_order(left_out: Iterable[LeftOut]) -> tuple[LeftOut, ...]:
+    """What was left out in the order of paths and row groups."""
+    return tuple(sorted(left_out, key=lambda each: (each.path, each.row_group or 0, each.first_row)))

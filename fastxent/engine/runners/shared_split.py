@@ -18,20 +18,20 @@ class SharedSplit:
     """
 
     def __init__(self, source: Source, split: Split) -> None:
-        self._split = split
+        self.split = split
         self._source = source
         self._batches: Iterator[Batch] | None = None
         self._lock = threading.Lock()
         self._count = 0
-        self.exhausted = False
+        self._exhausted = False
 
     def take(self) -> tuple[int, Batch | None]:
         """The next batch and its number; None when there are no more, or making one raised: it is number `taken`."""
         with self._lock:
-            if self.exhausted:
+            if self._exhausted:
                 return self._count, None
             if self._batches is None:
-                self._batches = self._source.read(self._split)
+                self._batches = self._source.read(self.split)
             try:
                 batch = next(self._batches, None)
             except BaseException:
@@ -49,5 +49,5 @@ class SharedSplit:
         return self._count
 
     def _end(self) -> None:
-        self.exhausted = True
+        self._exhausted = True
         self._batches = None

@@ -1,0 +1,91 @@
+"""What is to be scored, what a piece of it leaves behind, and how such parts are put together.
+
+Everything here is a value: a `Plan` goes to whoever scores its splits, a `Part` comes back. Parts may be merged in any
+order and any tree, and errors are parts too, so that it cannot be seen in what order things happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+
+from fastxent.data.spec import Spec
+from fastxent.sources.skipped import LeftOut
+from fastxent.sources.source import Source, Split
+from fastxent.statistics.options import Measures
+from fastxent.totals.totals import Totals
+
+__all__ = ["Failed", "Part", "Plan", "Scored", "join", "merge", "plan_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is measured, of which rows. It can be pickled if the source can.
+
+    Attributes:
+        source: where the rows are.
+        spec: what is measured.
+        measures: which statistics are gathered.
+        splits: the pieces to score, in the order of their rows: all of the source's, or some of them.
+    """
+
+    source: Source
+    spec: Spec
+    measures: Measures
+    splits: tuple[Split, ...]
+
+    def new_totals(self) -> Totals:
+        """The totals of no rows."""
+        return Totals(self.spec, self.measures)
+
+
+def plan_of(source: Source, spec: Spec, measures: Measures) -> Plan:
+    """The plan of all rows of a source."""
+    return Plan(source, spec, measures, tuple(source.splits()))
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What rows leave behind: their totals, and what could not be read and was left out (``on_error="skip"``)."""
+
+    totals: Totals
+    left_out: frozenset[LeftOut] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An error, and where it was met: in which batch (from 0) of which split; None for a file that has no splits."""
+
+    split: Split | None
+    batch: int
+    error: Exception
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """By which of several the earliest is found."""
+        return (-1 if self.split is None else self.split.id), self.batch
+
+
+Part = Scored | Failed
+
+
+def join(a: Part, b: Part) -> Part:
+    """Two parts as one: the sum of what was scored, or the earlier of the errors. The totals of ``a`` are added to."""
+    if isinstance(a, Failed):
+        return b if isinstance(b, Failed) and b.place < a.place else a
+    if isinstance(b, Failed):
+        return b
+    a.totals.merge(b.totals)
+    return Scored(a.totals, a.left_out | b.left_out)
+
+
+def merge(parts: Iterable[Part]) -> Scored:
+    """What all parts (at least one) leave behind; raises the error of the earliest that failed.
+
+    The order makes no difference, nor whether some have been joined before. The totals of the first are added to.
+    """
+    whole = reduce(join, parts)
+    if isinstance(whole, Failed):
+        raise whole.error
+    return whole
