@@ -35,19 +35,16 @@ kernels.rows
 kernels.block_loop
 data
 sources.object_kinds
+sources.per_thread
 sources.skipped
 sources.read_errors
+sources.dataset.files
 sources
 sources.source
 sources.decode
 sources.dataset
-sources.arrow.ipc
-sources.dataset.description
-sources.table
-sources.same_schema
 sources.filter_text
 sources.filter
-sources.infer
 sources.arrays
 sources.arrow
 sources.parquet
@@ -69,7 +66,6 @@ __main__
 EXCEPTIONS = {
     ("comparison.result", "report"): "a result writes its own page",
     ("results.evaluation", "report"): "a result writes its own page",
-    ("sources.filter", "sources.parquet"): "to be untied",
     ("statistics.groups", "totals"): "to be untied",
     ("statistics.loss", "engine"): "to be untied",
     ("statistics.loss", "totals"): "to be untied",
@@ -83,8 +79,6 @@ CIRCLES = {
     ("statistics.groups", "totals.totals"): "to be untied",
     ("statistics.loss", "engine.invalid_rows"): "to be untied",
     ("statistics.loss", "totals.totals"): "to be untied",
-    ("sources.dataset.remote", "sources.dataset.files"): "to be untied",
-    ("sources.filter", "sources.parquet.row_groups"): "to be untied",
 }
 
 #: what faces the shell

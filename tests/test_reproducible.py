@@ -19,7 +19,7 @@ from fastxent.data.spec import Spec
 from fastxent.engine.plan import plan_of
 from fastxent.engine.runners import threads as on_threads
 from fastxent.sources.arrays.source import ArraySource
-from fastxent.sources.dataset.files import list_files
+from fastxent.sources.dataset.dataset import find_dataset
 from fastxent.sources.open import Selection
 from fastxent.sources.parquet.source import ParquetSource
 from fastxent.statistics.options import Measures
@@ -146,7 +146,7 @@ def test_row_groups_and_files_cannot_be_seen(tmp_path, rows, state, layout, grou
     for i, (lo, hi) in enumerate(pairwise([0, 1, 1700, len(y)])):
         pq.write_table(table.slice(lo, hi - lo), tmp_path / f"{i}.parquet", row_group_size=group)
     source = ParquetSource(
-        list_files(str(tmp_path)), Selection(("z*",) if layout == "columns" else ("z",), "y"), batch_bytes=44 * batch
+        find_dataset(str(tmp_path)), Selection(("z*",) if layout == "columns" else ("z",), "y"), batch_bytes=44 * batch
     )
     source.class_names = None
     assert totals_of(source, threads=2) == state

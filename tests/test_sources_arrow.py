@@ -12,7 +12,7 @@ from test_sources_parquet import FLAT, LABELS, LAYOUTS, NAMES, OFFSETS, SCORES, 
 
 from fastxent.base.errors import SourceError, UsageError
 from fastxent.sources.arrow.source import ArrowSource, open_ipc, open_table
-from fastxent.sources.dataset.files import list_files
+from fastxent.sources.dataset.dataset import find_dataset
 from fastxent.sources.open import Selection, open_arrays, open_source
 
 Z = Selection(("z",), "y", dtype="float32")
@@ -32,11 +32,11 @@ def test_feather_files(tmp_path, compression):
 
 def test_splits_cut_large_batches_and_join_small_ones(tmp_path):
     pyarrow.feather.write_feather(TABLE, tmp_path / "a.feather", compression="uncompressed", chunksize=150)
-    part = next(iter(open_ipc(list_files(tmp_path), Z)._parts.values()))[0]
+    part, reading, _ = next(iter(open_ipc(find_dataset(tmp_path), Z)._parts.values()))
     for split_bytes in (1, 700, 3000, 1 << 20):
-        source = ArrowSource([part], Z, split_bytes=split_bytes)
+        source = ArrowSource([(part, reading)], split_bytes=split_bytes)
         np.testing.assert_array_equal(drain(source)[0], SCORES)
-    assert [split.num_rows for split in ArrowSource([part], Z, split_bytes=5000).splits()] == [150, 150, 100]
+    assert [split.num_rows for split in ArrowSource([(part, reading)], split_bytes=5000).splits()] == [150, 150, 100]
 
 
 def test_uncompressed_files_are_not_copied(tmp_path):

@@ -13,7 +13,8 @@ from test_sources_arrays import drain
 from test_sources_parquet import LABELS, LAYOUTS, NAMES, SCORES, C, N
 
 from fastxent.base.errors import UsageError
-from fastxent.sources.open import Selection, describe, infer_selection, open_source
+from fastxent.sources.dataset.infer import infer_selection
+from fastxent.sources.open import Selection, describe, open_source
 
 WIDE = {name: SCORES[:, j] for j, name in enumerate(NAMES)}
 

@@ -15,7 +15,8 @@ from test_sources_arrays import drain
 from fastxent.base.errors import SourceError, UsageError
 from fastxent.base.status import Status
 from fastxent.data.batch import Columns
-from fastxent.sources.dataset.files import DataFile, list_files
+from fastxent.sources.dataset.dataset import Dataset, find_dataset
+from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.open import Selection, open_source
 from fastxent.sources.parquet.source import ParquetSource
 
@@ -52,7 +53,7 @@ def test_layouts(tmp_path, name):
     table = pa.table({"z": LAYOUTS[name], "y": LABELS})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=150)
     source = ParquetSource(
-        list_files(tmp_path / "a.parquet"), Selection(("z",), "y", dtype="float32"), batch_bytes=1000, split_bytes=1
+        find_dataset(tmp_path / "a.parquet"), Selection(("z",), "y", dtype="float32"), batch_bytes=1000, split_bytes=1
     )
     assert (source.num_rows, source.num_classes, len(source.splits())) == (N, C, 3)
     scores, targets, status = drain(source)
@@ -193,7 +194,7 @@ def test_one_giant_row_group_is_read_in_bounded_memory(tmp_path):
 def test_threads_read_side_by_side(tmp_path):
     for name in "abc":
         pq.write_table(pa.table({"z": LAYOUTS["list"], "y": LABELS}), tmp_path / f"{name}.parquet", row_group_size=20)
-    source = ParquetSource(list_files(tmp_path), Selection(("z",), "y"), split_bytes=1)
+    source = ParquetSource(find_dataset(tmp_path), Selection(("z",), "y"), split_bytes=1)
 
     def total(split):
         return sum(float(batch.predictions.values.sum(dtype=np.float64)) for batch in source.read(split))
@@ -207,7 +208,7 @@ def test_other_filesystems(tmp_path):
     source = open_source(f"file://{tmp_path}", Selection(("z",), "y"))
     np.testing.assert_array_equal(drain(source)[0], SCORES)
     remote = DataFile("mine://a.parquet", "a.parquet", pa.fs.SubTreeFileSystem(str(tmp_path), pa.fs.LocalFileSystem()))
-    np.testing.assert_array_equal(drain(ParquetSource([remote], Selection(("z",), "y")))[0], SCORES)
+    np.testing.assert_array_equal(drain(ParquetSource(Dataset([remote]), Selection(("z",), "y")))[0], SCORES)
     with pytest.raises(SourceError, match="cannot be reached"):
         open_source("nowhere://bucket/a.parquet", Selection(("z",), "y"))
 

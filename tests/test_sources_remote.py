@@ -18,7 +18,8 @@ from test_sources_parquet import LABELS, LAYOUTS, SCORES, N
 import fastxent as fx
 from fastxent.base.errors import SourceError, UsageError
 from fastxent.sources.dataset import retry
-from fastxent.sources.dataset.files import DataFile, list_files
+from fastxent.sources.dataset.dataset import Dataset, list_files
+from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.dataset.retry import ATTEMPTS, is_transient
 from fastxent.sources.open import Selection, open_source
 from fastxent.sources.parquet.source import ParquetSource
@@ -138,7 +139,7 @@ def test_google_and_azure_addresses_are_understood():
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_passing_failures_lose_and_double_no_row(server, how, after):
     server[1].reset("part-0", ATTEMPTS - 1, how, after=after)
-    source = ParquetSource([one_try(server)], Selection(("z",), "y", extra=("row",)), batch_bytes=700)
+    source = ParquetSource(Dataset([one_try(server)]), Selection(("z",), "y", extra=("row",)), batch_bytes=700)
     rows = [row for split in source.splits() for batch in source.read(split) for row in batch.extra["row"].to_pylist()]
     assert rows == list(range(N))
     assert server[1].made > 0
@@ -151,7 +152,7 @@ def test_a_row_group_read_half_goes_on_where_it_stopped(server):
     path = f"{BUCKET}/big/part.parquet"
     pq.write_table(table, path, row_group_size=400_000, filesystem=server[3], compression="none")
     source = ParquetSource(
-        [one_try(server, "big/part.parquet")], Selection(("p",), "y", task="binary", extra=("row",)),
+        Dataset([one_try(server, "big/part.parquet")]), Selection(("p",), "y", task="binary", extra=("row",)),
         memory=12 << 20, batch_bytes=512 << 10,
     )  # fmt: skip
     seen, failed = [], 0
@@ -164,7 +165,9 @@ def test_a_row_group_read_half_goes_on_where_it_stopped(server):
     np.testing.assert_array_equal(np.concatenate(seen), np.arange(400_000))
     # With so little memory that the columns go into a temporary file one after the other, which is then begun again.
     source = ParquetSource(
-        [one_try(server, "big/part.parquet")], Selection(("p",), "y", task="binary", extra=("row",)), memory=2 << 20
+        Dataset([one_try(server, "big/part.parquet")]),
+        Selection(("p",), "y", task="binary", extra=("row",)),
+        memory=2 << 20,
     )
     server[1].reset("big", 2, "drop", after=6)
     batches = [batch for batch in source.read(source.splits()[0]) if batch.num_rows]
@@ -174,14 +177,14 @@ def test_a_row_group_read_half_goes_on_where_it_stopped(server):
 
 @pytest.mark.parametrize("how", ["drop", "500"])
 def test_lasting_failures_name_the_object(server, how):
-    source = ParquetSource([one_try(server)], Z)
+    source = ParquetSource(Dataset([one_try(server)]), Z)
     server[1].reset("part-0", 10_000, how)
     name = f"s3://{BUCKET}/run/day=1/part-0.parquet"
     with pytest.raises(SourceError, match=f"{name}, row group 0: .*{ATTEMPTS} attempts"):
         drain(source)
     assert server[1].made <= 4 * ATTEMPTS
     with pytest.raises(SourceError, match=rf"part-0.parquet: cannot be reached, after {ATTEMPTS} attempts"):
-        ParquetSource([one_try(server)], Z)
+        ParquetSource(Dataset([one_try(server)]), Z)
 
 
 def test_refusals_are_not_tried_again(server):
@@ -195,7 +198,7 @@ def test_arrow_files_are_tried_again(server):
     server[1].reset("one.arrow", ATTEMPTS - 1, "drop")
     from fastxent.sources.arrow.source import open_ipc
 
-    source = open_ipc([one_try(server, "one.arrow")], Z)
+    source = open_ipc(Dataset([one_try(server, "one.arrow")]), Z)
     server[1].reset("one.arrow", ATTEMPTS - 1, "500")
     np.testing.assert_array_equal(drain(source)[0], SCORES)
     assert server[1].made == ATTEMPTS - 1
@@ -253,3 +256,12 @@ def test_what_counts_as_passing():
     assert not any(is_transient(error, True) for error in lasting)
     assert not is_transient(passing[0], False)
     assert is_transient(OSError(116, "stale file handle"), False)
+
+
+@pytest.mark.parametrize(("path", "selection"), [("run", Z), ("one.arrow", Z)])
+def test_a_copy_elsewhere_fetches_for_itself(server, path, selection):
+    source = open_source(uri(server, path), selection)
+    assert source.travels
+    copy = pickle.loads(pickle.dumps(source))
+    for one, other in zip(drain(copy), drain(source), strict=True):
+        np.testing.assert_array_equal(one, other)

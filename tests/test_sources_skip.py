@@ -10,7 +10,7 @@ import pytest
 from test_sources_parquet import LABELS, LAYOUTS, SCORES, N
 
 from fastxent.base.errors import SourceError, UsageError
-from fastxent.sources.dataset.files import list_files
+from fastxent.sources.dataset.dataset import find_dataset
 from fastxent.sources.open import Selection, open_source
 from fastxent.sources.parquet.source import ParquetSource
 
@@ -41,7 +41,7 @@ def rows_of(source):
 def test_a_row_group_that_fails_half_way_is_left_out_whole(tmp_path, memory):
     write(tmp_path / "a.parquet")
     spoil(tmp_path / "a.parquet", 1)
-    files = list_files(tmp_path)
+    files = find_dataset(tmp_path)
     options = {"memory": memory, "verify_checksums": True, "batch_bytes": 300}
     with pytest.raises(SourceError, match="row group 1"):
         rows_of(ParquetSource(files, Z, **options))

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from fastxent.api.losses import one_form
 from fastxent.api.options import ASKED, asked
@@ -20,9 +20,12 @@ from fastxent.engine.runners import threads as on_threads
 from fastxent.engine.runners.threads import Progress
 from fastxent.results.evaluation import Evaluation, check_readings
 from fastxent.results.finish import finish, run_facts
-from fastxent.sources.object_kinds import is_paths
+from fastxent.sources.object_kinds import is_array_file, is_paths
 from fastxent.sources.open import OnError, Selection, Source, open_arrays, open_source
 from fastxent.statistics.options import Binning
+
+if TYPE_CHECKING:
+    from fastxent.sources.dataset.dataset import Dataset
 
 __all__ = ["Job", "evaluate", "open_job", "open_predictions", "prepare"]
 
@@ -262,7 +265,11 @@ def prepare(
     ``extra`` are columns (without ``data``: arrays by name) that ride along.
     """
     if _are_tables(data):
-        told = _told(data, {"logits": logits, "probs": probs, "log_probs": log_probs}, target, task, dtype)
+        from fastxent.sources.dataset.dataset import find_dataset
+
+        data = find_dataset(data)
+        forms = {"logits": logits, "probs": probs, "log_probs": log_probs}
+        told = _told(data, forms, target, task, dtype, skips=on_error == "skip")
         form, predictions, target, task, dtype = told
     else:
         form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
@@ -302,25 +309,22 @@ def prepare(
 
 def _are_tables(data: Any) -> bool:
     """Whether ``data`` names files of columns."""
-    given = [data] if isinstance(data, (str, os.PathLike)) else data
-    return is_paths(data) and not any(os.fspath(path).endswith(_ARRAYS) for path in given)
-
-
-_ARRAYS = (".npy", ".npz", ".safetensors")
+    several = data if isinstance(data, (list, tuple)) else [data]
+    return is_paths(data) and not any(map(is_array_file, several))
 
 
 def _told(
-    data: Any, forms: dict[str, Any], target: Any, task: Task, dtype: str | None
+    dataset: Dataset, forms: dict[str, Any], target: Any, task: Task, dtype: str | None, *, skips: bool
 ) -> tuple[Form, Any, Any, Task, str | None]:
     """Form, predictions, target, task and dtype: what the call says, and for the rest what the first file says.
 
     A task other than the default counts as said.
     """
-    from fastxent.sources.dataset.description import describe_files
-    from fastxent.sources.dataset.files import list_files
-    from fastxent.sources.infer import infer_selection
+    from fastxent.sources.dataset.description import describe_schema
+    from fastxent.sources.dataset.infer import infer_selection
 
-    found = describe_files(list_files(data)[0])
+    file, footer = dataset.first_readable(skips=skips)
+    found = describe_schema(footer.schema, (file.name,), dataset.format, footer.num_rows, len(footer.rows))
     if any(value is not None for value in forms.values()):
         form, predictions = one_form(**forms)
         names = (predictions,) if isinstance(predictions, str) else tuple(predictions)

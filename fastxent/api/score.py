@@ -20,7 +20,8 @@ from fastxent.engine.row_files.score_file import RowFile, score_files
 from fastxent.engine.runners.threads import Progress
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import run_facts
-from fastxent.sources.open import OnError, Split
+from fastxent.sources.dataset.files import DataFile
+from fastxent.sources.open import OnError, Source, Split
 from fastxent.statistics.options import Binning
 from fastxent.storage.output_paths import is_folder, is_path, outputs_of, refuse_inputs
 from fastxent.totals.state_files import shift_rows
@@ -219,7 +220,7 @@ class _Run:
             raise KeyboardInterrupt(f"{self._how_far()}; {out} was not written") from None
 
     def into_folder(self, data: Any, out: str, overwrite: bool, resume: bool) -> Scored:
-        inputs = _inputs(data)
+        inputs = _inputs(data, self._plan.source)
         outputs = outputs_of(self._plan.source.paths, data, out)
         identities = {path: _identity(inputs[path]) for path in outputs}  # before anything is read
         splits: dict[str, list[Split]] = {path: [] for path in outputs}
@@ -265,19 +266,16 @@ class _Run:
         return f"interrupted after {self._rows:,}{known} rows"
 
 
-def _inputs(data: Any) -> dict[str, Any]:
+def _inputs(data: Any, source: Source) -> dict[str, DataFile]:
     """The input files by name."""
-    given = [data] if is_path(data) else data
-    if not isinstance(given, (list, tuple)) or not given or not all(map(is_path, given)):
+    if data is None or not source.files:
         raise UsageError(
             "a directory as output gets a file for every input file, and the input is no file; name a file"
         )
-    from fastxent.sources.dataset.files import list_files
-
-    return {file.name: file for file in list_files(data)}
+    return {file.name: file for file in source.files}
 
 
-def _identity(file: Any) -> dict[str, Any]:
+def _identity(file: DataFile) -> dict[str, Any]:
     """What tells whether an input has changed."""
     if file.filesystem is None:
         found = os.stat(file.location)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,22 +12,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastxent.base.errors import SourceError, UsageError
+from fastxent.sources.dataset.reading import missing_column
 from fastxent.sources.filter_text import Name, Parsed, parse
-from fastxent.sources.read_errors import DAMAGE, first_line
+from fastxent.sources.read_errors import first_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from fastxent.sources.parquet.row_groups import Planned, RowGroups
-    from fastxent.sources.skipped import LeftOuts
 
 __all__ = ["NUMBERS", "BoundFilter", "Filter"]
 
 #: Column with the numbers of the rows that were chosen.
 NUMBERS = "\0numbers"
 _ROW = "\0row"
-#: Rows of the filter's columns that are looked at at a time.
-COUNT_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +47,11 @@ class BoundFilter:
         """The rows of ``batch`` that are wanted, with their numbers as a further column."""
         kept, numbers = self.apply(batch, first)
         return pa.RecordBatch.from_arrays([*kept.columns, pa.array(numbers)], [*kept.schema.names, NUMBERS])
+
+    @property
+    def keeps_all(self) -> bool | None:
+        """Whether the path alone decides, and how; None if columns of the file are read for it."""
+        return None if self.columns else len(self.chosen(pa.record_batch({_ROW + "s": [0]}))) == 1
 
     def chosen(self, batch: Any) -> NDArray[np.int64]:
         """Numbers within the batch of the rows that are wanted."""
@@ -85,8 +86,6 @@ class Filter:
         kinds = {field.name: field.type for field in schema} | {name: value.type for name, value in values.items()}
         if self._parsed is not None:
             names = sorted(_names(self._parsed))
-            from fastxent.sources.table import missing_column
-
             for name in names:
                 if name not in kinds:
                     raise missing_column(schema, name, path, constants)
@@ -102,60 +101,6 @@ class Filter:
             raise UsageError(f"filter: {first_line(error)}") from error
         columns = tuple(name for name in names if name not in values)
         return BoundFilter(expression, columns, {name: values[name] for name in names if name in values})
-
-    def count(self, planned: Planned, schema: Any, groups: RowGroups, left_out: LeftOuts) -> Planned:
-        """``planned`` with the number of rows that are kept of each row group: only the filter's columns are read."""
-        bound = self.bind(schema, planned.reading.constants, planned.file.name)
-        planned = replace(planned, filter=bound)
-        if not bound.columns:
-            one = pa.record_batch({_ROW + "s": [0]})
-            return planned if len(bound.chosen(one)) else replace(planned, kept=(0,) * len(planned.rows))
-        possible = _possible(bound, planned, schema)
-        kept = []
-        for group, rows in enumerate(planned.rows):
-            found = 0
-            if rows and (possible is None or group in possible):
-                try:
-                    for batch in groups.batches(planned, group, list(bound.columns), COUNT_ROWS):
-                        found += len(bound.chosen(batch)) if batch.num_rows else 0
-                except SourceError as error:
-                    left_out.add(error, None)
-                    found = 0
-            kept.append(found)
-        return replace(planned, kept=tuple(kept))
-
-
-def _possible(bound: BoundFilter, planned: Planned, schema: Any) -> set[int] | None:
-    """The row groups that may hold wanted rows, by their statistics; None for all.
-
-    Statistics say nothing of NaNs, so with columns of floats every row group is looked at.
-    """
-    if any(pa.types.is_floating(schema.field(name).type) for name in bound.columns):
-        return None
-    import pyarrow.dataset as ds
-    from pyarrow import fs
-
-    try:
-        known = [pc.field(name) == value for name, value in bound.constants.items() if value.is_valid]
-        fragment = ds.ParquetFileFormat().make_fragment(
-            planned.file.location,
-            filesystem=planned.file.filesystem or fs.LocalFileSystem(),
-            partition_expression=_all(known) if known else None,
-        )
-        whole = pa.schema(
-            [field for field in schema if field.name in bound.columns]
-            + [pa.field(name, value.type) for name, value in bound.constants.items()]
-        )
-        return {group.id for group in fragment.subset(filter=bound.expression, schema=whole).row_groups}
-    except DAMAGE:
-        return None  # damage is told where the rows are read
-
-
-def _all(parts: list[Any]) -> Any:
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole & part
-    return whole
 
 
 def _scalar(value: Any) -> Any:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-__all__ = ["is_arrow", "is_paths", "is_table", "library"]
+__all__ = ["is_array_file", "is_arrow", "is_paths", "is_table", "library"]
+
+#: Endings of files that hold arrays rather than columns.
+_ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors")
 
 
 def library(value: Any) -> str:
@@ -34,5 +37,10 @@ def is_arrow(value: Any) -> bool:
 def is_paths(value: Any) -> bool:
     """Whether ``value`` is a path or a list of paths."""
     if isinstance(value, (list, tuple)):
-        return bool(value) and all(isinstance(each, (str, os.PathLike)) for each in value)
+        return bool(value) and all(isinstance(path, (str, os.PathLike)) for path in value)
     return isinstance(value, (str, os.PathLike))
+
+
+def is_array_file(value: Any) -> bool:
+    """Whether ``value`` is the path of a file of arrays."""
+    return isinstance(value, (str, os.PathLike)) and os.fspath(value).endswith(_ARRAY_SUFFIXES)

@@ -11,18 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastxent.base.errors import UsageError
-from fastxent.sources.infer import infer_selection
-from fastxent.sources.object_kinds import is_arrow, is_paths, is_table, library
+from fastxent.sources.object_kinds import is_array_file, is_arrow, is_paths, is_table, library
 from fastxent.sources.skipped import LeftOut, OnError
 from fastxent.sources.source import Selection, Source, Split, Task
 
 if TYPE_CHECKING:
     from fastxent.sources.dataset.description import Description
-    from fastxent.sources.filter import Filter
 
 __all__ = [
-    "LeftOut", "OnError", "Selection", "Source", "Split", "Task", "describe", "infer_selection", "open_arrays",
-    "open_source",
+    "LeftOut", "OnError", "Selection", "Source", "Split", "Task", "describe", "open_arrays", "open_source",
 ]  # fmt: skip
 
 
@@ -82,10 +79,10 @@ def open_source(
     """A source over files or tables.
 
     Args:
-        data: Parquet or Arrow files by path, list of paths, glob, directory or URI; a ``.npy`` file of predictions
-            (``selection.target`` is then the path of the targets); a ``.npz`` or ``.safetensors`` file (names of
-            arrays stand for columns); or a table, frame or stream with the Arrow C interface (pyarrow, polars,
-            pandas, DuckDB).
+        data: Parquet or Arrow files by path, list of paths, glob, directory or URI, or as a `Dataset`; a ``.npy`` file
+            of predictions (``selection.target`` is then the path of the targets); a ``.npz`` or ``.safetensors``
+            file (names of arrays stand for columns); or a table, frame or stream with the Arrow C interface
+            (pyarrow, polars, pandas, DuckDB).
         selection: which columns are read, and as what.
         memory: bytes that one reader (thread) may hold, about. None: 256 MiB.
         verify_checksums: check page checksums of Parquet files that have them.
@@ -100,47 +97,55 @@ def open_source(
     """
     if on_error not in ("raise", "skip"):
         raise UsageError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
-    bound = None
-    if filter is not None:
-        from fastxent.sources.filter import Filter
+    if is_array_file(data):
+        from fastxent.sources.arrays.array_files import ArrayFileSource
 
-        bound = Filter(filter)
-    if isinstance(data, (str, os.PathLike)) and os.fspath(data).endswith((".npy", ".npz", ".safetensors")):
-        from fastxent.sources.arrays.array_files import open_array_file
-
-        if bound is not None:
+        path = os.fspath(data)
+        if filter is not None:
             raise UsageError("filter needs columns; files of arrays have none: slice them, or write Parquet")
-        if "://" in os.fspath(data):
-            raise UsageError(f"{os.fspath(data)}: files of arrays are mapped, so they must be local; copy it first")
-        return open_array_file(os.path.expanduser(os.fspath(data)), selection)
-    if is_paths(data):
-        return _open_files(data, selection, memory, verify_checksums, bound, on_error)
+        if "://" in path:
+            raise UsageError(f"{path}: files of arrays are mapped, so they must be local; copy it first")
+        return ArrayFileSource(os.path.expanduser(path), selection)
+    from fastxent.sources.dataset.dataset import Dataset, find_dataset
+    from fastxent.sources.filter import Filter
+
+    rows = None if filter is None else Filter(filter)
     if is_table(data):
         from fastxent.sources.arrow.source import open_table
 
-        return open_table(data, selection, filter=bound)
-    raise UsageError(f"data must be a path, a list of paths, or a table, got {type(data).__name__}")
+        return open_table(data, selection, filter=rows)
+    if not is_paths(data) and not isinstance(data, Dataset):
+        raise UsageError(f"data must be a path, a list of paths, or a table, got {type(data).__name__}")
+    dataset = find_dataset(data)
+    if dataset.format == "arrow":
+        from fastxent.sources.arrow.source import open_ipc
+
+        return open_ipc(dataset, selection, rows, on_error)
+    from fastxent.sources.parquet.source import ParquetSource
+
+    return ParquetSource(
+        dataset, selection, memory=memory, verify_checksums=verify_checksums, filter=rows, on_error=on_error
+    )
 
 
 def describe(data: Any) -> Description:
     """What ``data`` holds, from footers alone: columns, rows, candidates for predictions and target, advice.
 
     Args:
-        data: paths as for `open_source`, or a table or frame in memory.
+        data: files as for `open_source`, or a table or frame in memory.
 
     Raises:
         SourceError: a file is missing or damaged.
         UsageError: ``data`` has no columns to describe.
     """
-    if is_paths(data):
-        if isinstance(data, (str, os.PathLike)) and os.fspath(data).endswith((".npy", ".npz", ".safetensors")):
-            raise UsageError(f"{os.fspath(data)} holds arrays, not columns; name its files in place of columns")
-        from fastxent.sources.dataset.description import describe_files
+    if is_array_file(data):
+        raise UsageError(f"{os.fspath(data)} holds arrays, not columns; name its files in place of columns")
+    from fastxent.sources.dataset.dataset import Dataset, find_dataset
+    from fastxent.sources.dataset.description import describe_files, describe_schema
 
-        return describe_files(data)
+    if is_paths(data) or isinstance(data, Dataset):
+        return describe_files(find_dataset(data))
     import pyarrow as pa
-
-    from fastxent.sources.dataset.description import describe_schema
 
     rows = next((int(getattr(data, name)) for name in ("num_rows", "height") if hasattr(data, name)), -1)
     if hasattr(data, "__arrow_c_schema__"):
@@ -154,28 +159,3 @@ def describe(data: Any) -> Description:
     else:
         raise UsageError(f"data must be a path, a list of paths, or a table, got {type(data).__name__}")
     return describe_schema(schema, ("<table>",), "table", rows, 1)
-
-
-def _open_files(
-    data: Any,
-    selection: Selection,
-    memory: int | None,
-    verify_checksums: bool,
-    filter: Filter | None,
-    on_error: OnError,
-) -> Source:
-    from fastxent.sources.dataset.files import format_of, list_files
-
-    files = list_files(data)
-    formats = {format_of(file) for file in files}
-    if len(formats) > 1:
-        raise UsageError(f"the files are of several formats ({', '.join(sorted(formats))}); name those of one")
-    if formats == {"arrow"}:
-        from fastxent.sources.arrow.source import open_ipc
-
-        return open_ipc(files, selection, filter, on_error)
-    from fastxent.sources.parquet.source import ParquetSource
-
-    return ParquetSource(
-        files, selection, memory=memory, verify_checksums=verify_checksums, filter=filter, on_error=on_error
-    )

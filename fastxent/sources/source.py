@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastxent.base.errors import UsageError
 from fastxent.data.batch import Batch
 from fastxent.sources.skipped import LeftOut
+
+if TYPE_CHECKING:
+    from fastxent.sources.dataset.files import DataFile
 
 __all__ = ["Selection", "Source", "Split", "Task", "check_mask"]
 
@@ -97,8 +100,25 @@ class Source(ABC):
     dense_target: bool = False
     #: which paths were read, for reports
     paths: tuple[str, ...] = ()
+    #: which files these are; none for data in memory
+    files: tuple[DataFile, ...] = ()
     #: whether a batch stays valid when the next one is asked for
     batches_last: bool = False
+    #: whether it can be sent to other processes: it pickles as a plan of what to read there
+    travels: bool = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process.
+
+        Raises:
+            UsageError: the data are in the memory of this process.
+        """
+        if not self.travels:
+            raise UsageError(
+                f"{self.paths[0]}: lies in the memory of this process, so no other process can read it; write it to a "
+                "file (Parquet, Arrow, .npy) and name that"
+            )
+        return self.__dict__
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:

@@ -17,13 +17,14 @@ from fastxent.base.kinds import KINDS, Kind
 from fastxent.base.status import Status
 from fastxent.data.batch import Columns
 from fastxent.data.spec import Form
-from fastxent.sources import table
+from fastxent.sources.dataset.dataset import Dataset, list_files
 from fastxent.sources.dataset.description import describe_files
-from fastxent.sources.dataset.files import DataFile, expand_local, list_files
+from fastxent.sources.dataset.files import DataFile, expand_local
+from fastxent.sources.dataset.infer import infer_selection
+from fastxent.sources.dataset.reading import find_width, resolve
 from fastxent.sources.decode.layout import decode_predictions
-from fastxent.sources.infer import infer_selection
-from fastxent.sources.open import Selection
-from fastxent.sources.parquet.row_groups import RowGroups
+from fastxent.sources.parquet.row_groups import ReadPlan, RowGroups
+from fastxent.sources.source import Selection
 from fastxent.storage.inspect import Speed, measure_reading
 from fastxent.storage.layout import Storage, choose_layout, convert_kind, describe_self, is_lossless
 from fastxent.storage.output_paths import is_folder, outputs_of, refuse_inputs
@@ -118,7 +119,7 @@ def convert(
     pairs = _pairs(data, out, overwrite)
     try:
         for file, output in pairs:
-            plan = _plan(file, forms, target, source_dtype)
+            plan = _plan(Dataset([file]), forms, target, source_dtype)
             parts.append(_convert(_Conversion(plan, layout, cast("Kind | None", dtype), lossy), output, overwrite))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; {len(parts)} of {len(pairs)} outputs are whole") from None
@@ -152,8 +153,8 @@ def _convert(job: _Conversion, out: str, overwrite: bool) -> Conversion:
         raise
     pending.commit()
     plan, storage = job.plan, job.storage
-    before = measure_reading(plan.file, list(plan.columns), plan.num_classes, plan.dtype)
-    after = measure_reading(expand_local(out)[0], list(storage.names), plan.num_classes, storage.kind)
+    before = measure_reading(plan.dataset, plan.columns, plan.num_classes, plan.dtype)
+    after = measure_reading(Dataset(expand_local(out)), storage.names, plan.num_classes, storage.kind)
     stamp = plan.file.stamp()
     size = 0 if stamp is None else stamp[0]
     return Conversion(job.rows, storage.layout, storage.kind, size, os.path.getsize(out), before, after)
@@ -182,9 +183,7 @@ def _summed(parts: Sequence[Conversion]) -> Conversion:
 class _Plan:
     """What is read, as far as the footer and the first rows tell."""
 
-    file: DataFile
-    schema: Any
-    metadata: Any
+    dataset: Dataset
     columns: tuple[str, ...]
     num_classes: int
     dtype: str | None
@@ -194,41 +193,52 @@ class _Plan:
     class_names: tuple[str, ...] | None
 
     @property
+    def file(self) -> DataFile:
+        return self.dataset.files[0]
+
+    @property
     def path(self) -> str:
         return self.file.name
+
+    @property
+    def schema(self) -> Any:
+        return self.dataset.footer(self.file).schema
+
+    @property
+    def metadata(self) -> Any:
+        return self.dataset.footer(self.file).metadata
 
     @property
     def binary(self) -> bool:
         return self.task == "binary"
 
 
-def _plan(file: DataFile, forms: dict[str, Any], target: str | None, dtype: str | None) -> _Plan:
+def _plan(dataset: Dataset, forms: dict[str, Any], target: str | None, dtype: str | None) -> _Plan:
+    file = dataset.files[0]
     path = file.name
     given = [(form, value) for form, value in forms.items() if value is not None]
     if len(given) > 1:
         raise UsageError(f"give at most one of logits, probs and log_probs, got {' and '.join(f for f, _ in given)}")
-    found = describe_files(file)
-    if found.format != "parquet":
+    if dataset.format != "parquet":
         raise UsageError(f"{path}: convert takes Parquet files")
+    found = describe_files(dataset)
     names = None
     if given:
         names = (given[0][1],) if isinstance(given[0][1], str) else tuple(given[0][1])
     selection = infer_selection(found, predictions=names, target=target or "?", dtype=dtype)
     form = given[0][0] if given else _form_of(found, selection)
     known = target or next((each.columns[0] for each in found.targets if len(found.targets) == 1 or each.named), None)
-    groups = RowGroups(BATCH_BYTES, verify_checksums=False)
-    schema, metadata = groups.footer(file)
+    schema = dataset.footer(file).schema
     any_column = str(known if known in schema.names else schema.names[0])  # resolve() asks for a target
     asked = Selection(selection.predictions, any_column, task=selection.task, dtype=selection.dtype)
-    reading = table.resolve(schema, asked, path)
-    width = reading.num_classes or table.find_width(reading, groups.probe(file, metadata, reading.predictions[0]))
+    reading = resolve(schema, asked, path)
+    probe = RowGroups(dataset, BATCH_BYTES).probe(file, reading.predictions[0])
+    width = reading.num_classes or find_width(reading, probe)
     if width == 0:
         raise UsageError(f"{path}: has no rows, so the number of classes is not known")
     class_names = found.class_names or reading.class_names
     return _Plan(
-        file,
-        schema,
-        metadata,
+        dataset,
         reading.predictions,
         width,
         selection.dtype,
@@ -284,11 +294,10 @@ class _Conversion:
     def _batches(self) -> Iterator[Any]:
         plan = self.plan
         step = max(1, BATCH_BYTES // (8 * (plan.num_classes + len(plan.schema.names))))
-        groups = RowGroups(HELD_BYTES, verify_checksums=False)
+        groups = RowGroups(plan.dataset, HELD_BYTES)
+        read = ReadPlan(plan.file, tuple(plan.schema.names), step, plan.dataset.footer(plan.file).largest)
         for group in range(plan.metadata.num_row_groups):
-            for batch in groups.plain_batches(plan.file, plan.metadata, group, plan.schema.names, step):
-                if batch.num_rows:
-                    yield batch
+            yield from (batch for batch in groups.batches(read, group) if batch.num_rows)
 
     def _decode(self, batch: Any) -> tuple[Any, Kind, Any]:
         """Scores as (n, C) carriers, and which rows have none at all."""

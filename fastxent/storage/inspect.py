@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,10 @@ import pyarrow.parquet as pq
 
 from fastxent.base.errors import DataError, SourceError, UsageError
 from fastxent.base.kinds import KINDS
+from fastxent.sources.dataset.dataset import Dataset, find_dataset
 from fastxent.sources.dataset.description import describe_files
-from fastxent.sources.dataset.files import DataFile, expand_local
-from fastxent.sources.infer import infer_selection
+from fastxent.sources.dataset.infer import infer_selection
+from fastxent.sources.dataset.reading import find_width, resolve
 from fastxent.sources.read_errors import DAMAGE, first_line
 
 if TYPE_CHECKING:
@@ -136,19 +139,20 @@ def inspect(data: Any, *, measure: bool = True) -> Inspection:
         raise UsageError(
             "inspect takes paths of Parquet or Arrow files; arrays and tables tell what they are themselves"
         )
-    found = describe_files(data)
+    dataset = find_dataset(data)
+    found = describe_files(dataset)
     choices, questions = _choices(found)
     selection = choices[0][0] if len(choices) == 1 else None
     form = choices[0][1] if len(choices) == 1 else None
     if len(choices) == 1 and form is None:
         questions.append("whether the scores are logits, probs or log_probs")
     speed, classes = None, 0
-    if choices and found.format == "parquet" and found.num_rows > 0 and "://" not in found.paths[0]:
+    if choices and found.format == "parquet" and found.num_rows > 0 and not dataset.files[0].is_remote:
         first = choices[0][0]
         columns = _expanded(first, found)
-        classes = _width(found.paths[0], columns, first)
+        classes = _width(dataset, columns, first)
         if measure and classes:
-            speed = measure_reading(expand_local(found.paths[0])[0], columns, classes, first.dtype)
+            speed = measure_reading(dataset, columns, classes, first.dtype)
     size = sum(os.path.getsize(path) for path in found.paths if os.path.exists(path))
     given = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     line = _quoted(["fastxent", "evaluate", *(os.fspath(each) for each in given)])
@@ -158,38 +162,52 @@ def inspect(data: Any, *, measure: bool = True) -> Inspection:
 
 
 def measure_reading(
-    file: DataFile, columns: list[str], num_classes: int, dtype: str | None, limit: int = ENOUGH_BYTES
+    dataset: Dataset, columns: Sequence[str], num_classes: int, dtype: str | None, limit: int = ENOUGH_BYTES
 ) -> Speed:
-    """Read and decode columns of scores of a Parquet file with one thread, up to ``limit`` bytes; the best of two.
+    """Read and decode columns of scores of the first file with one thread, up to ``limit`` bytes; the best of two.
 
     Raises:
         SourceError: the file cannot be decoded.
     """
-    goes = [_read_once(file, columns, num_classes, dtype, limit) for _ in range(2)]
+    goes = [_read_once(dataset, columns, num_classes, dtype, limit) for _ in range(2)]
     return min(goes, key=lambda go: go.seconds)
 
 
-def _read_once(file: DataFile, columns: list[str], num_classes: int, dtype: str | None, limit: int) -> Speed:
+def _read_once(dataset: Dataset, columns: Sequence[str], num_classes: int, dtype: str | None, limit: int) -> Speed:
     from fastxent.sources.decode.layout import decode_predictions
 
     rows = nbytes = 0
     step = max(1, (4 << 20) // (4 * max(1, num_classes)))
     started = time.perf_counter()
-    try:
-        with pq.ParquetFile(file.open(), pre_buffer=False, buffer_size=1 << 20) as reader:
-            for group in range(reader.metadata.num_row_groups):
-                batches = reader.iter_batches(step, row_groups=[group], columns=columns, use_threads=False)
-                for batch in batches:
-                    decoded = decode_predictions([batch.column(name) for name in columns], num_classes, dtype)
-                    rows += batch.num_rows
-                    nbytes += batch.num_rows * num_classes * _item(decoded.predictions.kind)
-                    if nbytes >= limit:
-                        return Speed(rows, nbytes, time.perf_counter() - started)
-    except DAMAGE as error:
-        if isinstance(error, DataError):
-            raise
-        raise SourceError(f"cannot be decoded: {first_line(error)}", path=file.name, column=columns[0]) from error
+    with _decoding(dataset, columns):
+        reader = _reader(dataset, 1 << 20)
+        for group in range(reader.metadata.num_row_groups):
+            for batch in reader.iter_batches(step, row_groups=[group], columns=list(columns), use_threads=False):
+                decoded = decode_predictions([batch.column(name) for name in columns], num_classes, dtype)
+                rows += batch.num_rows
+                nbytes += batch.num_rows * num_classes * _item(decoded.predictions.kind)
+                if nbytes >= limit:
+                    return Speed(rows, nbytes, time.perf_counter() - started)
     return Speed(rows, nbytes, time.perf_counter() - started)
+
+
+def _reader(dataset: Dataset, buffer_size: int) -> Any:
+    """A reader of the first file."""
+    file = dataset.files[0]
+    opened, metadata = dataset.open_files.get(file), dataset.footer(file).metadata
+    return pq.ParquetFile(opened, metadata=metadata, pre_buffer=False, buffer_size=buffer_size)
+
+
+@contextmanager
+def _decoding(dataset: Dataset, columns: Sequence[str]) -> Iterator[None]:
+    """Say of damage in the first file where it is."""
+    try:
+        yield
+    except DataError:
+        raise
+    except DAMAGE as error:
+        path = dataset.files[0].name
+        raise SourceError(f"cannot be decoded: {first_line(error)}", path=path, column=columns[0]) from error
 
 
 def _item(kind: str) -> int:
@@ -226,20 +244,17 @@ def _expanded(selection: Selection, found: Description) -> list[str]:
     ]
 
 
-def _width(path: str, columns: list[str], selection: Selection) -> int:
+def _width(dataset: Dataset, columns: list[str], selection: Selection) -> int:
     """The number of classes, from the first rows; 0 if they do not tell."""
     if len(columns) > 1 or selection.task == "binary":
         return len(columns)
-    from fastxent.sources import table
-
-    try:
-        with pq.ParquetFile(path, pre_buffer=False) as reader:
-            reading = table.resolve(reader.schema_arrow, selection, path)
-            return reading.num_classes or table.find_width(reading, reader.iter_batches(256, columns=columns))
-    except (UsageError, SourceError):
-        return 0  # packed bytes without a dtype, for one
-    except DAMAGE as error:
-        raise SourceError(f"cannot be decoded: {first_line(error)}", path=path, column=columns[0]) from error
+    file = dataset.files[0]
+    with _decoding(dataset, columns):
+        try:
+            reading = resolve(dataset.footer(file).schema, selection, file.name)
+            return reading.num_classes or find_width(reading, _reader(dataset, 0).iter_batches(256, columns=columns))
+        except (UsageError, SourceError):
+            return 0  # packed bytes without a dtype, for one
 
 
 def _flags(found: Description, selection: Selection, form: str | None) -> str:

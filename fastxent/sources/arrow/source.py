@@ -6,25 +6,27 @@ that speaks the Arrow C interface is understood without its library being import
 
 from __future__ import annotations
 
-import threading
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 
 import pyarrow as pa
 
 from fastxent.base.errors import DataError, SourceError, UsageError
 from fastxent.data.batch import Batch
-from fastxent.sources import table
-from fastxent.sources.arrow.ipc import Part, ends_of, read_ipc
-from fastxent.sources.dataset.files import DataFile, partition_values
+from fastxent.sources.dataset.dataset import Dataset
+from fastxent.sources.dataset.files import DataFile
+from fastxent.sources.dataset.ipc import IpcReader
+from fastxent.sources.dataset.members import Member, find_members
+from fastxent.sources.dataset.reading import Reading, decode_batch, resolve, row_bytes, settle
 from fastxent.sources.filter import NUMBERS, BoundFilter, Filter
 from fastxent.sources.object_kinds import library
+from fastxent.sources.per_thread import PerThread
 from fastxent.sources.read_errors import DAMAGE, first_line
-from fastxent.sources.same_schema import Footer, alike
 from fastxent.sources.skipped import LeftOut, LeftOuts, OnError
 from fastxent.sources.source import Selection, Source, Split
 
@@ -33,13 +35,64 @@ __all__ = ["ArrowSource", "StreamSource", "open_ipc", "open_table"]
 SPLIT_BYTES = 8 << 20
 
 
+@dataclass(frozen=True)
+class Part(ABC):
+    """One file or table, as record batches by number."""
+
+    name: str
+    schema: Any
+    ends: tuple[int, ...]  #: number of the row after each batch
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all batches."""
+        return self.ends[-1] if self.ends else 0
+
+    @abstractmethod
+    def load(self, number: int, columns: tuple[str, ...]) -> Any:
+        """A record batch with the columns asked for, or more."""
+
+
+@dataclass(frozen=True)
+class _Table(Part):
+    """A table in memory."""
+
+    batches: Sequence[Any]
+
+    def load(self, number: int, columns: tuple[str, ...]) -> Any:
+        return self.batches[number]
+
+
+@dataclass(frozen=True)
+class _IpcFile(Part):
+    """An Arrow file."""
+
+    file: DataFile
+    stamp: tuple[int, int] | None
+    views: bool
+    reader: IpcReader
+
+    def load(self, number: int, columns: tuple[str, ...]) -> Any:
+        return self.reader.batch(self.file, number, columns, views=self.views, stamp=self.stamp)
+
+
+@dataclass(frozen=True)
+class _Filtered(Part):
+    """The rows of a part that a filter keeps, with a column of their numbers."""
+
+    part: Part
+    filter: BoundFilter
+
+    def load(self, number: int, columns: tuple[str, ...]) -> Any:
+        batch = self.part.load(number, tuple(dict.fromkeys([*columns, *self.filter.columns])))
+        return self.filter.numbered(batch, _start(self.part.ends, number))
+
+
 class ArrowSource(Source):
     """Record batches that can be fetched by number, cut into ranges of rows.
 
     Args:
-        parts: the files or tables, in order.
-        selection: which columns are read, and as what.
-        constants: for each part the columns that its path holds (hive partitions).
+        parts: the files or tables, in order, and how each is read.
         filter: which rows are read.
         left_out: where it is noted what cannot be read; or raised.
         split_bytes: decoded bytes a split, which is one batch or more.
@@ -47,39 +100,27 @@ class ArrowSource(Source):
 
     def __init__(
         self,
-        parts: Sequence[Part],
-        selection: Selection,
-        constants: Sequence[Mapping[str, Any]] | None = None,
+        parts: Sequence[tuple[Part, Reading]],
         filter: Filter | None = None,
         left_out: LeftOuts | None = None,
         split_bytes: int = SPLIT_BYTES,
     ) -> None:
-        self._local = threading.local()
+        self._last = PerThread()
         self._left_out = left_out or LeftOuts("raise")
-        values = constants or [{} for _ in parts]
-        found: list[Footer] = []
-        for part, each in zip(parts, values, strict=True):
-            try:
-                found.append(Footer(part, table.resolve(part.schema, selection, part.name, each), part.schema, part))
-            except SourceError as error:
-                self._left_out.add(error, part.num_rows)
-                last = error
-        if not found:
-            raise last
-        found = alike(found, self._left_out, self._probe)
-        self.paths = tuple(footer.file.name for footer in found)
-        self.num_classes, self.class_names = found[0].reading.num_classes, found[0].reading.class_names
-        self.dense_target = found[0].reading.dense_target
-        self._parts: dict[str, tuple[Part, table.Reading, int]] = {}
+        self.paths = tuple(part.name for part, _ in parts)
+        first = parts[0][1]
+        self.num_classes, self.class_names, self.dense_target = first.num_classes, first.class_names, first.dense_target
+        self.files = tuple(part.file for part, _ in parts if isinstance(part, _IpcFile))
+        self.travels = len(self.files) == len(parts)
+        self._parts: dict[str, tuple[Part, Reading, int]] = {}
         self._splits: list[Split] = []
         self.num_rows = 0
         self._stored: dict[str, int] = {}
-        for footer in found:
-            part = footer.metadata
+        for part, reading in parts:
             if filter is not None:
                 self._stored[part.name] = part.num_rows
-                part = _filtered(part, filter.bind(part.schema, footer.reading.constants, part.name), self._left_out)
-            self._add(part, footer.reading, split_bytes)
+                part = _filtered(part, filter.bind(part.schema, reading.constants, part.name), self._left_out)
+            self._add(part, reading, split_bytes)
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
@@ -101,12 +142,12 @@ class ArrowSource(Source):
         row = split.lo
         while row < split.hi:
             number = bisect_right(part.ends, row)
-            base = part.ends[number - 1] if number else 0
+            base = _start(part.ends, number)
             stop = min(split.hi, part.ends[number])
             try:
                 batch = self._load(part, number, reading.columns).slice(row - base, stop - row)
                 numbers = batch.column(NUMBERS).to_numpy() if NUMBERS in batch.schema.names else None
-                decoded = table.decode_batch(
+                decoded = decode_batch(
                     reading, batch, path=part.name, first_row=row, first_id=first_id + row, row_group=number,
                     numbers=numbers,
                 )  # fmt: skip
@@ -116,25 +157,15 @@ class ArrowSource(Source):
                 yield decoded
             row = stop
 
-    def _probe(self, footer: Footer) -> Iterator[Any]:
-        for number in range(len(footer.metadata.ends)):
-            try:
-                yield footer.metadata.load(number, footer.reading.columns)
-            except SourceError:
-                if not self._left_out.skips:
-                    raise
-
     def _load(self, part: Part, number: int, columns: tuple[str, ...]) -> Any:
         """A record batch; this thread's last one is kept, since a large one is read in several splits."""
-        key, batch = getattr(self._local, "batch", ((None, None), None))
-        if key != (part.name, number):
-            self._local.batch = ((None, None), None)
-            batch = part.load(number, columns)
-            self._local.batch = ((part.name, number), batch)
-        return batch
+        if self._last.key != (part.name, number):
+            self._last.clear()
+            self._last.keep((part.name, number), part.load(number, columns))
+        return self._last.value
 
-    def _add(self, part: Part, reading: table.Reading, split_bytes: int) -> None:
-        width = table.row_bytes(reading, part.schema)
+    def _add(self, part: Part, reading: Reading, split_bytes: int) -> None:
+        width = row_bytes(reading, part.schema)
         step = max(1, split_bytes // width)
         self._parts[part.name] = (part, reading, self.num_rows)
         lo = 0
@@ -157,14 +188,13 @@ class StreamSource(Source):
     def __init__(self, reader: Any, selection: Selection, filter: Filter | None = None) -> None:
         self.paths = ("<stream>",)
         self.num_rows = -1
-        reading = table.resolve(reader.schema, selection, self.paths[0])
         self._seen: list[Any] = []
         self._rest: Iterator[Any] | None = iter(reader)
-        self.num_classes, self.class_names = table.agree([reading], self.paths, lambda _: self._peek())
-        self.dense_target = reading.dense_target
+        self._reading = settle(resolve(reader.schema, selection, self.paths[0]), self._peek(), self.paths[0])
+        self.num_classes, self.class_names = self._reading.num_classes, self._reading.class_names
+        self.dense_target = self._reading.dense_target
         self._stored: dict[str, int] = {}
         self._filter = None if filter is None else filter.bind(reader.schema, {}, self.paths[0])
-        self._reading = table.with_width(reading, self.num_classes, self.paths[0])
 
     @property
     def stored(self) -> Mapping[str, int]:
@@ -182,7 +212,7 @@ class StreamSource(Source):
         seen, rest = self._seen, self._rest
         self._seen, self._rest = [], None
         row = passed = 0
-        step = max(1, SPLIT_BYTES // table.row_bytes(self._reading, None))
+        step = max(1, SPLIT_BYTES // row_bytes(self._reading, None))
         for batch in chain(seen, _guarded(rest, self.paths[0])):
             for lo in range(0, batch.num_rows, step):
                 piece, numbers = batch.slice(lo, step), None
@@ -190,9 +220,7 @@ class StreamSource(Source):
                 if self._filter is not None:
                     self._stored[split.path] = passed
                     piece, numbers = self._filter.apply(piece, passed - piece.num_rows)
-                yield table.decode_batch(
-                    self._reading, piece, path=split.path, first_row=row, first_id=row, numbers=numbers
-                )
+                yield decode_batch(self._reading, piece, path=split.path, first_row=row, first_id=row, numbers=numbers)
                 row += piece.num_rows
 
     def _peek(self) -> Iterator[Any]:
@@ -202,21 +230,28 @@ class StreamSource(Source):
 
 
 def open_ipc(
-    files: Sequence[DataFile], selection: Selection, filter: Filter | None = None, on_error: OnError = "raise"
+    dataset: Dataset, selection: Selection, filter: Filter | None = None, on_error: OnError = "raise"
 ) -> Source:
     """A source over Arrow IPC or Feather files; local ones are memory-mapped."""
     left_out = LeftOuts(on_error)
-    parts, constants = [], []
-    for file, values in zip(files, partition_values(files), strict=True):
-        try:
-            parts.append(read_ipc(file))
-            constants.append(values)
-        except SourceError as error:
-            left_out.add(error, None)
-            last = error
-    if not parts:
-        raise last
-    return ArrowSource(parts, selection, constants, filter, left_out)
+    reader = IpcReader(dataset.open_files)
+
+    def part_of(member: Member) -> Part:
+        file, footer, _ = member
+        ends = tuple(accumulate(footer.rows))
+        return _IpcFile(file.name, footer.schema, ends, file, file.planned_stamp, footer.views, reader)
+
+    def probe(member: Member) -> Iterator[Any]:
+        part = part_of(member)
+        for number in range(len(part.ends)):
+            try:
+                yield part.load(number, member.reading.columns)
+            except SourceError:
+                if not left_out.skips:
+                    raise
+
+    members = find_members(dataset, selection, left_out, probe)
+    return ArrowSource([(part_of(member), member.reading) for member in members], filter, left_out)
 
 
 def open_table(data: Any, selection: Selection, path: str = "<table>", filter: Filter | None = None) -> Source:
@@ -237,10 +272,12 @@ def open_table(data: Any, selection: Selection, path: str = "<table>", filter: F
         if isinstance(error, (DataError, UsageError)):
             raise
         raise SourceError(f"cannot be read as Arrow data: {first_line(error)}", path=path) from error
-    return ArrowSource(
-        [Part(path, reader.schema, ends_of(b.num_rows for b in batches), lambda i, _: batches[i])], selection,
-        filter=filter,
-    )  # fmt: skip
+    part = _Table(path, reader.schema, tuple(accumulate(batch.num_rows for batch in batches)), batches)
+    return ArrowSource([(part, settle(resolve(part.schema, selection, path), batches, path))], filter)
+
+
+def _start(ends: tuple[int, ...], number: int) -> int:
+    return ends[number - 1] if number else 0
 
 
 def _cuts(ends: tuple[int, ...], step: int) -> Iterator[int]:
@@ -257,24 +294,17 @@ def _cuts(ends: tuple[int, ...], step: int) -> Iterator[int]:
 
 
 def _filtered(part: Part, filter: BoundFilter, left_out: LeftOuts) -> Part:
-    """The rows of a part that the filter wants, with a column of their numbers."""
-    if not filter.columns and len(filter.chosen(pa.record_batch({"_": [0]}))) == 1:
+    """The rows of a part that the filter keeps."""
+    if filter.keeps_all:
         return part
-    counts = []
-    for number, end in enumerate(part.ends):
-        start = part.ends[number - 1] if number else 0
+    counts = [0] * len(part.ends)
+    for number, end in enumerate(part.ends if filter.columns else ()):
         try:
-            found = 0 if end == start or not filter.columns else len(filter.chosen(part.load(number, filter.columns)))
+            if end > _start(part.ends, number):
+                counts[number] = len(filter.chosen(part.load(number, filter.columns)))
         except SourceError as error:
             left_out.add(error, None)
-            found = 0
-        counts.append(found)
-
-    def load(number: int, columns: tuple[str, ...]) -> Any:
-        batch = part.load(number, tuple(dict.fromkeys([*columns, *filter.columns])))
-        return filter.numbered(batch, part.ends[number - 1] if number else 0)
-
-    return replace(part, ends=ends_of(counts), load=load)
+    return _Filtered(part.name, part.schema, tuple(accumulate(counts)), part, filter)
 
 
 def _guarded(batches: Iterable[Any], path: str) -> Iterator[Any]:
@@ -289,9 +319,9 @@ def _guarded(batches: Iterable[Any], path: str) -> Iterator[Any]:
 
 def _from_pandas(frame: Any, selection: Selection) -> Any:
     """Only the columns that are read are converted (numbers without a copy, objects with one)."""
-    named = [*selection.predictions, selection.target, selection.weight, selection.mask, *selection.extra]
-    found = {p: [n for n in frame.columns if n == p or fnmatchcase(str(n), p)] for p in named if p is not None}
-    keep = set().union(*found.values())
-    complete = all(found.values())  # if not, the names of all columns are wanted for the message
+    names = [*selection.predictions, selection.target, selection.weight, selection.mask, *selection.extra]
+    matches = {p: [n for n in frame.columns if n == p or fnmatchcase(str(n), p)] for p in names if p is not None}
+    keep = set().union(*matches.values())
+    complete = all(matches.values())  # if not, the message needs the names of all columns
     part = frame[[name for name in frame.columns if name in keep]] if complete else frame.head(0)
     return pa.Table.from_pandas(part, preserve_index=False)

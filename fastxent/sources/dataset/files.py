@@ -1,19 +1,19 @@
-"""Paths, globs, directories and URIs -> the files of a data set, in one order, with their hive partitions."""
+"""A file of a data set: where it lies, its format, its hive partitions; and the files that a local path means."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from fastxent.base.errors import SourceError, UsageError
-from fastxent.sources.dataset import retry
+from fastxent.base.errors import SourceError
 
 __all__ = [
-    "DataFile", "expand_local", "format_of", "is_table", "list_files", "partition_values", "partitions_of", "stamp_of",
+    "TABLE_SUFFIXES", "DataFile", "expand_local", "format_by_name", "is_table", "partition_values", "partitions_of",
+    "stamp_of",
 ]  # fmt: skip
 
 #: What a directory is searched for. Files with other endings (_SUCCESS, .crc, README) are left alone.
@@ -33,19 +33,42 @@ class DataFile:
     partitions: tuple[tuple[str, str], ...] = ()
     listed: tuple[int, int] | None = None  #: the `stamp` that a remote file had when it was listed
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the file lies behind a network."""
+        return self.filesystem is not None
+
     def open(self) -> Any:
-        """Something that pyarrow reads: a path, or an open remote file."""
-        return self.location if self.filesystem is None else self.filesystem.open_input_file(self.location)
+        """The open file, as pyarrow reads it: from several places at a time."""
+        import pyarrow as pa
+
+        return pa.OSFile(self.location) if self.filesystem is None else self.filesystem.open_input_file(self.location)
+
+    def map(self) -> Any:
+        """A buffer that a local file is mapped to."""
+        import pyarrow as pa
+
+        return pa.memory_map(self.location).read_buffer()
+
+    @property
+    def planned_stamp(self) -> tuple[int, int] | None:
+        """The stamp to plan with: that of the listing, which costs no further request, or the one it has now."""
+        return self.listed if self.is_remote else self.stamp()
 
     def stamp(self) -> tuple[int, int] | None:
         """Size and time of the last change, to notice that the file changes; None if it is gone."""
         if self.filesystem is not None:
             return stamp_of(self.filesystem, self.filesystem.get_file_info(self.location))
         try:
-            found = os.stat(self.location)
+            status = os.stat(self.location)
         except OSError:
             return None
-        return found.st_size, found.st_mtime_ns
+        return status.st_size, status.st_mtime_ns
+
+    def check_unchanged(self, stamp: tuple[int, int] | None) -> None:
+        """Raise `SourceError` if the file no longer has the ``stamp`` (if any) that it had when reading was planned."""
+        if stamp is not None and self.stamp() != stamp:
+            raise SourceError("has changed since reading began; start again", path=self.name)
 
 
 def stamp_of(filesystem: Any, info: Any) -> tuple[int, int] | None:
@@ -56,45 +79,10 @@ def stamp_of(filesystem: Any, info: Any) -> tuple[int, int] | None:
     return info.size, int(info.mtime.timestamp()) if native and info.mtime is not None else 0
 
 
-def list_files(paths: Any) -> list[DataFile]:
-    """The files that ``paths`` means, sorted by path: a file, directory, glob, URI, or a list of these; or one found.
-
-    Raises:
-        SourceError: there is nothing at a path, or no table file in a directory.
-    """
-    if isinstance(paths, DataFile):
-        return [paths]
-    single = isinstance(paths, (str, os.PathLike))
-    given: Sequence[Any] = [paths] if single else list(paths)
-    found = {file.name: file for path in given for file in _expand(os.fspath(path))}
-    if not found:
-        raise UsageError("no paths were given")
-    return [found[name] for name in sorted(found)]
-
-
-def format_of(file: DataFile) -> str:
-    """The format of a file, "parquet" or "arrow": by its ending, else by its first bytes."""
-    ending = os.path.splitext(file.location)[1].lower()
-    if ending in PARQUET_SUFFIXES:
-        return "parquet"
-    if ending in ARROW_SUFFIXES:
-        return "arrow"
-    try:
-        magic = retry.call(lambda: _head(file), file.filesystem is not None)
-    except OSError as error:
-        raise SourceError(f"cannot be opened: {error}", path=file.name) from error
-    if magic[:4] == b"PAR1":
-        return "parquet"
-    if magic[:6] == b"ARROW1":
-        return "arrow"
-    raise SourceError(
-        f"is neither Parquet nor Arrow: it ends in {ending or 'nothing'} and starts with {magic!r}", path=file.name
-    )
-
-
-def _head(file: DataFile) -> bytes:
-    with open(file.location, "rb") if file.filesystem is None else file.open() as opened:
-        return bytes(opened.read(8))
+def format_by_name(file: DataFile) -> str | None:
+    """The format that the ending of a file's name tells, "parquet" or "arrow"."""
+    name = file.location.lower()
+    return "parquet" if name.endswith(PARQUET_SUFFIXES) else "arrow" if name.endswith(ARROW_SUFFIXES) else None
 
 
 def partition_values(files: Iterable[DataFile]) -> list[dict[str, Any]]:
@@ -115,14 +103,6 @@ def _value(text: str, whole: bool) -> int | str | None:
     if text == _NULL_PARTITION:
         return None
     return int(text) if whole else text
-
-
-def _expand(path: str) -> list[DataFile]:
-    if "://" in path:
-        from fastxent.sources.dataset.remote import expand_uri
-
-        return expand_uri(path)
-    return expand_local(os.path.expanduser(path))
 
 
 def expand_local(path: str) -> list[DataFile]:

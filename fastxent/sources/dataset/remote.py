@@ -61,9 +61,9 @@ def _listed(filesystem: Any, location: str, pattern: str | None, scheme: str, sh
     from pyarrow import fs
 
     if pattern is not None:
-        found = filesystem.get_file_info(fs.FileSelector(location, recursive="/" in pattern or "**" in pattern))
+        infos = filesystem.get_file_info(fs.FileSelector(location, recursive="/" in pattern or "**" in pattern))
         matches = _matcher(location, pattern)
-        chosen = [each for each in found if matches(each.path) and _visible(each.path[len(location) :], pattern)]
+        chosen = [each for each in infos if matches(each.path) and _visible(each.path[len(location) :], pattern)]
         files = [each for each in chosen if each.type == fs.FileType.File]
         for folder in (each for each in chosen if each.type == fs.FileType.Directory):
             files += [each for each in _below(filesystem, folder.path) if is_table(each.base_name)]

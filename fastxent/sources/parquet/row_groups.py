@@ -1,4 +1,4 @@
-"""Reading row groups of Parquet files: one open reader a thread, every error told with its place, retries.
+"""Reading row groups of Parquet files: one reader a thread, every error with its place, retries.
 
 A row group is read again from its start after the network failed, in a file opened anew; the rows that have been
 handed out already are left away by their number, so none is lost and none comes twice.
@@ -6,25 +6,22 @@ handed out already are left away by their number, so none is lost and none comes
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from fastxent.base.errors import DataError, OutputError, SourceError
-from fastxent.sources import table
 from fastxent.sources.dataset import retry
+from fastxent.sources.dataset.dataset import Dataset
 from fastxent.sources.dataset.files import DataFile
+from fastxent.sources.dataset.footer import unreachable
 from fastxent.sources.parquet import wide_groups
+from fastxent.sources.per_thread import PerThread
 from fastxent.sources.read_errors import DAMAGE, first_line
 
-if TYPE_CHECKING:
-    from fastxent.sources.filter import BoundFilter
-
-__all__ = ["Planned", "RowGroups", "largest_row_group"]
+__all__ = ["ReadPlan", "RowGroups"]
 
 #: Column chunks are read in pieces of this size, so that a giant row group is never held as a whole. 4M rows x 10
 #: in one row group, batches of 4 MiB: the peak is 24 MB, 192 MB without pieces; pieces of 1 MiB are no faster and
@@ -35,166 +32,131 @@ REMOTE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """What is remembered of a file: its row groups, its footer if that is small, and when it was changed last.
+class ReadPlan:
+    """How a file is read.
 
-    ``rows`` are those in the file, ``kept`` those that the filter (if any) leaves.
+    Attributes:
+        file: the file.
+        columns: the columns that are read, in their order.
+        rows: rows of a batch.
+        largest: bytes of the largest row group.
+        row_bytes: bytes of a decoded row, 0 if unknown.
+        stamp: when the file was changed last; None does not look.
     """
 
     file: DataFile
-    reading: table.Reading
-    first_id: int
-    rows: tuple[int, ...]
-    kept: tuple[int, ...]
-    metadata: Any
-    stamp: tuple[int, int] | None
-    largest: int  #: bytes of the largest row group
-    row_bytes: int = 0  #: of a row when it is decoded, if that is known
-    filter: BoundFilter | None = None
+    columns: tuple[str, ...]
+    rows: int
+    largest: int
+    row_bytes: int = 0
+    stamp: tuple[int, int] | None = None
 
 
 class RowGroups:
-    """Opens Parquet files and reads their row groups.
+    """Reads row groups of the files of a data set.
 
     Args:
+        dataset: the files.
         memory: bytes that one reader may hold, about.
         verify_checksums: check page checksums, in files that have them.
     """
 
-    def __init__(self, memory: int, verify_checksums: bool) -> None:
+    def __init__(self, dataset: Dataset, memory: int, *, verify_checksums: bool = False) -> None:
+        self.dataset = dataset
         self._memory = memory
         self._checksums = verify_checksums
-        self._local = threading.local()
+        self._last = PerThread()
         #: columns that are read as dictionaries
         self.dictionaries: list[str] = []
 
-    def __getstate__(self) -> dict[str, Any]:
-        """For workers elsewhere: without this process's open files."""
-        return {name: value for name, value in self.__dict__.items() if name != "_local"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _local=threading.local())
-
-    def footer(self, file: DataFile) -> tuple[Any, Any]:
-        """The schema and the metadata of a file."""
-
-        def read() -> tuple[Any, Any]:
-            reader = self._open(file)
-            found = reader.schema_arrow, reader.metadata
-            reader.close()
-            return found
-
-        try:
-            return retry.call(read, file.filesystem is not None)
-        except DAMAGE as error:
-            if retry.is_transient(error, file.filesystem is not None):
-                raise _unreachable(file, error) from error
-            raise SourceError(
-                f"is not a readable Parquet file: {first_line(error)}. It is damaged, cut short or something else; "
-                "write or copy it again",
-                path=file.name,
-            ) from error
-
-    def probe(self, file: DataFile, metadata: Any, column: str, skip: bool = False) -> Iterator[Any]:
-        """One column alone, in small batches: what the number of classes is found from. ``skip`` passes over damage."""
-        for group in range(metadata.num_row_groups):
+    def probe(self, file: DataFile, column: str, *, skips: bool = False) -> Iterator[Any]:
+        """One column alone, in small batches: what the number of classes is found from. It may pass over damage."""
+        footer = self.dataset.footer(file)
+        plan = ReadPlan(file, (column,), 256, footer.largest)
+        for group in range(len(footer.rows)):
             try:
-                yield from self.plain_batches(file, metadata, group, [column], 256)
+                yield from self.batches(plan, group)
             except SourceError:
-                if not skip:
+                if not skips:
                     raise
 
-    def plain_batches(self, file: DataFile, metadata: Any, group: int, columns: list[str], rows: int) -> Iterator[Any]:
-        """`batches` of a file that nothing was planned of."""
-        planned = Planned(
-            file, None, 0, (), (), metadata, None, largest_row_group(metadata)  # type: ignore[arg-type]
-        )  # fmt: skip
-        return self.batches(planned, group, columns, rows)
-
-    def batches(self, planned: Planned, group: int, columns: list[str], rows: int) -> Iterator[Any]:
+    def batches(self, plan: ReadPlan, group: int) -> Iterator[Any]:
         """Record batches of one row group; whatever goes wrong is told with path, row group and column.
 
         Those without rows are moments to stop, and lack columns.
         """
         done = 0
-        attempts = retry.Attempts(planned.file.filesystem is not None)
+        attempts = retry.Attempts(plan.file.is_remote)
         while True:
             try:
-                for batch in _after(self._decoded(planned, rows, group, columns), done):
+                for batch in _after(self._decoded(plan, group), done):
                     done += batch.num_rows
                     yield batch
                 return
             except (DataError, OutputError):
                 raise
             except DAMAGE as error:
-                self._close()
+                self._close(plan.file)
                 if not attempts.again(error):
-                    raise self._blame(planned, group, columns, error, attempts) from error
+                    raise self._blame(plan, group, error, attempts) from error
 
-    def _decoded(self, planned: Planned, rows: int, group: int, columns: list[str]) -> Iterator[Any]:
-        """Record batches of ``rows`` rows, some columns first where they do not fit side by side."""
-        reader = self._reader(planned)
+    def _decoded(self, plan: ReadPlan, group: int) -> Iterator[Any]:
+        """Record batches of all columns, some columns first where they do not fit side by side."""
+        reader = self._reader(plan)
+        if len(plan.columns) == 1:
+            return _batches(reader, plan.rows, group, plan.columns)
         metadata = reader.metadata.row_group(group)
 
         def blocks_in(memory: int) -> list[list[str]]:
-            return wide_groups.blocks_of(metadata, columns, memory, self._read_bytes(planned.file))
+            return wide_groups.blocks_of(metadata, plan.columns, memory, _read_bytes(plan.file))
 
         blocks = blocks_in(self._memory // 2)
         if len(blocks) == 1:
-            return _batches(reader, rows, group, columns)
-        held = 0 < metadata.num_rows * planned.row_bytes <= self._memory // 4 * 3
+            return _batches(reader, plan.rows, group, plan.columns)
+        held = 0 < metadata.num_rows * plan.row_bytes <= self._memory // 4 * 3
         blocks = blocks_in(self._memory // 4) if held else blocks
-        return wide_groups.in_blocks(blocks, lambda block: _batches(reader, rows, group, list(block)), held=held)
+        return wide_groups.in_blocks(blocks, lambda block: _batches(reader, plan.rows, group, block), held=held)
 
-    def _read_bytes(self, file: DataFile) -> int:
-        return READ_BYTES if file.filesystem is None else REMOTE_BYTES
-
-    def _reader(self, planned: Planned) -> Any:
+    def _reader(self, plan: ReadPlan) -> Any:
         """This thread's reader of the file; the last one is kept, unless it reads other columns as dictionaries."""
-        wanted = planned.file.name, tuple(self.dictionaries)
-        kept, reader = getattr(self._local, "reader", None) or (None, None)
-        if kept != wanted:
-            self._close()
-            if planned.stamp is not None and planned.file.stamp() != planned.stamp:
-                raise SourceError("has changed since reading began; start again", path=planned.file.name)
-            reader = self._open(planned.file, planned.metadata, planned.largest)
-            self._local.reader = (wanted, reader)
-        return reader
+        key = plan.file.name, *self.dictionaries
+        if self._last.key != key:
+            self._last.clear()
+            plan.file.check_unchanged(plan.stamp)
+            self._last.keep(key, self._open(plan.file, plan.largest))
+        return self._last.value
 
-    def _close(self) -> None:
-        held = getattr(self._local, "reader", None)
-        self._local.reader = None
-        if held is not None:
-            with suppress(Exception):
-                held[1].close()
+    def _close(self, file: DataFile) -> None:
+        self._last.clear()
+        self.dataset.open_files.drop(file)
 
-    def _open(self, file: DataFile, metadata: Any = None, largest: int = 0) -> Any:
+    def _open(self, file: DataFile, largest: int, *, known: bool = True) -> Any:
         """A reader. Remote row groups are fetched at once if they are small beside the memory, else in pieces."""
-        remote = file.filesystem is not None
-        at_once = remote and largest <= self._memory // 2
+        at_once = file.is_remote and largest <= self._memory // 2
         return pq.ParquetFile(
-            file.open(),
-            metadata=metadata,
+            self.dataset.open_files.get(file),
+            metadata=self.dataset.footer(file).metadata if known else None,
             pre_buffer=at_once,
-            buffer_size=0 if at_once else self._read_bytes(file),
+            buffer_size=0 if at_once else _read_bytes(file),
             page_checksum_verification=self._checksums,
             read_dictionary=self.dictionaries or None,
         )
 
-    def _blame(
-        self, planned: Planned, group: int, columns: list[str], error: BaseException, attempts: retry.Attempts
-    ) -> SourceError:
+    def _blame(self, plan: ReadPlan, group: int, error: BaseException, attempts: retry.Attempts) -> SourceError:
         """Find out by reading column by column which one is damaged."""
-        file, guilty = planned.file, None
-        if retry.is_transient(error, file.filesystem is not None):
-            return _unreachable(file, error, group, attempts)
-        with suppress(*DAMAGE):
-            if planned.stamp is not None and file.stamp() != planned.stamp:
-                return SourceError("has changed since reading began; start again", path=file.name)
-        if len(columns) <= 64:
-            for name in columns:
+        file, guilty = plan.file, None
+        if retry.is_transient(error, file.is_remote):
+            return unreachable(file, error, group, attempts.made)
+        try:
+            file.check_unchanged(plan.stamp)
+        except SourceError as changed:
+            return changed
+        except DAMAGE:
+            pass  # it cannot be asked any more
+        if len(plan.columns) <= 64:
+            for name in plan.columns:
                 try:
-                    for _ in _batches(self._open(file, None, planned.largest), 4096, group, [name]):
+                    for _ in _batches(self._open(file, plan.largest, known=False), 4096, group, [name]):
                         pass
                 except DAMAGE:
                     guilty = name
@@ -205,17 +167,8 @@ class RowGroups:
         )  # fmt: skip
 
 
-def largest_row_group(metadata: Any) -> int:
-    """Bytes of the largest row group of a file."""
-    return max((metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)), default=0)
-
-
-def _unreachable(
-    file: DataFile, error: BaseException, group: int | None = None, attempts: retry.Attempts | None = None
-) -> SourceError:
-    tries = retry.ATTEMPTS if attempts is None else attempts.made
-    message = f"cannot be reached, after {tries} attempts: {first_line(error)}"
-    return SourceError(message, path=file.name, row_group=group)
+def _read_bytes(file: DataFile) -> int:
+    return REMOTE_BYTES if file.is_remote else READ_BYTES
 
 
 def _after(batches: Iterator[Any], done: int) -> Iterator[Any]:
@@ -228,8 +181,8 @@ def _after(batches: Iterator[Any], done: int) -> Iterator[Any]:
         done = 0 if batch.num_rows else done
 
 
-def _batches(reader: Any, rows: int, group: int, columns: list[str]) -> Iterator[Any]:
+def _batches(reader: Any, rows: int, group: int, columns: Sequence[str]) -> Iterator[Any]:
     batches: Iterator[Any] = reader.iter_batches(
-        batch_size=rows, row_groups=[group], columns=columns, use_threads=False
+        batch_size=rows, row_groups=[group], columns=list(columns), use_threads=False
     )
     return batches

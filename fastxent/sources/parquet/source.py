@@ -8,20 +8,21 @@ reader.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any
 
 from fastxent.base.errors import SourceError
 from fastxent.data.batch import Batch
-from fastxent.sources import table
-from fastxent.sources.dataset.files import DataFile, partition_values
+from fastxent.sources.dataset.dataset import Dataset
+from fastxent.sources.dataset.members import Member, find_members
+from fastxent.sources.dataset.reading import Reading, decode_batch, nothing, row_bytes
 from fastxent.sources.decode.labels import is_text
-from fastxent.sources.parquet.row_groups import Planned, RowGroups, largest_row_group
-from fastxent.sources.same_schema import Footer, alike
+from fastxent.sources.filter import BoundFilter, Filter
+from fastxent.sources.parquet.kept_rows import count_kept
+from fastxent.sources.parquet.row_groups import ReadPlan, RowGroups
 from fastxent.sources.skipped import LeftOut, LeftOuts, OnError
 from fastxent.sources.source import Selection, Source, Split
-
-if TYPE_CHECKING:
-    from fastxent.sources.filter import Filter
 
 __all__ = ["ParquetSource"]
 
@@ -38,17 +39,36 @@ WIDE_ROWS = 1 << 17
 SPLIT_BYTES = 64 << 20
 LEAST_SPLIT_BYTES = 1 << 20
 SPLITS = 64
-#: Footers kept for the readers to come; beyond this they are parsed again.
-FOOTER_BYTES = 64 << 20
-#: Remote footers that are fetched side by side.
-FETCHES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class FilePlan:
+    """What is read of a file.
+
+    Attributes:
+        read: how its row groups are read.
+        reading: what becomes of the columns.
+        first_id: the number of its first row within the data set.
+        starts: the number of the first row of each row group in the file, and of the end.
+        kept: how many rows of each row group the filter (if any) leaves.
+        filter: which rows are read.
+    """
+
+    read: ReadPlan
+    reading: Reading
+    first_id: int
+    starts: tuple[int, ...]
+    kept: tuple[int, ...]
+    filter: BoundFilter | None = None
 
 
 class ParquetSource(Source):
     """One or more Parquet files, in the order of their paths.
 
+    It is a plan, which pickles; in another process files are opened, and their footers read, where a split is read.
+
     Args:
-        files: the files, as `fastxent.sources.dataset.files.list_files` gives them.
+        dataset: the files.
         selection: which columns are read, and as what.
         memory: bytes that one reader may hold, about; batches get smaller where it is short.
         verify_checksums: check page checksums, in files that have them.
@@ -58,11 +78,11 @@ class ParquetSource(Source):
         split_bytes: decoded bytes a split, at most.
     """
 
-    batches_last = True
+    batches_last = travels = True
 
     def __init__(
         self,
-        files: Sequence[DataFile],
+        dataset: Dataset,
         selection: Selection,
         *,
         memory: int | None = None,
@@ -72,15 +92,14 @@ class ParquetSource(Source):
         batch_bytes: int | None = None,
         split_bytes: int = SPLIT_BYTES,
     ) -> None:
-        self._selection = selection
         self._memory = memory or DEFAULT_MEMORY
         self._batch_bytes = batch_bytes
-        self._groups = RowGroups(self._memory, verify_checksums)
-        self._planned: dict[str, Planned] = {}
-        self._splits: list[Split] = []
+        self._groups = RowGroups(dataset, self._memory, verify_checksums=verify_checksums)
         self._left_out = LeftOuts(on_error)
+        self._files: dict[str, FilePlan] = {}
         self.num_rows = 0
-        self._plan(files, filter, split_bytes)
+        self._plan(find_members(dataset, selection, self._left_out, self._probe), filter)
+        self._splits = self._cut(split_bytes)
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
@@ -90,7 +109,7 @@ class ParquetSource(Source):
     @property
     def stored(self) -> Mapping[str, int]:
         """How many rows each file holds, where there is a filter."""
-        return {name: sum(planned.rows) for name, planned in self._planned.items() if planned.filter is not None}
+        return {name: file.starts[-1] for name, file in self._files.items() if file.filter is not None}
 
     def splits(self) -> Sequence[Split]:
         """Runs of row groups of one file, of about as many bytes each."""
@@ -98,146 +117,106 @@ class ParquetSource(Source):
 
     def read(self, split: Split) -> Iterator[Batch]:
         """The row groups of ``split``, as batches."""
-        planned = self._planned[split.path]
+        file = self._files[split.path]
         offset = split.first_row
         for group in range(split.lo, split.hi):
-            if planned.kept[group]:
+            if file.kept[group]:
                 read = self._read_whole if self._left_out.skips else self._read_group
-                yield from read(planned, group, offset)
-            offset += planned.kept[group]
+                yield from read(file, group, offset)
+            offset += file.kept[group]
 
-    def _read_whole(self, planned: Planned, group: int, offset: int) -> Iterator[Batch]:
+    def _read_whole(self, file: FilePlan, group: int, offset: int) -> Iterator[Batch]:
         """The batches of a row group, or none: nothing is handed out before all of it has been decoded.
 
         What is small beside the memory is held meanwhile, the rest decoded twice.
         """
         try:
-            if planned.rows[group] * self._row_bytes <= self._memory // 4:
-                batches: Iterator[Batch] = iter(list(self._read_group(planned, group, offset)))
+            if (file.starts[group + 1] - file.starts[group]) * file.read.row_bytes <= self._memory // 4:
+                batches: Iterator[Batch] = iter(list(self._read_group(file, group, offset)))
             else:
-                for batch in self._read_group(planned, group, offset):
-                    yield table.nothing(planned.reading, path=batch.path)
-                batches = self._read_group(planned, group, offset)
+                for batch in self._read_group(file, group, offset):
+                    yield nothing(file.reading, path=batch.path)
+                batches = self._read_group(file, group, offset)
         except SourceError as error:
-            self._left_out.add(error, planned.kept[group])
+            self._left_out.add(error, file.kept[group])
             return
         yield from batches
 
-    def _read_group(self, planned: Planned, group: int, offset: int) -> Iterator[Batch]:
-        path, end, row = planned.file.name, offset + planned.kept[group], 0
-        before = sum(planned.rows[:group])
-        columns = list(planned.reading.columns)
-        if planned.filter is not None:
-            columns = list(dict.fromkeys([*columns, *planned.filter.columns]))
-        for batch in self._groups.batches(planned, group, columns, self._batch_rows(planned.reading)):
+    def _read_group(self, file: FilePlan, group: int, offset: int) -> Iterator[Batch]:
+        path, end, row = file.read.file.name, offset + file.kept[group], file.starts[group]
+        for batch in self._groups.batches(file.read, group):
             numbers = None
             count = batch.num_rows
             if not count:
-                yield table.nothing(planned.reading, path=path)
+                yield nothing(file.reading, path=path)
                 continue
-            if planned.filter is not None:
-                batch, numbers = planned.filter.apply(batch, before + row)
+            if file.filter is not None:
+                batch, numbers = file.filter.apply(batch, row)
             row += count
             if batch.num_rows:
-                yield table.decode_batch(
-                    planned.reading, batch, path=path, first_row=offset,
-                    first_id=planned.first_id + offset, row_group=group, numbers=numbers,
+                yield decode_batch(
+                    file.reading, batch, path=path, first_row=offset, first_id=file.first_id + offset,
+                    row_group=group, numbers=numbers,
                 )  # fmt: skip
             offset += batch.num_rows
-        if offset != end or row != planned.rows[group]:
+        if offset != end or row != file.starts[group + 1]:
+            promised, there = file.starts[group + 1] - file.starts[group], row - file.starts[group]
             raise SourceError(
-                f"the footer promises {planned.rows[group]} rows, {row} were found: "
+                f"the footer promises {promised} rows, {there} were found: "
                 "the file is damaged; write or copy it again",
                 path=path, row_group=group,
             )  # fmt: skip
 
-    def _batch_rows(self, reading: table.Reading) -> int:
+    def _probe(self, member: Member) -> Iterator[Any]:
+        return self._groups.probe(member.file, member.reading.predictions[0], skips=self._left_out.skips)
+
+    def _batch_rows(self, reading: Reading, row_bytes: int) -> int:
         """Rows that make a batch. A list column holds five times its decoded bytes while it is decoded."""
         if self._batch_bytes is not None:
-            return max(1, self._batch_bytes // self._row_bytes)
+            return max(1, self._batch_bytes // row_bytes)
         budget = max(64 << 10, min(BATCH_BYTES, self._memory // 8))
         if len(reading.columns) > 16:
-            budget = max(budget, min(WIDE_ROWS * self._row_bytes, self._memory // 4))
-        return max(1, min(budget // self._row_bytes, (2**31 - 1) // max(1, reading.num_classes)))
+            budget = max(budget, min(WIDE_ROWS * row_bytes, self._memory // 4))
+        return max(1, min(budget // row_bytes, (2**31 - 1) // max(1, reading.num_classes)))
 
-    def _plan(self, files: Sequence[DataFile], filter: Filter | None, split_bytes: int) -> None:
-        footers = self._footers(files)
-        self._schema = footers[0].schema
-        first = footers[0].reading
-        if is_text(self._schema.field(self._selection.target).type):
-            self._groups.dictionaries = [self._selection.target]
-        self.paths = tuple(footer.file.name for footer in footers)
-        width, names = first.num_classes, first.class_names
-        kept_bytes = 0
-        for footer in footers:
-            metadata, file = footer.metadata, footer.file
-            rows = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
-            kept_bytes += metadata.serialized_size
-            self._row_bytes = table.row_bytes(footer.reading, self._schema)
-            planned = Planned(
-                file, footer.reading, self.num_rows, rows, rows, metadata if kept_bytes <= FOOTER_BYTES else None,
-                file.stamp() if file.filesystem is None else file.listed, largest_row_group(metadata), self._row_bytes,
-            )  # fmt: skip
+    def _plan(self, members: Sequence[Member], filter: Filter | None) -> None:
+        first = members[0].reading
+        self.files = tuple(member.file for member in members)
+        self.paths = tuple(file.name for file in self.files)
+        self.num_classes, self.class_names, self.dense_target = first.num_classes, first.class_names, first.dense_target
+        schema = members[0].footer.schema
+        if is_text(schema.field(first.selection.target).type):
+            self._groups.dictionaries = [first.selection.target]
+        for file, footer, reading in members:
+            width = row_bytes(reading, schema)
+            rows = self._batch_rows(reading, width)
+            read = ReadPlan(file, reading.columns, rows, footer.largest, width, file.planned_stamp)
+            plan = FilePlan(read, reading, self.num_rows, tuple(accumulate(footer.rows, initial=0)), footer.rows)
             if filter is not None:
-                planned = filter.count(planned, footer.schema, self._groups, self._left_out)
-            self._planned[file.name] = planned
-            self.num_rows += sum(planned.kept)
-        total = sum(sum(planned.kept) * planned.row_bytes for planned in self._planned.values())
+                bound = filter.bind(footer.schema, reading.constants, file.name)
+                read = replace(read, columns=tuple(dict.fromkeys([*read.columns, *bound.columns])))
+                kept = count_kept(bound, read, footer, self._groups, self._left_out)
+                plan = replace(plan, read=read, filter=bound, kept=kept)
+            self._files[file.name] = plan
+            self.num_rows += sum(plan.kept)
+
+    def _cut(self, split_bytes: int) -> list[Split]:
+        total = sum(sum(file.kept) * file.read.row_bytes for file in self._files.values())
         share = min(split_bytes, max(LEAST_SPLIT_BYTES, total // SPLITS))
-        for planned in self._planned.values():
-            self._splits += _splits_of(planned, share, len(self._splits))
-        self.num_classes, self.class_names = width, names
-        self.dense_target = first.dense_target
-
-    def _footers(self, files: Sequence[DataFile]) -> list[Footer]:
-        """The footers of the files that can be read together, with the number of classes and their names."""
-        constants = partition_values(files)
-        found: list[Footer] = []
-        for file, values, footer in zip(files, constants, self._fetched(files), strict=True):
-            try:
-                if isinstance(footer, SourceError):
-                    raise footer
-                reading = table.resolve(footer[0], self._selection, file.name, values)
-                found.append(Footer(file, reading, *footer))
-            except SourceError as error:
-                error.path = file.name
-                self._left_out.add(error, None if isinstance(footer, SourceError) else footer[1].num_rows)
-                last = error
-        if not found:
-            raise last
-        return alike(
-            found, self._left_out,
-            lambda f: self._groups.probe(f.file, f.metadata, f.reading.predictions[0], self._left_out.skips),
-        )  # fmt: skip
-
-    def _fetched(self, files: Sequence[DataFile]) -> Iterator[Any]:
-        """Schema and metadata of each file, or the error; remote ones are fetched several at a time."""
-
-        def fetch(file: DataFile) -> Any:
-            try:
-                return self._groups.footer(file)
-            except SourceError as error:
-                if not self._left_out.skips:
-                    raise
-                return error
-
-        if len(files) == 1 or files[0].filesystem is None:
-            yield from map(fetch, files)
-            return
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(FETCHES) as pool:
-            yield from pool.map(fetch, files)
+        splits: list[Split] = []
+        for file in self._files.values():
+            splits += _splits_of(file, share, len(splits))
+        return splits
 
 
-def _splits_of(planned: Planned, split_bytes: int, next_id: int) -> Iterator[Split]:
-    path, rows, row_bytes = planned.file.name, planned.kept, planned.row_bytes
+def _splits_of(file: FilePlan, split_bytes: int, next_id: int) -> Iterator[Split]:
+    path, rows, row_bytes = file.read.file.name, file.kept, file.read.row_bytes
     lo = first_row = 0
     held = 0
     for group, count in enumerate(rows):
         held += count
         last = group + 1 == len(rows)
         if held and (last or (held + rows[group + 1]) * row_bytes > split_bytes):
-            first_id = planned.first_id + first_row
+            first_id = file.first_id + first_row
             yield Split(next_id, path, lo, group + 1, first_row, first_id, held, held * row_bytes)
             next_id, lo, first_row, held = next_id + 1, group + 1, first_row + held, 0

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast, get_args
+from typing import cast, get_args
 
 from fastxent.base.errors import UsageError
+from fastxent.sources.dataset.candidates import Candidate
+from fastxent.sources.dataset.description import Description
 from fastxent.sources.source import Selection, Task
-
-if TYPE_CHECKING:
-    from fastxent.sources.dataset.description import Candidate, Description
 
 __all__ = ["infer_selection"]
 
@@ -33,29 +32,28 @@ def infer_selection(
     """
     own = description.metadata
     scores = tuple(predictions) if predictions else _only(description.predictions, "predictions", description).columns
-    named = target or _only(_others(description.targets, scores), "target", description).columns[0]
+    target = target or _only(_others(description.targets, scores), "target", description).columns[0]
     if task is None:
-        told = own.get("task")
-        task = cast(Task, told) if told in get_args(Task) else _task(description, scores)
-    told_dtype = own.get("dtype")
+        task = cast(Task, own["task"]) if own.get("task") in get_args(Task) else _task(description, scores)
+    own_dtype = own.get("dtype")
     return Selection(
         predictions=scores,
-        target=named,
+        target=target,
         task=task,
         weight=weight,
         mask=mask,
         extra=tuple(extra),
         class_names=tuple(class_names) if class_names is not None else None,
-        dtype=dtype or (told_dtype if isinstance(told_dtype, str) else None),
+        dtype=dtype or (own_dtype if isinstance(own_dtype, str) else None),
     )
 
 
 def _only(candidates: Sequence[Candidate], what: str, description: Description) -> Candidate:
     """The one candidate; of several, the one whose name speaks for it."""
     named = [candidate for candidate in candidates if candidate.named]
-    for found in (list(candidates), named):
-        if len(found) == 1:
-            return found[0]
+    for group in (candidates, named):
+        if len(group) == 1:
+            return group[0]
     path = description.paths[0] if description.paths else "the data"
     if not candidates:
         columns = ", ".join(column.name for column in description.columns[:20])

@@ -1,4 +1,4 @@
-"""What Parquet, Arrow files and Arrow streams have in common: a selection of columns, and batches of them."""
+"""How columns are read: a selection matched against a schema, and batches of the columns."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 from fastxent.base.errors import DataError, SourceError, UsageError
 from fastxent.base.kinds import KINDS, item_bytes
 from fastxent.data.batch import Batch, Matrix
+from fastxent.sources.dataset.metadata import class_names_of
 from fastxent.sources.decode import labels, layout, numpy_blocks, runs, topk
 from fastxent.sources.decode.primitive import is_number
 from fastxent.sources.read_errors import DAMAGE, first_line
@@ -22,7 +23,7 @@ from fastxent.sources.source import Selection
 
 __all__ = [
     "Reading", "agree", "decode_batch", "find_width", "missing_column", "nothing", "resolve", "row_bytes",
-    "signature", "with_names", "with_width",
+    "settle", "signature", "with_names", "with_width",
 ]  # fmt: skip
 
 
@@ -45,7 +46,7 @@ class Reading:
 
 
 def resolve(schema: Any, selection: Selection, path: str, constants: Mapping[str, Any] | None = None) -> Reading:
-    """Match ``selection`` against the columns of ``schema``; ``constants`` are columns that the path holds."""
+    """Match ``selection`` against the columns of ``schema``; ``constants`` are those that the path holds."""
     constants = constants or {}
     predictions = tuple(name for pattern in selection.predictions for name in _matching(schema, pattern, path))
     if len(set(predictions)) != len(predictions):
@@ -139,6 +140,12 @@ def agree(
                 column=reading.predictions[0],
             )  # fmt: skip
     return width, names
+
+
+def settle(reading: Reading, batches: Iterable[Any], path: str) -> Reading:
+    """``reading`` of the only table there is, with the number of classes, for which ``batches`` may be looked at."""
+    width, _ = agree([reading], [path], lambda _: batches)
+    return with_width(reading, width, path)
 
 
 def decode_batch(
@@ -284,10 +291,7 @@ def _names_of_columns(reading: Reading) -> tuple[str, ...]:
 
 
 def _class_names(names: tuple[str, ...] | None, schema: Any, selection: Selection) -> tuple[str, ...] | None:
-    from fastxent.sources.dataset.metadata import class_names_of
-
-    found = class_names_of(schema.metadata, selection.target)
-    return found or names
+    return class_names_of(schema.metadata, selection.target) or names
 
 
 def _extra(reading: Reading, batch: Any, name: str) -> Any:

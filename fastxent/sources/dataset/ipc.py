@@ -1,0 +1,128 @@
+"""Arrow IPC (Feather) files and streams in files, as record batches by number; local ones are mapped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from fastxent.base.errors import SourceError
+from fastxent.sources.dataset import retry
+from fastxent.sources.dataset.files import DataFile
+from fastxent.sources.dataset.footer import Footer, unreachable
+from fastxent.sources.dataset.open_files import OpenFiles
+from fastxent.sources.per_thread import PerThread
+from fastxent.sources.read_errors import DAMAGE, first_line
+
+__all__ = ["IpcReader", "read_ipc_footer"]
+
+
+def read_ipc_footer(file: DataFile, files: OpenFiles) -> Footer:
+    """The footer of an IPC file, or what stands for it in a stream.
+
+    Raises:
+        SourceError: it cannot be reached, or is damaged.
+    """
+
+    def read() -> Footer:
+        reader = _open(file, files)
+        views = not file.is_remote and _gives_views(reader, files.get(file, mapped=True))
+        counter = reader if views else _open(file, files, reader.schema.names[:1])
+        rows = tuple(counter.get_batch(i).num_rows for i in range(counter.num_record_batches))
+        if min(rows, default=0) < 0:
+            raise ValueError(f"a batch of {min(rows)} rows")
+        return Footer(reader.schema, rows, views=views)
+
+    try:
+        return retry.call(read, file.is_remote, lambda: files.drop(file))
+    except DAMAGE as error:
+        files.drop(file)
+        raise _damaged(file, error) from error
+
+
+class IpcReader:
+    """Reads record batches of IPC files by number; each thread has a reader of its own, of the last file it read."""
+
+    def __init__(self, files: OpenFiles) -> None:
+        self._files = files
+        self._last = PerThread()
+
+    def batch(
+        self, file: DataFile, number: int, columns: tuple[str, ...], *, views: bool, stamp: tuple[int, int] | None
+    ) -> Any:
+        """The record batch ``number`` with ``columns``, of a file that should still have its ``stamp``.
+
+        Where batches are views of the map, no columns are chosen on reading: pyarrow copies them then. 2M x 10
+        float32: 0.2 ms as views, 110 ms with ``included_fields``.
+
+        Raises:
+            SourceError: it cannot be reached, or is damaged.
+        """
+
+        def read() -> Any:
+            key = (file.name, () if views else columns)
+            if self._last.key != key:
+                file.check_unchanged(stamp)
+                self._last.keep(key, _open(file, self._files, key[1]))
+            batch = self._last.value.get_batch(number).select(list(columns))
+            batch.validate(full=True)
+            return batch
+
+        def begin_again() -> None:
+            self._last.clear()
+            self._files.drop(file)
+
+        try:
+            return retry.call(read, file.is_remote, begin_again)
+        except DAMAGE as error:
+            raise _damaged(file, error, number) from error
+
+
+class _StreamFile:
+    """An IPC stream in a file, with the same face as an IPC file: its batches (views of the map) in a list."""
+
+    def __init__(self, reader: Any) -> None:
+        self.schema, self._batches = reader.schema, list(reader)
+        self.num_record_batches = len(self._batches)
+
+    def get_batch(self, number: int) -> Any:
+        return self._batches[number]
+
+
+def _open(file: DataFile, files: OpenFiles, columns: tuple[str, ...] | list[str] = ()) -> Any:
+    """A reader of some columns, or of all."""
+    opened = files.get(file, mapped=not file.is_remote)
+    reader = _reader(opened, None)
+    if not columns:
+        return reader
+    fields = [i for i, name in enumerate(reader.schema.names) if name in columns]
+    return _reader(opened, pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False))
+
+
+def _reader(opened: Any, options: Any) -> Any:
+    mapped = isinstance(opened, pa.Buffer)
+    if (opened[:6].to_pybytes() if mapped else opened.read_at(6, 0)) == b"ARROW1":
+        return pa.ipc.open_file(opened, options=options)
+    stream = pa.BufferReader(opened) if mapped else opened.get_stream(0, opened.size())
+    return _StreamFile(pa.ipc.open_stream(stream, options=options))
+
+
+def _gives_views(reader: Any, whole: Any) -> bool:
+    """Whether batches are views of the mapped file."""
+    if reader.num_record_batches == 0:
+        return False
+    batch = reader.get_batch(0)
+    buffers = [buffer for column in batch.columns for buffer in column.buffers() if buffer is not None and buffer.size]
+    return all(whole.address <= buffer.address < whole.address + whole.size for buffer in buffers)
+
+
+def _damaged(file: DataFile, error: BaseException, number: int | None = None) -> SourceError:
+    if isinstance(error, SourceError):
+        return error
+    if retry.is_transient(error, file.is_remote):
+        return unreachable(file, error, number)
+    return SourceError(
+        f"is not a readable Arrow file: {first_line(error)}. It is damaged, cut short or something else; "
+        "write or copy it again",
+        path=file.name, row_group=number,
+    )  # fmt: skip
