@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from fastxent.data.batch import Batch, Matrix
 from fastxent.data.spec import Spec
-from fastxent.engine.scorer import choose_kernel, make_problem
+from fastxent.engine.scorer import key_of, make_problem
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.contract.problem import new_work
 from tests import naive
@@ -98,7 +98,8 @@ def losses(case: Case) -> list[str]:
     problem, keep = make_problem(spec, batch)
     card = sc.new_scorecard()
     assert n <= sc.BLOCK
-    choose_kernel(spec, batch, False).rows(problem, 0, n, card, new_work(classes, 8))
+    kernel = spec.definition.kernel(key_of(spec, batch, full=False, entropy=False))
+    kernel.rows(problem, 0, n, card, new_work(classes, 8))
     del keep
     assert not card.status[:n].any()
     return [value.hex() for value in card.real[sc.LOSS, :n].tolist()]

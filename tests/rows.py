@@ -55,7 +55,7 @@ def score(z: Any, t: Any, way: str, *, full: bool = True, ignore: int | None = N
     problem = Problem(
         scores=address, stride=stride, classes=classes, target=labels.ctypes.data, target_stride=8, mask=0,
         mask_stride=0, has_ignore=ignore is not None, ignore=ignore or 0, smoothing=0.0, clip=-1.0, normalize=False,
-        gamma=0.0, class_weight=np.zeros(0), pos_weight=np.zeros(0),
+        parameters=np.zeros(0), class_weight=np.zeros(0), pos_weight=np.zeros(0),
     )  # fmt: skip
     work = new_work(classes, SIZE[kind])
     run = kernel_of(way, kind, full)

@@ -147,7 +147,7 @@ def test_focal(gamma: float) -> None:
     loss = np.concatenate([10.0 ** rng.uniform(-30, 2.8, 300), rng.uniform(0, 2, 300), [0.0, np.inf]])
     card = sc.new_scorecard()
     card.real[sc.LOSS, : len(loss)] = loss
-    problem, keep = problem_of(np.zeros((1, 1)), np.zeros(1, np.int64), gamma=gamma)
+    problem, keep = problem_of(np.zeros((1, 1)), np.zeros(1, np.int64), parameters=np.array([gamma]))
     focal(problem, 0, len(loss), card, new_work(1, 8))
     del keep
     with mpmath.workdps(50):
@@ -162,7 +162,7 @@ def test_focal_of_rows() -> None:
     z[0, 0], y[0] = -np.inf, 0
     z[1, 1:], y[1] = -np.inf, 0
     plain = run(along("float64", "int64", True), z, y).loss
-    got = run(along("float64", "int64", True), z, y, focal, gamma=2.0).loss
+    got = run(along("float64", "int64", True), z, y, focal, parameters=np.array([2.0])).loss
     assert got[:2].tolist() == [np.inf, 0.0]
     np.testing.assert_allclose(got[2:], (1 - np.exp(-plain[2:])) ** 2 * plain[2:], rtol=1e-11)
 

@@ -33,6 +33,7 @@ kernels.contract
 kernels.sums
 kernels.rows
 kernels.block_loop
+losses
 data
 sources.object_kinds
 sources.per_thread

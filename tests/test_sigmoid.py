@@ -51,7 +51,7 @@ def drive(rows: Any, n: int, classes: int, block: int = BLOCK, **fields: Any) ->
     """Run a row kernel over n rows, ``block`` at a time."""
     empty: dict[str, Any] = {
         "mask": 0, "mask_stride": 0, "has_ignore": False, "ignore": 0, "smoothing": 0.0, "clip": -1.0,
-        "normalize": False, "gamma": 0.0, "class_weight": NONE, "pos_weight": NONE,
+        "normalize": False, "parameters": NONE, "class_weight": NONE, "pos_weight": NONE,
     }  # fmt: skip
     p = Problem(**(empty | fields), classes=classes)
     card = sc.new_scorecard()

@@ -43,7 +43,7 @@ def problem_of(scores: Array, target: Array, **options: Any) -> tuple[Problem, l
     fields: dict[str, Any] = {
         "scores": scores.ctypes.data, "stride": scores.strides[0], "classes": scores.shape[1],
         "target": target.ctypes.data, "target_stride": target.strides[0], "mask": 0, "mask_stride": 0,
-        "has_ignore": False, "ignore": 0, "smoothing": 0.0, "clip": -1.0, "normalize": False, "gamma": 0.0,
+        "has_ignore": False, "ignore": 0, "smoothing": 0.0, "clip": -1.0, "normalize": False, "parameters": np.zeros(0),
         "class_weight": NONE, "pos_weight": NONE,
     }  # fmt: skip
     return Problem(**(fields | options)), [scores, target]

@@ -312,9 +312,9 @@ def _check_alike(a: _Side, b: _Side, *, by_order: bool, clip: float | str | None
     names = [None if side.spec.class_names is None else _bare(side.spec.class_names) for side in (a, b)]
     if names[0] != names[1] and None not in names:
         raise UsageError("the sides name their classes differently, or in another order; pass class_names")
-    if a.spec.loss == "kl_divergence" and a.spec.form != b.spec.form:
+    if a.spec.definition.target_in_form and a.spec.form != b.spec.form:
         raise UsageError(
-            "kl_divergence takes targets in the form of the predictions, as logits beside logits; give both in one"
+            f"{a.spec.loss} takes targets in the form of the predictions, as logits beside logits; give both in one"
         )
     if clip is not None and "probs" not in (a.spec.form, b.spec.form):
         raise UsageError(f"clip applies to probs, and these are {a.spec.form}")

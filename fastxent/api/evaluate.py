@@ -203,13 +203,13 @@ def open_job(
     given = next((options[form] for form in ("logits", "probs", "log_probs") if options[form] is not None), None)
     wanted = {name: options.pop(name) for name in ASKED}
     measures, extra = asked(by_name=data is not None or isinstance(given, str | os.PathLike), **wanted)
-    if loss in ("kl_divergence", "entropy"):
-        measures = dataclasses.replace(measures, scores=False)
     threads = on_threads.thread_count(threads)
     share = None if memory is None else max(1, byte_size(memory) // threads)
     source, spec = prepare(
         data, target, loss=loss, memory=share, extra=extra if not copied else _together(extra, copied), **options
     )  # fmt: skip
+    if not spec.definition.predicts_class:
+        measures = dataclasses.replace(measures, scores=False)
     top_ks = None if top_k is None else tuple(top_k)
     check_readings(spec, measures, bins, binning, top_ks)
     topk = options["ids"] is not None or options["num_classes"] is not None

@@ -14,11 +14,12 @@ from typing import Any, Literal, get_args
 
 from fastxent.base.errors import StateError, UsageError
 from fastxent.base.kinds import KINDS
+from fastxent.losses import base
+from fastxent.losses.base import Form, Task
+from fastxent.losses.registry import LOSSES, OPTIONS
 
 __all__ = ["CLIP_NAMES", "NUMERICS_VERSION", "Form", "Loss", "OnInvalid", "Spec", "Task"]
 
-Task = Literal["multiclass", "binary", "multilabel"]
-Form = Literal["logits", "probs", "log_probs"]
 OnInvalid = Literal["raise", "skip", "propagate"]
 Loss = Literal["cross_entropy", "focal", "kl_divergence", "entropy"]
 
@@ -34,9 +35,9 @@ CLIP_NAMES: dict[str, dict[str, float]] = {
 }
 
 
-def _choice(name: str, value: object, literal: Any) -> None:
-    if value not in get_args(literal):
-        raise UsageError(f"{name}: expected one of {', '.join(map(repr, get_args(literal)))}, got {value!r}")
+def _choice(name: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise UsageError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 def _weights(name: str, values: Iterable[float] | None, count: int, what: str) -> tuple[float, ...] | None:
@@ -81,9 +82,8 @@ class Spec:
         num_classes: scores a row (1 for binary, labels a row for multilabel).
         task: "multiclass" (softmax), "binary" (one score a row) or "multilabel" (independent binary scores).
         form: what the scores are.
-        loss: the loss of a row: "cross_entropy"; "focal", each part of it times (1 - p)^gamma; "kl_divergence" of the
-            predictions from the target; or "entropy" of the predictions, which looks at no target.
-        gamma: exponent of the focal loss, at least 0.
+        loss: the loss of a row, by its name in `fastxent.losses.registry.LOSSES`.
+        loss_options: names and values of the options of this loss, all of them; a mapping of some will do.
         soft: targets are distributions or 0/1 matrices of the scores' shape rather than class indices.
         label_smoothing: in [0, 1]; the target becomes (1 - a) t + a / C, for binary and multilabel (1 - a) t + a / 2.
         ignore_index: rows with this label are ignored; among distributions those that are one-hot there.
@@ -100,8 +100,8 @@ class Spec:
     num_classes: int
     task: Task = "multiclass"
     form: Form = "logits"
-    loss: Loss = "cross_entropy"
-    gamma: float = 2.0
+    loss: str = "cross_entropy"
+    loss_options: tuple[tuple[str, float], ...] = ()
     soft: bool = False
     label_smoothing: float = 0.0
     ignore_index: int | None = None
@@ -114,10 +114,10 @@ class Spec:
     class_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        _choice("task", self.task, Task)
-        _choice("form", self.form, Form)
-        _choice("on_invalid", self.on_invalid, OnInvalid)
-        _choice("loss", self.loss, Loss)
+        _choice("task", self.task, get_args(Task))
+        _choice("form", self.form, get_args(Form))
+        _choice("on_invalid", self.on_invalid, get_args(OnInvalid))
+        _choice("loss", self.loss, LOSSES)
         self._check_loss()
         if self.num_classes < 1:
             raise UsageError(f"num_classes: expected at least 1, got {self.num_classes}")
@@ -144,21 +144,23 @@ class Spec:
             raise UsageError(f"class_names: expected {self.num_classes} names, got {len(self.class_names)}")
 
     def _check_loss(self) -> None:
-        if not (0.0 <= self.gamma < math.inf):
-            raise UsageError(f"gamma: expected a finite number of at least 0, got {self.gamma!r}")
-        if self.loss in ("kl_divergence", "entropy"):
-            if self.task != "multiclass":
-                raise UsageError(f"loss {self.loss!r} applies to task 'multiclass'")
-            if self.label_smoothing or self.class_weight is not None or self.ignore_index is not None:
-                raise UsageError(f"loss {self.loss!r} takes no label_smoothing, class_weight or ignore_index")
-        if self.loss == "kl_divergence" and not self.soft:
-            raise UsageError("loss 'kl_divergence' needs a distribution a row as target")
+        loss = self.definition
+        object.__setattr__(self, "loss_options", loss.parameters(dict(self.loss_options)))
+        if self.task not in loss.tasks:
+            tasks = " and ".join(map(repr, loss.tasks))
+            raise UsageError(f"loss {self.loss!r} applies to task {tasks}")
+        labels = self.label_smoothing or self.class_weight is not None or self.ignore_index is not None
+        if labels and not loss.takes_class_options:
+            raise UsageError(f"loss {self.loss!r} takes no label_smoothing, class_weight or ignore_index")
+        if loss.needs_distribution and not self.soft:
+            raise UsageError(f"loss {self.loss!r} needs a distribution a row as target")
 
     @classmethod
     def make(
         cls,
         *,
         num_classes: int,
+        loss: str = "cross_entropy",
         class_weight: Iterable[float] | Mapping[Any, float] | None = None,
         pos_weight: float | Iterable[float] | None = None,
         clip: float | str | None = None,
@@ -167,6 +169,7 @@ class Spec:
     ) -> Spec:
         """A spec from the words of the public functions: one pos_weight for all labels, weights by class name.
 
+        ``options`` are fields, and options of any loss: those of another one have to be at their defaults.
         Numbers of NumPy and torch become those of Python, as the JSON of a spec needs them.
         """
         names = None if class_names is None else tuple(str(name) for name in class_names)
@@ -175,15 +178,16 @@ class Spec:
         positive: Any = pos_weight
         if positive is not None and _is_single(positive):
             positive = [_number("pos_weight", positive)] * num_classes
-        for name in ("label_smoothing", "gamma"):
-            if name in options:
-                options[name] = _number(name, options[name])
+        if "label_smoothing" in options:
+            options["label_smoothing"] = _number("label_smoothing", options["label_smoothing"])
         if options.get("ignore_index") is not None:
             options["ignore_index"] = _integer("ignore_index", options["ignore_index"])
         if clip is not None and not isinstance(clip, str):
             clip = _number("clip", clip)
         return cls(
             num_classes=num_classes,
+            loss=loss,
+            loss_options=_of_loss(loss, {name: options.pop(name) for name in OPTIONS if name in options}),
             class_weight=_weights("class_weight", class_weight, num_classes, "class"),
             pos_weight=_weights("pos_weight", positive, num_classes, "label"),
             clip=clip,
@@ -198,32 +202,52 @@ class Spec:
         return -1.0 if self.clip is None else self.clip
 
     @property
+    def definition(self) -> base.Loss:
+        """The loss itself, with what it applies to and needs."""
+        return LOSSES[self.loss]
+
+    @property
     def reads_weight(self) -> bool:
         """Whether the mean divides by a sum of weights rather than by a count."""
         return self.weighted or self.class_weight is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields that are not at their default, as JSON values."""
+        """The fields and options of the loss that are not at their default, as JSON values."""
         values = dataclasses.asdict(self)
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        values |= dict(values.pop("loss_options"))
+        defaults |= {option.name: option.default for option in self.definition.options}
         return {
-            field.name: list(value) if isinstance(value, tuple) else value
-            for field in dataclasses.fields(self)
-            if (value := values[field.name]) != field.default
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+            if value != defaults[name]
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Spec:
         """The inverse of `to_dict`; raises StateError for fields this version does not know."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise StateError(f"spec: unknown fields {', '.join(unknown)}; it was made by another version of fastxent")
         plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        return cls(**plain)
+        loss = LOSSES.get(plain.get("loss", "cross_entropy"))
+        options = {each.name: plain.pop(each.name) for each in (loss.options if loss else ()) if each.name in plain}
+        known = {field.name for field in dataclasses.fields(cls)} - {"loss_options"}
+        if unknown := sorted(plain.keys() - known):
+            raise StateError(f"spec: unknown fields {', '.join(unknown)}; it was made by another version of fastxent")
+        return cls(**plain, loss_options=tuple(options.items()))
 
     def digest(self) -> str:
         """SHA-256 of the spec and the numerics version: totals with equal digests may be merged."""
         text = json.dumps({"numerics_version": NUMERICS_VERSION, **self.to_dict()}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _of_loss(loss: str, given: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """The options that a loss takes; raises UsageError if another one's was given a value that is not its default."""
+    own = [option.name for option in LOSSES[loss].options] if loss in LOSSES else []
+    for name, value in given.items():
+        if name not in own and value != OPTIONS[name].default:
+            owners = " and ".join(repr(each.name) for each in LOSSES.values() if OPTIONS[name] in each.options)
+            raise UsageError(f"{name} applies to loss {owners}, and this is {loss!r}")
+    return tuple((name, value) for name, value in given.items() if name in own)
 
 
 def _by_name(weights: Mapping[Any, float], names: tuple[str, ...] | None, num_classes: int) -> list[float]:

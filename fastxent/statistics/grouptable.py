@@ -187,7 +187,7 @@ class _Reader:
         """Normalized entropy and D2, and means over classes."""
         found = cast(GroupedClasses, self._parts["classes"]).means(self._numbers, self._groups)
         base, spec = found.pop("base"), self._spec
-        plain = spec.loss == "cross_entropy" and not spec.soft
+        plain = spec.definition.is_log_loss and not spec.soft
         if plain and spec.label_smoothing == 0.0 and spec.pos_weight is None:
             if base is None:
                 relative = d2 = [None] * self._groups
@@ -229,7 +229,7 @@ class _Reader:
 
     def brier(self) -> Columns:
         """The Brier score."""
-        if self._values.tallied <= tally.BRIER or self._spec.loss in ("entropy", "kl_divergence"):
+        if self._values.tallied <= tally.BRIER or not self._spec.definition.predicts_class:
             return {}
         return {"brier": self._mean(tally.WEIGHTED_BRIER if self._weighted else tally.BRIER)}
 

@@ -98,7 +98,7 @@ class Statistic(ABC):
 
 def predicts_class(spec: Spec) -> bool:
     """Whether rows have one target class, one predicted class and a confidence in it."""
-    return spec.task != "multilabel" and spec.loss not in ("entropy", "kl_divergence")
+    return spec.task != "multilabel" and spec.definition.predicts_class
 
 
 def check_shape(array: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:

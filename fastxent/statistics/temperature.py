@@ -42,7 +42,7 @@ class Temperature(Statistic):
     """Exact sums of the losses at every temperature of the grid, and of the weights where there are some."""
 
     def __init__(self, spec: Spec) -> None:
-        if spec.form != "logits" or spec.loss != "cross_entropy":
+        if spec.form != "logits" or not spec.definition.is_log_loss:
             raise UsageError(
                 f"temperature applies to the cross_entropy of logits, and this is {spec.loss} of {spec.form}"
             )

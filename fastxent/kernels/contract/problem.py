@@ -39,7 +39,7 @@ class Problem(NamedTuple):
     ``scores``: address of row 0, ``stride`` bytes from row to row; or, for one array a class, the
     address of a table of C addresses (stride 0). ``target``: address of row 0's label or of its
     dense row, ``target_stride`` bytes from row to row. ``mask``: address of a bool matrix, or 0.
-    ``clip`` < 0 means none. Empty arrays mean "none" for the weights.
+    ``clip`` < 0 means none. ``parameters``: the options of the loss. Empty arrays mean "none" for the weights.
     """
 
     scores: int
@@ -54,7 +54,7 @@ class Problem(NamedTuple):
     smoothing: float
     clip: float
     normalize: bool
-    gamma: float
+    parameters: NDArray[np.float64]
     class_weight: NDArray[np.float64]
     pos_weight: NDArray[np.float64]
 

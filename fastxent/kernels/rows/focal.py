@@ -9,6 +9,7 @@
 
 Each of these runs after the row kernel of the cross-entropy, which knows which rows can be scored. (1 - p)^g has 1 + g
 times the error that L has, so 1 - p is made anew, in two parts; of labels only where it matters, see `steep`.
+gamma is ``parameters[0]`` of the problem.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def focal(p, lo, n, card, work):
     for i in range(0, n, TILE):
         plain = fetch(loss, i, TILE)
         wrong, wrong_lost = missing(plain, fill(0.0, plain))
-        store(loss, i, faded(plain, wrong, wrong_lost, p.gamma))
+        store(loss, i, faded(plain, wrong, wrong_lost, p.parameters[0]))
 
 
 @kernel(inline="always")
@@ -198,13 +199,13 @@ def of_label(form: str, kind: str) -> Any:
     @kernel(variant=f"{form}-{kind}")
     def of_one(p, row, y, plain, scratch):
         loss = splat(plain, 8)
-        if steep(plain, p.gamma) or form == "probs":
+        if steep(plain, p.parameters[0]) or form == "probs":
             given = prepare(p, row, scratch)
             x = splat(np.float64(load_scalar(row + y * size, kind)), 8)
             loss, wrong, wrong_lost = cost(given, x, np.int32(0 if y == given[1] else -1))
         else:
             wrong, wrong_lost = missing(loss, splat(0.0, 8))
-        one = faded(loss, wrong, wrong_lost, p.gamma)
+        one = faded(loss, wrong, wrong_lost, p.parameters[0])
         return halving_sum(select(lane_numbers(8) == np.int32(0), one, splat(0.0, 8)))
 
     return of_one
@@ -229,7 +230,7 @@ def unweighted(p):
     """The problem without class weights."""
     return Problem(
         p.scores, p.stride, p.classes, p.target, p.target_stride, p.mask, p.mask_stride, p.has_ignore, p.ignore,
-        p.smoothing, p.clip, p.normalize, p.gamma, p.class_weight[:0], p.pos_weight,
+        p.smoothing, p.clip, p.normalize, p.parameters, p.class_weight[:0], p.pos_weight,
     )  # fmt: skip
 
 
@@ -253,7 +254,7 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, few: 
         z = row + j * size
         x = widen(load(z, kind, 8) if count == 8 else load_first(z, kind, 8, count))
         loss, wrong, wrong_lost = cost(known, x, np.int32(known[1] - j))
-        fading = faded(loss, wrong, wrong_lost, p.gamma)
+        fading = faded(loss, wrong, wrong_lost, p.parameters[0])
         return fma(a, select(a > 0.0, fading, splat(0.0, 8)), total), nothing
 
     sums = two_sums(part, f"focal-{variant}")
@@ -346,7 +347,7 @@ def of_events(form: Form, kind: str, target: str, task: str, masked: bool) -> An
         two, two_lost = multiply(a0, its_p)
         wrong, lost = add(one, two)
         lost = fma(a1, not_p_lost, fma(a0, its_p_lost, lost + (one_lost + two_lost)))
-        return faded(loss, wrong, lost, p.gamma)
+        return faded(loss, wrong, lost, p.parameters[0])
 
     @kernel(variant=variant, inline="always")
     def put(p, row, j, lane, lanes):

@@ -79,7 +79,7 @@ class LossReadings(Readings):
         spec = self.totals.spec
         if (
             not self._by_class
-            or spec.loss != "cross_entropy"
+            or not spec.definition.is_log_loss
             or spec.soft
             or spec.label_smoothing > 0.0
             or spec.pos_weight is not None
