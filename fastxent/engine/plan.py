@@ -16,7 +16,7 @@ from fastxent.sources.source import Source, Split
 from fastxent.statistics.options import Measures
 from fastxent.totals.totals import Totals
 
-__all__ = ["Failed", "Part", "Plan", "Scored", "join", "merge", "plan_of"]
+__all__ = ["Failed", "Part", "Plan", "Scored", "Stopped", "join", "merge", "plan_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,10 @@ class Failed:
 
 
 Part = Scored | Failed
+
+
+class Stopped(Exception):
+    """Somebody said stop, so there is no part."""
 
 
 def join(a: Part, b: Part) -> Part:

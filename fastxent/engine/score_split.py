@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fastxent.data.batch import Batch
 from fastxent.engine.invalid_rows import raise_first_invalid
-from fastxent.engine.plan import Failed, Part, Plan, Scored
+from fastxent.engine.plan import Failed, Part, Plan, Scored, Stopped
 from fastxent.engine.scorer import Scorer
 from fastxent.kernels.block_loop import Outputs
 from fastxent.sources.source import Split
@@ -20,8 +20,12 @@ def score_split(plan: Plan, split: Split) -> Part:
     return score_splits(plan, (split,))
 
 
-def score_splits(plan: Plan, splits: Iterable[Split]) -> Part:
-    """What the rows of some splits leave behind, or the first error among them: their `score_split`, joined."""
+def score_splits(plan: Plan, splits: Iterable[Split], stopped: Callable[[], bool] = lambda: False) -> Part:
+    """What the rows of some splits leave behind, or the first error among them: their `score_split`, joined.
+
+    Raises:
+        Stopped: ``stopped``, which is asked before every batch, says so.
+    """
     totals, scorer = plan.new_totals(), Scorer(plan.spec, full=plan.measures.full)
     paths = set()
     for split in splits:
@@ -29,8 +33,12 @@ def score_splits(plan: Plan, splits: Iterable[Split]) -> Part:
         number = 0
         try:
             for batch in plan.source.read(split):
+                if stopped():
+                    raise Stopped
                 score_batch(batch, scorer, totals)
                 number += 1
+        except Stopped:
+            raise
         except Exception as error:
             return Failed(split, number, error)
     return Scored(totals, frozenset(each for each in plan.source.left_out if each.path in paths))

@@ -92,6 +92,9 @@ class Totals:
         self.tallies = _new_tallies(self.spec, self.measures)
         self.statistics = new_statistics(self.spec, self.measures, _classes(self.spec), _ranks(self.spec))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Totals.from_bytes, (self.to_bytes(),)
+
     def prepare(self, rows: int) -> None:
         """Make room for so many rows (at most ``tally.LATE``) in the words that are carried late."""
         if self._uncarried + rows > tally.LATE:

@@ -16,14 +16,13 @@ from typing import Any
 
 from fastxent.base.atomic_files import writing
 from fastxent.data.batch import Batch
-from fastxent.engine.plan import Failed, Part, Plan, Scored, merge
+from fastxent.engine.plan import Failed, Part, Plan, Scored, Stopped, merge
 from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.in_order import InOrder
 from fastxent.engine.row_files.record import make_record
 from fastxent.engine.row_files.writer import RowWriter
 from fastxent.engine.runners import threads as on_threads
 from fastxent.engine.runners.threads import Done, RowResults
-from fastxent.engine.runners.work_queue import Stopped
 from fastxent.kernels.block_loop import Outputs
 from fastxent.sources.source import Split
 

@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from fastxent.base.errors import UsageError
 from fastxent.data.batch import Batch
-from fastxent.engine.plan import Failed, Part, Plan, Scored, join, merge
+from fastxent.engine.plan import Failed, Part, Plan, Scored, Stopped, join, merge
 from fastxent.engine.runners.shared_split import SharedSplit
-from fastxent.engine.runners.work_queue import Stopped, WorkQueue
+from fastxent.engine.runners.work_queue import WorkQueue
 from fastxent.engine.score_split import score_batch
 from fastxent.engine.scorer import Scorer
 from fastxent.kernels.block_loop import Outputs

@@ -8,11 +8,7 @@ from contextlib import contextmanager
 
 from fastxent.engine.plan import Failed
 
-__all__ = ["Stopped", "WorkQueue"]
-
-
-class Stopped(Exception):
-    """Somebody else said stop."""
+__all__ = ["WorkQueue"]
 
 
 class WorkQueue:
