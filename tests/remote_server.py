@@ -13,7 +13,10 @@ BUCKET = "predictions"
 
 
 class Faults:
-    """How many of the coming requests whose path holds ``part`` fail, and how: "drop", "short" or a status."""
+    """How many of the coming requests whose path holds ``part`` fail, and how: "drop", "short" or a status.
+
+    All requests since the last ``reset`` are ``seen``, as pairs of method and path.
+    """
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -23,9 +26,11 @@ class Faults:
         with self._lock:
             self.part, self.count, self.how, self.method, self.after = part, count, how, method, after
             self.made = 0
+            self.seen = []
 
     def next(self, method, path):
         with self._lock:
+            self.seen.append((method, path.partition("?")[0]))
             if self.part is None or method != self.method or self.part not in path:
                 return None
             if self.after > 0:

@@ -265,3 +265,14 @@ def test_a_copy_elsewhere_fetches_for_itself(server, path, selection):
     copy = pickle.loads(pickle.dumps(source))
     for one, other in zip(drain(copy), drain(source), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("options", [{"logits": "z_*", "target": "y"}, {"logits": "z_*"}])
+def test_an_object_is_opened_once(server, options):
+    """A request lists it, one opens it, one asks whether it has changed; one is for its footer, one a row group."""
+    table = pa.table({f"z_{j}": SCORES[:, j] for j in range(4)} | {"y": LABELS})
+    pq.write_table(table, f"{BUCKET}/once/part-0.parquet", row_group_size=GROUP, filesystem=server[3])
+    server[1].reset()
+    fx.evaluate(uri(server, "once/part-0.parquet"), **options)
+    seen = [method for method, path in server[1].seen if path.endswith("part-0.parquet")]
+    assert (seen.count("HEAD"), seen.count("GET")) == (3, 1 + -(-N // GROUP))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from fastxent.base.errors import SourceError
@@ -36,12 +37,16 @@ def find_members(
     Raises:
         SourceError: a file is damaged or differs from the others; if such files are left out: it is the last one.
     """
-    members = []
+    members: list[Member] = []
     for file, partitions, footer in dataset.footers(skips=left_out.skips):
         try:
             if isinstance(footer, SourceError):
                 raise footer
-            members.append(Member(file, footer, readings.resolve(footer.schema, selection, file.name, partitions)))
+            if members and footer.schema.equals(members[-1].footer.schema, check_metadata=True):
+                reading = replace(members[-1].reading, constants=partitions)
+            else:
+                reading = readings.resolve(footer.schema, selection, file.name, partitions)
+            members.append(Member(file, footer, reading))
         except SourceError as error:
             error.path = file.name
             left_out.add(error, None if isinstance(footer, SourceError) else footer.num_rows)

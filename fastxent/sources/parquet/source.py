@@ -187,9 +187,9 @@ class ParquetSource(Source):
         schema = members[0].footer.schema
         if is_text(schema.field(first.selection.target).type):
             self._groups.dictionaries = [first.selection.target]
+        width = row_bytes(first, schema)
+        rows = self._batch_rows(first, width)
         for file, footer, reading in members:
-            width = row_bytes(reading, schema)
-            rows = self._batch_rows(reading, width)
             read = ReadPlan(file, reading.columns, rows, footer.largest, width, file.planned_stamp)
             plan = FilePlan(read, reading, self.num_rows, tuple(accumulate(footer.rows, initial=0)), footer.rows)
             if filter is not None:
