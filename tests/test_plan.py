@@ -26,7 +26,7 @@ from fastxent.engine.row_files.score_file import RowFile, score_file
 from fastxent.engine.runners import processes, threads
 from fastxent.engine.score_split import score_split, score_splits
 from fastxent.results.finish import finish
-from fastxent.sources.open import Selection, open_source
+from fastxent.sources.open import Selection, open_arrays, open_source
 from fastxent.sources.source import Source
 from fastxent.statistics.options import Measures
 
@@ -207,7 +207,7 @@ def test_batches_decide_within_a_split(plans):
 # Other processes
 
 
-@pytest.mark.parametrize("kind", ["parquet", "npy"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_processes_are_a_runner(plans, expected, kind):
     told = []
     scored = processes.run(plans[kind], 2, done=told.append)
@@ -275,6 +275,16 @@ def test_what_other_processes_leave_out_is_told(tmp_path):
     assert [(left.path, left.row_group, left.rows) for left in ev.left_out] == [(str(path), 2, GROUP)]
     assert ev.warnings == [str(ev.left_out[0])]
     assert finish(sent, threads.run(sent, 2), {}).to_dict() == ev.to_dict()
+
+
+def test_memory_goes_to_no_other_process():
+    for source in (
+        open_arrays(LOGITS, LABELS),
+        open_source(TABLE, SELECTION),
+        open_source(TABLE.to_reader(), SELECTION),
+    ):
+        with pytest.raises(fx.UsageError, match="in the memory of this process, so no other process can read it"):
+            processes.run(plan(source, Measures()), 2)
 
 
 class Deadly(Source):

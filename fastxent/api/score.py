@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fastxent.api.evaluate import Job, open_job
-from fastxent.base.errors import UsageError
+from fastxent.api.evaluate import open_job
 from fastxent.base.log_unit import Unit
 from fastxent.data.spec import Loss, OnInvalid, Task
-from fastxent.engine.plan import Scored, merge
 from fastxent.engine.row_files.columns import RowColumns
-from fastxent.engine.row_files.record import job_digest, read_record, totals_of
-from fastxent.engine.row_files.score_file import RowFile, score_files
+from fastxent.engine.row_files.record import job_digest
+from fastxent.engine.row_files.run import RowRun
 from fastxent.engine.runners.threads import Progress
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import run_facts
-from fastxent.sources.dataset.files import DataFile
-from fastxent.sources.open import OnError, Source, Split
+from fastxent.sources.open import OnError
 from fastxent.statistics.options import Binning
-from fastxent.storage.output_paths import is_folder, is_path, outputs_of, refuse_inputs
-from fastxent.totals.state_files import shift_rows
-from fastxent.totals.totals import Totals
+from fastxent.storage.output_paths import is_folder, is_path, refuse_inputs
 
 __all__ = ["score"]
 
@@ -196,117 +190,7 @@ def score(
     )  # fmt: skip
     names = source.class_names if job.topk else spec.class_names
     row_columns = RowColumns(spec, kept, prefix, scores=measures.scores, names=names, topk=job.topk, unit=unit)
-    run = _Run(job, row_columns, digest, progress)
-    scored = run.into_folder(data, out, overwrite, resume) if is_folder(out) else run.into_file(out, overwrite)
-    return job.evaluation(scored, run.facts(time.perf_counter() - started))
-
-
-class _Run:
-    """One pass, and how far it has come."""
-
-    def __init__(self, job: Job, columns: RowColumns, digest: str, progress: Progress | None) -> None:
-        self._plan = job.plan
-        self._threads = job.threads
-        self._columns = columns
-        self._job = digest
-        self._progress = progress
-        self._lock = threading.Lock()
-        self._rows = self._bytes = self._to_do = self._whole = 0
-
-    def into_file(self, out: str, overwrite: bool) -> Scored:
-        try:
-            return self._score([RowFile(out, self._plan.splits, None, self._job, overwrite=overwrite)])
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{self._how_far()}; {out} was not written") from None
-
-    def into_folder(self, data: Any, out: str, overwrite: bool, resume: bool) -> Scored:
-        inputs = _inputs(data, self._plan.source)
-        outputs = outputs_of(self._plan.source.paths, data, out)
-        identities = {path: _identity(inputs[path]) for path in outputs}  # before anything is read
-        splits: dict[str, list[Split]] = {path: [] for path in outputs}
-        for split in self._plan.splits:
-            splits[split.path].append(split)
-        begins = {path: own[0].first_id - own[0].first_row if own else 0 for path, own in splits.items()}
-        finished = _finished(outputs, identities, self._job, overwrite, resume, begins)
-        files = [
-            RowFile(output, tuple(splits[path]), path, self._job, begins[path], identities[path], overwrite=True)
-            for path, output in outputs.items()
-            if path not in finished
-        ]
-        try:
-            scored = self._score(files)
-        except KeyboardInterrupt:
-            whole = f"{len(finished) + self._whole} of {len(outputs)} files in {out} are whole"
-            raise KeyboardInterrupt(f"{self._how_far()}; {whole}, run it again to go on") from None
-        return merge([scored, *map(Scored, finished.values())])
-
-    def facts(self, seconds: float) -> dict[str, Any]:
-        facts = run_facts(self._plan, self._threads, seconds)
-        return facts | {"bytes": self._bytes, "rows_per_second": self._rows / seconds if seconds else 0.0}
-
-    def _score(self, files: list[RowFile]) -> Scored:
-        counts = [split.num_rows for file in files for split in file.splits]
-        self._to_do = sum(counts) if min(counts, default=0) >= 0 else -1
-        return score_files(self._plan, self._columns, files, self._threads, done=self._count, whole=self._count_file)
-
-    def _count(self, split: Split) -> None:
-        with self._lock:
-            self._rows += max(split.num_rows, 0)
-            self._bytes += max(split.nbytes, 0)
-        if self._progress is not None:
-            self._progress(split, self._to_do)
-
-    def _count_file(self, file: RowFile) -> None:
-        with self._lock:
-            self._whole += 1
-
-    def _how_far(self) -> str:
-        rows = self._plan.source.num_rows
-        known = f" of {rows:,}" if rows >= 0 else ""
-        return f"interrupted after {self._rows:,}{known} rows"
-
-
-def _inputs(data: Any, source: Source) -> dict[str, DataFile]:
-    """The input files by name."""
-    if data is None or not source.files:
-        raise UsageError(
-            "a directory as output gets a file for every input file, and the input is no file; name a file"
-        )
-    return {file.name: file for file in source.files}
-
-
-def _identity(file: DataFile) -> dict[str, Any]:
-    """What tells whether an input has changed."""
-    if file.filesystem is None:
-        found = os.stat(file.location)
-        return {"name": os.path.basename(file.location), "size": found.st_size, "mtime_ns": found.st_mtime_ns}
-    info = file.filesystem.get_file_info(file.location)
-    return {"name": info.base_name, "size": info.size, "mtime_ns": info.mtime_ns}
-
-
-def _finished(
-    outputs: Mapping[str, str],
-    identities: Mapping[str, Any],
-    job: str,
-    overwrite: bool,
-    resume: bool,
-    begins: Mapping[str, int],
-) -> dict[str, Totals]:
-    """Totals of the inputs whose outputs are there and right; refuses to replace what is not of this job."""
-    found = {}
-    for path, output in outputs.items():
-        if not os.path.lexists(output):
-            continue
-        record = read_record(output)
-        same = record is not None and record.get("job") == job
-        if not same and not overwrite:
-            what = "holds results of other options" if record else "is no output of fastxent"
-            raise UsageError(
-                f"{output}: exists and {what}; write elsewhere, or pass overwrite=True (--overwrite) to replace it"
-            )
-        if record is None or not same or not resume:
-            continue
-        if record.get("input") == identities[path] and record.get("left_out") == 0:
-            found[path] = totals_of(record, output)
-            shift_rows(found[path], begins.get(path, 0) - record["first_id"])  # files may have come or gone before it
-    return found
+    run = RowRun(job.plan, row_columns, digest, job.threads, progress)
+    scored = run.into_folder(out, data, overwrite, resume) if is_folder(out) else run.into_file(out, overwrite)
+    seconds = time.perf_counter() - started
+    return job.evaluation(scored, run_facts(job.plan, job.threads, seconds, rows=run.rows, nbytes=run.nbytes))

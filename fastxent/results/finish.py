@@ -32,12 +32,15 @@ def finish(plan: Plan, scored: Scored, facts: dict[str, Any], *, topk: bool = Fa
     return evaluation
 
 
-def run_facts(plan: Plan, threads: int, seconds: float) -> dict[str, Any]:
-    """What `Evaluation.run` says of a run over all splits of a plan."""
+def run_facts(
+    plan: Plan, threads: int, seconds: float, *, rows: int | None = None, nbytes: int | None = None
+) -> dict[str, Any]:
+    """What `Evaluation.run` says of a run, of which so many ``rows`` and bytes were scored; all of them by default."""
+    rows = plan.source.num_rows if rows is None else rows
     return {
         "seconds": seconds,
-        "bytes": sum(split.nbytes for split in plan.splits),
-        "rows_per_second": plan.source.num_rows / seconds if seconds else 0.0,
+        "bytes": sum(split.nbytes for split in plan.splits) if nbytes is None else nbytes,
+        "rows_per_second": rows / seconds if seconds else 0.0,
         "threads": threads,
         "paths": list(plan.source.paths),
         "version": package_version(),
