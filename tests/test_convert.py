@@ -54,7 +54,7 @@ def test_there_and_back_again(tmp_path):
 
 def test_streams_in_pieces(tmp_path, monkeypatch, truth):
     monkeypatch.setattr("fastxent.storage.convert.BATCH_BYTES", 20_000)
-    monkeypatch.setattr("fastxent.storage.convert.GROUP_BYTES", 40_000)
+    monkeypatch.setattr("fastxent.storage.parquet_writer.GROUP_BYTES", 40_000)
     fx.convert(DIGITS, tmp_path / "o.parquet", logits="logits", layout="packed")
     assert pq.read_metadata(tmp_path / "o.parquet").num_row_groups > 3
     assert tallies(tmp_path / "o.parquet") == truth

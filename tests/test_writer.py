@@ -106,7 +106,7 @@ def test_buffers_may_be_reused(tmp_path, digits):
 
 
 def test_row_groups_are_cut_by_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr("fastxent.storage.prediction_writer.GROUP_BYTES", 10_000)
+    monkeypatch.setattr("fastxent.storage.parquet_writer.GROUP_BYTES", 10_000)
     with fx.PredictionWriter(tmp_path / "p.parquet", layout="packed") as writer:
         for _ in range(100):
             writer.write(np.zeros((10, 10), np.float32), target=np.zeros(10, np.int64))
@@ -141,9 +141,10 @@ def test_an_exception_leaves_nothing(tmp_path):
 def test_a_killed_process_leaves_nothing_that_looks_whole(tmp_path):
     code = (
         "import fastxent as fx, numpy as np, os, signal, sys\n"
+        "from fastxent.storage import parquet_writer\n"
+        "parquet_writer.GROUP_BYTES = 1\n"
         "w = fx.PredictionWriter(sys.argv[1])\n"
         "w.write(np.zeros((10, 2)), target=np.zeros(10, int))\n"
-        "w._flush()\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     env = os.environ | {"PYTHONPATH": str(ROOT)}

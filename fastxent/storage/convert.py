@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 
-from fastxent.base.atomic_files import PendingFile, writing
+from fastxent.base.atomic_files import writing
 from fastxent.base.errors import DataError, SourceError, UsageError
 from fastxent.base.kinds import KINDS, Kind
 from fastxent.base.status import Status
@@ -28,7 +27,7 @@ from fastxent.sources.source import Selection
 from fastxent.storage.inspect import Speed, measure_reading
 from fastxent.storage.layout import Storage, choose_layout, convert_kind, describe_self, is_lossless
 from fastxent.storage.output_paths import is_folder, outputs_of, refuse_inputs
-from fastxent.storage.prediction_writer import GROUP_BYTES, open_parquet
+from fastxent.storage.parquet_writer import PendingParquet, score_settings
 
 __all__ = ["Conversion", "convert"]
 
@@ -145,13 +144,12 @@ def _pairs(data: Any, out: str, overwrite: bool) -> list[tuple[DataFile, str]]:
 
 
 def _convert(job: _Conversion, out: str, overwrite: bool) -> Conversion:
-    pending = PendingFile(out, overwrite=overwrite)
+    file = PendingParquet(out, overwrite=overwrite)
     try:
-        job.run(pending)
-    except BaseException:
-        pending.abort()
-        raise
-    pending.commit()
+        job.run(file)
+        file.finish()
+    finally:
+        file.abort()
     plan, storage = job.plan, job.storage
     before = measure_reading(plan.dataset, plan.columns, plan.num_classes, plan.dtype)
     after = measure_reading(Dataset(expand_local(out)), storage.names, plan.num_classes, storage.kind)
@@ -264,28 +262,16 @@ class _Conversion:
         self.rows = 0
         self.storage: Storage
 
-    def run(self, pending: PendingFile) -> None:
-        writer: Any = None
-        waiting: list[Any] = []
-        try:
-            for batch in self._batches():
-                scores, kind, missing = self._decode(batch)
-                if writer is None:
-                    self.storage = self._storage(kind)
-                    schema = self._schema()
-                    with writing(pending.path):
-                        writer = open_parquet(pending.partial, schema, self.storage, self._codecs())
-                waiting.append(self._encode(batch, scores, kind, missing, schema))
-                self.rows += batch.num_rows
-                if sum(each.nbytes for each in waiting) >= GROUP_BYTES:
-                    _write_group(writer, waiting, pending.path)
-            _write_group(writer, waiting, pending.path)
-        except BaseException:
-            with suppress(Exception):
-                writer.close()
-            raise
-        with writing(pending.path):
-            writer.close()
+    def run(self, file: PendingParquet) -> None:
+        """Write all rows."""
+        for batch in self._batches():
+            scores, kind, missing = self._decode(batch)
+            if file.schema is None:
+                self.storage = self._storage(kind)
+                schema = self._schema()
+                file.begin(schema, **score_settings(schema, self.storage, self._codecs()))
+            file.write(self._encode(batch, scores, kind, missing, file.schema))
+            self.rows += batch.num_rows
         if self.rows != self.plan.metadata.num_rows:
             raise SourceError(
                 f"the footer promises {self.plan.metadata.num_rows} rows, {self.rows} were found", path=self.plan.path
@@ -396,11 +382,3 @@ class _Conversion:
 def _as(array: Any, field: Any) -> Any:
     """A column as the file says it; one that came by way of a file has lost its dictionary."""
     return array if array.type.equals(field.type) else array.cast(field.type)
-
-
-def _write_group(writer: Any, waiting: list[Any], path: str) -> None:
-    if waiting:
-        with writing(path):
-            group = pa.Table.from_batches(waiting)
-            writer.write_table(group, row_group_size=max(1, group.num_rows))
-    waiting.clear()

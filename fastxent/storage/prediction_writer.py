@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self, cast, get_args
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from fastxent.base.atomic_files import PendingFile, writing
 from fastxent.base.errors import UsageError
 from fastxent.base.kinds import KINDS, PATTERNS, Kind
 from fastxent.data.spec import Form, Task
 from fastxent.sources.arrays.source import as_array, plain_array
-from fastxent.storage.layout import Storage, choose_layout, convert_kind, describe_self, is_lossless, leaves
+from fastxent.storage.layout import Storage, choose_layout, convert_kind, describe_self, is_lossless
+from fastxent.storage.parquet_writer import PendingParquet, score_settings
 
-__all__ = ["PredictionWriter", "open_parquet"]
+__all__ = ["PredictionWriter"]
 
-#: Decoded bytes of a row group. Measured at 16 and 64 MB: the same for packed bytes, 64 is faster where each of
-#: many columns has a chunk of its own; and it is the size of a split.
-GROUP_BYTES = 64 << 20
 TARGET = "target"
 
 
@@ -86,13 +81,8 @@ class PredictionWriter:
         if self._class_names is not None and len(self._class_names) != (2 if task == "binary" else self._num_classes):
             raise UsageError(f"class_names: {len(self._class_names)} names for {self._num_classes} classes")
         self._storage: Storage | None = None
-        self._schema: Any = None
-        self._parquet: Any = None
-        self._waiting: list[Any] = []
-        self._waiting_bytes = 0
         self.num_rows = 0
-        self._open = True
-        self._file = PendingFile(self.path, overwrite=overwrite)
+        self._file = PendingParquet(self.path, overwrite=overwrite)
 
     def write(self, scores: Any, target: Any = None, **columns: Any) -> None:
         """Append a batch. The arrays may be reused once this returns.
@@ -106,7 +96,7 @@ class PredictionWriter:
             UsageError: shapes, types or columns differ from those of the first batch.
             OutputError: the file cannot be written.
         """
-        if not self._open:
+        if not self._file.is_open:
             raise UsageError(f"{self.path}: the writer is closed")
         values, kind = self._scores(scores)
         if self._storage is None:
@@ -114,23 +104,21 @@ class PredictionWriter:
         assert self._storage is not None
         self._check(values, kind)
         values = convert_kind(values, kind, self._storage.kind)
-        given = dict(columns) if target is None else {TARGET: target, **columns}
-        rest = {name: _column(name, value, len(values)) for name, value in given.items()}
+        beside = dict(columns) if target is None else {TARGET: target, **columns}
+        rest = {name: _column(name, value, len(values)) for name, value in beside.items()}
         if target is not None and rest[TARGET].null_count:
             row = self.num_rows + int(np.argmin(rest[TARGET].is_valid().to_numpy(zero_copy_only=False)))
             raise UsageError(f"target: row {row} has none; leave such rows out or give them an ignore_index")
-        if self._schema is None:
+        if self._file.schema is None:
             self._create(rest)
-        for name in [*(set(self._schema.names) - set(self._storage.names) ^ set(rest))]:
+        schema = self._file.schema
+        for name in [*(set(schema.names) - set(self._storage.names) ^ set(rest))]:
             what = "is new" if name in rest else "is missing"
             raise UsageError(f"column {name!r} {what}; every batch has the columns of the first one")
-        arrays = [*self._storage.encode(values), *(_as(rest[f.name], f) for f in self._fields_of_rest())]
-        batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
-        self._waiting.append(batch)
-        self._waiting_bytes += batch.nbytes
+        fields = list(schema)[len(self._storage.names) :]
+        arrays = [*self._storage.encode(values), *(_as(rest[field.name], field) for field in fields)]
+        self._file.write(pa.RecordBatch.from_arrays(arrays, schema=schema))
         self.num_rows += len(values)
-        if self._waiting_bytes >= GROUP_BYTES:
-            self._flush()
 
     def close(self) -> None:
         """Write what waits and let the file appear.
@@ -139,31 +127,22 @@ class PredictionWriter:
             UsageError: nothing was written and the number of classes is not known.
             OutputError: the file cannot be written.
         """
-        if not self._open:
+        if not self._file.is_open:
             return
         try:
-            if self._schema is None:
+            if self._file.schema is None:
                 if self._num_classes is None:
                     raise UsageError(f"{self.path}: no batch was written, and num_classes was not given")
                 self._begin("float32", self._num_classes)
                 self._create({})
-            self._flush()
-            with writing(self.path):
-                self._parquet.close()
+            self._file.finish()
         except BaseException:
             self.abort()
             raise
-        self._open = False
-        self._file.commit()
 
     def abort(self) -> None:
         """Leave nothing behind."""
-        if self._open:
-            self._open = False
-            if self._parquet is not None:
-                with suppress(Exception):
-                    self._parquet.close()
-            self._file.abort()
+        self._file.abort()
 
     def __enter__(self) -> Self:
         return self
@@ -206,8 +185,8 @@ class PredictionWriter:
                 f"scores: {kind} after a first batch of {self._storage.kind}; say by dtype= which one to store"
             )
 
-    def _begin(self, kind: Kind, found: int) -> None:
-        classes = found if self._num_classes is None else self._num_classes
+    def _begin(self, kind: Kind, width: int) -> None:
+        classes = width if self._num_classes is None else self._num_classes
         layout = choose_layout(self._layout, classes)
         self._storage = Storage(self._form, layout, self._kind or kind, classes, binary=self._task == "binary")
 
@@ -221,46 +200,8 @@ class PredictionWriter:
             fields.append(pa.field(name, array.type, nullable=not plain))
         target = TARGET if TARGET in rest else None
         said = describe_self(self._storage, target=target, class_names=self._class_names, task=self._task)
-        self._schema = pa.schema(fields, metadata=said)
-        with writing(self.path):
-            self._parquet = open_parquet(self._file.partial, self._schema, self._storage)
-
-    def _fields_of_rest(self) -> list[Any]:
-        assert self._storage is not None
-        return list(self._schema)[len(self._storage.names) :]
-
-    def _flush(self) -> None:
-        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
-        if waiting:
-            table = pa.Table.from_batches(waiting, self._schema)
-            try:
-                with writing(self.path):
-                    self._parquet.write_table(table, row_group_size=max(1, table.num_rows))
-            except BaseException:
-                self.abort()
-                raise
-
-
-def open_parquet(path: str, schema: Any, storage: Storage, codecs: Mapping[str, str] | None = None) -> Any:
-    """A Parquet writer with the settings that make scores fast to read; ``codecs`` of the other columns, by name."""
-    others = [name for name in schema.names if name not in storage.names]
-    codec = {
-        leaf: "NONE" if name in storage.names else (codecs or {}).get(name, "ZSTD")
-        for name in schema.names
-        for leaf in leaves(name, schema.field(name).type)
-    }
-    return pq.ParquetWriter(
-        path,
-        schema,
-        compression=codec,
-        use_dictionary=[name for name in others if _is_text(schema.field(name).type)],
-        write_statistics=[leaf for name in others for leaf in leaves(name, schema.field(name).type)],
-        write_page_checksum=True,
-    )
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))
+        schema = pa.schema(fields, metadata=said)
+        self._file.begin(schema, **score_settings(schema, self._storage))
 
 
 def _column(name: str, value: Any, rows: int) -> Any:
@@ -278,7 +219,7 @@ def _column(name: str, value: Any, rows: int) -> Any:
 
 
 def _from_numpy(value: Any, name: str) -> Any:
-    if isinstance(value, (list, tuple)) and not any(isinstance(each, (list, tuple, np.ndarray)) for each in value):
+    if isinstance(value, (list, tuple)) and not any(isinstance(item, (list, tuple, np.ndarray)) for item in value):
         return pa.array(value)
     values = np.array(plain_array(value, name), copy=True)
     if values.dtype.kind in "UO":

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fastxent.base.atomic_files import PendingFile, writing
 from fastxent.base.errors import SourceError
 from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.record import RECORD_KEY
 from fastxent.storage.layout import leaves
+from fastxent.storage.parquet_writer import PendingParquet
 
 __all__ = ["RowWriter"]
 
@@ -33,78 +32,46 @@ class RowWriter:
     """
 
     def __init__(self, path: str, columns: RowColumns, overwrite: bool) -> None:
-        self.path = path
         self._columns = columns
-        self._file = PendingFile(path, overwrite=overwrite)
-        self._parquet: Any = None
-        self._schema: Any = None
-        self._waiting: list[Any] = []
-        self._waiting_rows = self._waiting_bytes = 0
+        self._file = PendingParquet(path, overwrite=overwrite, group_bytes=GROUP_BYTES, group_rows=GROUP_ROWS)
 
     def write(self, piece: Any, source: str) -> None:
         """Add a record batch of rows that were read from ``source``."""
-        if self._parquet is None:
-            self._open(piece.schema)
-        if not piece.schema.equals(self._schema):
-            piece = self._cast(piece, source)
-        while piece.num_rows:
-            part = piece.slice(0, GROUP_ROWS - self._waiting_rows)
-            piece = piece.slice(part.num_rows)
-            self._waiting.append(part)
-            self._waiting_rows += part.num_rows
-            self._waiting_bytes += part.nbytes
-            if self._waiting_rows >= GROUP_ROWS or self._waiting_bytes >= GROUP_BYTES:
-                self._flush()
+        if self._file.schema is None:
+            self._begin(piece.schema)
+        self._file.write(piece if piece.schema.equals(self._file.schema) else self._cast(piece, source))
 
     def finish(self, record: Mapping[str, Any], inputs: Sequence[str]) -> None:
         """Write what waits and the record, and give the file its name.
 
         Without rows the types of kept columns are those of the first of the ``inputs``.
         """
-        try:
-            if self._parquet is None:
-                kept = _kept_types(inputs, self._columns.keep)
-                fields = [pa.field(name, kept.get(name, pa.null())) for name in self._columns.keep]
-                self._open(pa.schema([*fields, *self._columns.fields]))
-            self._flush()
-            with writing(self.path):
-                self._parquet.add_key_value_metadata({RECORD_KEY.decode(): json.dumps(record)})
-                self._parquet.close()
-        except BaseException:
-            self.abort()
-            raise
-        self._file.commit()
+        if self._file.schema is None:
+            kept = _kept_types(inputs, self._columns.keep)
+            fields = [pa.field(name, kept.get(name, pa.null())) for name in self._columns.keep]
+            self._begin(pa.schema([*fields, *self._columns.fields]))
+        self._file.finish({RECORD_KEY.decode(): json.dumps(record)})
 
     def abort(self) -> None:
-        """Leave nothing behind."""
-        if self._parquet is not None:
-            with suppress(Exception):
-                self._parquet.close()
+        """Leave nothing behind; does nothing after `finish`."""
         self._file.abort()
 
-    def _open(self, schema: Any) -> None:
+    def _begin(self, schema: Any) -> None:
         kept = [schema.field(name) for name in self._columns.keep]
-        self._schema = pa.schema([*kept, *self._columns.fields])
+        schema = pa.schema([*kept, *self._columns.fields])
         text = [field.name for field in kept if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
         # Losses and probabilities hardly compress: trying costs a tenth of the time and saves a hundredth.
         codec = {
             leaf: "NONE" if field in self._columns.fields and pa.types.is_float64(field.type) else "SNAPPY"
-            for field in self._schema
+            for field in schema
             for leaf in leaves(field.name, field.type)
         }
-        with writing(self.path):
-            self._parquet = pq.ParquetWriter(
-                self._file.partial,
-                self._schema,
-                compression=codec,
-                use_dictionary=[*text, *self._columns.encoded],
-                write_page_checksum=True,
-            )
+        self._file.begin(schema, compression=codec, use_dictionary=[*text, *self._columns.encoded])
 
     def _cast(self, piece: Any, source: str) -> Any:
         """Files of one data set may hold a kept column as other types; those of the first one count."""
         columns = []
-        for field in self._schema:
+        for field in self._file.schema:
             column = piece.column(field.name)
             try:
                 columns.append(column if column.type.equals(field.type) else column.cast(field.type))
@@ -115,13 +82,7 @@ class RowWriter:
                     path=source,
                     column=field.name,
                 ) from error
-        return pa.RecordBatch.from_arrays(columns, schema=self._schema)
-
-    def _flush(self) -> None:
-        if self._waiting_rows:
-            with writing(self.path):
-                self._parquet.write_table(pa.Table.from_batches(self._waiting, self._schema), row_group_size=GROUP_ROWS)
-        self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
+        return pa.RecordBatch.from_arrays(columns, schema=self._file.schema)
 
 
 def _kept_types(inputs: Sequence[str], keep: Sequence[str]) -> dict[str, Any]:
