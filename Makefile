@@ -17,7 +17,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all $(TIERS:%=test-%) lint bench data install clean
+.PHONY: help demo test test-all $(TIERS:%=test-%) lint signatures bench data install clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -43,6 +43,9 @@ lint: $(VENV)/.dev ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+signatures: $(VENV)/.test ## write the keywords of the public functions from their definitions
+	@$(BIN)/python -m tests.signatures --write
 
 bench: $(VENV)/.bench ## measure against the alternatives; ARGS goes to python -m bench
 	@$(BIN)/python -m bench $(ARGS)

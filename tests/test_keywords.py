@@ -1,8 +1,9 @@
-"""The keywords of evaluate, score and compare: written out in each for who reads and completes them, and held alike."""
+"""The keywords of evaluate, score and compare: defined once, written out in each, and the same in the shell."""
 
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import pytest
 
 import fastxent as fx
 from fastxent.cli.main import cli
+from tests import signatures
 
 #: Keywords that mean something of their own: score writes what is kept, and compare has no arrays to group by.
 OWN = {"score": {"data", "keep"}, "compare": {"group_by", "cluster_by"}}
@@ -24,6 +26,11 @@ RESULTS = {"json_path", "html_path", "gates", "state_path"}
 
 def keywords(name: str) -> dict[str, inspect.Parameter]:
     return dict(inspect.signature(getattr(fx, name)).parameters)
+
+
+@pytest.mark.parametrize("path", dict.fromkeys(map(signatures.path_of, signatures.SIGNATURES)))
+def test_signatures_are_those_of_the_definitions(path: Path) -> None:
+    assert path.read_text() == signatures.written(path), "make signatures writes them anew"
 
 
 @pytest.mark.parametrize("name", OWN)

@@ -31,10 +31,11 @@ def carriers(batch):
 
 def read_back(path):
     """The scores as carriers and the kind, read as `fastxent evaluate FILE` reads them."""
-    from fastxent.api.evaluate import prepare
+    from fastxent.api.job import prepare
+    from fastxent.data.options import LossOptions
+    from fastxent.sources.options import Inputs
 
-    options = dict.fromkeys(("logits", "probs", "log_probs", "weight", "mask", "class_names", "dtype", "memory"))
-    source, spec = prepare(str(path), None, task="multiclass", verify_checksums=True, **options)
+    source, spec = prepare(Inputs(data=str(path), verify_checksums=True), LossOptions())
     batches = [(carriers(batch), batch.predictions.kind) for split in source.splits() for batch in source.read(split)]
     return np.concatenate([values for values, _ in batches]), batches[0][1], spec
 

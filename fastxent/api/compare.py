@@ -14,13 +14,12 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
-from fastxent.api.evaluate import prepare
-from fastxent.api.options import column_names
+from fastxent.api.job import ExtraColumns, prepare
 from fastxent.base.byte_size import byte_size
 from fastxent.base.errors import DataError, FastxentError, UsageError
 from fastxent.base.log_unit import Unit
@@ -29,15 +28,18 @@ from fastxent.comparison.pair_sums import Joined, has_classes
 from fastxent.comparison.pairing import Pairs, Spool, need_duckdb
 from fastxent.comparison.result import Comparison
 from fastxent.comparison.sign_flip import check_permutations
-from fastxent.data.spec import Loss, OnInvalid, Spec, Task
+from fastxent.data.options import LossOptions
+from fastxent.data.spec import Spec
+from fastxent.engine.options import Progress
 from fastxent.engine.plan import plan_of
 from fastxent.engine.runners import threads as on_threads
-from fastxent.engine.runners.threads import Done, Progress
+from fastxent.engine.runners.threads import Done
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import finish
 from fastxent.sources.object_kinds import is_paths, is_table
 from fastxent.sources.open import Source
-from fastxent.statistics.options import MOST_ROWS, Measures
+from fastxent.sources.options import Inputs
+from fastxent.statistics.options import MOST_ROWS, Measures, Readings
 
 __all__ = ["compare"]
 
@@ -64,24 +66,24 @@ def compare(
     k: int = 10,
     permutations: int = 0,
     seed: int = 0,
+    task: Literal["multiclass", "binary", "multilabel"] = "multiclass",
     weight: Any = None,
-    class_weight: Iterable[float] | Mapping[Any, float] | None = None,
-    loss: Loss = "cross_entropy",
-    gamma: float = 2.0,
-    task: Task = "multiclass",
     mask: Any = None,
+    class_names: Iterable[str] | None = None,
+    dtype: str | None = None,
+    filter: Any = None,
+    verify_checksums: bool = False,
+    loss: Literal["cross_entropy", "entropy", "focal", "kl_divergence"] = "cross_entropy",
+    class_weight: Iterable[float] | Mapping[Any, float] | None = None,
     pos_weight: float | Iterable[float] | None = None,
     label_smoothing: float = 0.0,
     ignore_index: int | None = None,
-    class_names: Iterable[str] | None = None,
-    on_invalid: OnInvalid = "raise",
+    on_invalid: Literal["raise", "skip", "propagate"] = "raise",
     clip: float | str | None = None,
     normalize: bool = False,
-    dtype: str | None = None,
+    gamma: float = 2.0,
     threads: int | None = None,
     memory: int | str | None = None,
-    verify_checksums: bool = False,
-    filter: Any = None,
     progress: Progress | None = None,
     base: float | None = None,
 ) -> Comparison:
@@ -98,8 +100,9 @@ def compare(
         target: the column with the targets, or the array of them.
         on: column, or columns, whose values name a row.
         by_order: pair the first row with the first, and so on; arrays always are.
-        logits: column (or array) with the scores, as in `evaluate`; give exactly one of ``logits``, ``probs`` and
-            ``log_probs``, or none where the files say it themselves (`PredictionWriter`'s do).
+        logits: name of the column with the scores: a list, a packed or a struct column; or a list of names or a glob
+            such as ``"p_*"``, one column a class. Give exactly one of ``logits``, ``probs`` and ``log_probs``, or none
+            where the files say it themselves (`PredictionWriter`'s do). Of arrays (n, C), or (n,) for a binary task.
         probs: the same for probabilities.
         log_probs: the same for log-probabilities.
         b_logits: column of the second set, where it has another name or form; likewise ``b_probs``, ``b_log_probs``.
@@ -107,33 +110,35 @@ def compare(
         b_log_probs: see ``b_logits``.
         b_target: column with the targets of the second set, where it has another name.
         group_by: columns of ``a``: the comparison is also made for each of their values.
-        cluster_by: column of ``a`` that says which rows belong together (a document, a user); standard errors are
-            then those of clusters.
+        cluster_by: column of ``a`` that says which rows belong together (a document, a user); standard errors are then
+            those of clusters.
         k: how many of the rows that changed most are kept, each way.
         permutations: so many replicates of a sign-flip permutation test of the loss difference (of clusters, with
             ``cluster_by``): a p-value that assumes no distribution, for all rows and for every group. 9999 is usual; 0
             makes no test.
         seed: of the signs of that test.
-        weight: column of ``a`` (or array) with sample weights: means, differences and their errors are weighted.
-        class_weight: as in `evaluate`.
-        loss: the loss of a row, as in `evaluate`. "kl_divergence" and "entropy" have no accuracy to compare.
-        gamma: exponent of the focal loss.
         task: "multiclass", "binary" or "multilabel".
-        mask: as in `evaluate`, like the arguments up to ``dtype``.
-        pos_weight: see `evaluate`.
-        label_smoothing: see `evaluate`.
-        ignore_index: see `evaluate`.
-        class_names: see `evaluate`.
+        weight: column of ``a`` (or array) with sample weights: means, differences and their errors are weighted.
+        mask: column (or array) of bool that says which labels of a multilabel row count.
+        class_names: the classes in the order of the scores; needed for labels that are text.
+        dtype: kind of number in packed columns ("float16", "bfloat16", "float32", "float64").
+        filter: which rows of both sides are read, as in `evaluate`; the others are counted. A row that only one side
+            keeps is only on that side. With ``by_order`` rows keep the places they have without the filter.
+        verify_checksums: check page checksums of Parquet files that have them.
+        loss: "cross_entropy", "entropy" (of the predictions; the target is read and not used), "focal"
+            (`fastxent.focal_loss`), "kl_divergence" (of the predictions from the targets, which are in their form:
+            logits beside ``logits``, ...).
+        class_weight: weights by class, a sequence in class order or a dict.
+        pos_weight: weight of the positive term of binary and multilabel losses, one number or one a label.
+        label_smoothing: in [0, 1].
+        ignore_index: rows with this label are counted as ignored and enter nothing else.
         on_invalid: "raise", or "skip": a row that one side cannot score is left out on both, and counted.
-        clip: see `evaluate`; for the sides that are probabilities.
-        normalize: see `evaluate`; for the sides that are not logits.
-        dtype: see `evaluate`.
+        clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch" for their rules.
+        normalize: divide the probabilities of a row by their sum.
+        gamma: exponent of the focal loss.
         threads: threads to use; all processors by default.
         memory: bytes that the threads, and then the join before it goes to disk, may hold, about, or text such as
             "512M"; by default 256 MiB a thread, and 1 GiB.
-        verify_checksums: check page checksums of Parquet files that have them.
-        filter: which rows of both sides are read, as in `evaluate`; the others are counted. A row that only one side
-            keeps is only on that side. With ``by_order`` rows keep the places they have without the filter.
         progress: called with every finished split of either side and the number of rows of both, from any thread.
         base: unit of the losses and their differences: None for nats, 2 for bits, 10 for bans.
 
@@ -159,29 +164,31 @@ def compare(
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 0 <= k <= MOST_ROWS:
         raise UsageError(f"k: expected a number of rows up to {MOST_ROWS:,}, got {k!r}")
     keys = _keys(on, by_order, arrays=a is None)
-    groups = tuple(dict.fromkeys(column_names("group_by", group_by)))
-    clusters = column_names("cluster_by", cluster_by, one=True)
-    if a is None and (groups or clusters):
+    inputs = Inputs(
+        target=target, logits=logits, probs=probs, log_probs=log_probs, task=task, weight=weight, mask=mask,
+        class_names=class_names, dtype=dtype, filter=filter, verify_checksums=verify_checksums,
+    )  # fmt: skip
+    loss_options = LossOptions(
+        loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_smoothing=label_smoothing,
+        ignore_index=ignore_index, on_invalid=on_invalid, clip=clip, normalize=normalize, own={"gamma": gamma},
+    )  # fmt: skip
+    columns = ExtraColumns(by_name=True)
+    groups = tuple(dict.fromkeys(columns.several("group_by", group_by)))
+    cluster = columns.one("cluster_by", cluster_by)
+    clusters = () if cluster is None else (cluster,)
+    if a is None and columns.found:
         raise UsageError("group_by and cluster_by name columns, and arrays have none; pass tables")
     if on_invalid == "propagate":
         raise UsageError("on_invalid: a comparison can 'raise' or 'skip', not 'propagate'")
-    forms = {"logits": logits, "probs": probs, "log_probs": log_probs}
-    b_forms = {"logits": b_logits, "probs": b_probs, "log_probs": b_log_probs}
-    if all(value is None for value in b_forms.values()):
-        if b is None:
-            raise UsageError("there is nothing to compare with: name a second set, or b_logits (b_probs, b_log_probs)")
-        b_forms = forms
+    inputs = replace(inputs, data=a)
+    b_inputs = replace(inputs, data=a if b is None else b, target=target if b_target is None else b_target, weight=None)
+    if b_logits is not None or b_probs is not None or b_log_probs is not None:
+        b_inputs = replace(b_inputs, logits=b_logits, probs=b_probs, log_probs=b_log_probs)
+    elif b is None:
+        raise UsageError("there is nothing to compare with: name a second set, or b_logits (b_probs, b_log_probs)")
     threads = on_threads.thread_count(threads)
-    options: dict[str, Any] = {
-        "task": task, "mask": mask, "class_names": None if class_names is None else tuple(class_names), "dtype": dtype,
-        "memory": None if memory is None else max(1, byte_size(memory) // threads),
-        "verify_checksums": verify_checksums, "filter": filter, "pos_weight": pos_weight,
-        "label_smoothing": label_smoothing, "ignore_index": ignore_index, "on_invalid": on_invalid,
-        "class_weight": class_weight, "loss": loss, "gamma": gamma, "clip": clip, "normalize": normalize,
-    }  # fmt: skip
-    side_a = _Side.open("A", a, target, forms, keys, (*groups, *clusters), weight, unit, options)
-    b_target = target if b_target is None else b_target
-    side_b = _Side.open("B", a if b is None else b, b_target, b_forms, keys, (), None, unit, options)
+    side_a = _Side.open("A", inputs, loss_options, keys, (*groups, *clusters), unit, memory, threads)
+    side_b = _Side.open("B", b_inputs, loss_options, keys, (), unit, memory, threads)
     _check_alike(side_a, side_b, by_order=not keys, clip=clip)
     sides = (side_a, side_b)
     counts = [side.source.num_rows for side in sides]
@@ -236,26 +243,23 @@ class _Side:
     def open(
         cls,
         name: str,
-        data: Any,
-        target: Any,
-        forms: Mapping[str, Any],
+        inputs: Inputs,
+        loss: LossOptions,
         keys: tuple[str, ...],
         columns: tuple[str, ...],
-        weight: Any,
         unit: Unit,
-        options: Mapping[str, Any],
+        memory: int | str | None,
+        threads: int,
     ) -> _Side:
         """Open one side; options that its form cannot have are the other side's."""
-        form = next((form for form, value in forms.items() if value is not None), None)
-        own = dict(options)
+        form = next((form for form, value in inputs.forms.items() if value is not None), None)
         if form in ("logits", "log_probs"):
-            own["clip"] = None
+            loss = replace(loss, clip=None)
         if form == "logits":
-            own["normalize"] = False
+            loss = replace(loss, normalize=False)
         with _naming(name):
-            source, spec = prepare(
-                data, target, **forms, weight=weight, extra=tuple(dict.fromkeys((*keys, *columns))), **own
-            )
+            extra = tuple(dict.fromkeys((*keys, *columns)))
+            source, spec = prepare(inputs, loss, memory=memory, threads=threads, extra=extra)
         return cls(name, source, spec, columns, unit)
 
     def score(self, path: str, keys: tuple[str, ...], threads: int, step: Done | None) -> tuple[Evaluation, Spool]:
@@ -264,7 +268,7 @@ class _Side:
         with _naming(self.name):
             scored = on_threads.run(plan, threads, rows=spool, done=step)
             spool.close()
-        return finish(plan, scored, {"paths": list(self.source.paths)}, base=self.unit.base), spool
+        return finish(plan, scored, {"paths": list(self.source.paths)}, Readings(base=self.unit.base)), spool
 
 
 @contextmanager
@@ -293,7 +297,7 @@ def _keys(on: str | Sequence[str] | None, by_order: bool, *, arrays: bool) -> tu
         raise UsageError("on: arrays are paired by order; to pair by id pass tables")
     if (on is None) == (not by_order) and not arrays:
         raise UsageError("say how rows are paired: on='id' names the column of ids, by_order=True goes by order")
-    keys = column_names("on", on)
+    keys = ExtraColumns(by_name=True).several("on", on)
     if on is not None and (not keys or len(set(keys)) != len(keys)):
         raise UsageError(f"on: expected one column or several different ones, got {on!r}")
     return keys

@@ -1,74 +1,104 @@
-"""What the keywords of `evaluate` ask for beyond the loss: measures, and the columns (or arrays) that they need."""
+"""Which keywords each public function has, of those that the folders below define.
+
+``python -m tests.signatures --write`` writes the signatures and the ``Args:`` of the functions from these lists; the
+shell makes its options of them. They are read without NumPy and Numba.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass, replace
 
-from fastxent.base.errors import UsageError
-from fastxent.statistics.options import Measures, requested
+from fastxent.base.option import REQUIRED, Option, options_of
+from fastxent.comparison.options import Pairing
+from fastxent.data.options import LossOptions
+from fastxent.engine.options import RowOutput, RunOptions
+from fastxent.losses.registry import OPTIONS
+from fastxent.sources.options import Inputs
+from fastxent.statistics.options import Measures, Readings
 
-__all__ = ["ASKED", "asked", "column_names"]
+__all__ = ["DEFINITIONS", "SIGNATURES", "Signature"]
+
+#: The dataclasses that define keywords.
+DEFINITIONS = (Inputs, LossOptions, Measures, Readings, RunOptions, RowOutput, Pairing)
 
 
-def asked(
-    *,
-    by_name: bool,
-    group_by: Any = None,
-    cluster_by: Any = None,
-    units: Any = None,
-    worst: int = 0,
-    worst_per_class: int = 0,
-    keep: Any = None,
-    label_errors: int = 0,
-    statistics: str | Iterable[str] = (),
-) -> tuple[Measures, tuple[str, ...] | dict[str, Any]]:
-    """Measures, and what must ride along: names of columns, or (not ``by_name``) arrays by name."""
-    arrays: dict[str, Any] = {}
-    groups = _several("group_by", group_by, "group", by_name, arrays)
-    kept = _several("keep", keep, None, by_name, arrays)
-    measures = Measures(
-        group_by=groups,
-        cluster_by=next(iter(_several("cluster_by", cluster_by, "cluster", by_name, arrays, one=True)), None),
-        units=next(iter(_several("units", units, "units", by_name, arrays, one=True)), None),
-        worst=worst,
-        worst_per_class=worst_per_class,
-        keep=kept,
-        label_errors=label_errors,
-        statistics=requested(statistics),
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The options of a public function: those that may be given by position, and those by keyword only."""
+
+    positional: tuple[Option, ...]
+    keywords: tuple[Option, ...]
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """All options."""
+        return (*self.positional, *self.keywords)
+
+
+class _Options(dict[str, Option]):
+    """The options of some definitions, by name."""
+
+    def __init__(self, *definitions: type) -> None:
+        super().__init__()
+        for definition in definitions:
+            self |= {each.name: each for each in options_of(definition)}
+            if definition is LossOptions:
+                self |= OPTIONS
+
+    def take(self, *names: str) -> tuple[Option, ...]:
+        """Some of them, which are then gone from the rest."""
+        return tuple(self.pop(name) for name in names)
+
+    def say(self, **docs: str) -> None:
+        """Say something else of some of them."""
+        for name, doc in docs.items():
+            self[name] = replace(self[name], doc=doc)
+
+
+def _evaluate() -> Signature:
+    options = _Options(Inputs, LossOptions, Measures, Readings, RunOptions)
+    return Signature(options.take("data", "target"), tuple(options.values()))
+
+
+def _score() -> Signature:
+    options = _Options(Inputs, RowOutput, LossOptions, Measures, Readings, RunOptions)
+    options["keep"] = _Options(RowOutput)["keep"]
+    options["data"] = replace(options["data"], default=REQUIRED)
+    options.say(
+        on_invalid='"raise"; with "skip" and "propagate" invalid rows are written with their status.',
+        filter="which rows of ``data`` are read, as for `fastxent.evaluate`; the others are not in the output.",
+        on_error='"skip" leaves out what cannot be read, whole; it is not in the output but in the result\'s '
+        "``left_out``. In a directory, files with something left out are done again by the next run.",
+        base="unit of the losses, in the output and in the result: None for nats, 2 for bits, 10 for bans.",
     )
-    return measures, measures.columns if by_name else arrays
+    return Signature(options.take("data", "out_path", "target"), tuple(options.values()))
 
 
-#: The keywords of `asked`, which `evaluate` and `score` have too.
-ASKED = tuple(asked.__kwdefaults__ or ())
+def _compare() -> Signature:
+    options = _Options(Pairing, Inputs, LossOptions, RunOptions)
+    data, target, *_ = options.take("data", "target", "on_error", "ids", "num_classes")
+    sides = (
+        replace(data, name="a", doc="the first set, as the ``data`` of `evaluate`. Left out, like ``b``, the "
+                "predictions are arrays."),
+        replace(data, name="b", doc="the second set; None for another column of ``a``."),
+        replace(target, doc="the column with the targets, or the array of them."),
+    )  # fmt: skip
+    options.say(
+        weight="column of ``a`` (or array) with sample weights: means, differences and their errors are weighted.",
+        on_invalid='"raise", or "skip": a row that one side cannot score is left out on both, and counted.',
+        filter="which rows of both sides are read, as in `evaluate`; the others are counted. A row that only one side "
+        "keeps is only on that side. With ``by_order`` rows keep the places they have without the filter.",
+        memory="bytes that the threads, and then the join before it goes to disk, may hold, about, or text such as "
+        '"512M"; by default 256 MiB a thread, and 1 GiB.',
+        progress="called with every finished split of either side and the number of rows of both, from any thread.",
+    )
+    options["base"] = replace(
+        _Options(Readings)["base"],
+        doc="unit of the losses and their differences: None for nats, 2 for bits, 10 for bans.",
+    )
+    first = options.take("on", "by_order", "logits", "probs", "log_probs")
+    return Signature(sides, (*first, *options.values()))
 
 
-def column_names(keyword: str, value: Any, *, one: bool = False) -> tuple[str, ...]:
-    """The columns that a keyword names: none, one, or (not ``one``) several."""
-    if value is None:
-        return ()
-    names = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
-    if not all(isinstance(name, str) for name in names) or (one and len(names) != 1):
-        raise UsageError(f"{keyword}: expected the name of a column{'' if one else ', or several'}, got {value!r}")
-    return names
-
-
-def _several(
-    keyword: str, value: Any, alone: str | None, by_name: bool, arrays: dict[str, Any], *, one: bool = False
-) -> tuple[str, ...]:
-    """The names that a keyword gives; arrays are put aside under theirs, a single one under ``alone``."""
-    if value is None:
-        return ()
-    if by_name:
-        return column_names(keyword, value, one=one)
-    if not isinstance(value, Mapping):
-        if alone is None or isinstance(value, str):
-            raise UsageError(f"{keyword}: predictions are arrays, so give arrays by name: {{'country': values}}")
-        value = {alone: value}
-    if one and len(value) != 1:
-        raise UsageError(f"{keyword}: expected one array, got {len(value)}")
-    for name, array in value.items():
-        if arrays.setdefault(name, array) is not array:
-            raise UsageError(f"{keyword}: {name!r} names two different arrays")
-    return tuple(value)
+#: Public function -> its options, in the order of its signature.
+SIGNATURES = {"evaluate": _evaluate(), "score": _score(), "compare": _compare()}

@@ -6,19 +6,19 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
-from fastxent.api.evaluate import open_job
+from fastxent.api.job import ExtraColumns, open_job
 from fastxent.base.log_unit import Unit
-from fastxent.data.spec import Loss, OnInvalid, Task
+from fastxent.data.options import LossOptions
+from fastxent.engine.options import Progress, RunOptions
 from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.record import job_digest
 from fastxent.engine.row_files.run import RowRun
-from fastxent.engine.runners.threads import Progress
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import run_facts
-from fastxent.sources.open import OnError
-from fastxent.statistics.options import Binning
+from fastxent.sources.options import Inputs
+from fastxent.statistics.options import Measures, Readings, requested
 from fastxent.storage.output_paths import is_folder, is_path, refuse_inputs
 
 __all__ = ["score"]
@@ -32,33 +32,30 @@ def score(
     logits: Any = None,
     probs: Any = None,
     log_probs: Any = None,
-    keep: str | Iterable[str] | Mapping[str, Any] = (),
-    prefix: str = "",
-    task: Task = "multiclass",
+    task: Literal["multiclass", "binary", "multilabel"] = "multiclass",
     weight: Any = None,
     mask: Any = None,
-    loss: Loss = "cross_entropy",
-    gamma: float = 2.0,
+    class_names: Iterable[str] | None = None,
+    dtype: str | None = None,
+    filter: Any = None,
+    on_error: Literal["raise", "skip"] = "raise",
+    ids: str | None = None,
+    num_classes: int | None = None,
+    verify_checksums: bool = False,
+    keep: str | Iterable[str] | Mapping[str, Any] = (),
+    prefix: str = "",
+    overwrite: bool = False,
+    resume: bool = True,
+    loss: Literal["cross_entropy", "entropy", "focal", "kl_divergence"] = "cross_entropy",
     class_weight: Iterable[float] | Mapping[Any, float] | None = None,
     pos_weight: float | Iterable[float] | None = None,
     label_smoothing: float = 0.0,
     ignore_index: int | None = None,
-    class_names: Iterable[str] | None = None,
-    on_invalid: OnInvalid = "raise",
+    on_invalid: Literal["raise", "skip", "propagate"] = "raise",
     clip: float | str | None = None,
     normalize: bool = False,
-    dtype: str | None = None,
-    threads: int | None = None,
-    memory: int | str | None = None,
-    verify_checksums: bool = False,
-    filter: Any = None,
-    on_error: OnError = "raise",
-    ids: str | None = None,
-    num_classes: int | None = None,
-    overwrite: bool = False,
-    resume: bool = True,
-    progress: Progress | None = None,
-    group_by: Any = None,
+    gamma: float = 2.0,
+    group_by: Any = (),
     cluster_by: Any = None,
     units: Any = None,
     worst: int = 0,
@@ -67,8 +64,11 @@ def score(
     statistics: str | Iterable[str] = (),
     top_k: Iterable[int] | None = None,
     bins: int | None = None,
-    binning: Binning = "equal_width",
+    binning: Literal["equal_width", "equal_mass", "torchmetrics", "sklearn", "netcal"] = "equal_width",
     base: float | None = None,
+    threads: int | None = None,
+    memory: int | str | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     r"""Write the loss and the scores of every row beside the evaluation of all of them.
 
@@ -96,53 +96,65 @@ def score(
     disk or Ctrl-C leave nothing that could be taken for it.
 
     Args:
-        data: as for `fastxent.evaluate`; None if the predictions are arrays or ``.npy`` files.
-        out_path: the Parquet file to write. A directory (one that exists, or a path that ends in a slash) gets
-            one output for every input file, at the input's place below the directory that all inputs share;
-            those that an earlier run has finished, of inputs that have not changed since, are not done again.
-        target: column or array of targets, as for `fastxent.evaluate`.
-        logits: the scores, as for `fastxent.evaluate`; give exactly one of ``logits``, ``probs`` and ``log_probs``.
+        data: path, list of paths, glob or directory of Parquet files, or an Arrow table or frame. Left out, ``logits``
+            (``probs``, ``log_probs``) and ``target`` are arrays, or paths of ``.npy`` files.
+        out_path: the Parquet file to write. A directory (one that exists, or a path that ends in a slash) gets one
+            output for every input file, at the input's place below the directory that all inputs share; those that an
+            earlier run has finished, of inputs that have not changed since, are not done again.
+        target: name of the column with the targets; without ``data`` an array (or path) of class indices (n,), of
+            distributions (n, C), or of 0 and 1.
+        logits: name of the column with the scores: a list, a packed or a struct column; or a list of names or a glob
+            such as ``"p_*"``, one column a class. Give exactly one of ``logits``, ``probs`` and ``log_probs``, or none
+            where the files say it themselves (`PredictionWriter`'s do). Of arrays (n, C), or (n,) for a binary task.
         probs: the same for probabilities.
         log_probs: the same for log-probabilities.
-        keep: names of the columns to copy to the output (and to keep with the worst rows); without ``data``, arrays
-            by name.
-        prefix: put before the names of the score columns.
-        task: as for `fastxent.evaluate`, like all that follow but those about the output.
-        weight: column (or array) of sample weights.
-        mask: column (or array) that says which labels of a multilabel row count.
-        loss: which loss; "kl_divergence" and "entropy" have no scores beside it.
-        gamma: exponent of the focal loss.
-        class_weight: weights by class.
-        pos_weight: weight of the positive term of binary and multilabel losses.
-        label_smoothing: in [0, 1].
-        ignore_index: rows with this label are ignored.
-        class_names: the classes in the order of the scores.
-        on_invalid: "raise" (default); with "skip" and "propagate" invalid rows are written with their status.
-        clip: clip probabilities.
-        normalize: divide the probabilities of a row by their sum.
-        dtype: kind of number in packed columns.
-        threads: threads to use; all processors by default.
-        memory: bytes of the data that all threads together may hold, or text such as "512M".
-        verify_checksums: check page checksums of Parquet files that have them.
-        filter: which rows of ``data`` are read; the others are not in the output.
+        task: "multiclass", "binary" or "multilabel".
+        weight: column (or array) of sample weights of at least 0.
+        mask: column (or array) of bool that says which labels of a multilabel row count.
+        class_names: the classes in the order of the scores; needed for labels that are text.
+        dtype: kind of number in packed columns ("float16", "bfloat16", "float32", "float64").
+        filter: which rows of ``data`` are read, as for `fastxent.evaluate`; the others are not in the output.
         on_error: "skip" leaves out what cannot be read, whole; it is not in the output but in the result's
             ``left_out``. In a directory, files with something left out are done again by the next run.
-        ids: column with lists of class ids, of top-k predictions.
+        ids: column with lists of class ids, where ``probs`` or ``log_probs`` holds the top k of ``num_classes`` only;
+            `fastxent.sources.decode.topk` says which statistics mean something then.
         num_classes: the number of classes in all, for top-k predictions.
+        verify_checksums: check page checksums of Parquet files that have them.
+        keep: names of the columns to copy to the output (and to keep with the worst rows); without ``data``, arrays by
+            name.
+        prefix: put before the names of the score columns.
         overwrite: replace a file that exists. In a directory, outputs of the same call need no permission.
         resume: False does finished outputs in a directory again.
-        progress: called with every finished split and the number of rows to do (-1 if unknown), from any thread.
-        group_by: columns by whose values statistics are gathered as well.
-        cluster_by: column of ids of rows that belong together.
-        units: column with the number of units of a row.
-        worst: so many rows of the highest loss are kept in the result.
-        worst_per_class: the same for each true class.
-        label_errors: so many rows that are likeliest to be labeled wrong are kept in the result.
-        statistics: statistics beyond the usual ones.
-        top_k: the k of top-k accuracies.
-        bins: bins of the calibration.
-        binning: how confidence is cut into bins.
+        loss: "cross_entropy", "entropy" (of the predictions; the target is read and not used), "focal"
+            (`fastxent.focal_loss`), "kl_divergence" (of the predictions from the targets, which are in their form:
+            logits beside ``logits``, ...).
+        class_weight: weights by class, a sequence in class order or a dict.
+        pos_weight: weight of the positive term of binary and multilabel losses, one number or one a label.
+        label_smoothing: in [0, 1].
+        ignore_index: rows with this label are counted as ignored and enter nothing else.
+        on_invalid: "raise"; with "skip" and "propagate" invalid rows are written with their status.
+        clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch" for their rules.
+        normalize: divide the probabilities of a row by their sum.
+        gamma: exponent of the focal loss.
+        group_by: column, or several that are crossed, by whose values statistics are gathered as well (``ev.groups``,
+            and ``ev.margins`` of each column; up to 100,000 groups). With arrays: an array, or a dict of arrays by
+            name.
+        cluster_by: column of ids of rows that belong together (documents, users): the standard error respects them.
+        units: column with the number of units (bytes, words) of a row, for the loss per unit (``ev.units``).
+        worst: so many rows of the highest loss are kept, of every group too (``ev.worst``, ``ev.group_worst``).
+        worst_per_class: so many rows of the highest loss of each true class are kept (``ev.worst_per_class``).
+        label_errors: so many rows that are likeliest to be labeled wrong are kept (``ev.label_errors``).
+        statistics: "entropy" (of the predictions; multiclass), "ranking" (ROC AUC, average precision, thresholds;
+            binary and multilabel), "temperature" (the loss of the logits divided by a grid of temperatures),
+            "classwise" (calibration of every class, and the parts of the multiclass Brier score).
+        top_k: the k of top-k accuracies; by default 1, 3, 5 and 10 below the number of classes.
+        bins: bins of the calibration; by default 15, or what the library that ``binning`` names takes.
+        binning: how confidence is cut into bins; see `Evaluation.calibrate`.
         base: unit of the losses, in the output and in the result: None for nats, 2 for bits, 10 for bans.
+        threads: threads to use; all processors by default.
+        memory: bytes of the data that all threads together may hold, about, or text such as "512M"; 256 MiB a thread by
+            default.
+        progress: called with every finished split and the number of rows in all (-1 if unknown), from any thread.
 
     Returns:
         The `Evaluation` of all rows, those of finished outputs included.
@@ -164,22 +176,35 @@ def score(
     References:
         Good (1952), "Rational decisions", J. R. Stat. Soc. B 14.
     """
-    keywords = dict(locals())
-    for own in ("out_path", "prefix", "overwrite", "resume", "progress"):
-        del keywords[own]
     started = time.perf_counter()
-    out = os.fspath(out_path)
-    kept = (keep,) if isinstance(keep, str) else tuple(keep)
-    keywords["copied"] = dict(keep) if isinstance(keep, Mapping) else kept
-    if not (kept and (worst or worst_per_class or label_errors)):
-        keywords["keep"] = None
-    job, unit = open_job(**keywords), Unit(base)
+    inputs = Inputs(
+        data=data, target=target, logits=logits, probs=probs, log_probs=log_probs, task=task, weight=weight, mask=mask,
+        class_names=class_names, dtype=dtype, filter=filter, on_error=on_error, ids=ids, num_classes=num_classes,
+        verify_checksums=verify_checksums,
+    )  # fmt: skip
+    loss_options = LossOptions(
+        loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_smoothing=label_smoothing,
+        ignore_index=ignore_index, on_invalid=on_invalid, clip=clip, normalize=normalize, own={"gamma": gamma},
+    )  # fmt: skip
+    extra = ExtraColumns(by_name=inputs.by_name)
+    kept = extra.several("keep", keep)
+    if not (worst or worst_per_class or label_errors):
+        keep = ()
+    measures = Measures(
+        group_by=extra.several("group_by", group_by), cluster_by=extra.one("cluster_by", cluster_by),
+        units=extra.one("units", units), worst=worst, worst_per_class=worst_per_class, keep=extra.several("keep", keep),
+        label_errors=label_errors, statistics=requested(statistics),
+    )  # fmt: skip
+    readings = Readings(top_k=top_k, bins=bins, binning=binning, base=base)
+    run_options = RunOptions(threads=threads, memory=memory, progress=progress)
+    job = open_job(inputs, loss_options, measures, readings, run_options, extra.found)
+    out, unit = os.fspath(out_path), Unit(base)
     source, spec, measures = job.plan.source, job.plan.spec, job.plan.measures
-    files = [value for value in (logits, probs, log_probs, target, weight) if data is None and is_path(value)]
+    files = [value for value in (*inputs.forms.values(), target, weight) if data is None and is_path(value)]
     refuse_inputs(out, data, [*source.paths, *files])
     named = {
         name: value if isinstance(value, str) else list(value)
-        for name, value in (("logits", logits), ("probs", probs), ("log_probs", log_probs))
+        for name, value in inputs.forms.items()
         if value is not None and data is not None
     }
     columns = {} if data is None else {"target": target, "weight": weight, "mask": mask, "ids": ids}

@@ -13,7 +13,7 @@ from fastxent.base.errors import DataError
 from fastxent.base.text import printable
 
 if TYPE_CHECKING:
-    from fastxent.engine.runners.threads import Progress
+    from fastxent.engine.options import Progress
     from fastxent.results.evaluation import Evaluation
     from fastxent.results.gates import Gate
 

@@ -52,6 +52,7 @@ class Evaluation(LossReadings, PredictionReadings, ClassReadings, GroupReadings,
         binning: how confidence is cut into bins, see `calibrate`.
         top_ks: the k of top-k accuracies; None for the usual ones.
         base: unit of losses and entropies: None for nats, 2 for bits, 10 for bans. Totals do not know it.
+        topk: whether rows stored some of the classes only.
     """
 
     totals: Totals
@@ -62,12 +63,13 @@ class Evaluation(LossReadings, PredictionReadings, ClassReadings, GroupReadings,
     top_ks: Sequence[int] | None = None
     left_out: list[LeftOut] = field(default_factory=list)
     base: float | None = None
+    topk: bool = False
 
     def __post_init__(self) -> None:
         self.unit = Unit(self.base)
         tallies, rows = self.totals.tallies, f"{self.num_rows:,} rows"
         first = int(tallies.first[tally.UNEVEN])
-        if self.uneven and not self.totals.spec.normalize:
+        if self.uneven and not (self.totals.spec.normalize or self.topk):  # what is not stored is missing in the sum
             self.warnings.append(
                 f"the probabilities of {self.uneven:,} of {rows} do not sum to 1 (first: row {first:,}); "
                 "they are scored as they are, and normalize divides them by their sum"
@@ -79,6 +81,12 @@ class Evaluation(LossReadings, PredictionReadings, ClassReadings, GroupReadings,
         groups: Any = self.totals.statistics.get("groups")
         if groups is not None and (notes := groups.notes()):
             self.warnings.append(f"so many groups share memory that of each of them {'; '.join(notes)}")
+        if self.topk:
+            unseen = int(tallies.confusion[-1].sum()) if self.confusion is not None else 0
+            self.warnings.append(
+                f"top-k predictions: the target of {unseen:,} of {rows} is not stored (they got an even share of the "
+                "mass that is missing); Brier score, confusion and statistics by class mean nothing here"
+            )
 
     def group(self, *values: Any, **named: Any) -> Evaluation:
         """The evaluation of the rows of one group: everything that there is of all rows, from the same pass.
@@ -109,7 +117,7 @@ class Evaluation(LossReadings, PredictionReadings, ClassReadings, GroupReadings,
             raise UsageError(f"group: expected {len(columns)} values ({names}), got {len(values)}; or name the columns")
         wanted = dict(zip(columns, values, strict=False)) | named
         run = {"group": wanted} | {name: value for name, value in self.run.items() if name == "paths"}
-        readings: dict[str, Any] = {name: getattr(self, name) for name in ("bins", "binning", "top_ks", "base")}
+        readings: dict[str, Any] = {name: getattr(self, name) for name in ("bins", "binning", "top_ks", "base", "topk")}
         return Evaluation(self.totals.of_group(wanted), run=run, **readings)
 
     @property

@@ -8,28 +8,27 @@ from fastxent.base.version import package_version
 from fastxent.engine.plan import Plan, Scored
 from fastxent.results.evaluation import Evaluation
 from fastxent.sources.skipped import in_order
+from fastxent.statistics.options import Readings
 
 __all__ = ["finish", "run_facts"]
 
 
-def finish(plan: Plan, scored: Scored, facts: dict[str, Any], *, topk: bool = False, **readings: Any) -> Evaluation:
+def finish(plan: Plan, scored: Scored, facts: dict[str, Any], readings: Readings, *, topk: bool = False) -> Evaluation:
     """The evaluation of what the splits of a plan left behind.
 
     Args:
         plan: what was scored.
         scored: what all splits left behind, merged.
         facts: what `Evaluation.run` says of the run (`run_facts`).
+        readings: how the totals are read.
         topk: whether rows store some of the classes only.
-        readings: how the totals are read: ``bins``, ``binning``, ``top_ks`` and ``base`` of `Evaluation`.
     """
     left_out = list(in_order(scored.left_out.union(plan.source.left_out)))
-    warnings = [str(each) for each in left_out]
-    evaluation = Evaluation(scored.totals, run=facts, warnings=warnings, left_out=left_out, **readings)
-    if topk:
-        # Stored probabilities need not sum to 1: what is missing is shared among the other classes.
-        evaluation.warnings[:] = [each for each in evaluation.warnings if "do not sum to 1" not in each]
-        evaluation.warnings.append(_topk_warning(evaluation))
-    return evaluation
+    top_ks = None if readings.top_k is None else tuple(readings.top_k)
+    return Evaluation(
+        scored.totals, run=facts, warnings=[str(each) for each in left_out], left_out=left_out, bins=readings.bins,
+        binning=readings.binning, top_ks=top_ks, base=readings.base, topk=topk,
+    )  # fmt: skip
 
 
 def run_facts(
@@ -45,11 +44,3 @@ def run_facts(
         "paths": list(plan.source.paths),
         "version": package_version(),
     }
-
-
-def _topk_warning(evaluation: Evaluation) -> str:
-    unseen = int(evaluation.totals.tallies.confusion[-1].sum()) if evaluation.confusion is not None else 0
-    return (
-        f"top-k predictions: the target of {unseen:,} of {evaluation.num_rows:,} rows is not stored (they got an even "
-        "share of the mass that is missing); Brier score, confusion and statistics by class mean nothing here"
-    )

@@ -170,10 +170,9 @@ def requested(names: str | Iterable[str]) -> tuple[str, ...]:
 class Readings:
     """How statistics are read off the totals, which do not know it."""
 
-    top_k: tuple[int, ...] | None = option(
+    top_k: Iterable[int] | None = option(
         None,
         "the k of top-k accuracies; by default 1, 3, 5 and 10 below the number of classes.",
-        annotation="Iterable[int] | None",
         reads="integers",
         metavar="K,K,...",
         brief="Which top-k accuracies.",
@@ -197,3 +196,7 @@ class Readings:
         reads="base",
         brief="Unit of losses and entropies: e for nats (the default), 2 for bits, 10 for bans.",
     )
+
+    def __post_init__(self) -> None:
+        if self.top_k is not None:
+            object.__setattr__(self, "top_k", tuple(self.top_k))

@@ -25,7 +25,7 @@ from fastxent.kernels.block_loop import Outputs
 from fastxent.sources.source import Split
 from fastxent.totals.totals import Totals
 
-__all__ = ["Done", "Progress", "RowResults", "default_threads", "run", "score", "score_each", "thread_count"]
+__all__ = ["Done", "RowResults", "default_threads", "run", "score", "score_each", "thread_count"]
 
 #: Below this many bytes of work, starting threads costs more than it saves (about 0.3 ms).
 SMALL = 1 << 19
@@ -34,8 +34,6 @@ SHARE = 1 << 22
 
 #: Called with every finished split, from any thread.
 Done = Callable[[Split], None]
-#: What callers of the package give: called with every finished split and the number of rows in all (-1: unknown).
-Progress = Callable[[Split, int], None]
 
 T = TypeVar("T")
 Item = TypeVar("Item")

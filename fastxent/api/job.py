@@ -1,0 +1,221 @@
+"""From keywords to a job: the source is opened, the spec is made, and what is to be measured is checked against it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from fastxent.api.losses import one_form
+from fastxent.base.byte_size import byte_size
+from fastxent.base.errors import UsageError
+from fastxent.base.log_unit import Unit
+from fastxent.data.options import LossOptions
+from fastxent.data.spec import Form, Spec
+from fastxent.engine.options import RunOptions
+from fastxent.engine.plan import Plan, Scored, plan_of
+from fastxent.engine.runners.threads import thread_count
+from fastxent.results.evaluation import Evaluation, check_readings
+from fastxent.results.finish import finish
+from fastxent.sources.object_kinds import is_array_file, is_paths
+from fastxent.sources.open import Selection, Source, open_arrays, open_source
+from fastxent.sources.options import Inputs
+from fastxent.statistics.options import Measures, Readings
+
+__all__ = ["ExtraColumns", "Job", "open_job", "prepare"]
+
+#: What a single array is called that a keyword was given without a name.
+_UNNAMED = {"group_by": "group", "cluster_by": "cluster", "units": "units"}
+
+
+class ExtraColumns:
+    """Columns that ride along with the predictions; where these are arrays (not ``by_name``), arrays by name."""
+
+    def __init__(self, *, by_name: bool) -> None:
+        self._by_name = by_name
+        self._found: dict[str, Any] = {}
+
+    @property
+    def found(self) -> tuple[str, ...] | dict[str, Any]:
+        """All that keywords have named so far."""
+        return tuple(self._found) if self._by_name else self._found
+
+    def several(self, keyword: str, value: Any) -> tuple[str, ...]:
+        """The names that a keyword gives: none, one or several."""
+        return self._read(keyword, value, one=False)
+
+    def one(self, keyword: str, value: Any) -> str | None:
+        """The name that a keyword gives, if any."""
+        return next(iter(self._read(keyword, value, one=True)), None)
+
+    def _read(self, keyword: str, value: Any, *, one: bool) -> tuple[str, ...]:
+        if value is None or (isinstance(value, tuple | list | dict) and not value):
+            return ()
+        if self._by_name:
+            names = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+            if not all(isinstance(name, str) for name in names) or (one and len(names) != 1):
+                more = "" if one else ", or several"
+                raise UsageError(f"{keyword}: expected the name of a column{more}, got {value!r}")
+            self._found |= dict.fromkeys(names)
+            return names
+        if not isinstance(value, Mapping):
+            if keyword not in _UNNAMED or isinstance(value, str):
+                raise UsageError(f"{keyword}: predictions are arrays, so give arrays by name: {{'country': values}}")
+            value = {_UNNAMED[keyword]: value}
+        if one and len(value) != 1:
+            raise UsageError(f"{keyword}: expected one array, got {len(value)}")
+        for name, array in value.items():
+            if self._found.setdefault(name, array) is not array:
+                raise UsageError(f"{keyword}: {name!r} names two different arrays")
+        return tuple(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A plan over a source that has been opened, and how what it leaves behind is read."""
+
+    plan: Plan
+    readings: Readings
+    threads: int
+    topk: bool
+
+    def evaluation(self, scored: Scored, facts: dict[str, Any]) -> Evaluation:
+        """What was scored, read, with ``facts`` about the run."""
+        return finish(self.plan, scored, facts, self.readings, topk=self.topk)
+
+
+def open_job(
+    inputs: Inputs,
+    loss: LossOptions,
+    measures: Measures,
+    readings: Readings,
+    run: RunOptions,
+    extra: tuple[str, ...] | Mapping[str, Any],
+) -> Job:
+    """The job that the keywords of `evaluate` and `score` ask for; ``extra`` are the columns that ride along."""
+    threads = thread_count(run.threads)
+    source, spec = prepare(inputs, loss, memory=run.memory, threads=threads, extra=extra)
+    if not spec.definition.predicts_class:
+        measures = dataclasses.replace(measures, scores=False)
+    top_ks = None if readings.top_k is None else tuple(readings.top_k)
+    check_readings(spec, measures, readings.bins, readings.binning, top_ks)
+    Unit(readings.base)
+    return Job(plan_of(source, spec, measures), readings, threads, inputs.topk)
+
+
+def prepare(
+    inputs: Inputs,
+    loss: LossOptions,
+    *,
+    memory: int | str | None = None,
+    threads: int = 1,
+    extra: tuple[str, ...] | Mapping[str, Any] = (),
+) -> tuple[Source, Spec]:
+    """The opened source and the spec that the keywords mean; ``memory`` is that of all threads together."""
+    if _are_tables(inputs.data):
+        inputs, form, predictions = _inferred(inputs)
+    else:
+        form, predictions = one_form(**inputs.forms)
+    if inputs.topk:
+        _check_topk(inputs, loss)
+    share = None if memory is None else max(1, byte_size(memory) // threads)
+    source = _open_predictions(inputs, form, predictions, extra, share)
+    names = None if inputs.class_names is None else tuple(inputs.class_names)
+    spec = Spec.make(
+        num_classes=source.num_classes,
+        task=inputs.task,
+        form=form,
+        loss=loss.loss,
+        soft=source.dense_target,
+        label_smoothing=loss.label_smoothing,
+        ignore_index=loss.ignore_index,
+        class_weight=loss.class_weight,
+        pos_weight=loss.pos_weight,
+        weighted=inputs.weight is not None,
+        on_invalid=loss.on_invalid,
+        clip=loss.clip,
+        normalize=loss.normalize,
+        class_names=None if inputs.topk else names or source.class_names,
+        **loss.own,
+    )
+    return source, spec
+
+
+def _are_tables(data: Any) -> bool:
+    """Whether ``data`` names files of columns."""
+    several = data if isinstance(data, (list, tuple)) else [data]
+    return is_paths(data) and not any(map(is_array_file, several))
+
+
+def _inferred(inputs: Inputs) -> tuple[Inputs, Form, Any]:
+    """Inputs over the data set, form and predictions: what the call says, and for the rest what the first file says.
+
+    A task other than the default counts as said.
+    """
+    from fastxent.sources.dataset.dataset import find_dataset
+    from fastxent.sources.dataset.description import describe_schema
+    from fastxent.sources.dataset.infer import infer_selection
+
+    dataset = find_dataset(inputs.data)
+    inputs = dataclasses.replace(inputs, data=dataset)
+    file, footer = dataset.first_readable(skips=inputs.on_error == "skip")
+    found = describe_schema(footer.schema, (file.name,), dataset.format, footer.num_rows, len(footer.rows))
+    if any(value is not None for value in inputs.forms.values()):
+        form, predictions = one_form(**inputs.forms)
+        names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
+        selection = infer_selection(
+            found, predictions=names, target=inputs.target, task=inputs.task, dtype=inputs.dtype
+        )
+        return dataclasses.replace(inputs, target=selection.target, dtype=selection.dtype), form, names
+    task = None if inputs.task == "multiclass" else inputs.task
+    selection = infer_selection(found, target=inputs.target, task=task, dtype=inputs.dtype)
+    said = next((each.form for each in found.predictions if each.columns == selection.predictions), None)
+    if said is None:
+        shown = ", ".join(selection.predictions[:4])
+        raise UsageError(f"say what {shown!r} holds: logits=, probs= or log_probs= (--logits, --probs, --log-probs)")
+    inputs = dataclasses.replace(inputs, target=selection.target, task=selection.task, dtype=selection.dtype)
+    return inputs, cast(Form, said), selection.predictions
+
+
+def _check_topk(inputs: Inputs, loss: LossOptions) -> None:
+    """The options that top-k predictions cannot go with."""
+    if loss.label_smoothing or loss.class_weight is not None:
+        raise UsageError("top-k predictions go with neither label_smoothing nor class_weight")
+    if loss.ignore_index is not None and loss.ignore_index >= 0:
+        raise UsageError(f"top-k predictions: leave out the label by filter='{inputs.target} != {loss.ignore_index}'")
+
+
+def _open_predictions(
+    inputs: Inputs, form: Form, predictions: Any, extra: tuple[str, ...] | Mapping[str, Any], memory: int | None
+) -> Source:
+    """The source that ``data`` names, or, without it, the one over arrays or the files that hold them."""
+    data, target = inputs.data, inputs.target
+    names = None if inputs.class_names is None else tuple(inputs.class_names)
+    if target is None:
+        raise UsageError("target: name the column (or give the array) of the targets")
+    if data is not None:
+        columns = (predictions,) if isinstance(predictions, str) else tuple(predictions)
+        selection = Selection(
+            columns, target, task=inputs.task, weight=inputs.weight, mask=inputs.mask, extra=tuple(extra),
+            class_names=names, dtype=inputs.dtype, ids=inputs.ids, num_classes=inputs.num_classes, form=form,
+        )  # fmt: skip
+        return open_source(
+            data, selection, memory=memory, verify_checksums=inputs.verify_checksums, filter=inputs.filter,
+            on_error=inputs.on_error,
+        )  # fmt: skip
+    if inputs.filter is not None:
+        raise UsageError("filter needs columns, which arrays do not have; slice the arrays")
+    if inputs.topk:
+        raise UsageError("top-k predictions are read from tables: give data, and the names of the columns")
+    if isinstance(predictions, str | os.PathLike):
+        selection = Selection(
+            (), os.fspath(target), task=inputs.task, weight=inputs.weight, mask=inputs.mask, extra=tuple(extra),
+            class_names=names, dtype=inputs.dtype,
+        )  # fmt: skip
+        return open_source(os.fspath(predictions), selection)
+    return open_arrays(
+        predictions, target, weight=inputs.weight, mask=inputs.mask, task=inputs.task, class_names=names,
+        dtype=inputs.dtype, extra=dict(extra) if isinstance(extra, Mapping) else None,
+    )  # fmt: skip

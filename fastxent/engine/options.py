@@ -1,0 +1,75 @@
+"""How a pass is run, and where its rows are written: the definition of these keywords."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastxent.base.option import option
+
+if TYPE_CHECKING:
+    from fastxent.sources.source import Split
+
+__all__ = ["Progress", "RowOutput", "RunOptions"]
+
+#: What callers give: told of every finished split, with the number of rows in all (-1: unknown), from any thread.
+Progress = Callable[["Split", int], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Threads and memory of a run, which no result shows, and who is told how far it is."""
+
+    threads: int | None = option(
+        None, "threads to use; all processors by default.", least=1, brief="Threads; all processors by default."
+    )
+    memory: int | str | None = option(
+        None,
+        'bytes of the data that all threads together may hold, about, or text such as "512M"; 256 MiB a thread by '
+        "default.",
+        reads="size",
+        brief="Data that all threads together may hold; 256M each by default.",
+    )
+    progress: Progress | None = option(
+        None, "called with every finished split and the number of rows in all (-1 if unknown), from any thread."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowOutput:
+    """Where the results of rows are written, and what beside them."""
+
+    out_path: str | os.PathLike[str] = option(
+        doc="the Parquet file to write. A directory (one that exists, or a path that ends in a slash) gets one output "
+        "for every input file, at the input's place below the directory that all inputs share; those that an earlier "
+        "run has finished, of inputs that have not changed since, are not done again.",
+        flag="-o --output",
+        metavar="FILE|DIR/",
+        brief="Parquet file to write; or a directory, with one file for each input file.",
+    )
+    keep: str | Iterable[str] | Mapping[str, Any] = option(
+        (),
+        "names of the columns to copy to the output (and to keep with the worst rows); without ``data``, arrays by "
+        "name.",
+        reads="columns",
+        brief="Columns to copy to the output, and to keep with the worst rows.",
+    )
+    prefix: str = option(
+        "",
+        "put before the names of the score columns.",
+        metavar="TEXT",
+        brief="Put before the names of the score columns.",
+    )
+    overwrite: bool = option(
+        False,
+        "replace a file that exists. In a directory, outputs of the same call need no permission.",
+        brief="Replace an output that exists.",
+    )
+    resume: bool = option(
+        True,
+        "False does finished outputs in a directory again.",
+        flag="--no-resume",
+        brief="With DIR/: do finished files again.",
+    )

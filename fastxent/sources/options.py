@@ -1,0 +1,123 @@
+"""Where predictions and targets lie, and how they are read: the definition of these keywords."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from fastxent.base.option import option
+from fastxent.data.spec import Task
+from fastxent.sources.skipped import OnError
+
+__all__ = ["Inputs"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What is read, as the public functions take it."""
+
+    data: Any = option(
+        None,
+        "path, list of paths, glob or directory of Parquet files, or an Arrow table or frame. Left out, ``logits`` "
+        "(``probs``, ``log_probs``) and ``target`` are arrays, or paths of ``.npy`` files.",
+    )
+    target: Any = option(
+        None,
+        "name of the column with the targets; without ``data`` an array (or path) of class indices (n,), of "
+        "distributions (n, C), or of 0 and 1.",
+        reads="column",
+        brief="Column with the labels or target distributions.",
+    )
+    logits: Any = option(
+        None,
+        "name of the column with the scores: a list, a packed or a struct column; or a list of names or a glob such as "
+        '``"p_*"``, one column a class. Give exactly one of ``logits``, ``probs`` and ``log_probs``, or none where the '
+        "files say it themselves (`PredictionWriter`'s do). Of arrays (n, C), or (n,) for a binary task.",
+        reads="scores",
+        brief="Column with the logits; or several columns, or a glob, one a class.",
+    )
+    probs: Any = option(None, "the same for probabilities.", reads="scores", brief="The same for probabilities.")
+    log_probs: Any = option(
+        None, "the same for log-probabilities.", reads="scores", brief="The same for log-probabilities."
+    )
+    task: Task = option(
+        "multiclass",
+        '"multiclass", "binary" or "multilabel".',
+        choices=get_args(Task),
+        brief="What a row is: C exclusive classes, one yes-or-no score, or L of them.",
+    )
+    weight: Any = option(
+        None, "column (or array) of sample weights of at least 0.", reads="column", brief="Column with sample weights."
+    )
+    mask: Any = option(
+        None,
+        "column (or array) of bool that says which labels of a multilabel row count.",
+        reads="column",
+        brief="Column of lists of bool: which labels of a multilabel row count.",
+    )
+    class_names: Iterable[str] | None = option(
+        None,
+        "the classes in the order of the scores; needed for labels that are text.",
+        reads="columns",
+        metavar="A,B,...",
+        brief="Classes in the order of the scores, for labels that are text.",
+    )
+    dtype: str | None = option(
+        None,
+        'kind of number in packed columns ("float16", "bfloat16", "float32", "float64").',
+        brief="Numbers in packed columns: float16, bfloat16, float32, float64.",
+    )
+    filter: Any = option(
+        None,
+        "which rows of ``data`` are read: text such as ``\"country == 'DE' and year >= 2024\"`` or a pyarrow "
+        "expression. Hive partitions count as columns; the other rows are as if they were not there.",
+        metavar="TEXT",
+        brief="Rows to read, such as \"country == 'DE' and year >= 2024\".",
+    )
+    on_error: OnError = option(
+        "raise",
+        '"raise", or "skip" to leave out files and row groups that cannot be read, whole; what was left out is in the '
+        "result's ``left_out`` and ``warnings``.",
+        choices=get_args(OnError),
+        brief="Leave out what cannot be read (skip), and exit with 4.",
+    )
+    ids: str | None = option(
+        None,
+        "column with lists of class ids, where ``probs`` or ``log_probs`` holds the top k of ``num_classes`` only; "
+        "`fastxent.sources.decode.topk` says which statistics mean something then.",
+        reads="column",
+        brief="Lists of class ids, where the predictions are the top k only.",
+    )
+    num_classes: int | None = option(
+        None,
+        "the number of classes in all, for top-k predictions.",
+        least=2,
+        brief="Classes in all, for top-k predictions.",
+    )
+    verify_checksums: bool = option(
+        False,
+        "check page checksums of Parquet files that have them.",
+        brief="Check page checksums where the files have them.",
+    )
+
+    def __post_init__(self) -> None:
+        if self.class_names is not None:
+            object.__setattr__(self, "class_names", tuple(self.class_names))
+
+    @property
+    def forms(self) -> dict[str, Any]:
+        """The three forms of predictions, of which one is given."""
+        return {"logits": self.logits, "probs": self.probs, "log_probs": self.log_probs}
+
+    @property
+    def by_name(self) -> bool:
+        """Whether what rides along is named by columns, and not given as arrays."""
+        given = next((value for value in self.forms.values() if value is not None), None)
+        return self.data is not None or isinstance(given, str | os.PathLike)
+
+    @property
+    def topk(self) -> bool:
+        """Whether rows hold the top k of more classes."""
+        return self.ids is not None or self.num_classes is not None

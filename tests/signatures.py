@@ -1,0 +1,110 @@
+"""What the definitions of keywords write into the public functions: signatures, ``Args:``, and where keywords go.
+
+``python -m tests.signatures --write`` (``make signatures``) writes them; a test holds the files to them.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+
+import fastxent
+from fastxent.api.options import DEFINITIONS, SIGNATURES, Signature
+from fastxent.base.option import REQUIRED, Option, options_of
+from fastxent.losses.registry import OPTIONS
+from tests.shell import ROOT
+
+WIDTH = 120
+#: Definition -> its options.
+FIELDS = {definition.__name__: options_of(definition) for definition in DEFINITIONS}
+
+
+def main() -> None:
+    for path in dict.fromkeys(map(path_of, SIGNATURES)):
+        text = path.read_text()
+        if (new := written(path)) != text and "--write" in sys.argv:
+            path.write_text(new)
+            print(f"wrote {path.relative_to(ROOT)}")
+
+
+def path_of(function: str):
+    return ROOT / "fastxent" / f"{fastxent._HOME[function].replace('.', '/')}.py"
+
+
+def written(path) -> str:
+    """The text of a module with what is written from the definitions, as it should be."""
+    text = path.read_text()
+    for name, signature in SIGNATURES.items():
+        if path_of(name) == path:
+            lines = text.splitlines(keepends=True)
+            for first, last, new in sorted(pieces(name, signature, text), reverse=True):
+                lines[first:last] = new
+            text = "".join(lines)
+    return text
+
+
+def pieces(name: str, signature: Signature, text: str) -> Iterator[tuple[int, int, list[str]]]:
+    """What is written into a function, with the first and the last line (from 0, not included) of what was there."""
+    function = next(each for each in ast.parse(text).body if isinstance(each, ast.FunctionDef) and each.name == name)
+    docstring, *body = function.body
+    lines = text.splitlines()
+    yield function.lineno - 1, docstring.lineno - 1, head(name, signature, ast.unparse(function.returns))
+    first = lines.index("    Args:", docstring.lineno, docstring.end_lineno) + 1
+    last = lines.index("", first)
+    yield first, last, [f"{line}\n" for line in arguments(signature.options)]
+    for each in body:
+        match each:
+            case ast.Assign(targets=[ast.Name(id=place)], value=ast.Call(func=ast.Name(id=definition))):
+                if definition in FIELDS:
+                    names = {option.name for option in signature.options}
+                    passed = [value(option, definition) for option in FIELDS[definition] if option.name in names]
+                    if definition == "LossOptions":
+                        own = ", ".join(f'"{name}": {name}' for name in OPTIONS)
+                        passed.append(f"own={{{own}}}")
+                    yield each.lineno - 1, each.end_lineno, gathered(place, definition, ", ".join(passed))
+
+
+def head(name: str, signature: Signature, returns: str) -> list[str]:
+    """The ``def`` of a function."""
+    parameters = [*map(parameter, signature.positional), "*", *map(parameter, signature.keywords)]
+    return [f"def {name}(\n", *(f"    {each},\n" for each in parameters), f") -> {returns}:\n"]
+
+
+def parameter(option: Option) -> str:
+    if option.default is REQUIRED:
+        return f"{option.name}: {option.type}"
+    default = f'"{option.default}"' if isinstance(option.default, str) else repr(option.default)
+    return f"{option.name}: {option.type} = {default}"
+
+
+def arguments(options: Iterable[Option]) -> Iterator[str]:
+    """The lines of ``Args:``."""
+    for option in options:
+        yield from textwrap.wrap(
+            f"{option.name}: {option.doc}", WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 12,
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+
+
+def gathered(place: str, definition: str, passed: str) -> list[str]:
+    """The statement that puts keywords into the definition that they are from."""
+    if len(line := f"    {place} = {definition}({passed})\n") <= WIDTH:
+        return [line]
+    inner = textwrap.wrap(f"{passed},", WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8)
+    return [f"    {place} = {definition}(\n", *(f"{line}\n" for line in inner), "    )  # fmt: skip\n"]
+
+
+def value(option: Option, definition: str) -> str:
+    """A keyword is handed on, or what is read from it: columns that ride along have their names taken."""
+    name = option.name
+    if definition == "Measures" and name == "statistics":
+        return f"{name}=requested({name})"
+    if definition == "Measures" and option.reads in ("column", "columns"):
+        return f'{name}=extra.{"one" if option.reads == "column" else "several"}("{name}", {name})'
+    return f"{name}={name}"
+
+
+if __name__ == "__main__":
+    main()
