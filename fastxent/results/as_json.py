@@ -34,7 +34,9 @@ def evaluation_dict(result: Evaluation) -> dict[str, Any]:
         "loss_unit": str(result.unit),
         "loss": {"mean": result.loss} if stats is None else _loss_dict(stats, result.bits),
     }
-    if settings := result.totals.measures.to_dict():
+    settings = result.totals.measures.to_dict()
+    settings |= dict.fromkeys(settings.pop("statistics", ()), True)
+    if settings:
         values["settings"] = {
             name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()
         }
