@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastxent.base.errors import UsageError
+from fastxent.engine.options import Progress
 from fastxent.engine.plan import Plan, Scored, merge
 from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.record import read_record, totals_of
 from fastxent.engine.row_files.score_file import RowFile, score_files
-from fastxent.engine.options import Progress
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.source import Source, Split
 from fastxent.storage.output_paths import outputs_of
