@@ -21,7 +21,7 @@ from scipy import stats
 
 import fastxent as fx
 from fastxent.base import exact
-from fastxent.comparison import pairing
+from fastxent.comparison import pairing, spool
 from fastxent.comparison.cluster_sums import rounded_sums
 from fastxent.comparison.differences import Pairing, PairSums, _Spread
 from fastxent.results.gates import parse_gate
@@ -152,7 +152,7 @@ def test_order_chunks_and_threads_change_nothing(tmp_path: Path, monkeypatch: py
         return [{k: v for k, v in each.items() if k not in ("a", "b", "run")} for each in found]
 
     want = result(A, B)
-    monkeypatch.setattr(pairing, "ROWS", 50)
+    monkeypatch.setattr(spool, "ROWS", 50)
     monkeypatch.setattr(pairing, "STREAM", 77)
     monkeypatch.setattr("fastxent.engine.runners.threads.SMALL", 0)
     for threads in (1, 2, 5):

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastxent as fx
+from fastxent.comparison.spool import spool_rows
 from fastxent.data.spec import Spec
 from fastxent.engine.plan import Failed, Scored, join, merge, plan_of
 from fastxent.engine.row_files.columns import RowColumns
@@ -28,7 +29,7 @@ from fastxent.engine.score_split import score_split, score_splits
 from fastxent.results.finish import finish
 from fastxent.sources.open import Selection, open_arrays, open_source
 from fastxent.sources.source import Source
-from fastxent.statistics.options import Measures
+from fastxent.statistics.options import Measures, Readings
 
 N, C, FILES, GROUP = 240, 4, 3, 20
 RNG = np.random.default_rng(0)
@@ -207,23 +208,29 @@ def test_batches_decide_within_a_split(plans):
 # Other processes
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_processes_are_a_runner(plans, expected, kind):
+@pytest.mark.parametrize(("kind", "count"), [("parquet", 2), ("arrow", 1), ("npy", 1)])
+def test_processes_are_a_runner(plans, expected, kind, count):
     told = []
-    scored = processes.run(plans[kind], 2, done=told.append)
+    scored = processes.run(plans[kind], count, done=told.append)
     assert scored.totals.to_bytes() == expected[kind]
     assert told == list(plans[kind].splits)
 
 
-def test_splits_in_any_order_from_a_pool(plans, expected):
+def test_splits_files_and_spools_from_a_pool(plans, expected, tmp_path):
     """Without the runner: whoever can pickle a plan and call a function can score it."""
     own = plans["parquet"]
+    halves = [replace(own, splits=own.splits[k::2]) for k in (1, 0)]
+    spools = [str(tmp_path / f"{k}.parquet") for k in range(3)]
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         futures = [pool.submit(score_split, own, split) for split in reversed(own.splits)]
         parts = [future.result() for future in futures]
         rows = futures_of_files(pool, own)
-    assert merge(parts).totals.to_bytes() == expected["parquet"]
-    assert rows == expected["parquet"]
+        halfway = [pool.submit(spool_rows, *each, ("id",), ("country",)) for each in zip(halves, spools, strict=False)]
+        spooled = merge(future.result() for future in halfway)
+    for whole in (merge(parts).totals, rows, spooled.totals):
+        assert whole.to_bytes() == expected["parquet"]
+    spool_rows(own, spools[2], ("id",), ("country",))
+    assert pq.read_table(spools[:2]).sort_by("row").equals(pq.read_table(spools[2]).sort_by("row"))
 
 
 def files_of(plan, folder):
@@ -248,14 +255,14 @@ def futures_of_files(pool, plan):
         losses = fx.cross_entropy(LABELS[ids], logits=LOGITS[ids], reduction="none")
         assert rows["loss"].to_numpy().tobytes() == losses.tobytes()
         assert read_record(file.output)["first_id"] == file.first_id
-    return whole.totals.to_bytes()
+    return whole.totals
 
 
 def test_an_error_in_another_process_is_the_one_that_is_met_here(bad_plan):
     with pytest.raises(fx.InvalidRowError) as here:
         threads.run(bad_plan, 2)
     with pytest.raises(fx.InvalidRowError) as there:
-        processes.run(bad_plan, 2)
+        processes.run(bad_plan, 1)
     assert said(here.value) == said(there.value)
 
 
@@ -271,10 +278,10 @@ def test_what_other_processes_leave_out_is_told(tmp_path):
     path.write_bytes(bytes(damaged))
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     sent = pickle.loads(pickle.dumps(own))
-    ev = finish(own, processes.run(own, 2), {})
+    ev = finish(own, processes.run(own, 1), {}, Readings())
     assert [(left.path, left.row_group, left.rows) for left in ev.left_out] == [(str(path), 2, GROUP)]
     assert ev.warnings == [str(ev.left_out[0])]
-    assert finish(sent, threads.run(sent, 2), {}).to_dict() == ev.to_dict()
+    assert finish(sent, threads.run(sent, 2), {}, Readings()).to_dict() == ev.to_dict()
 
 
 def test_memory_goes_to_no_other_process():

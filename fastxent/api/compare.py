@@ -25,13 +25,14 @@ from fastxent.base.errors import DataError, FastxentError, UsageError
 from fastxent.base.log_unit import Unit
 from fastxent.base.version import package_version
 from fastxent.comparison.pair_sums import Joined, has_classes
-from fastxent.comparison.pairing import Pairs, Spool, need_duckdb
+from fastxent.comparison.pairing import Pairs, need_duckdb
 from fastxent.comparison.result import Comparison
 from fastxent.comparison.sign_flip import check_permutations
+from fastxent.comparison.spool import Spooled, spool_rows
 from fastxent.data.options import LossOptions
 from fastxent.data.spec import Spec
 from fastxent.engine.options import Progress
-from fastxent.engine.plan import plan_of
+from fastxent.engine.plan import merge, plan_of
 from fastxent.engine.runners import threads as on_threads
 from fastxent.engine.runners.threads import Done
 from fastxent.results.evaluation import Evaluation
@@ -262,13 +263,12 @@ class _Side:
             source, spec = prepare(inputs, loss, memory=memory, threads=threads, extra=extra)
         return cls(name, source, spec, columns, unit)
 
-    def score(self, path: str, keys: tuple[str, ...], threads: int, step: Done | None) -> tuple[Evaluation, Spool]:
-        spool = Spool(path, keys, self.columns, self.spec if self.spec.reads_weight else None, self.source.stored)
+    def score(self, path: str, keys: tuple[str, ...], threads: int, step: Done | None) -> tuple[Evaluation, Spooled]:
         plan = plan_of(self.source, self.spec, Measures(scores=has_classes(self.spec)))
         with _naming(self.name):
-            scored = on_threads.run(plan, threads, rows=spool, done=step)
-            spool.close()
-        return finish(plan, scored, {"paths": list(self.source.paths)}, Readings(base=self.unit.base)), spool
+            scored = merge([spool_rows(plan, path, keys, self.columns, threads=threads, done=step)])
+            spooled = Spooled(path, keys, self.columns)
+        return finish(plan, scored, {"paths": list(self.source.paths)}, Readings(base=self.unit.base)), spooled
 
 
 @contextmanager
@@ -320,6 +320,8 @@ def _check_alike(a: _Side, b: _Side, *, by_order: bool, clip: float | str | None
         raise UsageError(
             f"{a.spec.loss} takes targets in the form of the predictions, as logits beside logits; give both in one"
         )
+    if a.source.dense_target != b.source.dense_target:
+        raise UsageError("target: one side has distributions, the other class indices; they cannot be checked to agree")
     if clip is not None and "probs" not in (a.spec.form, b.spec.form):
         raise UsageError(f"clip applies to probs, and these are {a.spec.form}")
     if by_order and min(a.source.num_rows, b.source.num_rows) >= 0:
@@ -338,7 +340,7 @@ def _check_counts(a: int, b: int) -> None:
         raise DataError(f"by order, the sides must have the same rows, and have {a:,} and {b:,}; pair them by id (on=)")
 
 
-def _check_spools(keys: tuple[str, ...], clusters: tuple[str, ...], a: Spool, b: Spool) -> None:
+def _check_spools(keys: tuple[str, ...], clusters: tuple[str, ...], a: Spooled, b: Spooled) -> None:
     """What is known of the rows once they have been read."""
     import pyarrow as pa
 
@@ -347,8 +349,6 @@ def _check_spools(keys: tuple[str, ...], clusters: tuple[str, ...], a: Spool, b:
             raise UsageError(
                 f"cluster_by: column {name!r} holds floats; clusters are named by integers, text or the like"
             )
-    if a.dense != b.dense:
-        raise UsageError("target: one side has distributions, the other class indices; they cannot be checked to agree")
     for key in keys:
         left, right = a.types[key], b.types[key]
         if left != right and not (pa.types.is_integer(left) and pa.types.is_integer(right)):

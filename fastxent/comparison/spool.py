@@ -1,0 +1,214 @@
+"""Row results of one side of a comparison, written down for the join.
+
+A spool is a temporary Parquet file. Its columns: ``row`` (the number in the data set, filter or not), ``loss``,
+``correct``, ``fate`` (`Status`), ``target`` (the number, or a fingerprint of a dense target), then ``k0, k1, ...`` for
+keys and ``c0, c1, ...`` for columns, so that no name from the data is ever part of a query. With a spec that weighs
+rows, at the end ``s``, the sample weight, and ``x``, that times the class weight.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fastxent.base.errors import DataError, UsageError
+from fastxent.base.hashing import GOLDEN, mix
+from fastxent.data.batch import Batch
+from fastxent.data.spec import Spec
+from fastxent.engine.plan import Part, Plan
+from fastxent.engine.runners import threads as on_threads
+from fastxent.engine.runners.threads import Done, RowResults
+from fastxent.kernels.block_loop import Outputs, no_outputs
+
+__all__ = ["Spooled", "spool_rows"]
+
+#: Rows that a thread gathers before it writes them.
+ROWS = 1 << 17
+#: Columns that every spool begins with.
+ROW_COLUMNS = ("row", "loss", "correct", "fate", "target")
+
+
+def spool_rows(
+    plan: Plan, path: str, keys: Sequence[str], columns: Sequence[str], *, threads: int = 1, done: Done | None = None
+) -> Part:
+    """Score the splits of a plan and write their rows to ``path``; there is no file if there are no rows."""
+    spool = _Spool(path, plan, keys, columns)
+    part = on_threads.score(plan, threads, rows=spool, done=done)
+    spool.close()
+    return part
+
+
+class Spooled:
+    """What has been spooled: how many rows, and the Arrow type of each key and column by its own name."""
+
+    def __init__(self, path: str, keys: Sequence[str], columns: Sequence[str]) -> None:
+        if not os.path.exists(path):
+            raise DataError("there are no rows to compare")
+        schema = pq.read_schema(path)
+        self.num_rows = pq.read_metadata(path).num_rows
+        self.types = {
+            name: schema.field(short).type
+            for short, name in zip(_short_names(keys, columns), (*keys, *columns), strict=True)
+        }
+
+
+def _short_names(keys: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """The names that keys and columns have in a spool."""
+    return [*(f"k{i}" for i in range(len(keys))), *(f"c{i}" for i in range(len(columns)))]
+
+
+class _Spool(RowResults):
+    """One side's row results on their way into a Parquet file, in any order."""
+
+    def __init__(self, path: str, plan: Plan, keys: Sequence[str], columns: Sequence[str]) -> None:
+        self._path = path
+        self._spec = plan.spec
+        stored = plan.source.stored
+        self._begins = dict(zip(stored, itertools.accumulate(stored.values(), initial=0), strict=False))
+        self._keys = tuple(keys)
+        self._columns = (*keys, *columns)
+        self._names = [*ROW_COLUMNS, *_short_names(keys, columns)]
+        self._names += ["s", "x"] if self._spec.reads_weight else []
+        self._waiting = threading.local()
+        self._all_waiting: list[list[list[Any]]] = []
+        self._lock = threading.Lock()
+        self._schema: Any = None
+        self._writer: Any = None
+
+    def outputs_of(self, batch: Batch) -> Outputs:
+        """Fresh places for the results of a batch."""
+        n = batch.num_rows
+        real, whole = np.empty((3, n)), np.empty((2, n), np.int32)
+        return no_outputs()._replace(
+            loss=real[0],
+            p_target=real[1],
+            confidence=real[2],
+            predicted=whole[0],
+            rank=whole[1],
+            status=np.empty(n, np.uint8),
+        )
+
+    def take(self, split: int, place: int, batch: Batch, outputs: Outputs) -> None:
+        """Gather the rows of a batch beside the thread's others, which are written when they are many."""
+        extra = batch.extra or {}
+        results = (self._numbers(batch), outputs.loss, outputs.rank == 0, outputs.status, _comparable(batch.target))
+        columns = [*map(pa.array, results)]
+        columns += [_plain(extra[name], name, name in self._keys) for name in self._columns]
+        if self._spec.reads_weight:
+            columns += map(pa.array, _weights(batch, self._spec))
+        waiting = self._own()
+        waiting.append(columns)
+        if sum(len(columns[0]) for columns in waiting) >= ROWS:
+            self._write(waiting)
+
+    def close(self) -> None:
+        """Write what is left. Call it when all threads have ended."""
+        for waiting in self._all_waiting:
+            if waiting:
+                self._write(waiting)
+        if self._writer is not None:
+            self._writer.close()
+
+    def _numbers(self, batch: Batch) -> NDArray[np.int64]:
+        """The numbers of the rows in the data set as it is stored."""
+        begin = self._begins.get(batch.path, batch.first_id - batch.first_row)
+        if batch.numbers is not None:
+            return begin + batch.numbers
+        return np.arange(begin + batch.first_row, begin + batch.first_row + batch.num_rows)
+
+    def _own(self) -> list[list[Any]]:
+        """The columns of the batches that this thread has gathered."""
+        own: list[list[Any]] | None = getattr(self._waiting, "own", None)
+        if own is None:
+            own = self._waiting.own = []
+            with self._lock:
+                self._all_waiting.append(own)
+        return own
+
+    def _write(self, waiting: list[list[Any]]) -> None:
+        columns = [pa.concat_arrays(_alike(parts)) for parts in zip(*waiting, strict=True)]
+        waiting.clear()
+        with self._lock:
+            if self._writer is None:
+                self._schema = pa.schema([pa.field(n, c.type) for n, c in zip(self._names, columns, strict=True)])
+                self._writer = pq.ParquetWriter(self._path, self._schema, compression="lz4", use_dictionary=False)
+            try:
+                columns = [c.cast(t) for c, t in zip(columns, self._schema.types, strict=True)]
+                self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+            except pa.ArrowException as error:
+                raise DataError(f"the ids, groups or targets differ in type between files: {error}") from error
+            except OSError as error:
+                raise DataError(f"{self._path}: cannot be written: {error}; set TMPDIR to a larger disk") from error
+
+
+def _alike(parts: Sequence[Any]) -> list[Any]:
+    """The pieces of a column in one type, that of the first."""
+    return [part if part.type == parts[0].type else part.cast(parts[0].type) for part in parts]
+
+
+#: Tests for the types that DuckDB reads from Parquet without loss. It reads decimals of 256 bits as doubles.
+_JOINED_AS_THEY_ARE = (
+    pa.types.is_null, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal128,
+    pa.types.is_string, pa.types.is_binary, pa.types.is_date, pa.types.is_time, pa.types.is_timestamp,
+    pa.types.is_duration,
+)  # fmt: skip
+
+
+def _plain(column: Any, name: str, key: bool) -> Any:
+    """A copy of a column that rides along, in the plain type of its values."""
+    array = column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(np.asarray(column))
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    kind = array.type
+    if pa.types.is_integer(kind) and kind != pa.uint64():
+        array = array.cast(pa.int64())
+    elif pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        array = array.cast(pa.string())
+    elif pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
+        array = array.cast(pa.binary())
+    elif not any(fits(kind) for fits in _JOINED_AS_THEY_ARE):
+        raise UsageError(
+            f"column {name!r} holds {kind}; ids, groups and clusters are single values (numbers, text, dates, ...)"
+        )
+    elif pa.types.is_floating(kind):
+        if key:
+            raise UsageError(f"column {name!r} holds {kind}; ids are integers, text, dates or the like")
+        array = pc.add(array.cast(pa.float64()), 0.0)  # one zero of two
+    if key and array.null_count:
+        raise DataError(f"column {name!r}: {array.null_count} ids are null; a row without an id has no partner")
+    return pa.concat_arrays([array, array.slice(0, 0)])  # a copy: the source may reuse its buffers
+
+
+def _weights(batch: Batch, spec: Spec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sample weights, and those times the class weights: what a loss is multiplied by, and what its mean divides by."""
+    sample = np.ones(batch.num_rows) if batch.weight is None else batch.weight.copy()
+    if spec.class_weight is None or batch.target.ndim == 2:
+        return sample, sample
+    table = np.array(spec.class_weight)
+    label = batch.target.astype(np.int64)
+    known = (label >= 0) & (label < len(table))  # the others are not scored
+    return sample, sample * np.where(known, table[np.where(known, label, 0)], 0.0)
+
+
+def _comparable(target: NDArray[Any]) -> NDArray[Any]:
+    """A copy of the targets by which two sides are compared: the number, or for dense targets a hash of the row."""
+    if target.ndim == 1:
+        return target.astype(np.float64 if target.dtype.kind == "f" else np.int64)
+    mixed = np.zeros(len(target), np.uint64)
+    for j in range(target.shape[1]):
+        # + 0.0 makes one zero of two.
+        mixed = mix((mixed + GOLDEN) ^ (target[:, j].astype(np.float64) + 0.0).view(np.uint64))
+    return mixed.view(np.int64)
