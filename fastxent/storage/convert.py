@@ -19,13 +19,13 @@ from fastxent.data.spec import Form
 from fastxent.sources.dataset.dataset import Dataset, list_files
 from fastxent.sources.dataset.description import describe_files
 from fastxent.sources.dataset.files import DataFile, expand_local
+from fastxent.sources.dataset.footer import Footer
 from fastxent.sources.dataset.infer import infer_selection
-from fastxent.sources.dataset.reading import find_width, resolve
+from fastxent.sources.dataset.reading import find_width, resolve_predictions
 from fastxent.sources.decode.layout import decode_predictions
 from fastxent.sources.parquet.row_groups import ReadPlan, RowGroups
-from fastxent.sources.source import Selection
 from fastxent.storage.inspect import Speed, measure_reading
-from fastxent.storage.layout import Storage, choose_layout, convert_kind, describe_self, is_lossless
+from fastxent.storage.layout import Layout, Storage, choose_layout, convert_kind, describe_self, is_lossless
 from fastxent.storage.output_paths import is_folder, outputs_of, refuse_inputs
 from fastxent.storage.parquet_writer import PendingParquet, score_settings
 
@@ -114,15 +114,18 @@ def convert(
         if value is not None and value not in KINDS:
             raise UsageError(f"{name}: expected one of {', '.join(map(repr, KINDS))}, got {value!r}")
     forms = {"logits": logits, "probs": probs, "log_probs": log_probs}
+    named = {form: value for form, value in forms.items() if value is not None}
+    if len(named) > 1:
+        raise UsageError(f"give at most one of logits, probs and log_probs, got {' and '.join(named)}")
     parts: list[Conversion] = []
     pairs = _pairs(data, out, overwrite)
     try:
         for file, output in pairs:
-            plan = _plan(Dataset([file]), forms, target, source_dtype)
-            parts.append(_convert(_Conversion(plan, layout, cast("Kind | None", dtype), lossy), output, overwrite))
+            columns = _find_columns(Dataset([file]), named, target, source_dtype)
+            parts.append(_convert(columns, output, layout, cast("Kind | None", dtype), lossy, overwrite))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; {len(parts)} of {len(pairs)} outputs are whole") from None
-    return _summed(parts)
+    return _sum(parts)
 
 
 def _pairs(data: Any, out: str, overwrite: bool) -> list[tuple[DataFile, str]]:
@@ -143,46 +146,60 @@ def _pairs(data: Any, out: str, overwrite: bool) -> list[tuple[DataFile, str]]:
     return [(file, places[file.name]) for file in files]
 
 
-def _convert(job: _Conversion, out: str, overwrite: bool) -> Conversion:
+def _convert(
+    columns: _ScoreColumns, out: str, layout: str, dtype: Kind | None, lossy: bool, overwrite: bool
+) -> Conversion:
+    """Convert one file."""
     file = PendingParquet(out, overwrite=overwrite)
+    rows = 0
     try:
-        job.run(file)
+        for batch in _read(columns):
+            scores, kind, missing = _decode(columns, batch, rows)
+            if file.schema is None:
+                if dtype is not None and not is_lossless(kind, dtype) and not lossy:
+                    raise UsageError(
+                        f"dtype={dtype!r} cannot hold every {kind} of {columns.path}; pass lossy=True (--lossy) to "
+                        "round to nearest"
+                    )
+                storage = _storage_of(columns, choose_layout(layout, columns.num_classes), dtype or kind)
+                schema = _schema_of(columns, storage)
+                file.begin(schema, **score_settings(schema, storage, _codecs(columns.footer.metadata)))
+            file.write(_encode(batch, convert_kind(scores, kind, storage.kind), missing, storage, file.schema))
+            rows += batch.num_rows
+        if file.schema is None:
+            raise UsageError(f"{columns.path}: has no rows, so there is nothing to convert")
+        if rows != columns.footer.num_rows:
+            raise SourceError(
+                f"the footer promises {columns.footer.num_rows} rows, {rows} were found", path=columns.path
+            )
         file.finish()
     finally:
         file.abort()
-    plan, storage = job.plan, job.storage
-    before = measure_reading(plan.dataset, plan.columns, plan.num_classes, plan.dtype)
-    after = measure_reading(Dataset(expand_local(out)), storage.names, plan.num_classes, storage.kind)
-    stamp = plan.file.stamp()
-    size = 0 if stamp is None else stamp[0]
-    return Conversion(job.rows, storage.layout, storage.kind, size, os.path.getsize(out), before, after)
+    before = measure_reading(columns.dataset, columns.names, columns.num_classes, columns.dtype)
+    after = measure_reading(Dataset(expand_local(out)), storage.names, columns.num_classes, storage.kind)
+    size, _ = columns.dataset.files[0].stamp() or (0, 0)
+    return Conversion(rows, storage.layout, storage.kind, size, os.path.getsize(out), before, after)
 
 
-def _summed(parts: Sequence[Conversion]) -> Conversion:
+def _sum(parts: Sequence[Conversion]) -> Conversion:
     """The sum of conversions, with the layout and kind of the first."""
-
-    def speed(which: str) -> Speed:
-        found = [getattr(part, which) for part in parts]
-        return Speed(sum(s.rows for s in found), sum(s.nbytes for s in found), sum(s.seconds for s in found))
-
-    return Conversion(
-        sum(part.rows for part in parts),
-        parts[0].layout,
-        parts[0].dtype,
-        sum(part.bytes_before for part in parts),
-        sum(part.bytes_after for part in parts),
-        speed("before"),
-        speed("after"),
-        len(parts),
-    )
+    first, *others = parts
+    for part in others:
+        first = Conversion(
+            first.rows + part.rows, first.layout, first.dtype, first.bytes_before + part.bytes_before,
+            first.bytes_after + part.bytes_after, first.before + part.before, first.after + part.after,
+            first.files + part.files,
+        )  # fmt: skip
+    return first
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """What is read, as far as the footer and the first rows tell."""
+class _ScoreColumns:
+    """The columns of the scores of a file, and what else its footer and its first rows say of them."""
 
     dataset: Dataset
-    columns: tuple[str, ...]
+    footer: Footer
+    names: tuple[str, ...]
     num_classes: int
     dtype: str | None
     form: Form | None
@@ -191,194 +208,124 @@ class _Plan:
     class_names: tuple[str, ...] | None
 
     @property
-    def file(self) -> DataFile:
-        return self.dataset.files[0]
-
-    @property
     def path(self) -> str:
-        return self.file.name
-
-    @property
-    def schema(self) -> Any:
-        return self.dataset.footer(self.file).schema
-
-    @property
-    def metadata(self) -> Any:
-        return self.dataset.footer(self.file).metadata
-
-    @property
-    def binary(self) -> bool:
-        return self.task == "binary"
+        """The name of the file."""
+        return self.dataset.files[0].name
 
 
-def _plan(dataset: Dataset, forms: dict[str, Any], target: str | None, dtype: str | None) -> _Plan:
+def _find_columns(dataset: Dataset, named: dict[str, Any], target: str | None, dtype: str | None) -> _ScoreColumns:
     file = dataset.files[0]
-    path = file.name
-    given = [(form, value) for form, value in forms.items() if value is not None]
-    if len(given) > 1:
-        raise UsageError(f"give at most one of logits, probs and log_probs, got {' and '.join(f for f, _ in given)}")
     if dataset.format != "parquet":
-        raise UsageError(f"{path}: convert takes Parquet files")
-    found = describe_files(dataset)
+        raise UsageError(f"{file.name}: convert takes Parquet files")
+    description, footer = describe_files(dataset), dataset.footer(file)
     names = None
-    if given:
-        names = (given[0][1],) if isinstance(given[0][1], str) else tuple(given[0][1])
-    selection = infer_selection(found, predictions=names, target=target or "?", dtype=dtype)
-    form = given[0][0] if given else _form_of(found, selection)
-    known = target or next((each.columns[0] for each in found.targets if len(found.targets) == 1 or each.named), None)
-    schema = dataset.footer(file).schema
-    any_column = str(known if known in schema.names else schema.names[0])  # resolve() asks for a target
-    asked = Selection(selection.predictions, any_column, task=selection.task, dtype=selection.dtype)
-    reading = resolve(schema, asked, path)
+    for value in named.values():
+        names = (value,) if isinstance(value, str) else tuple(value)
+    selection = infer_selection(description, predictions=names, target=target or "?", dtype=dtype)
+    own = (candidate.form for candidate in description.predictions if candidate.columns == selection.predictions)
+    targets = description.targets
+    target = target or next((t.columns[0] for t in targets if len(targets) == 1 or t.named), None)
+    reading = resolve_predictions(footer.schema, selection, file.name)
     probe = RowGroups(dataset, BATCH_BYTES).probe(file, reading.predictions[0])
     width = reading.num_classes or find_width(reading, probe)
     if width == 0:
-        raise UsageError(f"{path}: has no rows, so the number of classes is not known")
-    class_names = found.class_names or reading.class_names
-    return _Plan(
-        dataset,
-        reading.predictions,
-        width,
-        selection.dtype,
-        cast("Form | None", form),
-        found.metadata.get("task") or ("binary" if selection.task == "binary" else None),
-        known,
+        raise UsageError(f"{file.name}: has no rows, so the number of classes is not known")
+    class_names = description.class_names or reading.class_names
+    return _ScoreColumns(
+        dataset, footer, reading.predictions, width, selection.dtype,
+        cast("Form | None", next(iter(named), None) or next(own, None)),
+        description.metadata.get("task") or ("binary" if selection.task == "binary" else None), target,
         class_names if class_names is not None and len(class_names) in (width, 2) else None,
-    )
+    )  # fmt: skip
 
 
-def _form_of(found: Any, selection: Selection) -> str | None:
-    return next((each.form for each in found.predictions if each.columns == selection.predictions), None)
+def _read(columns: _ScoreColumns) -> Iterator[Any]:
+    """All columns of all rows."""
+    names = tuple(columns.footer.schema.names)
+    step = max(1, BATCH_BYTES // (8 * (columns.num_classes + len(names))))
+    groups = RowGroups(columns.dataset, HELD_BYTES)
+    plan = ReadPlan(columns.dataset.files[0], names, step, columns.footer.largest)
+    for group in range(len(columns.footer.rows)):
+        yield from (batch for batch in groups.batches(plan, group) if batch.num_rows)
 
 
-class _Conversion:
-    """The pass over one file."""
-
-    def __init__(self, plan: _Plan, layout: str, dtype: Kind | None, lossy: bool) -> None:
-        self.plan = plan
-        self._layout = choose_layout(layout, plan.num_classes)
-        self._dtype = dtype
-        self._lossy = lossy
-        self.rows = 0
-        self.storage: Storage
-
-    def run(self, file: PendingParquet) -> None:
-        """Write all rows."""
-        for batch in self._batches():
-            scores, kind, missing = self._decode(batch)
-            if file.schema is None:
-                self.storage = self._storage(kind)
-                schema = self._schema()
-                file.begin(schema, **score_settings(schema, self.storage, self._codecs()))
-            file.write(self._encode(batch, scores, kind, missing, file.schema))
-            self.rows += batch.num_rows
-        if self.rows != self.plan.metadata.num_rows:
+def _decode(columns: _ScoreColumns, batch: Any, first_row: int) -> tuple[Any, Kind, Any]:
+    """Scores as (n, C) carriers, and which rows have none at all."""
+    arrays = [batch.column(name) for name in columns.names]
+    try:
+        decoded = decode_predictions(arrays, columns.num_classes, columns.dtype)
+    except DataError as error:
+        raise SourceError(str(error), path=columns.path, column=columns.names[0]) from error
+    missing = None
+    if decoded.status is not None:
+        missing = np.logical_and.reduce([array.is_null().to_numpy(zero_copy_only=False) for array in arrays])
+        wrong = (decoded.status != 0) & ~missing
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            what = "another number of scores than the rest" if decoded.status[at] == Status.RAGGED_ROW else "a null"
             raise SourceError(
-                f"the footer promises {self.plan.metadata.num_rows} rows, {self.rows} were found", path=self.plan.path
-            )
+                f"row {first_row + at} (from 0) has {what} among its scores, which no other layout can hold; "
+                "filter such rows first",
+                path=columns.path, column=columns.names[0],
+            )  # fmt: skip
+    scores = decoded.predictions
+    values = np.stack(list(scores.columns), axis=1) if isinstance(scores, Columns) else scores.values
+    return values, scores.kind, missing
 
-    def _batches(self) -> Iterator[Any]:
-        plan = self.plan
-        step = max(1, BATCH_BYTES // (8 * (plan.num_classes + len(plan.schema.names))))
-        groups = RowGroups(plan.dataset, HELD_BYTES)
-        read = ReadPlan(plan.file, tuple(plan.schema.names), step, plan.dataset.footer(plan.file).largest)
-        for group in range(plan.metadata.num_row_groups):
-            yield from (batch for batch in groups.batches(read, group) if batch.num_rows)
 
-    def _decode(self, batch: Any) -> tuple[Any, Kind, Any]:
-        """Scores as (n, C) carriers, and which rows have none at all."""
-        plan = self.plan
-        columns = [batch.column(name) for name in plan.columns]
-        try:
-            decoded = decode_predictions(columns, plan.num_classes, plan.dtype)
-        except DataError as error:
-            raise SourceError(str(error), path=plan.path, column=plan.columns[0]) from error
-        missing = None
-        if decoded.status is not None:
-            missing = np.logical_and.reduce([column.is_null().to_numpy(zero_copy_only=False) for column in columns])
-            wrong = (decoded.status != 0) & ~missing
-            if wrong.any():
-                at = int(np.argmax(wrong))
-                what = "another number of scores than the rest" if decoded.status[at] == Status.RAGGED_ROW else "a null"
-                raise SourceError(
-                    f"row {self.rows + at} (from 0) has {what} among its scores, which no other layout can hold; "
-                    "filter such rows first",
-                    path=plan.path,
-                    column=plan.columns[0],
-                )
-        scores = decoded.predictions
-        values = np.stack(list(scores.columns), axis=1) if isinstance(scores, Columns) else scores.values
-        return values, scores.kind, missing
+def _storage_of(columns: _ScoreColumns, layout: Layout, kind: Kind) -> Storage:
+    single = len(columns.names) == 1
+    base = columns.names[0] if single else None if layout == "columns" else columns.form or "scores"
+    storage = Storage(
+        columns.form, layout, kind, columns.num_classes, binary=columns.task == "binary",
+        nullable=_has_nulls(columns), base=base, given=None if single else columns.names,
+    )  # fmt: skip
+    clash = (set(columns.footer.schema.names) - set(columns.names)) & set(storage.names)
+    if clash:
+        name = clash.pop()
+        raise UsageError(f"{columns.path} has a column {name!r} already, which the scores would be named; rename it")
+    return storage
 
-    def _storage(self, kind: Kind) -> Storage:
-        plan, want = self.plan, self._dtype or kind
-        if not is_lossless(kind, want) and not self._lossy:
-            raise UsageError(
-                f"dtype={want!r} cannot hold every {kind} of {plan.path}; pass lossy=True (--lossy) to round to nearest"
-            )
-        single, whole = len(plan.columns) == 1, self._layout != "columns"
-        others = set(plan.schema.names) - set(plan.columns)
-        base = plan.columns[0] if single else plan.form or "scores"
-        given = None if single else plan.columns
-        storage = Storage(
-            plan.form,
-            self._layout,
-            want,
-            plan.num_classes,
-            plan.binary,
-            self._has_nulls(),
-            base if single or whole else None,
-            given,
-        )
-        if clash := others & set(storage.names):
-            raise UsageError(
-                f"{plan.path} has a column {clash.pop()!r} already, which the scores would be named; rename it"
-            )
-        return storage
 
-    def _has_nulls(self) -> bool:
-        """Whether rows may lack scores: no, only if the statistics of all chunks say so."""
-        metadata = self.plan.metadata
-        if not any(self.plan.schema.field(name).nullable for name in self.plan.columns):
-            return False
-        for group in range(metadata.num_row_groups):
-            for leaf in range(metadata.num_columns):
-                chunk = metadata.row_group(group).column(leaf)
-                if chunk.path_in_schema.partition(".")[0] in self.plan.columns:
-                    statistics = chunk.statistics
-                    if statistics is None or not statistics.has_null_count or statistics.null_count:
-                        return True
+def _has_nulls(columns: _ScoreColumns) -> bool:
+    """Whether rows may lack scores: no, only if the statistics of all chunks say so."""
+    if not any(columns.footer.schema.field(name).nullable for name in columns.names):
         return False
-
-    def _codecs(self) -> dict[str, str]:
-        """The codec of each column, as it was."""
-        metadata, found = self.plan.metadata, {}
-        if metadata.num_row_groups:
-            for leaf in range(metadata.num_columns):
-                chunk = metadata.row_group(0).column(leaf)
-                codec = "NONE" if chunk.compression == "UNCOMPRESSED" else chunk.compression
-                found[chunk.path_in_schema.partition(".")[0]] = codec if codec in _CODECS else "ZSTD"
-        return found
-
-    def _schema(self) -> Any:
-        """The fields in their order, those of the scores where the first of them was; no metadata that is now wrong."""
-        plan, fields = self.plan, []
-        for field in plan.schema:
-            if field.name == plan.columns[0]:
-                fields += self.storage.fields
-            elif field.name not in plan.columns:
-                fields.append(field)
-        kept = {key: value for key, value in (plan.schema.metadata or {}).items() if key not in _STALE}
-        said = describe_self(self.storage, target=plan.target, class_names=plan.class_names, task=plan.task)
-        return pa.schema(fields, metadata=kept | said)
-
-    def _encode(self, batch: Any, scores: Any, kind: Kind, missing: Any, schema: Any) -> Any:
-        values = convert_kind(scores, kind, self.storage.kind)
-        mine = dict(zip(self.storage.names, self.storage.encode(values, missing), strict=True))
-        arrays = [mine[field.name] if field.name in mine else _as(batch.column(field.name), field) for field in schema]
-        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    for group in map(columns.footer.metadata.row_group, range(len(columns.footer.rows))):
+        for chunk in map(group.column, range(group.num_columns)):
+            if chunk.path_in_schema.partition(".")[0] in columns.names:
+                statistics = chunk.statistics
+                if statistics is None or not statistics.has_null_count or statistics.null_count:
+                    return True
+    return False
 
 
-def _as(array: Any, field: Any) -> Any:
-    """A column as the file says it; one that came by way of a file has lost its dictionary."""
-    return array if array.type.equals(field.type) else array.cast(field.type)
+def _codecs(metadata: Any) -> dict[str, str]:
+    """The codec of each column, as it was."""
+    codecs = {}
+    for leaf in range(metadata.num_columns if metadata.num_row_groups else 0):
+        chunk = metadata.row_group(0).column(leaf)
+        codec = "NONE" if chunk.compression == "UNCOMPRESSED" else chunk.compression
+        codecs[chunk.path_in_schema.partition(".")[0]] = codec if codec in _CODECS else "ZSTD"
+    return codecs
+
+
+def _schema_of(columns: _ScoreColumns, storage: Storage) -> Any:
+    """The fields in their order, those of the scores where the first of them was; no metadata that is now wrong."""
+    schema, fields = columns.footer.schema, []
+    for field in schema:
+        if field.name == columns.names[0]:
+            fields += storage.fields
+        elif field.name not in columns.names:
+            fields.append(field)
+    kept = {key: value for key, value in (schema.metadata or {}).items() if key not in _STALE}
+    own = describe_self(storage, target=columns.target, class_names=columns.class_names, task=columns.task)
+    return pa.schema(fields, metadata=kept | own)
+
+
+def _encode(batch: Any, values: Any, missing: Any, storage: Storage, schema: Any) -> Any:
+    arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
+    arrays |= dict(zip(storage.names, storage.encode(values, missing), strict=True))
+    # a column that came by way of a temporary file has lost its dictionary
+    columns = [arrays[f.name] if arrays[f.name].type.equals(f.type) else arrays[f.name].cast(f.type) for f in schema]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -7,22 +7,21 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from fastxent.base.errors import DataError, SourceError, UsageError
 from fastxent.base.kinds import KINDS
+from fastxent.sources.dataset.candidates import Candidate
 from fastxent.sources.dataset.dataset import Dataset, find_dataset
-from fastxent.sources.dataset.description import describe_files
+from fastxent.sources.dataset.description import Description, describe_files
 from fastxent.sources.dataset.infer import infer_selection
-from fastxent.sources.dataset.reading import find_width, resolve
+from fastxent.sources.dataset.reading import find_width, resolve_predictions
+from fastxent.sources.decode.layout import decode_predictions
 from fastxent.sources.read_errors import DAMAGE, first_line
-
-if TYPE_CHECKING:
-    from fastxent.sources.dataset.description import Description
-    from fastxent.sources.source import Selection
+from fastxent.sources.source import Selection
 
 __all__ = ["Inspection", "Speed", "inspect", "measure_reading"]
 
@@ -38,6 +37,10 @@ class Speed:
     rows: int
     nbytes: int
     seconds: float
+
+    def __add__(self, other: Speed) -> Speed:
+        """Both, one after the other."""
+        return Speed(self.rows + other.rows, self.nbytes + other.nbytes, self.seconds + other.seconds)
 
     @property
     def gigabytes_per_second(self) -> float:
@@ -72,48 +75,43 @@ class Inspection:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; what is not known is left out."""
-        found, selection, speed = self.description, self.selection, self.speed
-        values: dict[str, Any] = {
-            "schema": "fastxent.inspection/1",
-            "paths": list(found.paths),
-            "format": found.format,
-            "rows": found.num_rows,
-            "row_groups": found.num_row_groups,
-            "file_bytes": self.file_bytes,
-            "columns": [
-                {
-                    key: value
-                    for key, value in (
-                        ("name", column.name),
-                        ("type", column.type),
-                        ("codec", column.codec),
-                        ("encodings", list(column.encodings)),
-                        ("stored_bytes", column.stored_bytes),
-                    )
-                    if value not in (None, [])
-                }
-                for column in found.columns
-            ],
-            "predictions": [_candidate(each) for each in found.predictions],
-            "targets": [_candidate(each) for each in found.targets],
-            "class_names": None if found.class_names is None else list(found.class_names),
-            "metadata": dict(found.metadata) or None,
-            "advice": list(found.advice),
-            "selection": None
+        description, selection, speed = self.description, self.selection, self.speed
+        return _known(
+            schema="fastxent.inspection/1",
+            paths=list(description.paths),
+            format=description.format,
+            rows=description.num_rows,
+            row_groups=description.num_row_groups,
+            file_bytes=self.file_bytes,
+            columns=[_known(**_fields(c) | {"encodings": list(c.encodings) or None}) for c in description.columns],
+            predictions=list(map(_candidate, description.predictions)),
+            targets=list(map(_candidate, description.targets)),
+            class_names=None if description.class_names is None else list(description.class_names),
+            metadata=dict(description.metadata) or None,
+            advice=list(description.advice),
+            selection=None
             if selection is None
             else {"predictions": list(selection.predictions), "target": selection.target, "task": selection.task},
-            "form": self.form,
-            "num_classes": self.num_classes or None,
-            "reading": None if speed is None else {"rows": speed.rows, "bytes": speed.nbytes, "seconds": speed.seconds},
-            "commands": list(self.commands),
-            "open_questions": list(self.open_questions),
-        }
-        return {key: value for key, value in values.items() if value is not None}
+            form=self.form,
+            num_classes=self.num_classes or None,
+            reading=None if speed is None else {"rows": speed.rows, "bytes": speed.nbytes, "seconds": speed.seconds},
+            commands=list(self.commands),
+            open_questions=list(self.open_questions),
+        )
 
 
-def _candidate(each: Any) -> dict[str, Any]:
-    said = {"columns": list(each.columns), "layout": each.layout, "reason": each.reason, "form": each.form}
-    return {key: value for key, value in said.items() if value is not None}
+def _known(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    values = _fields(candidate) | {"columns": list(candidate.columns)}
+    del values["named"]
+    return _known(**values)
 
 
 def inspect(data: Any, *, measure: bool = True) -> Inspection:
@@ -140,25 +138,23 @@ def inspect(data: Any, *, measure: bool = True) -> Inspection:
             "inspect takes paths of Parquet or Arrow files; arrays and tables tell what they are themselves"
         )
     dataset = find_dataset(data)
-    found = describe_files(dataset)
-    choices, questions = _choices(found)
-    selection = choices[0][0] if len(choices) == 1 else None
-    form = choices[0][1] if len(choices) == 1 else None
-    if len(choices) == 1 and form is None:
+    description = describe_files(dataset)
+    choices, questions = _choices(description)
+    selection, form = choices[0] if len(choices) == 1 else (None, None)
+    if selection is not None and form is None:
         questions.append("whether the scores are logits, probs or log_probs")
     speed, classes = None, 0
-    if choices and found.format == "parquet" and found.num_rows > 0 and not dataset.files[0].is_remote:
+    if choices and dataset.format == "parquet" and description.num_rows > 0 and not dataset.files[0].is_remote:
         first = choices[0][0]
-        columns = _expanded(first, found)
-        classes = _width(dataset, columns, first)
+        columns, classes = _columns_of(dataset, first)
         if measure and classes:
             speed = measure_reading(dataset, columns, classes, first.dtype)
-    size = sum(os.path.getsize(path) for path in found.paths if os.path.exists(path))
-    given = [data] if isinstance(data, (str, os.PathLike)) else list(data)
-    line = _quoted(["fastxent", "evaluate", *(os.fspath(each) for each in given)])
-    commands = tuple(line + _flags(found, *choice) for choice in choices)
+    size = sum(os.path.getsize(path) for path in dataset.names if os.path.exists(path))
+    paths = [data] if isinstance(data, (str, os.PathLike)) else data
+    line = _quoted(["fastxent", "evaluate", *map(os.fspath, paths)])
+    commands = tuple(line + _flags(description, *choice) for choice in choices)
     commands = commands or (f"{line} --logits <columns> --target <column>",)
-    return Inspection(found, selection, form, classes, speed, size, commands, tuple(questions))
+    return Inspection(description, selection, form, classes, speed, size, commands, tuple(questions))
 
 
 def measure_reading(
@@ -174,8 +170,6 @@ def measure_reading(
 
 
 def _read_once(dataset: Dataset, columns: Sequence[str], num_classes: int, dtype: str | None, limit: int) -> Speed:
-    from fastxent.sources.decode.layout import decode_predictions
-
     rows = nbytes = 0
     step = max(1, (4 << 20) // (4 * max(1, num_classes)))
     started = time.perf_counter()
@@ -185,7 +179,7 @@ def _read_once(dataset: Dataset, columns: Sequence[str], num_classes: int, dtype
             for batch in reader.iter_batches(step, row_groups=[group], columns=list(columns), use_threads=False):
                 decoded = decode_predictions([batch.column(name) for name in columns], num_classes, dtype)
                 rows += batch.num_rows
-                nbytes += batch.num_rows * num_classes * _item(decoded.predictions.kind)
+                nbytes += batch.num_rows * num_classes * KINDS[decoded.predictions.kind].size
                 if nbytes >= limit:
                     return Speed(rows, nbytes, time.perf_counter() - started)
     return Speed(rows, nbytes, time.perf_counter() - started)
@@ -210,56 +204,39 @@ def _decoding(dataset: Dataset, columns: Sequence[str]) -> Iterator[None]:
         raise SourceError(f"cannot be decoded: {first_line(error)}", path=path, column=columns[0]) from error
 
 
-def _item(kind: str) -> int:
-
-    return KINDS[kind].size
-
-
-def _choices(found: Description) -> tuple[list[tuple[Selection, str | None]], list[str]]:
+def _choices(description: Description) -> tuple[list[tuple[Selection, str | None]], list[str]]:
     """What could be evaluated: one pair of selection and form if the data leaves no doubt; and what is open."""
     questions: list[str] = []
-    named = [each for each in found.predictions if each.named] or list(found.predictions)
+    candidates = [c for c in description.predictions if c.named] or list(description.predictions)
     try:
-        infer_selection(found, target="?")
+        infer_selection(description, target="?")
     except UsageError as error:
         questions.append(str(error))
     try:
-        taken = [name for each in named for name in each.columns]
-        target = infer_selection(found, predictions=taken or ("?",)).target
+        taken = [name for candidate in candidates for name in candidate.columns]
+        target = infer_selection(description, predictions=taken or ("?",)).target
     except UsageError as error:
         questions.append(str(error))
         target = "<column>"
-    return [(infer_selection(found, predictions=each.columns, target=target), each.form) for each in named], questions
+    return [(infer_selection(description, predictions=c.columns, target=target), c.form) for c in candidates], questions
 
 
-def _expanded(selection: Selection, found: Description) -> list[str]:
-    """The columns that names and globs mean."""
-    from fnmatch import fnmatchcase
-
-    names = [column.name for column in found.columns]
-    return [
-        name
-        for pattern in selection.predictions
-        for name in ([pattern] if pattern in names else [each for each in names if fnmatchcase(each, pattern)])
-    ]
-
-
-def _width(dataset: Dataset, columns: list[str], selection: Selection) -> int:
-    """The number of classes, from the first rows; 0 if they do not tell."""
-    if len(columns) > 1 or selection.task == "binary":
-        return len(columns)
+def _columns_of(dataset: Dataset, selection: Selection) -> tuple[tuple[str, ...], int]:
+    """The columns of the predictions, and the number of classes; 0 if the first rows do not tell."""
     file = dataset.files[0]
-    with _decoding(dataset, columns):
+    with _decoding(dataset, selection.predictions):
         try:
-            reading = resolve(dataset.footer(file).schema, selection, file.name)
-            return reading.num_classes or find_width(reading, _reader(dataset, 0).iter_batches(256, columns=columns))
+            reading = resolve_predictions(dataset.footer(file).schema, selection, file.name)
+            columns = reading.predictions
+            batches = _reader(dataset, 0).iter_batches(256, columns=list(columns))
+            return columns, reading.num_classes or find_width(reading, batches)
         except (UsageError, SourceError):
-            return 0  # packed bytes without a dtype, for one
+            return (), 0  # packed bytes without a dtype, for one
 
 
-def _flags(found: Description, selection: Selection, form: str | None) -> str:
+def _flags(description: Description, selection: Selection, form: str | None) -> str:
     """The flags of a command; a file that says everything about itself needs none."""
-    if found.metadata.get("form") and found.metadata.get("predictions") and found.metadata.get("target"):
+    if all(description.metadata.get(name) for name in ("form", "predictions", "target")):
         return ""
     flag = FLAGS.get(form or "", "--logits|--probs|--log-probs")
     target = selection.target if selection.target == "<column>" else _quoted([selection.target])

@@ -8,11 +8,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from fastxent.base.errors import SourceError
-from fastxent.sources.dataset import reading as readings
 from fastxent.sources.dataset.dataset import Dataset
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.dataset.footer import Footer
-from fastxent.sources.dataset.reading import Reading
+from fastxent.sources.dataset.reading import Reading, find_width, resolve, width_without_scores, with_width
 from fastxent.sources.skipped import LeftOuts
 from fastxent.sources.source import Selection
 
@@ -45,7 +44,7 @@ def find_members(
             if members and footer.schema.equals(members[-1].footer.schema, check_metadata=True):
                 reading = replace(members[-1].reading, constants=partitions)
             else:
-                reading = readings.resolve(footer.schema, selection, file.name, partitions)
+                reading = resolve(footer.schema, selection, file.name, partitions)
             members.append(Member(file, footer, reading))
         except SourceError as error:
             error.path = file.name
@@ -61,34 +60,33 @@ def _alike(members: list[Member], left_out: LeftOuts, probe: Callable[[Member], 
 
     All must agree with the first; where files may be left out, with the kind that most of them are of.
     """
+    model = members[0]
     if left_out.skips:
         members = _measured(members, left_out, probe)
         telling = [member for member in members if member.reading.num_classes] or members
-        kinds = Counter(_kind(member) for member in telling)
-        kind = max(kinds, key=lambda kind: kinds[kind])  # the earliest of equals
-        model = next(member for member in members if _kind(member) == kind)
-    else:
-        model = members[0]
+        kinds = Counter(map(_kind, telling))
+        model = max(telling, key=lambda member: kinds[_kind(member)])  # the earliest of equals
     good = []
     for member in members:
         try:
             _check_same(model.reading, member.reading, model.file.name, member.file.name)
             if left_out.skips and member.reading.num_classes not in (0, model.reading.num_classes):
-                raise SourceError(
-                    f"has {member.reading.num_classes} classes, {model.reading.num_classes} are expected",
-                    path=member.file.name, column=member.reading.predictions[0],
-                )  # fmt: skip
+                message = f"has {member.reading.num_classes} classes, {model.reading.num_classes} are expected"
+                raise SourceError(message, path=member.file.name, column=member.reading.predictions[0])
             good.append(member)
         except SourceError as error:
             left_out.add(error, member.footer.num_rows)
-    paths = [member.file.name for member in good]
-    width, names = readings.agree([member.reading for member in good], paths, lambda i: probe(good[i]))
+    names = next((member.reading.class_names for member in good if member.reading.class_names), None)
+    widths = (member.reading.num_classes or find_width(member.reading, probe(member)) for member in good)
+    width = next(filter(None, widths), 0) or width_without_scores(replace(good[0].reading, class_names=names))
+    for file, _, reading in good:
+        if reading.num_classes not in (0, width):
+            message = f"has {reading.num_classes} classes, the files before it {width}"
+            raise SourceError(message, path=file.name, column=reading.predictions[0])
     return [
-        member._replace(
-            reading=readings.with_width(readings.with_names(member.reading, names), width, member.file.name)
-        )
+        member._replace(reading=with_width(replace(member.reading, class_names=names), width, member.file.name))
         for member in good
-    ]  # fmt: skip
+    ]
 
 
 def _check_same(first: Reading, other: Reading, path: str, other_path: str) -> None:
@@ -110,9 +108,9 @@ def _measured(members: list[Member], left_out: LeftOuts, probe: Callable[[Member
     """Each file with its own number of classes (0 if no row has any)."""
     good = []
     for member in members:
-        width = member.reading.num_classes or readings.find_width(member.reading, probe(member))
+        width = member.reading.num_classes or find_width(member.reading, probe(member))
         try:
-            good.append(member._replace(reading=readings.with_width(member.reading, width, member.file.name)))
+            good.append(member._replace(reading=with_width(member.reading, width, member.file.name)))
         except SourceError as error:
             left_out.add(error, member.footer.num_rows)
             last = error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -22,8 +22,8 @@ from fastxent.sources.read_errors import DAMAGE, first_line
 from fastxent.sources.source import Selection
 
 __all__ = [
-    "Reading", "agree", "decode_batch", "find_width", "missing_column", "nothing", "resolve", "row_bytes",
-    "settle", "signature", "with_names", "with_width",
+    "Reading", "decode_batch", "find_width", "missing_column", "nothing", "resolve", "resolve_predictions",
+    "row_bytes", "settle", "width_without_scores", "with_width",
 ]  # fmt: skip
 
 
@@ -65,11 +65,16 @@ def resolve(schema: Any, selection: Selection, path: str, constants: Mapping[str
     for name in columns:
         if counts[name] > 1:
             raise SourceError("occurs more than once in the schema; rename one of them", path=path, column=name)
-    reading = Reading(
-        selection, predictions, columns, constants, _signatures(schema, dict.fromkeys([*predictions, *single])),
-        selection.class_names, 0,
-    )  # fmt: skip
+    scored = dict.fromkeys([*predictions, *single])  # those that only ride along may differ from file to file
+    signatures = tuple((name, _signature(schema.field(name).type)) for name in scored)
+    reading = Reading(selection, predictions, columns, constants, signatures, selection.class_names, 0)
     return _known_width(reading, schema, path)
+
+
+def resolve_predictions(schema: Any, selection: Selection, path: str) -> Reading:
+    """`resolve` of the predictions alone, where the target is open."""
+    target = selection.target if selection.target in schema.names else schema.names[0]
+    return resolve(schema, replace(selection, target=target), path)
 
 
 def missing_column(schema: Any, name: str, path: str, constants: Iterable[str] = ()) -> SourceError:
@@ -81,16 +86,16 @@ def missing_column(schema: Any, name: str, path: str, constants: Iterable[str] =
     return SourceError(f"there is no such column.{hint} The columns are: {shown}", path=path, column=name)
 
 
-def signature(kind: Any) -> str:
+def _signature(kind: Any) -> str:
     """What must be alike in all files of a data set, leaving out what does not matter (names of elements, nulls)."""
     if isinstance(kind, pa.BaseExtensionType):
-        return signature(kind.storage_type)
+        return _signature(kind.storage_type)
     if runs.is_list(kind):
-        return f"list of {signature(kind.value_type)}"
+        return f"list of {_signature(kind.value_type)}"
     if labels.is_text(kind):
         return "text"
     if pa.types.is_dictionary(kind):
-        return signature(kind.value_type)
+        return _signature(kind.value_type)
     if pa.types.is_boolean(kind):
         return "bool"
     if pa.types.is_integer(kind):
@@ -98,7 +103,7 @@ def signature(kind: Any) -> str:
     if runs.is_binary(kind):
         return "binary"
     if pa.types.is_struct(kind):
-        return f"struct of {', '.join(f'{f.name} {signature(f.type)}' for f in kind)}"
+        return f"struct of {', '.join(f'{f.name} {_signature(f.type)}' for f in kind)}"
     return str(kind)
 
 
@@ -117,35 +122,15 @@ def find_width(reading: Reading, batches: Iterable[Any]) -> int:
     return 0
 
 
-def agree(
-    readings: Sequence[Reading], paths: Sequence[str], probe: Callable[[int], Iterable[Any]]
-) -> tuple[int, tuple[str, ...] | None]:
-    """The number of classes and their names that all files share.
-
-    ``probe`` gives the batches of the i-th file, for where the schema does not tell the number. The first file
-    with scores decides. Where no row has any, it is that of the class names, or 1.
-    """
-    names = next((reading.class_names for reading in readings if reading.class_names), None)
-    width = 0
-    for number, reading in enumerate(readings):
-        width = reading.num_classes or find_width(reading, probe(number))
-        if width:
-            break
-    else:
-        width = len(names) if names and readings[0].selection.task != "binary" else 1
-    for reading, path in zip(readings, paths, strict=True):
-        if reading.num_classes not in (0, width):
-            raise SourceError(
-                f"has {reading.num_classes} classes, the files before it {width}", path=path,
-                column=reading.predictions[0],
-            )  # fmt: skip
-    return width, names
-
-
 def settle(reading: Reading, batches: Iterable[Any], path: str) -> Reading:
     """``reading`` of the only table there is, with the number of classes, for which ``batches`` may be looked at."""
-    width, _ = agree([reading], [path], lambda _: batches)
+    width = reading.num_classes or find_width(reading, batches) or width_without_scores(reading)
     return with_width(reading, width, path)
+
+
+def width_without_scores(reading: Reading) -> int:
+    """The number of classes where no row has any: that of the class names, or 1."""
+    return len(reading.class_names) if reading.class_names and reading.selection.task != "binary" else 1
 
 
 def decode_batch(
@@ -216,11 +201,6 @@ def with_width(reading: Reading, width: int, path: str) -> Reading:
     return replace(reading, num_classes=width)
 
 
-def with_names(reading: Reading, names: tuple[str, ...] | None) -> Reading:
-    """``reading`` with the class names that the whole data set agrees on."""
-    return replace(reading, class_names=names)
-
-
 def row_bytes(reading: Reading, schema: Any) -> int:
     """About how many bytes one decoded row of the columns that are read takes."""
     if schema is None:
@@ -240,15 +220,10 @@ def row_bytes(reading: Reading, schema: Any) -> int:
 def _matching(schema: Any, pattern: str, path: str) -> list[str]:
     if schema.get_field_index(pattern) >= 0:
         return [pattern]
-    found = [name for name in schema.names if fnmatchcase(name, pattern)] if set(pattern) & set("*?[") else []
-    if not found:
+    names = [name for name in schema.names if fnmatchcase(name, pattern)] if set(pattern) & set("*?[") else []
+    if not names:
         raise missing_column(schema, pattern, path)
-    return found
-
-
-def _signatures(schema: Any, scored: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """The kinds of the columns that are scored; those that only ride along may differ from file to file."""
-    return tuple((name, signature(schema.field(name).type)) for name in scored)
+    return names
 
 
 def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
@@ -259,11 +234,10 @@ def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
     kind = kinds[0].storage_type if isinstance(kinds[0], pa.BaseExtensionType) else kinds[0]
     names: tuple[str, ...] | None = None
     if len(kinds) > 1 or is_number(kind):
-        for name, each in zip(reading.predictions, kinds, strict=True):
-            if not is_number(each):
-                raise SourceError(
-                    f"is {each}; of several columns each holds the scores of one class", path=path, column=name
-                )
+        for name, other in zip(reading.predictions, kinds, strict=True):
+            if not is_number(other):
+                message = f"is {other}; of several columns each holds the scores of one class"
+                raise SourceError(message, path=path, column=name)
         width, names = len(kinds), _names_of_columns(reading) if len(kinds) > 1 else None
     elif pa.types.is_struct(kind) and not runs.is_vector(kind):
         width, names = kind.num_fields, tuple(field.name for field in kind)
@@ -277,8 +251,8 @@ def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
         )
     else:
         width = 0
-    reading = replace(reading, class_names=reading.class_names or _class_names(names, schema, reading.selection))
-    return with_width(reading, width, path)
+    own = reading.class_names or class_names_of(schema.metadata, reading.selection.target) or names
+    return with_width(replace(reading, class_names=own), width, path)
 
 
 def _names_of_columns(reading: Reading) -> tuple[str, ...]:
@@ -288,10 +262,6 @@ def _names_of_columns(reading: Reading) -> tuple[str, ...]:
         before, _, after = patterns[0].partition("*")
         return tuple(name[len(before) : len(name) - len(after)] for name in reading.predictions)
     return reading.predictions
-
-
-def _class_names(names: tuple[str, ...] | None, schema: Any, selection: Selection) -> tuple[str, ...] | None:
-    return class_names_of(schema.metadata, selection.target) or names
 
 
 def _extra(reading: Reading, batch: Any, name: str) -> Any:
