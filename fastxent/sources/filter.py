@@ -35,7 +35,7 @@ class BoundFilter:
     constants: Mapping[str, Any]
 
     def apply(self, batch: Any, first: int) -> tuple[Any, NDArray[np.int64]]:
-        """The rows of ``batch`` that are wanted, and their numbers. ``first`` is that of its first."""
+        """The rows of ``batch`` that it keeps, and their numbers. ``first`` is that of its first."""
         chosen = self.chosen(batch)
         if len(chosen) == 0:
             return batch.slice(0, 0), chosen
@@ -44,7 +44,7 @@ class BoundFilter:
         return batch.take(pa.array(chosen)), chosen + first
 
     def numbered(self, batch: Any, first: int) -> Any:
-        """The rows of ``batch`` that are wanted, with their numbers as a further column."""
+        """The rows of ``batch`` that it keeps, with their numbers as a further column."""
         kept, numbers = self.apply(batch, first)
         return pa.RecordBatch.from_arrays([*kept.columns, pa.array(numbers)], [*kept.schema.names, NUMBERS])
 
@@ -54,7 +54,7 @@ class BoundFilter:
         return None if self.columns else len(self.chosen(pa.record_batch({_ROW + "s": [0]}))) == 1
 
     def chosen(self, batch: Any) -> NDArray[np.int64]:
-        """Numbers within the batch of the rows that are wanted."""
+        """Numbers within the batch of the rows that it keeps."""
         columns = {name: batch.column(name) for name in self.columns}
         columns |= {name: pa.repeat(value, batch.num_rows) for name, value in self.constants.items()}
         columns[_ROW] = pa.array(np.arange(batch.num_rows))
@@ -69,11 +69,11 @@ class Filter:
         UsageError: the text cannot be understood.
     """
 
-    def __init__(self, given: Any) -> None:
-        if not isinstance(given, (str, pc.Expression)):
-            raise UsageError(f"filter must be text or a pyarrow expression, got {type(given).__name__}")
-        self._parsed: Parsed | None = parse(given) if isinstance(given, str) else None
-        self._expression = None if isinstance(given, str) else given
+    def __init__(self, filter: Any) -> None:
+        if not isinstance(filter, (str, pc.Expression)):
+            raise UsageError(f"filter must be text or a pyarrow expression, got {type(filter).__name__}")
+        self._parsed: Parsed | None = parse(filter) if isinstance(filter, str) else None
+        self._expression = None if isinstance(filter, str) else filter
 
     def bind(self, schema: Any, constants: Mapping[str, Any], path: str) -> BoundFilter:
         """The filter for a file with this schema and these partitions.

@@ -77,12 +77,12 @@ class _Parser:
     def _cut(self, text: str) -> list[_Token]:
         tokens, at = [], 0
         while text[at:].strip():
-            found = _TOKEN.match(text, at)
-            if found is None:
+            match = _TOKEN.match(text, at)
+            if match is None:
                 at += len(text[at:]) - len(text[at:].lstrip())
                 raise UsageError(f"filter: cannot read {text[at : at + 20]!r} (character {at + 1} of {text!r})")
-            kind = str(found.lastgroup)
-            raw, start, at = found[kind], found.start(kind), found.end()
+            kind = str(match.lastgroup)
+            raw, start, at = match[kind], match.start(kind), match.end()
             if kind == "text":
                 tokens.append(_Token("value", raw[1:-1].replace(raw[0] * 2, raw[0]), start))
             elif kind == "number":

@@ -278,7 +278,7 @@ def _storage_of(columns: _ScoreColumns, layout: Layout, kind: Kind) -> Storage:
     base = columns.names[0] if single else None if layout == "columns" else columns.form or "scores"
     storage = Storage(
         columns.form, layout, kind, columns.num_classes, binary=columns.task == "binary",
-        nullable=_has_nulls(columns), base=base, given=None if single else columns.names,
+        nullable=_has_nulls(columns), base=base, own_names=None if single else columns.names,
     )  # fmt: skip
     clash = (set(columns.footer.schema.names) - set(columns.names)) & set(storage.names)
     if clash:

@@ -108,7 +108,7 @@ class Storage:
         binary: one score a row, in a plain column.
         nullable: rows may have no scores.
         base: name of the column that holds all scores; of several, what stands before the number of the class.
-        given: names of the columns of a class each, if they have names of their own.
+        own_names: names of the columns of a class each, if they have names of their own.
     """
 
     form: Form | None
@@ -118,7 +118,7 @@ class Storage:
     binary: bool = False
     nullable: bool = False
     base: str | None = None
-    given: tuple[str, ...] | None = None
+    own_names: tuple[str, ...] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -128,7 +128,7 @@ class Storage:
             return (self.base or one,)
         if self.layout != "columns":
             return (self.base or whole,)
-        return self.given or tuple(f"{self.base or one}_{i}" for i in range(self.num_classes))
+        return self.own_names or tuple(f"{self.base or one}_{i}" for i in range(self.num_classes))
 
     @property
     def fields(self) -> list[Any]:

@@ -30,12 +30,12 @@ def refuse_inputs(out: str, data: Any, paths: Sequence[Any]) -> None:
         if os.path.exists(out) and os.path.exists(path) and not os.path.isdir(out) and os.path.samefile(out, path):
             raise UsageError(f"{out}: is an input; name another file for the output")
     where = os.path.realpath(out)
-    given = [data] if is_path(data) else list(data) if isinstance(data, (list, tuple)) else []
-    for each in map(os.fspath, filter(is_path, given)):
-        inside = os.path.isdir(each) and (where + os.sep).startswith(os.path.realpath(each) + os.sep)
-        pattern = os.path.join(os.path.realpath(os.path.dirname(each) or "."), os.path.basename(each))
-        if inside or (glob.has_magic(each) and not is_folder(out) and fnmatch.fnmatchcase(where, pattern)):
-            raise UsageError(f"{out}: lies among the inputs ({each}), so the next run would read it; write elsewhere")
+    paths = [data] if is_path(data) else list(data) if isinstance(data, (list, tuple)) else []
+    for path in map(os.fspath, filter(is_path, paths)):
+        inside = os.path.isdir(path) and (where + os.sep).startswith(os.path.realpath(path) + os.sep)
+        pattern = os.path.join(os.path.realpath(os.path.dirname(path) or "."), os.path.basename(path))
+        if inside or (glob.has_magic(path) and not is_folder(out) and fnmatch.fnmatchcase(where, pattern)):
+            raise UsageError(f"{out}: lies among the inputs ({path}), so the next run would read it; write elsewhere")
 
 
 def outputs_of(paths: Sequence[str], data: Any, out: str) -> dict[str, str]:
@@ -61,5 +61,5 @@ def outputs_of(paths: Sequence[str], data: Any, out: str) -> dict[str, str]:
 def _common_folder(folders: Sequence[str]) -> str:
     """The longest beginning that all share, in whole parts (`os.path.commonpath` would take a slash out of "://")."""
     parts = [folder.split("/") for folder in folders]
-    same = [each[0] for each in zip(*parts, strict=False) if len(set(each)) == 1]
+    same = [names[0] for names in zip(*parts, strict=False) if len(set(names)) == 1]
     return "/".join(parts[0][: len(same)])

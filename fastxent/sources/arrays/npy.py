@@ -121,7 +121,7 @@ def _count(shape: tuple[int, ...], path: str) -> int:
 def _member(file: IO[bytes], path: str, name: str) -> tuple[int, int]:
     """Where the data of an archive's member starts, and how long it is."""
     with zipfile.ZipFile(file) as archive:
-        names = [each.removesuffix(".npy") for each in archive.namelist()]
+        names = [member.removesuffix(".npy") for member in archive.namelist()]
         if name not in names:
             raise SourceError(
                 f"there is no such array; the arrays are: {', '.join(names[:20])}", path=path, column=name

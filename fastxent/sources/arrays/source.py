@@ -140,8 +140,8 @@ class ArraySource(Source):
         path: str = "<array>",
         split_bytes: int | None = None,
     ) -> None:
-        self._predictions, found = as_array(predictions, "predictions")
-        self._dtype = found or dtype
+        self._predictions, kind = as_array(predictions, "predictions")
+        self._dtype = kind or dtype
         self._target = plain_array(target, "target")
         self._weight = None if weight is None else plain_array(weight, "weight")
         self._mask = None if mask is None else plain_array(mask, "mask")
@@ -214,9 +214,9 @@ class ArraySource(Source):
         shape = tuple(self._target.shape)
         if self._task == "binary" and shape == (self.num_rows, 1):
             shape = rows
-        wanted = {"multiclass": (rows, full), "binary": (rows,), "multilabel": (full,)}[self._task]
-        if shape not in wanted:
-            raise UsageError(f"target must have shape {' or '.join(map(str, wanted))} beside predictions, got {shape}")
+        shapes = {"multiclass": (rows, full), "binary": (rows,), "multilabel": (full,)}[self._task]
+        if shape not in shapes:
+            raise UsageError(f"target must have shape {' or '.join(map(str, shapes))} beside predictions, got {shape}")
         for name, array, expected in [("weight", self._weight, rows), ("mask", self._mask, full)]:
             if array is not None and tuple(array.shape) != expected:
                 raise UsageError(f"{name} must have shape {expected}, got {tuple(array.shape)}")

@@ -31,8 +31,8 @@ def open_columns(
 ) -> Source:
     """A source over one column of scores (or a frame, a column a class) and the columns that belong to it."""
     scores = _frame(predictions)
-    given = {"<target>": target, "<weight>": weight, "<mask>": mask, **(extra or {})}
-    beside = {name: _column(value, name) for name, value in given.items() if value is not None}
+    values = {"<target>": target, "<weight>": weight, "<mask>": mask, **(extra or {})}
+    beside = {name: _column(value, name) for name, value in values.items() if value is not None}
     for name, column in beside.items():
         if len(column) != len(scores):
             raise UsageError(f"{name.strip('<>')} has {len(column)} rows, the predictions have {len(scores)}")

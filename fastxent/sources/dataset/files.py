@@ -12,8 +12,8 @@ from urllib.parse import unquote
 from fastxent.base.errors import SourceError
 
 __all__ = [
-    "TABLE_SUFFIXES", "DataFile", "expand_local", "format_by_name", "is_table", "partition_values", "partitions_of",
-    "stamp_of",
+    "TABLE_SUFFIXES", "DataFile", "expand_local", "format_by_name", "is_table_name", "partition_values",
+    "partitions_of", "stamp_of",
 ]  # fmt: skip
 
 #: What a directory is searched for. Files with other endings (_SUCCESS, .crc, README) are left alone.
@@ -110,30 +110,30 @@ def expand_local(path: str) -> list[DataFile]:
     if os.path.isdir(path):
         return _in_directory(path)
     if os.path.exists(path):
-        return [DataFile(path, path, None, partitions_of(path))]
+        return [_local(path)]
     if glob.has_magic(path):
         matches = [match for match in sorted(glob.glob(path, recursive=True)) if not _hidden(match, path)]
         if matches:
-            return [file for match in matches for file in _in_glob(match)]
+            return [file for match in matches for file in expand_local(match)]
         raise SourceError("no file matches this pattern", path=path)
     raise SourceError(f"there is no such file or directory{_nearby(path)}", path=path)
 
 
-def _in_glob(match: str) -> list[DataFile]:
-    return _in_directory(match) if os.path.isdir(match) else [DataFile(match, match, None, partitions_of(match))]
+def _local(path: str) -> DataFile:
+    return DataFile(path, path, None, partitions_of(path))
 
 
 def _in_directory(root: str) -> list[DataFile]:
-    found = []
+    paths = []
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
-        found += [os.path.join(folder, name) for name in names if is_table(name)]
-    if not found:
+        paths += [os.path.join(folder, name) for name in names if is_table_name(name)]
+    if not paths:
         raise SourceError(f"the directory holds no files ending in {', '.join(TABLE_SUFFIXES)}", path=root)
-    return [DataFile(name, name, None, partitions_of(name)) for name in sorted(found)]
+    return [_local(path) for path in sorted(paths)]
 
 
-def is_table(name: str) -> bool:
+def is_table_name(name: str) -> bool:
     """Whether a file of this name is looked at in a directory."""
     return name.lower().endswith(TABLE_SUFFIXES) and not name.startswith((".", "_"))
 

@@ -58,7 +58,7 @@ def _only(candidates: Sequence[Candidate], what: str, description: Description) 
     if not candidates:
         columns = ", ".join(column.name for column in description.columns[:20])
         raise UsageError(f"no column of {path} looks like {what}; name it. The columns are: {columns}")
-    listed = "; ".join(f"{', '.join(each.columns[:4])!r} ({each.reason})" for each in (named or candidates)[:12])
+    listed = "; ".join(f"{', '.join(c.columns[:4])!r} ({c.reason})" for c in (named or candidates)[:12])
     raise UsageError(f"several columns of {path} could be the {what}; name one: {listed}")
 
 

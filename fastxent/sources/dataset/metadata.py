@@ -12,8 +12,8 @@ __all__ = ["class_names_of", "own_metadata"]
 
 def own_metadata(metadata: Mapping[bytes, bytes] | None) -> Mapping[str, Any]:
     """The JSON under the key ``fastxent``, or an empty dict if there is none that can be understood."""
-    found = _json(metadata, b"fastxent")
-    return found if found.get("version") == 1 else {}
+    own = _json(metadata, b"fastxent")
+    return own if own.get("version") == 1 else {}
 
 
 def class_names_of(metadata: Mapping[bytes, bytes] | None, target: str | None) -> tuple[str, ...] | None:
@@ -43,7 +43,7 @@ def _json(metadata: Mapping[bytes, bytes] | None, key: bytes) -> Mapping[str, An
 def _parsed(text: bytes) -> Mapping[str, Any]:
     """A JSON object, or an empty one; asked for once a column."""
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}

@@ -8,7 +8,14 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from fastxent.base.errors import SourceError, UsageError
 from fastxent.sources.dataset import retry
-from fastxent.sources.dataset.files import TABLE_SUFFIXES, DataFile, expand_local, is_table, partitions_of, stamp_of
+from fastxent.sources.dataset.files import (
+    TABLE_SUFFIXES,
+    DataFile,
+    expand_local,
+    is_table_name,
+    partitions_of,
+    stamp_of,
+)
 from fastxent.sources.read_errors import first_line
 
 __all__ = ["expand_uri"]
@@ -42,7 +49,7 @@ def expand_uri(uri: str) -> list[DataFile]:
         raise SourceError(f"cannot be reached: {first_line(error)}{notes}", path=shown) from error
 
 
-def _filesystem(uri: str, given: str) -> tuple[Any, str]:
+def _filesystem(uri: str, shown: str) -> tuple[Any, str]:
     import pyarrow as pa
     from pyarrow import fs
 
@@ -51,9 +58,9 @@ def _filesystem(uri: str, given: str) -> tuple[Any, str]:
     try:
         filesystem, location = fs.FileSystem.from_uri(uri)
     except ImportError as error:
-        raise UsageError(f"{given}: a package is missing to read this: {error}") from error
+        raise UsageError(f"{shown}: a package is missing to read this: {error}") from error
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise SourceError(f"cannot be reached: {first_line(error)}", path=given) from error
+        raise SourceError(f"cannot be reached: {first_line(error)}", path=shown) from error
     return filesystem, location
 
 
@@ -63,11 +70,11 @@ def _listed(filesystem: Any, location: str, pattern: str | None, scheme: str, sh
     if pattern is not None:
         infos = filesystem.get_file_info(fs.FileSelector(location, recursive="/" in pattern or "**" in pattern))
         matches = _matcher(location, pattern)
-        chosen = [each for each in infos if matches(each.path) and _visible(each.path[len(location) :], pattern)]
-        files = [each for each in chosen if each.type == fs.FileType.File]
-        for folder in (each for each in chosen if each.type == fs.FileType.Directory):
-            files += [each for each in _below(filesystem, folder.path) if is_table(each.base_name)]
-        files = list({each.path: each for each in files}.values())
+        chosen = [info for info in infos if matches(info.path) and _visible(info.path[len(location) :], pattern)]
+        files = [info for info in chosen if info.type == fs.FileType.File]
+        for folder in (info for info in chosen if info.type == fs.FileType.Directory):
+            files += [info for info in _below(filesystem, folder.path) if is_table_name(info.base_name)]
+        files = list({info.path: info for info in files}.values())
         if not files:
             raise SourceError("no file matches this pattern", path=shown)
     else:
@@ -77,13 +84,13 @@ def _listed(filesystem: Any, location: str, pattern: str | None, scheme: str, sh
             return [DataFile(name, location, filesystem, partitions_of(location), stamp)]
         if info.type == fs.FileType.NotFound:
             raise SourceError("there is no such file or directory", path=shown)
-        files = [each for each in _below(filesystem, location) if is_table(each.base_name)]
+        files = [info for info in _below(filesystem, location) if is_table_name(info.base_name)]
         if not files:
             raise SourceError(f"the directory holds no files ending in {', '.join(TABLE_SUFFIXES)}", path=shown)
     return [
-        DataFile(scheme + each.path.lstrip("/"), each.path, filesystem, partitions_of(each.path),
-                 stamp_of(filesystem, each))
-        for each in sorted(files, key=lambda each: each.path)
+        DataFile(scheme + info.path.lstrip("/"), info.path, filesystem, partitions_of(info.path),
+                 stamp_of(filesystem, info))
+        for info in sorted(files, key=lambda info: info.path)
     ]  # fmt: skip
 
 
@@ -93,10 +100,10 @@ def _below(filesystem: Any, location: str) -> list[Any]:
 
     prefix = len(location.rstrip("/")) + 1
     return [
-        each
-        for each in filesystem.get_file_info(fs.FileSelector(location, recursive=True))
-        if each.type == fs.FileType.File
-        and not any(part.startswith((".", "_")) for part in each.path[prefix:].split("/")[:-1])
+        info
+        for info in filesystem.get_file_info(fs.FileSelector(location, recursive=True))
+        if info.type == fs.FileType.File
+        and not any(part.startswith((".", "_")) for part in info.path[prefix:].split("/")[:-1])
     ]
 
 
@@ -120,9 +127,9 @@ def _matcher(location: str, pattern: str) -> Any:
             text, at = text + ".*", at + 2
         elif rest[0] == "*":
             text, at = text + "[^/]*", at + 1
-        elif rest[0] == "[" and (found := re.match(r"\[(!?)(\]?[^\]/]*)\]", rest)):
-            inside = found[2].replace("\\", "\\\\").replace("[", "\\[").replace("^", "\\^")
-            text, at = text + f"[{'^' if found[1] else ''}{inside}]", at + found.end()
+        elif rest[0] == "[" and (match := re.match(r"\[(!?)(\]?[^\]/]*)\]", rest)):
+            inside = match[2].replace("\\", "\\\\").replace("[", "\\[").replace("^", "\\^")
+            text, at = text + f"[{'^' if match[1] else ''}{inside}]", at + match.end()
         else:
             text, at = text + re.escape(rest[0]), at + 1
     whole = re.compile(re.escape(location.rstrip("/")) + "/" + text, re.DOTALL)

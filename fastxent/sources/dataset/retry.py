@@ -72,10 +72,6 @@ class Attempts:
         self.made += 1
         return True
 
-    def told(self, message: str) -> str:
-        """``message``, with the number of attempts if there was more than one."""
-        return f"{message} ({self.made} attempts)" if self.made > 1 else message
-
 
 def call(action: Callable[[], T], remote: bool, before_again: Callable[[], Any] | None = None) -> T:
     """The result of ``action``, called again (after ``before_again``) while its errors are transient."""

@@ -130,11 +130,11 @@ def lookup_labels(block: NDArray[Any], index: dict[str, int]) -> tuple[NDArray[n
         if value is None or value != value:  # NaN is pandas' null
             status[row] = Status.NULL_TARGET
             continue
-        found = index.get(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
-        if found is None:
+        label = index.get(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
+        if label is None:
             status[row] = Status.UNKNOWN_LABEL
         else:
-            labels[row] = found
+            labels[row] = label
     return labels, status if status.any() else None
 
 

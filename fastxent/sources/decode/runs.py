@@ -160,21 +160,21 @@ def _vector_runs(array: Any) -> Runs:
 def _scatter(array: Any, runs: Runs, sparse: NDArray[np.bool_], sizes: NDArray[np.int64]) -> Runs:
     places, counts, child = extents(array.field("indices"))
     indices = numbers(plain(child)).values.astype(np.int64)
-    wanted = sizes if runs.valid is None else np.where(runs.valid, sizes, 0)
-    if (wanted > 1 << 24).any() or wanted.sum() > 1 << 28:
+    lengths = sizes if runs.valid is None else np.where(runs.valid, sizes, 0)
+    if (lengths > 1 << 24).any() or lengths.sum() > 1 << 28:
         raise SourceError("sparse vectors of this size cannot be scored as dense predictions")
-    starts = np.concatenate([[0], np.cumsum(wanted)])[:-1]
-    out = np.zeros(int(wanted.sum()), runs.flat.values.dtype)
-    wanted = wanted.copy()
-    for row in np.flatnonzero(wanted):
+    starts = np.concatenate([[0], np.cumsum(lengths)])[:-1]
+    out = np.zeros(int(lengths.sum()), runs.flat.values.dtype)
+    lengths = lengths.copy()
+    for row in np.flatnonzero(lengths):
         lo, length = int(runs.starts[row]), int(runs.lengths[row])
         values, at = runs.flat.values[lo : lo + length], int(starts[row])
         if not sparse[row]:
             out[at : at + length] = values
             continue
         where = indices[places[row] : places[row] + counts[row]]
-        if len(where) != length or (where < 0).any() or (where >= wanted[row]).any():
-            wanted[row] = -1
+        if len(where) != length or (where < 0).any() or (where >= lengths[row]).any():
+            lengths[row] = -1
             continue
         out[at + where] = values
-    return Runs(Numbers(out, runs.flat.kind, None), starts, wanted, runs.valid)
+    return Runs(Numbers(out, runs.flat.kind, None), starts, lengths, runs.valid)

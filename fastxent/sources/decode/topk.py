@@ -116,7 +116,7 @@ def _likeliest(values: Any, hit: Any, places: Any, width: int) -> tuple[Any, ...
     """The ``width`` likeliest of longer rows, the target's always among them."""
     order = np.argsort(np.where(hit, -np.inf, -values), axis=1, kind="stable")[:, :width]
     order.sort(axis=1)
-    return tuple(np.take_along_axis(each, order, axis=1) for each in (values, hit, places))
+    return tuple(np.take_along_axis(array, order, axis=1) for array in (values, hit, places))
 
 
 def _padded(runs: Runs, stored: NDArray[np.bool_], flat: NDArray[Any], fill: Any) -> NDArray[Any]:
@@ -153,6 +153,6 @@ def _ids(child: Any, names: tuple[str, ...] | None) -> Any:
         if not pa.types.is_integer(child.type):
             raise SourceError(f"ids of classes are integers or class names, not {child.type}")
         return numbers(plain(child))
-    found, status = decode_target(child, "multiclass", len(names or ()), names)
-    part = numbers(pa.array(found))
+    labels, status = decode_target(child, "multiclass", len(names or ()), names)
+    part = numbers(pa.array(labels))
     return part if status is None else part._replace(valid=status == 0)

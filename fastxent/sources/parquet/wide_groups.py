@@ -40,7 +40,7 @@ def blocks_of(metadata: Any, columns: Sequence[str], memory: int, read_bytes: in
 
     Args:
         metadata: of the row group.
-        columns: the columns that are wanted, in their order.
+        columns: the columns that are read, in their order.
         memory: bytes.
         read_bytes: the size of the pieces in which the file is read.
     """
@@ -152,7 +152,7 @@ def _without_dictionaries(batch: Any) -> Any:
     """A dictionary travels apart from its batch; here each batch stands alone."""
     if not any(pa.types.is_dictionary(kind) for kind in batch.schema.types):
         return batch
-    arrays = [each.dictionary_decode() if pa.types.is_dictionary(each.type) else each for each in batch.columns]
+    arrays = [a.dictionary_decode() if pa.types.is_dictionary(a.type) else a for a in batch.columns]
     return pa.RecordBatch.from_arrays(arrays, batch.schema.names)
 
 
