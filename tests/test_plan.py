@@ -7,7 +7,7 @@ import pickle
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import reduce
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 
 import numpy as np
 import pyarrow as pa
@@ -313,6 +313,15 @@ def test_a_worker_that_dies_is_told(plans):
     own = replace(plans["parquet"], source=Deadly(plans["parquet"].splits))
     with pytest.raises(fx.FastxentError, match="a worker process ended before its splits were scored"):
         processes.run(own, 2)
+
+
+def test_what_ends_the_driver_ends_the_workers(plans):
+    def interrupt(split):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        processes.run(plans["parquet"], 1, done=interrupt)
+    assert not active_children()
 
 
 # Rows by file

@@ -22,8 +22,8 @@ from fastxent.sources.source import Split
 
 __all__ = ["run"]
 
-#: Runs of splits for each worker: more even out what takes longer, fewer send less back.
-RUNS = 4
+#: Runs of splits for each worker: more of them even out what takes longer and show progress, fewer send less back.
+RUNS = 16
 
 
 def run(plan: Plan, processes: int | None = None, *, done: Done | None = None) -> Scored:
