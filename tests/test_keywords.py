@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 import fastxent as fx
+from fastxent.api.options import SIGNATURES
+from fastxent.base.option import Option
 from fastxent.cli.main import cli
+from fastxent.cli.options import keyword_options
 from tests import signatures
 
 #: Keywords that mean something of their own: score writes what is kept, and compare has no arrays to group by.
 OWN = {"score": {"data", "keep"}, "compare": {"group_by", "cluster_by"}}
 #: Keywords of Python -> what the shell has in their place.
-SHELL = {
-    "evaluate": {"data": "paths"},
-    "score": {"data": "paths", "out_path": "output", "resume": "no_resume"},
-    "compare": {},
-}
+SHELL = {"evaluate": {"data": "paths"}, "score": {"data": "paths"}, "compare": {}}
 RESULTS = {"json_path", "html_path", "gates", "state_path"}
 
 
@@ -31,6 +32,30 @@ def keywords(name: str) -> dict[str, inspect.Parameter]:
 @pytest.mark.parametrize("path", dict.fromkeys(map(signatures.path_of, signatures.SIGNATURES)))
 def test_signatures_are_those_of_the_definitions(path: Path) -> None:
     assert path.read_text() == signatures.written(path), "make signatures writes them anew"
+
+
+def test_a_new_flag_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is defined is in the signature, in `help`, in the value that it belongs to, and in the shell."""
+    flag = Option(name="run_name", annotation="str | None", doc="what the run is called.", brief="What it is called.")
+    signature = replace(SIGNATURES["evaluate"], keywords=(*SIGNATURES["evaluate"].keywords, flag))
+    monkeypatch.setitem(SIGNATURES, "evaluate", signature)
+    monkeypatch.setitem(signatures.FIELDS, "RunOptions", (*signatures.FIELDS["RunOptions"], flag))
+    text = signatures.written(signatures.path_of("evaluate"))
+    assert "\n    run_name: str | None = None,\n" in text
+    assert "\n        run_name: what the run is called.\n" in text
+    assert "progress=progress, run_name=run_name)" in text
+    command = click.command("evaluate")(keyword_options("evaluate")(lambda **keywords: print(keywords["run_name"])))
+    assert CliRunner().invoke(command, ["--run-name", "third"]).output == "third\n"
+    assert "--run-name TEXT" in (told := CliRunner().invoke(command, ["--help"]).output)
+    assert "What it is called." in told
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_help_says_what_the_definitions_say(name: str) -> None:
+    told = " ".join((inspect.getdoc(getattr(fx, name)) or "").split())
+    for option in SIGNATURES[name].options:
+        assert option.doc
+        assert " ".join(f"{option.name}: {option.doc}".split()) in told
 
 
 @pytest.mark.parametrize("name", OWN)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastxent.base.errors import UsageError
 
-__all__ = ["byte_size"]
+__all__ = ["byte_size", "size_text"]
 
 _TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 #: Text that says less has most likely lost its unit.
@@ -39,3 +39,12 @@ def byte_size(value: Any, name: str = "memory") -> int:
     if isinstance(value, bool) or size < 1:
         raise UsageError(f"{name}: expected at least one byte, got {value!r}")
     return size
+
+
+def size_text(count: int) -> str:
+    """Bytes in a unit that people read: 1.25 MB."""
+    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.3g} {units[0]}" if units[0] != "B" else f"{count} B"

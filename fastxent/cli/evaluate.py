@@ -1,4 +1,4 @@
-"""The main job from the shell: evaluate."""
+"""fastxent evaluate: the main job from the shell."""
 
 from __future__ import annotations
 
@@ -6,16 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastxent.cli.options import (
-    arguments,
-    keep_option,
-    prediction_options,
-    progress_option,
-    reading_options,
-    result_options,
-    state_option,
-    statistics_options,
-)
+from fastxent.cli.options import given, keyword_options, progress_option, result_options, state_option
 from fastxent.cli.output import check_places, compiling_notice, deliver, progress_bar
 
 if TYPE_CHECKING:
@@ -26,10 +17,7 @@ __all__ = ["evaluate"]
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@prediction_options
-@reading_options
-@statistics_options
-@keep_option
+@keyword_options("evaluate")
 @result_options
 @state_option
 @progress_option
@@ -40,7 +28,7 @@ def evaluate(
     gates: tuple[Gate, ...],
     state_path: str | None,
     progress: bool | None,
-    **options: Any,
+    **keywords: Any,
 ) -> None:
     """Loss and statistics of the predictions in PATH: Parquet files, directories, globs.
 
@@ -48,8 +36,8 @@ def evaluate(
     """
     from fastxent.api.evaluate import evaluate as run
 
-    check_places(paths or options.values(), json_path, html_path, state_path)
+    check_places(paths or keywords.values(), json_path, html_path, state_path)
     data = None if not paths else paths[0] if len(paths) == 1 else list(paths)
     with compiling_notice(), progress_bar(progress) as step:
-        result = run(data, **arguments(options), progress=step)
+        result = run(data, **given(keywords), progress=step)
     deliver(result, json_path, html_path, gates, state_path)

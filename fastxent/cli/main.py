@@ -63,24 +63,20 @@ def _interrupt(signum: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
-#: Command -> the module that defines it, loaded when it is needed.
-_HOME = (
-    {"evaluate": "fastxent.cli.evaluate"}
-    | dict.fromkeys(("convert", "doctor", "inspect", "score", "warmup"), "fastxent.cli.commands")
-    | dict.fromkeys(("compare", "merge"), "fastxent.cli.combining")
-)
+#: The commands, each in a module of its name that is loaded when it is needed.
+_COMMANDS = ("compare", "convert", "doctor", "evaluate", "inspect", "merge", "score", "warmup")
 
 
 class _Commands(click.Group):
     """A group that imports commands on first use, and leaves Ctrl-C to us (click would exit with 1)."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_HOME)
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _HOME:
+        if name not in _COMMANDS:
             return None
-        found: click.Command = getattr(import_module(_HOME[name]), name)
+        found: click.Command = getattr(import_module(f"fastxent.cli.{name}"), name)
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
