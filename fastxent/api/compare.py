@@ -74,7 +74,7 @@ def compare(
     dtype: str | None = None,
     filter: Any = None,
     verify_checksums: bool = False,
-    loss: Literal["cross_entropy", "entropy", "focal", "kl_divergence"] = "cross_entropy",
+    loss: Literal["cross_entropy", "entropy", "focal", "kl_divergence", "poly1"] = "cross_entropy",
     class_weight: Iterable[float] | Mapping[Any, float] | None = None,
     pos_weight: float | Iterable[float] | None = None,
     label_smoothing: float = 0.0,
@@ -83,6 +83,7 @@ def compare(
     clip: float | str | None = None,
     normalize: bool = False,
     gamma: float = 2.0,
+    epsilon: float = 1.0,
     threads: int | None = None,
     memory: int | str | None = None,
     progress: Progress | None = None,
@@ -128,7 +129,7 @@ def compare(
         verify_checksums: check page checksums of Parquet files that have them.
         loss: "cross_entropy", "entropy" (of the predictions; the target is read and not used), "focal"
             (`fastxent.focal_loss`), "kl_divergence" (of the predictions from the targets, which are in their form:
-            logits beside ``logits``, ...).
+            logits beside ``logits``, ...), "poly1" (`fastxent.poly1_loss`).
         class_weight: weights by class, a sequence in class order or a dict.
         pos_weight: weight of the positive term of binary and multilabel losses, one number or one a label.
         label_smoothing: in [0, 1].
@@ -137,6 +138,7 @@ def compare(
         clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch" for their rules.
         normalize: divide the probabilities of a row by their sum.
         gamma: exponent of the focal loss.
+        epsilon: weight that the Poly-1 loss adds to 1 - p, at least -1; 0 gives the cross-entropy.
         threads: threads to use; all processors by default.
         memory: bytes that the threads, and then the join before it goes to disk, may hold, about, or text such as
             "512M"; by default 256 MiB a thread, and 1 GiB.
@@ -171,7 +173,8 @@ def compare(
     )  # fmt: skip
     loss_options = LossOptions(
         loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_smoothing=label_smoothing,
-        ignore_index=ignore_index, on_invalid=on_invalid, clip=clip, normalize=normalize, own={"gamma": gamma},
+        ignore_index=ignore_index, on_invalid=on_invalid, clip=clip, normalize=normalize, own={"gamma": gamma,
+        "epsilon": epsilon},
     )  # fmt: skip
     columns = ExtraColumns(by_name=True)
     groups = tuple(dict.fromkeys(columns.several("group_by", group_by)))

@@ -35,7 +35,7 @@ def evaluate(
     ids: str | None = None,
     num_classes: int | None = None,
     verify_checksums: bool = False,
-    loss: Literal["cross_entropy", "entropy", "focal", "kl_divergence"] = "cross_entropy",
+    loss: Literal["cross_entropy", "entropy", "focal", "kl_divergence", "poly1"] = "cross_entropy",
     class_weight: Iterable[float] | Mapping[Any, float] | None = None,
     pos_weight: float | Iterable[float] | None = None,
     label_smoothing: float = 0.0,
@@ -44,6 +44,7 @@ def evaluate(
     clip: float | str | None = None,
     normalize: bool = False,
     gamma: float = 2.0,
+    epsilon: float = 1.0,
     group_by: Any = (),
     cluster_by: Any = None,
     units: Any = None,
@@ -95,7 +96,7 @@ def evaluate(
         verify_checksums: check page checksums of Parquet files that have them.
         loss: "cross_entropy", "entropy" (of the predictions; the target is read and not used), "focal"
             (`fastxent.focal_loss`), "kl_divergence" (of the predictions from the targets, which are in their form:
-            logits beside ``logits``, ...).
+            logits beside ``logits``, ...), "poly1" (`fastxent.poly1_loss`).
         class_weight: weights by class, a sequence in class order or a dict.
         pos_weight: weight of the positive term of binary and multilabel losses, one number or one a label.
         label_smoothing: in [0, 1].
@@ -104,6 +105,7 @@ def evaluate(
         clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch" for their rules.
         normalize: divide the probabilities of a row by their sum.
         gamma: exponent of the focal loss.
+        epsilon: weight that the Poly-1 loss adds to 1 - p, at least -1; 0 gives the cross-entropy.
         group_by: column, or several that are crossed, by whose values statistics are gathered as well (``ev.groups``,
             and ``ev.margins`` of each column; up to 100,000 groups). With arrays: an array, or a dict of arrays by
             name.
@@ -152,7 +154,8 @@ def evaluate(
     )  # fmt: skip
     loss_options = LossOptions(
         loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_smoothing=label_smoothing,
-        ignore_index=ignore_index, on_invalid=on_invalid, clip=clip, normalize=normalize, own={"gamma": gamma},
+        ignore_index=ignore_index, on_invalid=on_invalid, clip=clip, normalize=normalize, own={"gamma": gamma,
+        "epsilon": epsilon},
     )  # fmt: skip
     extra = ExtraColumns(by_name=inputs.by_name)
     measures = Measures(

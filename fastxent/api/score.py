@@ -46,7 +46,7 @@ def score(
     prefix: str = "",
     overwrite: bool = False,
     resume: bool = True,
-    loss: Literal["cross_entropy", "entropy", "focal", "kl_divergence"] = "cross_entropy",
+    loss: Literal["cross_entropy", "entropy", "focal", "kl_divergence", "poly1"] = "cross_entropy",
     class_weight: Iterable[float] | Mapping[Any, float] | None = None,
     pos_weight: float | Iterable[float] | None = None,
     label_smoothing: float = 0.0,
@@ -55,6 +55,7 @@ def score(
     clip: float | str | None = None,
     normalize: bool = False,
     gamma: float = 2.0,
+    epsilon: float = 1.0,
     group_by: Any = (),
     cluster_by: Any = None,
     units: Any = None,
@@ -127,7 +128,7 @@ def score(
         resume: False does finished outputs in a directory again.
         loss: "cross_entropy", "entropy" (of the predictions; the target is read and not used), "focal"
             (`fastxent.focal_loss`), "kl_divergence" (of the predictions from the targets, which are in their form:
-            logits beside ``logits``, ...).
+            logits beside ``logits``, ...), "poly1" (`fastxent.poly1_loss`).
         class_weight: weights by class, a sequence in class order or a dict.
         pos_weight: weight of the positive term of binary and multilabel losses, one number or one a label.
         label_smoothing: in [0, 1].
@@ -136,6 +137,7 @@ def score(
         clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch" for their rules.
         normalize: divide the probabilities of a row by their sum.
         gamma: exponent of the focal loss.
+        epsilon: weight that the Poly-1 loss adds to 1 - p, at least -1; 0 gives the cross-entropy.
         group_by: column, or several that are crossed, by whose values statistics are gathered as well (``ev.groups``,
             and ``ev.margins`` of each column; up to 100,000 groups). With arrays: an array, or a dict of arrays by
             name.
@@ -184,7 +186,8 @@ def score(
     )  # fmt: skip
     loss_options = LossOptions(
         loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_smoothing=label_smoothing,
-        ignore_index=ignore_index, on_invalid=on_invalid, clip=clip, normalize=normalize, own={"gamma": gamma},
+        ignore_index=ignore_index, on_invalid=on_invalid, clip=clip, normalize=normalize, own={"gamma": gamma,
+        "epsilon": epsilon},
     )  # fmt: skip
     extra = ExtraColumns(by_name=inputs.by_name)
     kept = extra.several("keep", keep)

@@ -90,6 +90,9 @@ class Loss(ABC):
     checks_sum: ClassVar[bool] = True
     is_log_loss: ClassVar[bool] = False
 
+    def __str__(self) -> str:
+        return self.name
+
     def parameters(self, given: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
         """The values of all options, by name; raises UsageError for what is no option or out of its range."""
         own = [option.name for option in self.options]
