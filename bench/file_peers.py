@@ -36,7 +36,7 @@ def fastxent_evaluate(path: Path, layout: str, classes: int, threads: int) -> Ca
 
 def fastxent_loss(path: Path, layout: str, classes: int, threads: int) -> Call:
     """The mean loss alone. The parts of `fastxent.evaluate`, with fewer measures."""
-    from fastxent.api.losses import LOSS_ONLY
+    from fastxent.api.reduce import LOSS_ONLY
     from fastxent.data.spec import Spec
     from fastxent.engine.plan import plan_of
     from fastxent.engine.runners import threads as on_threads

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastxent.api.compare import compare
-    from fastxent.api.divergences import entropy, focal_loss, kl_divergence
+    from fastxent.api.divergences import entropy, kl_divergence
     from fastxent.api.evaluate import evaluate
-    from fastxent.api.losses import binary_cross_entropy, cross_entropy
+    from fastxent.api.losses import binary_cross_entropy, cross_entropy, focal_loss, poly1_loss
     from fastxent.api.score import score
     from fastxent.base.errors import (
         DataError,
@@ -50,6 +50,7 @@ __all__ = [
     "focal_loss",
     "inspect",
     "kl_divergence",
+    "poly1_loss",
     "score",
 ]
 
@@ -72,8 +73,9 @@ _HOME = {
     "convert": "storage.convert",
     "cross_entropy": "api.losses",
     "entropy": "api.divergences",
-    "focal_loss": "api.divergences",
+    "focal_loss": "api.losses",
     "kl_divergence": "api.divergences",
+    "poly1_loss": "api.losses",
     "evaluate": "api.evaluate",
     "inspect": "storage.inspect",
     "score": "api.score",

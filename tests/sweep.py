@@ -137,13 +137,14 @@ def smoothed(target: Any, classes: int, a: float) -> list[Any]:
 
 
 def of_rows(row: Array, target: Any, o: dict[str, Any]) -> Any:
-    """Cross-entropy and focal loss."""
+    """Cross-entropy, focal and Poly-1 loss."""
     weight = numbers(o.get("class_weight", np.ones(len(row))))
     parts = []
     q = smoothed(target, len(row), o.get("label_smoothing", 0.0))
     for log_p, share, w in zip(logs_of(row, o["form"], o.get("normalize", False)), q, weight, strict=True):
         if share * w:
-            parts.append(share * w * -log_p * (-mp.expm1(log_p)) ** o.get("gamma", 0))
+            wrong = -mp.expm1(log_p)
+            parts.append(share * w * (-log_p * wrong ** o.get("gamma", 0) + o.get("epsilon", 0) * wrong))
     return mp.fsum(parts)
 
 
@@ -210,6 +211,9 @@ COMBINATIONS = [
     Combination("events, focal", fx.focal_loss, of_event, "chance", {"gamma": 2.0, "pos_weight": WEIGHT}),
     Combination("events, much focal", fx.focal_loss, of_event, "chance", {"gamma": 9.5}),
     Combination("several events", fx.binary_cross_entropy, of_labels, "labels", {"pos_weight": WEIGHT}),
+    Combination("poly1", fx.poly1_loss, of_rows, "label", {"epsilon": 1.0}),
+    Combination("poly1 -1", fx.poly1_loss, of_rows, "label", {"epsilon": -1.0}, 8.0),
+    Combination("poly1 2", fx.poly1_loss, of_rows, "shares", {"epsilon": 2.0, "label_smoothing": 0.01}),
 ]
 
 

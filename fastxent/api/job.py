@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from fastxent.api.losses import one_form
 from fastxent.base.byte_size import byte_size
 from fastxent.base.errors import UsageError
 from fastxent.base.log_unit import Unit
@@ -24,7 +23,7 @@ from fastxent.sources.open import Selection, Source, open_arrays, open_source
 from fastxent.sources.options import Inputs
 from fastxent.statistics.options import Measures, Readings
 
-__all__ = ["ExtraColumns", "Job", "open_job", "prepare"]
+__all__ = ["ExtraColumns", "Job", "one_form", "open_job", "prepare", "spec_of"]
 
 #: What a single array is called that a keyword was given without a name.
 _UNNAMED = {"group_by": "group", "cluster_by": "cluster", "units": "units"}
@@ -122,8 +121,21 @@ def prepare(
         _check_topk(inputs, loss)
     share = None if memory is None else max(1, byte_size(memory) // threads)
     source = _open_predictions(inputs, form, predictions, extra, share)
-    names = None if inputs.class_names is None else tuple(inputs.class_names)
-    spec = Spec.make(
+    return source, spec_of(inputs, loss, form, source)
+
+
+def one_form(**given: Any) -> tuple[Form, Any]:
+    """The one of logits, probs and log_probs that was given."""
+    named = [(name, value) for name, value in given.items() if value is not None]
+    if len(named) != 1:
+        what = " and ".join(name for name, _ in named) or "none of them"
+        raise UsageError(f"give exactly one of logits=, probs= and log_probs=, got {what}")
+    return named[0]  # type: ignore[return-value]
+
+
+def spec_of(inputs: Inputs, loss: LossOptions, form: Form, source: Source) -> Spec:
+    """The spec that the keywords mean for the predictions of a source."""
+    return Spec.make(
         num_classes=source.num_classes,
         task=inputs.task,
         form=form,
@@ -137,10 +149,9 @@ def prepare(
         on_invalid=loss.on_invalid,
         clip=loss.clip,
         normalize=loss.normalize,
-        class_names=None if inputs.topk else names or source.class_names,
+        class_names=None if inputs.topk else inputs.class_names or source.class_names,
         **loss.own,
     )
-    return source, spec
 
 
 def _are_tables(data: Any) -> bool:

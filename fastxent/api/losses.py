@@ -1,89 +1,19 @@
-"""Cross-entropies of arrays: the losses of single rows, or their exact sum or mean."""
+"""Losses of arrays against targets: of single rows, or their exact sum or mean."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastxent.base.errors import UsageError
-from fastxent.base.log_unit import Unit
-from fastxent.base.status import Status
-from fastxent.data.batch import Batch
-from fastxent.data.spec import Form, OnInvalid, Spec
-from fastxent.engine.plan import plan_of
-from fastxent.engine.runners import threads as on_threads
-from fastxent.engine.runners.threads import RowResults
-from fastxent.kernels.block_loop import Outputs, no_outputs
-from fastxent.results.evaluation import mean_loss, sum_of_losses
-from fastxent.sources.arrays.source import plain_array
-from fastxent.sources.open import open_arrays
-from fastxent.sources.source import Source
-from fastxent.statistics.options import Measures
+from fastxent.api.job import one_form
+from fastxent.api.reduce import Reduction, reduced
+from fastxent.data.options import LossOptions
+from fastxent.data.spec import OnInvalid, Task
+from fastxent.sources.options import Inputs
 
-__all__ = ["Reduction", "binary_cross_entropy", "cross_entropy", "one_form", "reduced"]
-
-Reduction = Literal["mean", "sum", "none"]
-
-#: The loss and nothing else.
-LOSS_ONLY = Measures(spread=False, scores=False)
-
-
-def one_form(**given: Any) -> tuple[Form, Any]:
-    """The one of logits, probs and log_probs that was given."""
-    named = [(name, value) for name, value in given.items() if value is not None]
-    if len(named) != 1:
-        what = " and ".join(name for name, _ in named) or "none of them"
-        raise UsageError(f"give exactly one of logits=, probs= and log_probs=, got {what}")
-    return named[0]  # type: ignore[return-value]
-
-
-def reduced(
-    source: Source, spec: Spec, sample_weight: Any, reduction: str, base: float | None, threads: int | None
-) -> Any:
-    """The losses of a source, or their exact sum or mean, in logarithms to ``base``."""
-    if reduction not in ("mean", "sum", "none"):
-        raise UsageError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
-    unit = Unit(base)
-    if reduction == "none":
-        losses = _row_losses(source, spec, threads)
-        if sample_weight is not None:
-            losses = _weighed(losses, np.asarray(plain_array(sample_weight, "sample_weight"), np.float64))
-        return unit.of(losses)
-    totals = on_threads.run(plan_of(source, spec, LOSS_ONLY), threads).totals
-    return unit.of(sum_of_losses(totals) if reduction == "sum" else mean_loss(totals))
-
-
-def _row_losses(source: Source, spec: Spec, threads: int | None) -> NDArray[np.float64]:
-    rows = _Losses(source.num_rows, valid=spec.on_invalid == "raise")
-    on_threads.run(plan_of(source, spec, LOSS_ONLY), threads, rows=rows)
-    if not rows.valid:
-        rows.loss[rows.status > Status.IGNORED] = np.nan
-    return rows.loss
-
-
-class _Losses(RowResults):
-    """The loss of every row; its status too, unless all are ``valid``."""
-
-    def __init__(self, count: int, *, valid: bool) -> None:
-        self.valid = valid
-        self.loss = np.empty(count)
-        self.status = np.empty(0 if valid else count, np.uint8)
-
-    def outputs_of(self, batch: Batch) -> Outputs:
-        """Where the rows of the batch are in the result."""
-        rows = slice(batch.first_id, batch.first_id + batch.num_rows)
-        return no_outputs()._replace(loss=self.loss[rows], status=self.status if self.valid else self.status[rows])
-
-
-def _weighed(losses: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Losses times weights; a weight of 0 silences an infinite loss, and an ignored row's weight is not looked at."""
-    with np.errstate(invalid="ignore"):
-        products = losses * weight
-    products[(losses == 0.0) | ((weight == 0.0) & ~np.isnan(losses))] = 0.0
-    return products
+__all__ = ["binary_cross_entropy", "cross_entropy", "focal_loss", "poly1_loss"]
 
 
 def cross_entropy(
@@ -160,26 +90,15 @@ def cross_entropy(
         Blanchard, Higham and Higham (2021), "Accurately computing the log-sum-exp and softmax
         functions", IMA J. Numer. Anal. 41, section 4.
     """
-    form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
-    source = open_arrays(predictions, target, weight=sample_weight, class_names=_names(class_names), dtype=dtype)
-    spec = Spec.make(
-        num_classes=source.num_classes,
-        form=form,
-        soft=source.dense_target,
-        label_smoothing=label_smoothing,
-        ignore_index=ignore_index,
-        class_weight=class_weight,
-        weighted=sample_weight is not None,
-        on_invalid=on_invalid,
-        clip=clip,
-        normalize=normalize,
-        class_names=class_names,
-    )
-    return reduced(source, spec, sample_weight, reduction, base, threads)
-
-
-def _names(names: Iterable[str] | None) -> tuple[str, ...] | None:
-    return None if names is None else tuple(names)
+    inputs = Inputs(
+        target=target, logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, class_names=class_names,
+        dtype=dtype,
+    )  # fmt: skip
+    loss = LossOptions(
+        class_weight=class_weight, label_smoothing=label_smoothing, ignore_index=ignore_index, on_invalid=on_invalid,
+        clip=clip, normalize=normalize,
+    )  # fmt: skip
+    return reduced(inputs, loss, reduction, base, threads)
 
 
 def binary_cross_entropy(
@@ -252,23 +171,197 @@ def binary_cross_entropy(
         The stable form is that of TensorFlow's ``sigmoid_cross_entropy_with_logits``, with the terms kept
         apart so that none cancels.
     """
-    form, predictions = one_form(logits=logits, probs=probs, log_probs=log_probs)
-    task: Literal["binary", "multilabel"] = "multilabel" if np.ndim(predictions) == 2 else "binary"
-    names = _names(class_names)
-    source = open_arrays(
-        predictions, target, weight=sample_weight, mask=mask, task=task, class_names=names, dtype=dtype
-    )
-    spec = Spec.make(
-        num_classes=source.num_classes,
-        task=task,
-        form=form,
-        soft=task == "multilabel",
-        label_smoothing=label_smoothing,
-        ignore_index=ignore_index,
-        pos_weight=pos_weight,
-        weighted=sample_weight is not None,
-        on_invalid=on_invalid,
+    dimensions = _dimensions(logits=logits, probs=probs, log_probs=log_probs)
+    inputs = Inputs(
+        target=target, logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, mask=mask,
+        task="multilabel" if dimensions == 2 else "binary", class_names=class_names, dtype=dtype,
+    )  # fmt: skip
+    loss = LossOptions(
+        pos_weight=pos_weight, label_smoothing=label_smoothing, ignore_index=ignore_index, on_invalid=on_invalid,
         clip=clip,
-        class_names=names,
-    )
-    return reduced(source, spec, sample_weight, reduction, base, threads)
+    )  # fmt: skip
+    return reduced(inputs, loss, reduction, base, threads)
+
+
+def focal_loss(
+    target: Any,
+    *,
+    logits: Any = None,
+    probs: Any = None,
+    log_probs: Any = None,
+    gamma: float = 2.0,
+    task: Task | None = None,
+    class_weight: Iterable[float] | Mapping[Any, float] | None = None,
+    pos_weight: float | Iterable[float] | None = None,
+    sample_weight: Any = None,
+    mask: Any = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+    base: float | None = None,
+    clip: float | str | None = None,
+    normalize: bool = False,
+    on_invalid: OnInvalid = "raise",
+    class_names: Iterable[str] | None = None,
+    dtype: str | None = None,
+    threads: int | None = None,
+) -> Any:
+    r"""Focal loss: cross-entropy that counts confident rows less.
+
+    With p the probability of the target and L = -log p:
+
+    .. math:: FL = w_t (1 - p)^\gamma L
+
+    It equals the program ::
+
+        p = probs[np.arange(len(target)), target]
+        loss = class_weight[target] * (1 - p) ** gamma * -np.log(p)
+
+    with 1 - p taken in two parts, so that confident rows keep their digits: within 4 ulp of the true value (gamma up
+    to 10).
+
+    A distribution q as target gives :math:`\sum_c w_c q_c (1 - p_c)^\gamma (-\log p_c)`, as in Keras. Of a binary
+    or multilabel task the cross-entropy of every event is multiplied by :math:`(y (1 - p) + (1 - y) p)^\gamma`, as in
+    optax and torchvision, whose alpha is ``pos_weight=alpha / (1 - alpha)``, times 1 - alpha.
+
+    Args:
+        target: (n,) class indices or (n, C) distributions; of a binary task (n,) and of a multilabel one (n, L) of 0
+            and 1, or probabilities.
+        logits: (n, C) or (n,) unnormalized scores; float16, bfloat16, float32 or float64, as the other forms. Give
+            exactly one of ``logits``, ``probs`` and ``log_probs``.
+        probs: probabilities in [0, 1].
+        log_probs: logarithms of probabilities.
+        gamma: the exponent, at least 0; 0 gives the cross-entropy.
+        task: "multiclass", "binary" or "multilabel"; by default scores of shape (n,) are binary, others multiclass.
+        class_weight: (C,) weights, the alpha of the literature; multiclass only.
+        pos_weight: weight of the positive term, one number or one a label; binary and multilabel only.
+        sample_weight: (n,) weights of at least 0.
+        mask: (n, L) bool, True where a label of a multilabel task counts.
+        label_smoothing: in [0, 1].
+        ignore_index: rows (labels of a multilabel row) with this target count nowhere.
+        reduction: "mean", "sum", or "none" for the loss of every row.
+        base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
+        clip: clip probabilities to [clip, 1 - clip]; or "sklearn", "keras", "torch" for their rules.
+        normalize: divide the probabilities of a row by their sum.
+        on_invalid: "raise" an error, "skip" invalid rows, or "propagate" NaN.
+        class_names: the classes in the order of the scores, when targets are names.
+        dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
+        threads: threads to use; all processors by default.
+
+    Returns:
+        A float, or float64 losses of shape (n,) for ``reduction="none"``.
+
+    Raises:
+        UsageError: arguments contradict each other, or shapes or types do not fit.
+        InvalidRowError: a row cannot be scored: a label outside the classes, a NaN, ...
+
+    Examples:
+        >>> import fastxent as fx
+        >>> round(fx.focal_loss([1], probs=[[0.1, 0.9]], gamma=2.0), 9)
+        0.001053605
+        >>> round(fx.focal_loss([[1, 0]], probs=[[0.9, 0.1]], gamma=2.0, task="multilabel"), 9)
+        0.001053605
+
+    References:
+        Lin, Goyal, Girshick, He and Dollar (2017), "Focal loss for dense object detection", section 3.
+    """
+    dimensions = _dimensions(logits=logits, probs=probs, log_probs=log_probs)
+    inputs = Inputs(
+        target=target, logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, mask=mask,
+        task=task or ("binary" if dimensions == 1 else "multiclass"), class_names=class_names, dtype=dtype,
+    )  # fmt: skip
+    loss = LossOptions(
+        loss="focal", own={"gamma": gamma}, class_weight=class_weight, pos_weight=pos_weight,
+        label_smoothing=label_smoothing, ignore_index=ignore_index, on_invalid=on_invalid, clip=clip,
+        normalize=normalize,
+    )  # fmt: skip
+    return reduced(inputs, loss, reduction, base, threads)
+
+
+def poly1_loss(
+    target: Any,
+    *,
+    logits: Any = None,
+    probs: Any = None,
+    log_probs: Any = None,
+    epsilon: float = 1.0,
+    class_weight: Iterable[float] | Mapping[Any, float] | None = None,
+    sample_weight: Any = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+    base: float | None = None,
+    clip: float | str | None = None,
+    normalize: bool = False,
+    on_invalid: OnInvalid = "raise",
+    class_names: Iterable[str] | None = None,
+    dtype: str | None = None,
+    threads: int | None = None,
+) -> Any:
+    r"""Poly-1 cross-entropy (PolyLoss): cross-entropy with another weight of its first term in 1 - p.
+
+    With p the probability of the target and L = -log p = (1 - p) + (1 - p)^2 / 2 + ...:
+
+    .. math:: P_1 = w_t \bigl(L + \epsilon (1 - p)\bigr)
+
+    It equals the program ::
+
+        p = probs[np.arange(len(target)), target]
+        loss = class_weight[target] * (-np.log(p) + epsilon * (1 - p))
+
+    within 4 ulp of the true value, 8 for an epsilon below 0. A distribution q as target gives
+    :math:`\sum_c w_c q_c (-\log p_c + \epsilon (1 - p_c))`, as in optax.
+
+    Args:
+        target: (n,) class indices of any integer type (or names, with ``class_names``), or (n, C) distributions.
+        logits: (n, C) unnormalized scores; float16, bfloat16, float32 or float64, as the other forms. Give exactly one
+            of ``logits``, ``probs`` and ``log_probs``.
+        probs: (n, C) probabilities in [0, 1].
+        log_probs: (n, C) logarithms of probabilities.
+        epsilon: the weight, at least -1; 0 gives the cross-entropy.
+        class_weight: (C,) weights of at least 0, or a dict by class.
+        sample_weight: (n,) weights of at least 0.
+        label_smoothing: in [0, 1].
+        ignore_index: rows with this label count nowhere; their loss is 0. Of distributions, this is the row that
+            is all on that class, since it is the same as the label.
+        reduction: "mean", "sum", or "none" for the loss of every row.
+        base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
+        clip: clip probabilities to [clip, 1 - clip]; or "sklearn", "keras", "torch" for their rules.
+        normalize: divide the probabilities of a row by their sum.
+        on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
+        class_names: the classes in the order of the scores, when targets are names.
+        dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
+        threads: threads to use; all processors by default.
+
+    Returns:
+        A float, or float64 losses of shape (n,) for ``reduction="none"``. The mean of nothing is NaN.
+
+    Raises:
+        UsageError: arguments contradict each other, or shapes or types do not fit.
+        InvalidRowError: a row cannot be scored: a label outside the classes, a NaN, ...
+
+    Examples:
+        >>> import fastxent as fx
+        >>> round(fx.poly1_loss([1], probs=[[0.1, 0.9]]), 9)
+        0.205360516
+        >>> fx.poly1_loss([1], probs=[[0.1, 0.9]], epsilon=0.0) == fx.cross_entropy([1], probs=[[0.1, 0.9]])
+        True
+
+    References:
+        Leng, Tan, Liu, Cubuk, Shi, Cheng and Anguelov (2022), "PolyLoss: a polynomial expansion perspective of
+        classification loss functions", section 4.
+    """
+    inputs = Inputs(
+        target=target, logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, class_names=class_names,
+        dtype=dtype,
+    )  # fmt: skip
+    loss = LossOptions(
+        loss="poly1", own={"epsilon": epsilon}, class_weight=class_weight, label_smoothing=label_smoothing,
+        ignore_index=ignore_index, on_invalid=on_invalid, clip=clip, normalize=normalize,
+    )  # fmt: skip
+    return reduced(inputs, loss, reduction, base, threads)
+
+
+def _dimensions(**forms: Any) -> int:
+    """The dimensions of the predictions."""
+    return np.ndim(one_form(**forms)[1])

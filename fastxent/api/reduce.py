@@ -1,0 +1,108 @@
+"""How the array functions go: from arrays to the losses of single rows, or to their exact sum or mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastxent.api.job import one_form, spec_of
+from fastxent.base.errors import UsageError
+from fastxent.base.log_unit import Unit
+from fastxent.base.status import Status
+from fastxent.data.batch import Batch
+from fastxent.data.options import LossOptions
+from fastxent.data.spec import Spec
+from fastxent.engine.plan import plan_of
+from fastxent.engine.runners import threads as on_threads
+from fastxent.engine.runners.threads import RowResults
+from fastxent.kernels.block_loop import Outputs, no_outputs
+from fastxent.losses.registry import LOSSES
+from fastxent.results.evaluation import mean_loss, sum_of_losses
+from fastxent.sources.arrays.source import as_array, plain_array
+from fastxent.sources.open import open_arrays
+from fastxent.sources.options import Inputs
+from fastxent.sources.source import Source
+from fastxent.statistics.options import Measures
+
+__all__ = ["LOSS_ONLY", "Reduction", "reduced"]
+
+Reduction = Literal["mean", "sum", "none"]
+
+#: The loss and nothing else.
+LOSS_ONLY = Measures(spread=False, scores=False)
+
+
+def reduced(inputs: Inputs, loss: LossOptions, reduction: str, base: float | None, threads: int | None) -> Any:
+    """The losses of rows of arrays, or their exact sum or mean, in logarithms to ``base``."""
+    if reduction not in ("mean", "sum", "none"):
+        raise UsageError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
+    unit = Unit(base)
+    source, spec = _opened(inputs, loss)
+    if reduction == "none":
+        losses = _row_losses(source, spec, threads)
+        if inputs.weight is not None:
+            losses = _weighed(losses, np.asarray(plain_array(inputs.weight, "sample_weight"), np.float64))
+        return unit.of(losses)
+    totals = on_threads.run(plan_of(source, spec, LOSS_ONLY), threads).totals
+    return unit.of(sum_of_losses(totals) if reduction == "sum" else mean_loss(totals))
+
+
+def _opened(inputs: Inputs, loss: LossOptions) -> tuple[Source, Spec]:
+    """The source over the arrays, and the spec."""
+    form, predictions = one_form(**inputs.forms)
+    definition = LOSSES[loss.loss]
+    target = inputs.target
+    if not definition.needs_target:
+        target = np.broadcast_to(np.uint8(0), len(as_array(predictions, form)[0]))
+    names = None if inputs.class_names is None else tuple(inputs.class_names)
+    source = open_arrays(
+        predictions, target, weight=inputs.weight, mask=inputs.mask, task=inputs.task, class_names=names,
+        dtype=inputs.dtype,
+    )  # fmt: skip
+    if definition.target_in_form:
+        _check_distributions(inputs, loss.loss, dense=source.dense_target)
+    return source, spec_of(replace(inputs, target=target), loss, form, source)
+
+
+def _check_distributions(inputs: Inputs, loss: str, *, dense: bool) -> None:
+    """Raises UsageError if targets are no distributions, or 16-bit patterns that may be integers."""
+    if not dense:
+        raise UsageError(f"target: {loss} needs a distribution a row, of the predictions' shape")
+    held, patterns = as_array(inputs.target, "target")
+    if inputs.dtype in ("float16", "bfloat16") and patterns is None and held.dtype.name == "uint16":
+        raise UsageError(
+            "target: bit patterns cannot be told from integers; view them as float16 or ml_dtypes.bfloat16"
+        )
+
+
+def _row_losses(source: Source, spec: Spec, threads: int | None) -> NDArray[np.float64]:
+    rows = _Losses(source.num_rows, valid=spec.on_invalid == "raise")
+    on_threads.run(plan_of(source, spec, LOSS_ONLY), threads, rows=rows)
+    if not rows.valid:
+        rows.loss[rows.status > Status.IGNORED] = np.nan
+    return rows.loss
+
+
+class _Losses(RowResults):
+    """The loss of every row; its status too, unless all are ``valid``."""
+
+    def __init__(self, count: int, *, valid: bool) -> None:
+        self.valid = valid
+        self.loss = np.empty(count)
+        self.status = np.empty(0 if valid else count, np.uint8)
+
+    def outputs_of(self, batch: Batch) -> Outputs:
+        """Where the rows of the batch are in the result."""
+        rows = slice(batch.first_id, batch.first_id + batch.num_rows)
+        return no_outputs()._replace(loss=self.loss[rows], status=self.status if self.valid else self.status[rows])
+
+
+def _weighed(losses: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Losses times weights; a weight of 0 silences an infinite loss, and an ignored row's weight is not looked at."""
+    with np.errstate(invalid="ignore"):
+        products = losses * weight
+    products[(losses == 0.0) | ((weight == 0.0) & ~np.isnan(losses))] = 0.0
+    return products
