@@ -28,8 +28,8 @@ print(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1], file=
 """
 
 
-def peak(*arguments):
-    process = start(["-c", MEASURED, "evaluate", *map(str, arguments)])
+def peak(*arguments, command="evaluate"):
+    process = start(["-c", MEASURED, command, *map(str, arguments)])
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return int(err.split()[-1]) / 1024
@@ -75,6 +75,15 @@ def test_one_huge_row_group(folder):
     """400 MB in one row group take 128 MiB more than 4 MB do, at most."""
     small = peak(*one_row_group(folder, 10_000), "--memory", "64M", "--threads", "2")
     large = peak(*one_row_group(folder, 1_000_000), "--memory", "64M", "--threads", "2")
+    assert large < small + 128
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_rows_of_one_huge_row_group(folder, threads):
+    """Written while they are scored, by threads that share the row group."""
+    options = ["--memory", "64M", "--threads", threads, "--overwrite", "-o", folder / "rows.parquet"]
+    small = peak(*one_row_group(folder, 10_000), *options, command="score")
+    large = peak(*one_row_group(folder, 1_000_000), *options, command="score")
     assert large < small + 128
 
 

@@ -418,10 +418,11 @@ def test_an_interrupted_run_says_how_far_it_got_and_leaves_nothing(tmp_path, man
     assert os.listdir(tmp_path) == []
 
 
-def test_an_interrupted_run_into_a_directory_keeps_the_files_that_are_whole(folder):
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_an_interrupted_run_into_a_directory_keeps_the_files_that_are_whole(folder, threads):
     out = folder.parent / "out"
     words = ("score", folder, "-o", f"{out}/", "--logits", "logits", "--target", "label", "--keep", "id")
-    process = start(*words, "--threads", "1")
+    process = start(*words, "--threads", threads)
     while not list(out.rglob("a.parquet")):
         process.stdout.readline()
     process.send_signal(signal.SIGINT)
