@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastxent.base.errors import UsageError
 from fastxent.data.batch import Batch
-from fastxent.sources.skipped import LeftOut
+from fastxent.sources.skipped import LeftOut, LeftOuts
 
 if TYPE_CHECKING:
     from fastxent.sources.dataset.files import DataFile
@@ -102,6 +103,8 @@ class Source(ABC):
     paths: tuple[str, ...] = ()
     #: which files these are; none for data in memory
     files: tuple[DataFile, ...] = ()
+    #: how many rows each path holds, whatever a filter leaves of them; empty where there is no filter
+    stored: Mapping[str, int] = MappingProxyType({})
     #: whether a batch stays valid when the next one is asked for
     batches_last: bool = False
     #: whether it can be sent to other processes: it pickles as a plan of what to read there
@@ -120,19 +123,17 @@ class Source(ABC):
             )
         return self.__dict__
 
+    _left_out: LeftOuts = LeftOuts("raise")
+    _splits: Sequence[Split] = ()
+
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
         """What could not be read and was left out, so far (``on_error="skip"``)."""
-        return ()
+        return self._left_out.found
 
-    @property
-    def stored(self) -> Mapping[str, int]:
-        """How many rows each path holds, whatever a filter leaves of them; empty where there is no filter."""
-        return {}
-
-    @abstractmethod
     def splits(self) -> Sequence[Split]:
         """The plan: splits in order, which together hold every row once."""
+        return self._splits
 
     @abstractmethod
     def read(self, split: Split) -> Iterator[Batch]:

@@ -113,17 +113,8 @@ class _Widened:
 class ArraySource(Source):
     """Predictions and targets that are arrays: NumPy, memory maps, tensors, or sliceable objects.
 
-    Args:
-        predictions: (n, C) scores, or (n,) for a binary task.
-        target: (n,) class indices, labels or binary targets, or dense (n, C) targets.
-        weight: (n,) sample weights.
-        mask: (n, C) bool, which elements of a multilabel task count.
-        task: what one row is.
-        class_names: the classes in the order of the scores; labels that are text are looked up here.
-        dtype: what 16-bit patterns are ("float16", "bfloat16"), where the array does not say it.
-        extra: arrays of n that ride along, by name.
-        path: name of the source, for messages.
-        split_bytes: how many bytes of predictions make a split; by default what the size of all asks for.
+    The arguments are those of `fastxent.sources.open.open_arrays`. Splits are ranges of rows of about ``split_bytes``
+    of predictions each; by default what the size of all asks for.
     """
 
     def __init__(
@@ -155,10 +146,6 @@ class ArraySource(Source):
         self._check_rest()
         self.dense_target = task != "binary" and len(self._target.shape) == 2
         self._splits = self._plan(split_bytes)
-
-    def splits(self) -> Sequence[Split]:
-        """Ranges of rows of about ``split_bytes`` each."""
-        return self._splits
 
     def read(self, split: Split) -> Iterator[Batch]:
         """The rows of ``split`` as one batch."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import accumulate, chain
@@ -27,7 +27,7 @@ from fastxent.sources.filter import NUMBERS, BoundFilter, Filter
 from fastxent.sources.object_kinds import library
 from fastxent.sources.per_thread import PerThread
 from fastxent.sources.read_errors import DAMAGE, first_line
-from fastxent.sources.skipped import LeftOut, LeftOuts, OnError
+from fastxent.sources.skipped import LeftOuts, OnError
 from fastxent.sources.source import Selection, Source, Split
 
 __all__ = ["ArrowSource", "StreamSource", "open_ipc", "open_table"]
@@ -91,6 +91,8 @@ class _Filtered(Part):
 class ArrowSource(Source):
     """Record batches that can be fetched by number, cut into ranges of rows.
 
+    Splits are cut where record batches end, and within batches that are larger than a split.
+
     Args:
         parts: the files or tables, in order, and how each is read.
         filter: which rows are read.
@@ -115,26 +117,11 @@ class ArrowSource(Source):
         self._parts: dict[str, tuple[Part, Reading, int]] = {}
         self._splits: list[Split] = []
         self.num_rows = 0
-        self._stored: dict[str, int] = {}
+        self.stored = {} if filter is None else {part.name: part.num_rows for part, _ in parts}
         for part, reading in parts:
             if filter is not None:
-                self._stored[part.name] = part.num_rows
                 part = _filtered(part, filter.bind(part.schema, reading.constants, part.name), self._left_out)
             self._add(part, reading, split_bytes)
-
-    @property
-    def left_out(self) -> tuple[LeftOut, ...]:
-        """What could not be read, so far."""
-        return self._left_out.found
-
-    @property
-    def stored(self) -> Mapping[str, int]:
-        """How many rows each part holds, where there is a filter."""
-        return self._stored
-
-    def splits(self) -> Sequence[Split]:
-        """Ranges of rows, cut where record batches end, and within batches that are larger than a split."""
-        return self._splits
 
     def read(self, split: Split) -> Iterator[Batch]:
         """The record batches, or the piece of one, that ``split`` covers."""
@@ -193,17 +180,8 @@ class StreamSource(Source):
         self._reading = settle(resolve(reader.schema, selection, self.paths[0]), self._peek(), self.paths[0])
         self.num_classes, self.class_names = self._reading.num_classes, self._reading.class_names
         self.dense_target = self._reading.dense_target
-        self._stored: dict[str, int] = {}
+        self._splits = [Split(0, self.paths[0], 0, 1, 0, 0, -1, -1)]
         self._filter = None if filter is None else filter.bind(reader.schema, {}, self.paths[0])
-
-    @property
-    def stored(self) -> Mapping[str, int]:
-        """How many rows have been read, where there is a filter."""
-        return self._stored
-
-    def splits(self) -> Sequence[Split]:
-        """The one split there is."""
-        return [Split(0, self.paths[0], 0, 1, 0, 0, -1, -1)]
 
     def read(self, split: Split) -> Iterator[Batch]:
         """All record batches; a second time there is nothing left to read, which is an error."""
@@ -218,7 +196,7 @@ class StreamSource(Source):
                 piece, numbers = batch.slice(lo, step), None
                 passed += piece.num_rows
                 if self._filter is not None:
-                    self._stored[split.path] = passed
+                    self.stored = {split.path: passed}
                     piece, numbers = self._filter.apply(piece, passed - piece.num_rows)
                 yield decode_batch(self._reading, piece, path=split.path, first_row=row, first_id=row, numbers=numbers)
                 row += piece.num_rows

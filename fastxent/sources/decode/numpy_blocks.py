@@ -62,7 +62,7 @@ def as_predictions(block: NDArray[Any], dtype: str | None = None) -> Predictions
     kind = kind_of(block.dtype, dtype)
     block = _native(block) if kind else block.astype(np.float64)
     if kind in PATTERNS:
-        block = _bits16(block)
+        block = block.view(np.uint16)  # which needs no unit stride, only an equal item size
     kind = kind or "float64"
     rows, width, item = block.shape[0], block.shape[1], block.itemsize
     if block.strides[1] == item or (width == 1 and block.strides[0] > 0):
@@ -151,11 +151,6 @@ def _native(block: NDArray[Any]) -> NDArray[Any]:
     if not block.dtype.isnative:
         return block.astype(block.dtype.newbyteorder("="))
     return block if block.flags.aligned else block.copy()
-
-
-def _bits16(block: NDArray[Any]) -> NDArray[np.uint16]:
-    # A view needs no unit stride, only an equal item size.
-    return block.view(np.uint16)
 
 
 def _widened(block: NDArray[Any]) -> NDArray[Any]:

@@ -7,7 +7,7 @@ reader.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
@@ -21,7 +21,7 @@ from fastxent.sources.decode.labels import is_text
 from fastxent.sources.filter import BoundFilter, Filter
 from fastxent.sources.parquet.kept_rows import count_kept
 from fastxent.sources.parquet.row_groups import ReadPlan, RowGroups
-from fastxent.sources.skipped import LeftOut, LeftOuts, OnError
+from fastxent.sources.skipped import LeftOuts, OnError
 from fastxent.sources.source import Selection, Source, Split
 
 __all__ = ["ParquetSource"]
@@ -66,6 +66,7 @@ class ParquetSource(Source):
     """One or more Parquet files, in the order of their paths.
 
     It is a plan, which pickles; in another process files are opened, and their footers read, where a split is read.
+    Splits are runs of row groups of one file, of about as many bytes each.
 
     Args:
         dataset: the files.
@@ -100,20 +101,6 @@ class ParquetSource(Source):
         self.num_rows = 0
         self._plan(find_members(dataset, selection, self._left_out, self._probe), filter)
         self._splits = self._cut(split_bytes)
-
-    @property
-    def left_out(self) -> tuple[LeftOut, ...]:
-        """What could not be read, so far."""
-        return self._left_out.found
-
-    @property
-    def stored(self) -> Mapping[str, int]:
-        """How many rows each file holds, where there is a filter."""
-        return {name: file.starts[-1] for name, file in self._files.items() if file.filter is not None}
-
-    def splits(self) -> Sequence[Split]:
-        """Runs of row groups of one file, of about as many bytes each."""
-        return self._splits
 
     def read(self, split: Split) -> Iterator[Batch]:
         """The row groups of ``split``, as batches."""
@@ -187,6 +174,8 @@ class ParquetSource(Source):
         schema = members[0].footer.schema
         if is_text(schema.field(first.selection.target).type):
             self._groups.dictionaries = [first.selection.target]
+        if filter is not None:
+            self.stored = {member.file.name: member.footer.num_rows for member in members}
         width = row_bytes(first, schema)
         rows = self._batch_rows(first, width)
         for file, footer, reading in members:

@@ -77,7 +77,7 @@ def in_blocks(
     Raises:
         OutputError: the file cannot be written.
     """
-    with _Held() if held else _File() as store:
+    with _Store(held) as store:
         kept: list[list[Any]] = []
         pulse = time.monotonic()
         for block in blocks:
@@ -96,38 +96,22 @@ def in_blocks(
             yield pa.RecordBatch.from_arrays(arrays, [name for batch in batches for name in batch.schema.names])
 
 
-class _Held:
-    """Record batches in memory."""
+class _Store:
+    """Record batches in memory (``held``), or in a temporary file."""
 
-    def __enter__(self) -> _Held:
+    def __init__(self, held: bool) -> None:
+        self._file = None if held else _new_file()
+
+    def __enter__(self) -> _Store:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Nothing is left behind."""
+        if self._file is not None:
+            self._file.close()
 
     def put(self, batch: Any) -> Any:
-        return batch
-
-    def get(self, batch: Any) -> Any:
-        return batch
-
-    def flush(self) -> None:
-        """Nothing is on its way."""
-
-
-class _File:
-    """Record batches in a temporary file."""
-
-    def __init__(self) -> None:
-        self._file = _new_file()
-
-    def __enter__(self) -> _File:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    def put(self, batch: Any) -> _Piece:
+        if self._file is None:
+            return batch
         plain = _without_dictionaries(batch)
         data = plain.serialize()
         try:
@@ -137,13 +121,16 @@ class _File:
             raise _full(error) from error
         return _Piece(plain.schema, offset, data.size)
 
-    def get(self, piece: _Piece) -> Any:
+    def get(self, piece: Any) -> Any:
+        if self._file is None:
+            return piece
         self._file.seek(piece.offset)
         return pa.ipc.read_record_batch(pa.py_buffer(self._file.read(piece.length)), piece.schema)
 
     def flush(self) -> None:
         try:
-            self._file.flush()
+            if self._file is not None:
+                self._file.flush()
         except OSError as error:
             raise _full(error) from error
 
