@@ -68,6 +68,19 @@ def test_shared_keywords_have_the_same_types_and_defaults(name: str) -> None:
         assert (a.default, a.annotation, a.kind) == (b.default, b.annotation, b.kind), each
 
 
+@pytest.mark.parametrize(
+    "name", ["cross_entropy", "binary_cross_entropy", "focal_loss", "poly1_loss", "entropy", "kl_divergence"]
+)
+def test_functions_of_arrays_have_the_types_and_defaults_of_evaluate(name: str) -> None:
+    """But for what they require, tell by dimensions, or annotate by the name of a type."""
+    ours, theirs = keywords(name), keywords("evaluate")
+    shared = ours.keys() & theirs.keys() - {"target", "task", "on_invalid"}
+    assert len(shared) > 5
+    for each in shared:
+        assert (ours[each].default, ours[each].annotation) == (theirs[each].default, theirs[each].annotation), each
+    assert ours.keys() - theirs.keys() == {"sample_weight", "reduction"}
+
+
 def test_score_has_the_keywords_of_evaluate_and_those_of_its_output() -> None:
     ours, theirs = keywords("score").keys(), keywords("evaluate").keys()
     assert theirs <= ours

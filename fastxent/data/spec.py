@@ -18,10 +18,9 @@ from fastxent.losses import base
 from fastxent.losses.base import Form, Task
 from fastxent.losses.registry import LOSSES, OPTIONS
 
-__all__ = ["CLIP_NAMES", "NUMERICS_VERSION", "Form", "Loss", "OnInvalid", "Spec", "Task"]
+__all__ = ["CLIP_NAMES", "NUMERICS_VERSION", "Form", "OnInvalid", "Spec", "Task"]
 
 OnInvalid = Literal["raise", "skip", "propagate"]
-Loss = Literal["cross_entropy", "focal", "kl_divergence", "entropy"]
 
 #: Changes with every change that can move a bit of a row loss or of a total: coefficients, orders of summation, cells.
 NUMERICS_VERSION = 5
