@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install -qq
 # The first one that is new enough; `make PYTHON=/path/to/python3.12` chooses another.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --benchmark-disable
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal --benchmark-disable
 # What needs more than Python packages is a tier of its own: its marker in pyproject.toml, its name here, and a line below.
 TIERS := browser
 SOURCES := pyproject.toml $(shell find fastxent -type f ! -path '*/__pycache__/*' 2>/dev/null)

@@ -13,12 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
 import fastxent as fx
 from fastxent.base.log_unit import Unit
-from fastxent.cli.main import cli
 from fastxent.engine.row_files.record import RECORD_KEY
+from tests.shell import run
 from tests.statdata import DATA, DIGITS
 
 A, B = DIGITS, str(DATA / "digits_kernel.parquet")
@@ -80,7 +79,7 @@ def leaves(value: Any, place: str = "") -> dict[str, Any]:
 
 
 def invoke(*words: Any, code: int = 0) -> str:
-    done = CliRunner().invoke(cli, [str(word) for word in words])
+    done = run(*words)
     assert done.exit_code == code, done.output
     return done.output
 
@@ -307,7 +306,7 @@ def test_what_is_no_base(base: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["1", "bits", "-3", "nan"])
 def test_what_is_no_base_in_the_shell(text: str) -> None:
-    done = CliRunner().invoke(cli, ["evaluate", A, "--logits=logits", "--target=label", f"--base={text}"])
+    done = run("evaluate", A, "--logits=logits", "--target=label", f"--base={text}")
     assert done.exit_code == 2
     assert "base" in done.output
 

@@ -62,25 +62,37 @@ def package(tmp_path):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A cache with the entries of the program, for tests to copy, and the number that it printed."""
+    folder = tmp_path_factory.mktemp("compiled")
+    first = answer(NUMBA_CACHE_DIR=str(folder))
+    assert (first[0], first[2]) == ("True", "0")
+    return folder, first[1]
+
+
+@pytest.fixture
+def cache(compiled, tmp_path):
+    """A copy of that cache, as a variable of the environment."""
+    return {"NUMBA_CACHE_DIR": str(shutil.copytree(compiled[0], tmp_path / "cache"))}
+
+
 def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
 
 
-def test_an_edit_of_a_called_file_is_seen(package, tmp_path):
-    where = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
-    first = answer(package, **where)
-    again = answer(package, **where)
-    assert (first[0], again[0], again[1]) == ("True", "False", first[1])
-    assert (first[2], again[2]) == ("0", "1")
+def test_an_edit_of_a_called_file_is_seen(package, compiled, cache):
+    number, where = compiled[1], cache | {"PYTHONDONTWRITEBYTECODE": "1"}
+    assert answer(package, **where)[:3] == ["False", number, "1"]
     vecmath = package / "fastxent/kernels/functions/vecmath.py"
     edit(vecmath, "0x1.55555555554fap-3", "0x1.65555555554fap-3")
     edited = answer(package, **where)
-    assert edited[1] != first[1]
+    assert edited[1] != number
     assert edited[2] == "0"
     edit(vecmath, "0x1.65555555554fap-3", "0x1.55555555554fap-3")
-    assert answer(package, **where)[1:3] == [first[1], "1"]
+    assert answer(package, **where)[1:3] == [number, "1"]
 
 
 def test_what_kernels_import_counts():
@@ -95,14 +107,11 @@ def test_what_kernels_import_counts():
 
 
 @pytest.mark.parametrize("name", [*KERNELS, *caching.OUTSIDE])
-def test_every_file_that_is_compiled_counts(package, monkeypatch, name):
-    monkeypatch.setattr(caching, "_HERE", package / "fastxent/kernels")
-    digest = caching.source_digest.__wrapped__
-    before = digest()
-    assert before == caching.source_digest()
-    path = package / "fastxent" / name
-    path.write_bytes(path.read_bytes() + b"\n")
-    assert digest() != before
+def test_every_file_that_is_compiled_counts(monkeypatch, name):
+    digest, read = caching.source_digest.__wrapped__, Path.read_bytes
+    assert digest() == caching.source_digest()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"\n" * (path == PACKAGE / name))
+    assert digest() != caching.source_digest()
 
 
 @pytest.fixture
@@ -128,19 +137,16 @@ def test_beside_the_sources_by_default(package):
     assert answer(package, NUMBA_CACHE_DIR=None)[3].startswith(str(package / "fastxent/kernels/__pycache__"))
 
 
-def test_processes_that_start_at_once(package, tmp_path):
+def test_processes_that_start_at_once(compiled, tmp_path):
     cache = str(tmp_path / "cache")
-    both = [start(["-c", PROGRAM], package, NUMBA_CACHE_DIR=cache) for _ in range(2)]
-    answers = [output(process).split() for process in both]
-    assert answers[0][1] == answers[1][1]
-    assert answer(package, NUMBA_CACHE_DIR=cache)[1:3] == [answers[0][1], "1"]
+    both = [start(["-c", PROGRAM], NUMBA_CACHE_DIR=cache) for _ in range(2)]
+    assert [output(process).split()[1] for process in both] == [compiled[1]] * 2
+    assert answer(NUMBA_CACHE_DIR=cache)[1:3] == [compiled[1], "1"]
     assert not [path for path in Path(cache).rglob("*") if path.is_file() and path.suffix != ".nbc"]
 
 
 @pytest.mark.parametrize("damage", ["empty", "short", "zeros", "flipped"])
-def test_damaged_entries_are_made_again(package, tmp_path, damage):
-    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    first = answer(package, **cache)
+def test_damaged_entries_are_made_again(compiled, cache, damage):
     entries = list(Path(cache["NUMBA_CACHE_DIR"]).rglob("*.nbc"))
     assert entries
     for path in entries:
@@ -149,23 +155,23 @@ def test_damaged_entries_are_made_again(package, tmp_path, damage):
         path.write_bytes({
             "empty": b"", "short": data[: len(data) // 2], "zeros": bytes(len(data)), "flipped": bytes(data),
         }[damage])  # fmt: skip
-    assert answer(package, **cache)[1:3] == [first[1], "0"]
-    assert answer(package, **cache)[1:3] == [first[1], "1"]
+    assert answer(**cache)[1:3] == [compiled[1], "0"]
+    assert answer(**cache)[1:3] == [compiled[1], "1"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
-def test_a_full_disk_costs_the_next_start_only(package, tmp_path):
+def test_a_full_disk_costs_the_next_start_only(compiled, tmp_path):
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, {resource.RLIM_INFINITY}))\n"
-    cache = tmp_path / "cache"
-    result = python(limit + PROGRAM, package, NUMBA_CACHE_DIR=str(cache), PYTHONDONTWRITEBYTECODE="1").split()
-    assert result[2] == "0"
-    assert result[1] == answer(package, NUMBA_CACHE_DIR=str(cache))[1]
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    result = python(limit + PROGRAM, **cache).split()
+    assert result[1:3] == [compiled[1], "0"]
+    assert answer(**cache)[1:3] == [compiled[1], "0"]
     assert os.path.isdir(result[3])
 
 
-def test_a_folder_that_has_gone(package, tmp_path):
+def test_a_folder_that_has_gone(tmp_path):
     code = PROGRAM.replace("x = np", "import shutil; shutil.rmtree(cache_folder()); open(cache_folder(), 'w')\nx = np")
-    assert python(code, package, NUMBA_CACHE_DIR=str(tmp_path / "cache")).split()[2] == "0"
+    assert python(code, NUMBA_CACHE_DIR=str(tmp_path / "cache")).split()[2] == "0"
 
 
 FACTORIES = """

@@ -1,8 +1,6 @@
 """convert: the same values in another layout, all else as it was."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import pytest
 
 import fastxent as fx
 from fastxent.storage import convert
+from tests.shell import run
 
 ROOT = Path(__file__).parent.parent
 DIGITS = ROOT / "data" / "digits.parquet"
@@ -193,18 +192,7 @@ def test_thousands_of_columns_by_way_of_a_file(tmp_path, monkeypatch):
 
 
 def test_the_shell_command(tmp_path):
-    code = "from fastxent.cli.main import main; main()"
-    words = ["convert", str(DIGITS), str(tmp_path / "o.parquet"), "--logits", "logits", "--layout", "packed"]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code, *words], env=env, capture_output=True, text=True, check=True)
+    done = run("convert", DIGITS, tmp_path / "o.parquet", "--logits", "logits", "--layout", "packed")
     assert "wrote 1,797 rows" in done.stdout
-    words = [
-        "convert",
-        str(DIGITS),
-        str(ROOT / "data" / "digits_kernel.parquet"),
-        f"{tmp_path}/out/",
-        "--logits",
-        "logits",
-    ]
-    done = subprocess.run([sys.executable, "-c", code, *words], env=env, capture_output=True, text=True, check=True)
+    done = run("convert", DIGITS, ROOT / "data" / "digits_kernel.parquet", f"{tmp_path}/out/", "--logits", "logits")
     assert "wrote 3,594 rows in 2 files" in done.stdout

@@ -11,11 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
 import fastxent as fx
-from fastxent.cli.main import cli
-from tests.shell import environment, fastxent, without_notice
+from tests.shell import environment, fastxent, run, without_notice
 
 Z, T = np.zeros((3, 4)), [0, 1, 2]
 NAN = float("nan")
@@ -109,9 +107,9 @@ SHELL = {
 @pytest.mark.parametrize("name", SHELL)
 def test_shell(files, name):
     arguments, code, words = SHELL[name]
-    done = fastxent("evaluate", *(argument.format(files) for argument in arguments), "--no-progress")
+    done = run("evaluate", *(argument.format(files) for argument in arguments), "--no-progress")
     lines = without_notice(done.stderr).splitlines()
-    assert done.returncode == code, done.stderr
+    assert done.exit_code == code, done.stderr
     assert len(lines) == 1
     assert lines[0].startswith("fastxent: ")
     assert words in lines[0]
@@ -119,8 +117,8 @@ def test_shell(files, name):
 
 @pytest.mark.parametrize("arguments", [["evaluate", "--nonsense"], ["evaluate", "a", "--threads", "0"], ["nonsense"]])
 def test_options_that_do_not_exist(arguments):
-    done = fastxent(*arguments)
-    assert done.returncode == 2
+    done = run(*arguments)
+    assert done.exit_code == 2
     assert "Error: " in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -137,8 +135,7 @@ def test_options_that_do_not_exist(arguments):
 def test_what_cannot_be_written_is_told_before_the_work(files, monkeypatch, option, place, code, words):
     monkeypatch.setattr("fastxent.api.evaluate.evaluate", lambda *_, **__: pytest.fail("it was evaluated"))
     before = {path.name: path.read_bytes() for path in files.iterdir()}
-    arguments = ["evaluate", str(files / "good.parquet"), *OPTIONS, option, place.format(files)]
-    done = CliRunner().invoke(cli, arguments)
+    done = run("evaluate", files / "good.parquet", *OPTIONS, option, place.format(files))
     assert (done.exit_code, words in done.stderr) == (code, True), done.stderr
     assert {path.name: path.read_bytes() for path in files.iterdir()} == before
 
@@ -146,7 +143,7 @@ def test_what_cannot_be_written_is_told_before_the_work(files, monkeypatch, opti
 def test_reports_that_cannot_be_made_are_told_before_the_work(files, monkeypatch):
     monkeypatch.setattr("fastxent.api.evaluate.evaluate", lambda *_, **__: pytest.fail("it was evaluated"))
     monkeypatch.setattr("fastxent.report.write.find_spec", lambda name: None)
-    done = CliRunner().invoke(cli, ["evaluate", str(files / "good.parquet"), *OPTIONS, "--html", "report.html"])
+    done = run("evaluate", files / "good.parquet", *OPTIONS, "--html", "report.html")
     assert (done.exit_code, "a report needs jinja2: pip install" in done.stderr) == (2, True), done.stderr
 
 

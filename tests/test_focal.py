@@ -10,16 +10,15 @@ import mpmath
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 from mpmath import mpf
 from test_simplex import Array, log_shares, off, problem_of, run, softmax
 
 import fastxent as fx
-from fastxent.cli.main import cli
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.contract.problem import new_work
 from fastxent.kernels.rows.focal import focal
 from fastxent.kernels.rows.softmax_along import along
+from tests import shell
 
 N, C = 12, 5
 RNG = np.random.default_rng(15)
@@ -215,9 +214,10 @@ def test_score_and_the_shell_give_the_twin_and_the_bits_of_the_function(what: st
     found = fx.score(None, tmp_path / "a.parquet", logits=z, target=target, task=task, loss="focal", **options, **more)
     np.save(tmp_path / "z.npy", z)
     np.save(tmp_path / "y.npy", target)
-    shell = ["score", "--logits", f"{tmp_path}/z.npy", "--target", f"{tmp_path}/y.npy", "-o", f"{tmp_path}/b.parquet",
-             "--task", task, "--loss", "focal", "--gamma", "1.5", "--label-smoothing", "0.1", *words]  # fmt: skip
-    done = CliRunner().invoke(cli, shell)
+    done = shell.run(
+        "score", "--logits", f"{tmp_path}/z.npy", "--target", f"{tmp_path}/y.npy", "-o", f"{tmp_path}/b.parquet",
+        "--task", task, "--loss", "focal", "--gamma", "1.5", "--label-smoothing", "0.1", *words,
+    )  # fmt: skip
     assert done.exit_code == 0, done.output
     for name in "ab":
         assert pq.read_table(tmp_path / f"{name}.parquet")["loss"].to_numpy().tobytes() == rows.tobytes()

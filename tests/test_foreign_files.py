@@ -13,7 +13,7 @@ import pytest
 from foreign import values
 
 import fastxent as fx
-from tests.shell import fastxent
+from tests.shell import run
 
 FOLDER = Path(values.__file__).parent
 SPARK, DATASETS = FOLDER / "spark", FOLDER / "huggingface"
@@ -91,11 +91,11 @@ def test_labels_that_are_text_are_looked_up_in_the_metadata_of_datasets(tmp_path
 
 def test_the_shell_reads_a_folder_of_spark_and_names_the_command(tmp_path):
     shutil.copytree(SPARK / "vector_sparse", tmp_path / "probability run")
-    done = fastxent("inspect", tmp_path / "probability run", "--json")
-    assert done.returncode == 0, done.stderr
+    done = run("inspect", tmp_path / "probability run", "--json")
+    assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["rows"], found["row_groups"], found["num_classes"]) == (values.ROWS, 1, values.CLASSES)
     assert "--target y" in found["commands"][0]
-    done = fastxent("evaluate", tmp_path / "probability run", "--logits", "z", "--target", "y", "--json", "-")
+    done = run("evaluate", tmp_path / "probability run", "--logits", "z", "--target", "y", "--json", "-")
     expected = fx.cross_entropy(values.labels(), logits=values.sparse_scores())
     assert json.loads(done.stdout)["loss"]["mean"] == expected

@@ -8,18 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
 import fastxent as fx
 from fastxent.api.doctor import checkup
 from fastxent.base.text import printable
-from fastxent.cli.main import cli
+from tests.shell import run
 
 DATA = Path(__file__).parent.parent / "data"
-
-
-def run(*words):
-    return CliRunner().invoke(cli, [str(word) for word in words])
 
 
 def test_a_file_that_says_what_it_holds_needs_no_flags():

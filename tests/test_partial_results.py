@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +14,7 @@ from test_sources_topk import IDS, C, reference, tables
 from test_sources_topk import LABELS as TOPK_LABELS
 
 import fastxent as fx
+from tests.shell import run
 
 
 def test_evaluation_and_exit_code(tmp_path):
@@ -32,13 +31,12 @@ def test_evaluation_and_exit_code(tmp_path):
     assert (left["path"], left["row_group"], left["rows"]) == (str(tmp_path / "a.parquet"), 1, 100)
     assert ev.warnings == [str(ev.left_out[0])]
 
-    command = [sys.executable, "-m", "fastxent", "evaluate", str(tmp_path), "--logits", "z", "--target", "y"]
-    command += ["--verify-checksums", "--json", "-"]
-    done = subprocess.run([*command, "--on-error", "skip"], capture_output=True, text=True)
-    assert done.returncode == 4, done.stderr
+    command = ["evaluate", tmp_path, "--logits", "z", "--target", "y", "--verify-checksums", "--json", "-"]
+    done = run(*command, "--on-error", "skip")
+    assert done.exit_code == 4, done.stderr
     assert "left out: " in done.stderr
     assert json.loads(done.stdout)["left_out"] == [left]
-    assert subprocess.run(command, capture_output=True).returncode == 3
+    assert run(*command).exit_code == 3
 
 
 def test_top_k(tmp_path):

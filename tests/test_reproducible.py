@@ -77,29 +77,16 @@ PROGRAMS = {
 }
 
 
-@pytest.fixture(scope="module")
-def targets(tmp_path_factory):
-    """One process an instruction set and a program, all at once: they compile for the better part of their time."""
-    started = {
-        (name, program): start(
-            ["-m", program], NUMBA_CPU_NAME=TARGETS[name][0], NUMBA_CPU_FEATURES=TARGETS[name][1],
-            NUMBA_CACHE_DIR=str(tmp_path_factory.mktemp("cache")),
-        )
-        for name, program in PROGRAMS
-        if not missing(name)
-    }  # fmt: skip
-    yield started
-    for process in started.values():  # those that no test has waited for
-        with process:
-            process.kill()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "program"), PROGRAMS)
-def test_known_answers_of_other_instruction_sets(name, program, targets):
+def test_known_answers_of_other_instruction_sets(name, program, tmp_path):
     if why := missing(name):
         pytest.skip(why)
-    assert json.loads(output(targets[name, program])) == PROGRAMS[name, program]
+    processor, features = TARGETS[name]
+    process = start(
+        ["-m", program], NUMBA_CPU_NAME=processor, NUMBA_CPU_FEATURES=features, NUMBA_CACHE_DIR=str(tmp_path)
+    )
+    assert json.loads(output(process)) == PROGRAMS[name, program]
 
 
 # --- splits, orders, threads --------------------------------------------------------------------------------

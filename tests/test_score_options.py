@@ -9,11 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
 import fastxent as fx
-from fastxent.cli.main import cli
 from fastxent.engine.row_files.record import read_record
+from tests.shell import run
 
 N, C, K = 240, 12, 3
 RNG = np.random.default_rng(21)
@@ -23,10 +22,6 @@ LABELS = RNG.integers(0, C, N)
 COUNTRY = np.array(["DE", "FR", "IT"])[RNG.integers(0, 3, N)]
 COLUMNS = {"logits": "z", "target": "y"}
 SKIP = {"on_error": "skip", "verify_checksums": True}
-
-
-def command(*words):
-    return CliRunner().invoke(cli, [str(word) for word in words])
 
 
 @pytest.fixture
@@ -169,13 +164,13 @@ def test_the_shell(folder, tmp_path):
     out = tmp_path / "o.parquet"
     words = ["score", folder, "-o", out, "--logits", "z", "--target", "y", "--keep", "id", "--verify-checksums"]
     words += ["--filter", "country == 'DE'"]
-    done = command(*words, "--on-error", "skip", "--worst", "2", "--json", "-", "--fail-if", "loss < 0")
+    done = run(*words, "--on-error", "skip", "--worst", "2", "--json", "-", "--fail-if", "loss < 0")
     assert done.exit_code == 4, done.output
     found = json.loads(done.stdout)
     assert [left["row_group"] for left in found["left_out"]] == [1]
     assert len(found["worst"]) == 2
     assert "left out" in done.stderr
     assert pq.read_metadata(out).num_rows == found["rows"]["read"]
-    done = command(*words, "--overwrite", "--on-error", "skip", "--fail-if", "loss > 0")
+    done = run(*words, "--overwrite", "--on-error", "skip", "--fail-if", "loss > 0")
     assert done.exit_code == 1
     assert f"wrote {found['rows']['read']} rows to {out}" in done.output

@@ -477,7 +477,7 @@ def test_labels_that_do_not_count() -> None:
     p = np.full((2, 3), 0.5)
     p[0, 1] = 1.5
     hidden = np.array([[True, False, True], [True, True, True]])
-    two = np.ones((2, 3), np.uint8)
+    two = np.ones((2, 3), np.int64)
     assert score_labels(p, two, "probs").status.tolist() == [sc.PROBABILITY_OUT_OF_RANGE, sc.SCORED]
     assert score_labels(p, two, "probs", hidden).status.tolist() == [sc.SCORED, sc.SCORED]
     p[0, 1] = NAN
@@ -487,10 +487,10 @@ def test_labels_that_do_not_count() -> None:
 def test_labels_and_torch() -> None:
     torch = pytest.importorskip("torch")
     z = sample("logits", "float64", 40 * 64).reshape(40, 64)
-    y = labels(40 * 64).reshape(40, 64).astype("f4")
+    y = labels(40 * 64).reshape(40, 64).astype("f8")
     w = np.linspace(0.5, 4.0, 64)
     want = torch.nn.functional.binary_cross_entropy_with_logits(
-        torch.from_numpy(z), torch.from_numpy(y.astype("f8")), pos_weight=torch.from_numpy(w)
+        torch.from_numpy(z), torch.from_numpy(y), pos_weight=torch.from_numpy(w)
     )
     assert math.isclose(score_labels(z, y, pos_weight=w).loss.mean(), float(want), rel_tol=1e-13)
 

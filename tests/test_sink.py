@@ -13,13 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
 import fastxent as fx
-from fastxent.cli.main import cli
 from fastxent.engine.row_files import in_order
 from fastxent.engine.row_files.in_order import InOrder
 from fastxent.engine.row_files.record import read_record
+from tests.shell import run
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "data"
@@ -486,18 +485,14 @@ def test_a_full_file_system(tiny_disk, many_batches):
     assert os.listdir(tiny_disk) == []
 
 
-def command(*words):
-    return CliRunner().invoke(cli, [str(word) for word in words])
-
-
 def test_the_shell_command(tmp_path):
     out = tmp_path / "o.parquet"
     words = ["score", DIGITS, "-o", out, "--logits", "logits", "--target", "label", "--keep", "id,ink"]
-    done = command(*words, "--json", "-")
+    done = run(*words, "--json", "-")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["rows"]["scored"] == 1797
     assert pq.read_schema(out).names[:3] == ["id", "ink", "loss"]
-    done = command(*words)
+    done = run(*words)
     assert done.exit_code == 2
     assert "--overwrite" in done.stderr
 
@@ -505,11 +500,11 @@ def test_the_shell_command(tmp_path):
 def test_names_from_data_cannot_steer_the_terminal(tmp_path):
     evil = "a\x1b[2Jb\nc"
     pq.write_table(pa.table({evil: [[0.5, 0.5]], "label": [0]}), tmp_path / "x.parquet")
-    done = command("inspect", tmp_path / "x.parquet")
+    done = run("inspect", tmp_path / "x.parquet")
     assert done.exit_code == 0, done.output
     assert "\x1b" not in done.output
     words = ("score", tmp_path / "x.parquet", "-o", tmp_path / "o.parquet", "--probs", "nothing", "--target", "label")
-    done = command(*words)
+    done = run(*words)
     assert done.exit_code == 3
     assert "\x1b" not in done.output
     assert done.stderr.count("\n") == 1

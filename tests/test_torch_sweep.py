@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 from numpy.typing import NDArray
 
 import fastxent as fx
-from fastxent.cli.main import cli
 from tests.parity import DOUBLE, difference, multiclass, multilabel
 from tests.parity import binary as events
+from tests.shell import run
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
@@ -110,7 +109,7 @@ def through_the_shell(trial: Trial, folder: Path) -> tuple[float, float, Array]:
     for name, value in trial.of_evaluate.items():
         text = ",".join(map(repr, value)) if isinstance(value, list) else value
         words.append(f"--{name.replace('_', '-')}={text}")
-    done = CliRunner().invoke(cli, ["score", "-o", str(folder / "shell.parquet"), *words, "--json=-"])
+    done = run("score", "-o", folder / "shell.parquet", *words, "--json=-")
     assert done.exit_code in (0, 3), done.output  # 3: nothing was left to score
     loss = json.loads(done.stdout)["loss"]
     return float(loss["mean"]), float(loss["sum"]), rows_of(folder / "shell.parquet", trial)
