@@ -54,16 +54,26 @@ def pieces(name: str, signature: Signature, text: str) -> Iterator[tuple[int, in
     first = lines.index("    Args:", docstring.lineno, docstring.end_lineno) + 1
     last = lines.index("", first)
     yield first, last, [f"{line}\n" for line in arguments(signature.options)]
+    names = {option.name for option in signature.options}
     for each in body:
         match each:
-            case ast.Assign(targets=[ast.Name(id=place)], value=ast.Call(func=ast.Name(id=definition))):
+            case ast.Assign(targets=[ast.Name(id=place)], value=ast.Call(func=ast.Name(id=definition)) as call):
                 if definition in FIELDS:
-                    names = {option.name for option in signature.options}
-                    passed = [value(option, definition) for option in FIELDS[definition] if option.name in names]
-                    if definition == "LossOptions":
-                        own = ", ".join(f'"{name}": {name}' for name in OPTIONS)
-                        passed.append(f"own={{{own}}}")
-                    yield each.lineno - 1, each.end_lineno, gathered(place, definition, ", ".join(passed))
+                    said = {key.arg: ast.get_source_segment(text, key.value) for key in call.keywords}
+                    yield each.lineno - 1, each.end_lineno, gathered(place, definition, passed(definition, names, said))
+
+
+def passed(definition: str, names: set[str], said: dict[str, str]) -> str:
+    """What is handed to a definition: the keywords of the function, but what is said to be something else stays."""
+    other = {name: f"{name}={text}" for name, text in said.items() if text != name or name not in names}
+    values = [
+        other.get(option.name) or value(option, definition)
+        for option in FIELDS[definition]
+        if option.name in names | other.keys()
+    ]
+    if definition == "LossOptions" and (own := ", ".join(f'"{name}": {name}' for name in OPTIONS if name in names)):
+        values.append(f"own={{{own}}}")
+    return ", ".join(values)
 
 
 def head(name: str, signature: Signature, returns: str) -> list[str]:

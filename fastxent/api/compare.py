@@ -137,7 +137,7 @@ def compare(
         on_invalid: "raise", or "skip": a row that one side cannot score is left out on both, and counted.
         clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch" for their rules.
         normalize: divide the probabilities of a row by their sum.
-        gamma: exponent of the focal loss.
+        gamma: exponent of the focal loss, at least 0; 0 gives the cross-entropy.
         epsilon: weight that the Poly-1 loss adds to 1 - p, at least -1; 0 gives the cross-entropy.
         threads: threads to use; all processors by default.
         memory: bytes that the threads, and then the join before it goes to disk, may hold, about, or text such as

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from fastxent.api.reduce import Reduction, reduced
 from fastxent.data.options import LossOptions
-from fastxent.data.spec import OnInvalid
 from fastxent.sources.options import Inputs
 
 __all__ = ["entropy", "kl_divergence"]
@@ -21,7 +20,7 @@ def entropy(
     reduction: Reduction = "mean",
     base: float | None = None,
     normalize: bool = False,
-    on_invalid: OnInvalid = "raise",
+    on_invalid: Literal["raise", "skip", "propagate"] = "raise",
     dtype: str | None = None,
     threads: int | None = None,
 ) -> Any:
@@ -43,11 +42,11 @@ def entropy(
             of ``logits``, ``probs`` and ``log_probs``.
         probs: (n, C) probabilities in [0, 1].
         log_probs: (n, C) logarithms of probabilities.
-        sample_weight: (n,) weights of at least 0.
-        reduction: "mean", "sum", or "none" for the entropy of every row.
+        sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
+        reduction: "mean", "sum" (of the row losses), or "none" for the loss of every row.
         base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
         normalize: divide the probabilities of a row by their sum.
-        on_invalid: "raise" an error, "skip" invalid rows, or "propagate" NaN.
+        on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
         threads: threads to use; all processors by default.
 
@@ -83,7 +82,7 @@ def kl_divergence(
     reduction: Reduction = "mean",
     base: float | None = None,
     normalize: bool = False,
-    on_invalid: OnInvalid = "raise",
+    on_invalid: Literal["raise", "skip", "propagate"] = "raise",
     dtype: str | None = None,
     threads: int | None = None,
 ) -> Any:
@@ -107,11 +106,11 @@ def kl_divergence(
             of ``logits``, ``probs`` and ``log_probs``.
         probs: (n, C) probabilities in [0, 1].
         log_probs: (n, C) logarithms of probabilities.
-        sample_weight: (n,) weights of at least 0.
-        reduction: "mean", "sum", or "none" for the divergence of every row.
+        sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
+        reduction: "mean", "sum" (of the row losses), or "none" for the loss of every row.
         base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
         normalize: divide the probabilities of a row by their sum.
-        on_invalid: "raise" an error, "skip" invalid rows, or "propagate" NaN.
+        on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
         threads: threads to use; all processors by default.
 

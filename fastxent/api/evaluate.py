@@ -104,7 +104,7 @@ def evaluate(
         on_invalid: "raise", "skip" and count, or "propagate" NaN.
         clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch" for their rules.
         normalize: divide the probabilities of a row by their sum.
-        gamma: exponent of the focal loss.
+        gamma: exponent of the focal loss, at least 0; 0 gives the cross-entropy.
         epsilon: weight that the Poly-1 loss adds to 1 - p, at least -1; 0 gives the cross-entropy.
         group_by: column, or several that are crossed, by whose values statistics are gathered as well (``ev.groups``,
             and ``ev.margins`` of each column; up to 100,000 groups). With arrays: an array, or a dict of arrays by

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from fastxent.api.job import one_form
 from fastxent.api.reduce import Reduction, reduced
 from fastxent.data.options import LossOptions
-from fastxent.data.spec import OnInvalid, Task
+from fastxent.data.spec import Task
 from fastxent.sources.options import Inputs
 
 __all__ = ["binary_cross_entropy", "cross_entropy", "focal_loss", "poly1_loss"]
@@ -30,7 +30,7 @@ def cross_entropy(
     base: float | None = None,
     clip: float | str | None = None,
     normalize: bool = False,
-    on_invalid: OnInvalid = "raise",
+    on_invalid: Literal["raise", "skip", "propagate"] = "raise",
     class_names: Iterable[str] | None = None,
     dtype: str | None = None,
     threads: int | None = None,
@@ -59,13 +59,13 @@ def cross_entropy(
         probs: (n, C) probabilities in [0, 1].
         log_probs: (n, C) logarithms of probabilities.
         class_weight: (C,) weights of at least 0, or a dict by class.
-        sample_weight: (n,) weights of at least 0.
+        sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
         label_smoothing: in [0, 1].
-        ignore_index: rows with this label count nowhere; their loss is 0. Of distributions, this is the row that
-            is all on that class, since it is the same as the label.
-        reduction: "mean", "sum", or "none" for the loss of every row.
+        ignore_index: rows with this label count nowhere; their loss is 0. Of distributions, this is the row that is all
+            on that class, since it is the same as the label.
+        reduction: "mean", "sum" (of the row losses), or "none" for the loss of every row.
         base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
-        clip: clip probabilities to [clip, 1 - clip]; or "sklearn", "keras", "torch" for their rules.
+        clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch" for their rules.
         normalize: divide the probabilities of a row by their sum.
         on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
         class_names: the classes in the order of the scores, when targets are names.
@@ -115,7 +115,7 @@ def binary_cross_entropy(
     reduction: Reduction = "mean",
     base: float | None = None,
     clip: float | str | None = None,
-    on_invalid: OnInvalid = "raise",
+    on_invalid: Literal["raise", "skip", "propagate"] = "raise",
     class_names: Iterable[str] | None = None,
     dtype: str | None = None,
     threads: int | None = None,
@@ -144,13 +144,13 @@ def binary_cross_entropy(
         log_probs: their logarithms.
         pos_weight: weight of the positive term, one number or one a label.
         sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
-        mask: (n, L) bool, True where a label counts.
+        mask: (n, L) bool, True where a label of a multilabel task counts.
         label_smoothing: in [0, 1].
         ignore_index: rows (labels of a multilabel row) with this target count nowhere.
         reduction: "mean", "sum" (of the row losses), or "none" for the loss of every row.
         base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
-        clip: clip probabilities to [clip, 1 - clip]; or "sklearn", "keras", "torch" for their rules.
-        on_invalid: "raise" an error, "skip" invalid rows, or "propagate" NaN.
+        clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch" for their rules.
+        on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
         class_names: the two classes, the positive one second, when targets are names; of a multilabel task the labels.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
         threads: threads to use; all processors by default.
@@ -172,9 +172,10 @@ def binary_cross_entropy(
         apart so that none cancels.
     """
     dimensions = _dimensions(logits=logits, probs=probs, log_probs=log_probs)
+    task: Task = "multilabel" if dimensions == 2 else "binary"
     inputs = Inputs(
-        target=target, logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, mask=mask,
-        task="multilabel" if dimensions == 2 else "binary", class_names=class_names, dtype=dtype,
+        target=target, logits=logits, probs=probs, log_probs=log_probs, task=task, weight=sample_weight, mask=mask,
+        class_names=class_names, dtype=dtype,
     )  # fmt: skip
     loss = LossOptions(
         pos_weight=pos_weight, label_smoothing=label_smoothing, ignore_index=ignore_index, on_invalid=on_invalid,
@@ -190,7 +191,7 @@ def focal_loss(
     probs: Any = None,
     log_probs: Any = None,
     gamma: float = 2.0,
-    task: Task | None = None,
+    task: Literal["multiclass", "binary", "multilabel"] | None = None,
     class_weight: Iterable[float] | Mapping[Any, float] | None = None,
     pos_weight: float | Iterable[float] | None = None,
     sample_weight: Any = None,
@@ -201,7 +202,7 @@ def focal_loss(
     base: float | None = None,
     clip: float | str | None = None,
     normalize: bool = False,
-    on_invalid: OnInvalid = "raise",
+    on_invalid: Literal["raise", "skip", "propagate"] = "raise",
     class_names: Iterable[str] | None = None,
     dtype: str | None = None,
     threads: int | None = None,
@@ -231,19 +232,19 @@ def focal_loss(
             exactly one of ``logits``, ``probs`` and ``log_probs``.
         probs: probabilities in [0, 1].
         log_probs: logarithms of probabilities.
-        gamma: the exponent, at least 0; 0 gives the cross-entropy.
+        gamma: exponent of the focal loss, at least 0; 0 gives the cross-entropy.
         task: "multiclass", "binary" or "multilabel"; by default scores of shape (n,) are binary, others multiclass.
         class_weight: (C,) weights, the alpha of the literature; multiclass only.
         pos_weight: weight of the positive term, one number or one a label; binary and multilabel only.
-        sample_weight: (n,) weights of at least 0.
+        sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
         mask: (n, L) bool, True where a label of a multilabel task counts.
         label_smoothing: in [0, 1].
         ignore_index: rows (labels of a multilabel row) with this target count nowhere.
-        reduction: "mean", "sum", or "none" for the loss of every row.
+        reduction: "mean", "sum" (of the row losses), or "none" for the loss of every row.
         base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
-        clip: clip probabilities to [clip, 1 - clip]; or "sklearn", "keras", "torch" for their rules.
+        clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch" for their rules.
         normalize: divide the probabilities of a row by their sum.
-        on_invalid: "raise" an error, "skip" invalid rows, or "propagate" NaN.
+        on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
         class_names: the classes in the order of the scores, when targets are names.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
         threads: threads to use; all processors by default.
@@ -266,14 +267,14 @@ def focal_loss(
         Lin, Goyal, Girshick, He and Dollar (2017), "Focal loss for dense object detection", section 3.
     """
     dimensions = _dimensions(logits=logits, probs=probs, log_probs=log_probs)
+    task = task or ("binary" if dimensions == 1 else "multiclass")
     inputs = Inputs(
-        target=target, logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, mask=mask,
-        task=task or ("binary" if dimensions == 1 else "multiclass"), class_names=class_names, dtype=dtype,
+        target=target, logits=logits, probs=probs, log_probs=log_probs, task=task, weight=sample_weight, mask=mask,
+        class_names=class_names, dtype=dtype,
     )  # fmt: skip
     loss = LossOptions(
-        loss="focal", own={"gamma": gamma}, class_weight=class_weight, pos_weight=pos_weight,
-        label_smoothing=label_smoothing, ignore_index=ignore_index, on_invalid=on_invalid, clip=clip,
-        normalize=normalize,
+        loss="focal", class_weight=class_weight, pos_weight=pos_weight, label_smoothing=label_smoothing,
+        ignore_index=ignore_index, on_invalid=on_invalid, clip=clip, normalize=normalize, own={"gamma": gamma},
     )  # fmt: skip
     return reduced(inputs, loss, reduction, base, threads)
 
@@ -293,7 +294,7 @@ def poly1_loss(
     base: float | None = None,
     clip: float | str | None = None,
     normalize: bool = False,
-    on_invalid: OnInvalid = "raise",
+    on_invalid: Literal["raise", "skip", "propagate"] = "raise",
     class_names: Iterable[str] | None = None,
     dtype: str | None = None,
     threads: int | None = None,
@@ -318,15 +319,15 @@ def poly1_loss(
             of ``logits``, ``probs`` and ``log_probs``.
         probs: (n, C) probabilities in [0, 1].
         log_probs: (n, C) logarithms of probabilities.
-        epsilon: the weight, at least -1; 0 gives the cross-entropy.
+        epsilon: weight that the Poly-1 loss adds to 1 - p, at least -1; 0 gives the cross-entropy.
         class_weight: (C,) weights of at least 0, or a dict by class.
-        sample_weight: (n,) weights of at least 0.
+        sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
         label_smoothing: in [0, 1].
-        ignore_index: rows with this label count nowhere; their loss is 0. Of distributions, this is the row that
-            is all on that class, since it is the same as the label.
-        reduction: "mean", "sum", or "none" for the loss of every row.
+        ignore_index: rows with this label count nowhere; their loss is 0. Of distributions, this is the row that is all
+            on that class, since it is the same as the label.
+        reduction: "mean", "sum" (of the row losses), or "none" for the loss of every row.
         base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
-        clip: clip probabilities to [clip, 1 - clip]; or "sklearn", "keras", "torch" for their rules.
+        clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch" for their rules.
         normalize: divide the probabilities of a row by their sum.
         on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
         class_names: the classes in the order of the scores, when targets are names.
@@ -356,8 +357,8 @@ def poly1_loss(
         dtype=dtype,
     )  # fmt: skip
     loss = LossOptions(
-        loss="poly1", own={"epsilon": epsilon}, class_weight=class_weight, label_smoothing=label_smoothing,
-        ignore_index=ignore_index, on_invalid=on_invalid, clip=clip, normalize=normalize,
+        loss="poly1", class_weight=class_weight, label_smoothing=label_smoothing, ignore_index=ignore_index,
+        on_invalid=on_invalid, clip=clip, normalize=normalize, own={"epsilon": epsilon},
     )  # fmt: skip
     return reduced(inputs, loss, reduction, base, threads)
 

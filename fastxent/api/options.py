@@ -12,12 +12,14 @@ from fastxent.base.option import REQUIRED, Option, options_of
 from fastxent.comparison.options import Pairing
 from fastxent.data.options import LossOptions
 from fastxent.engine.options import RowOutput, RunOptions
-from fastxent.losses.registry import OPTIONS
+from fastxent.losses.registry import LOSSES, OPTIONS
 from fastxent.sources.options import Inputs
 from fastxent.statistics.options import Measures, Readings
 
 __all__ = ["DEFINITIONS", "SIGNATURES", "Signature"]
 
+#: What entropy and divergence of distributions do without.
+_NO_CLASS = "task class_weight pos_weight mask label_smoothing ignore_index clip class_names"
 #: The dataclasses that define keywords.
 DEFINITIONS = (Inputs, LossOptions, Measures, Readings, RunOptions, RowOutput, Pairing)
 
@@ -100,5 +102,95 @@ def _compare() -> Signature:
     return Signature(sides, (*first, *options.values()))
 
 
+def _arrays() -> dict[str, Option]:
+    """What the functions of arrays share, in the order of their signatures; ``own``: there a loss puts its options."""
+    options = _Options(Inputs, LossOptions, Readings, RunOptions)
+    options |= {
+        "own": Option(),
+        "sample_weight": Option(name="sample_weight", annotation="Any"),
+        "reduction": Option(
+            name="reduction",
+            annotation="Reduction",
+            default="mean",
+            doc='"mean", "sum" (of the row losses), or "none" for the loss of every row.',
+        ),
+    }
+    options["target"] = replace(options["target"], default=REQUIRED)
+    options["task"] = replace(options["task"], annotation=f"{options['task'].type} | None", default=None)
+    options.say(
+        target="(n,) class indices of any integer type (or names, with ``class_names``), or (n, C) distributions.",
+        logits="(n, C) unnormalized scores; float16, bfloat16, float32 or float64, as the other forms. Give exactly "
+        "one of ``logits``, ``probs`` and ``log_probs``.",
+        probs="(n, C) probabilities in [0, 1].",
+        log_probs="(n, C) logarithms of probabilities.",
+        class_weight="(C,) weights of at least 0, or a dict by class.",
+        pos_weight="weight of the positive term, one number or one a label.",
+        sample_weight="(n,) weights of rows, of at least 0; the mean divides by their sum.",
+        mask="(n, L) bool, True where a label of a multilabel task counts.",
+        ignore_index="rows with this label count nowhere; their loss is 0. Of distributions, this is the row that is "
+        "all on that class, since it is the same as the label.",
+        base="unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.",
+        on_invalid='"raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.',
+        class_names="the classes in the order of the scores, when targets are names.",
+        dtype='what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".',
+    )
+    order = (
+        "target logits probs log_probs own task class_weight pos_weight sample_weight mask label_smoothing "
+        "ignore_index reduction base clip normalize on_invalid class_names dtype threads"
+    )
+    return {name: options[name] for name in order.split()}
+
+
+def _of_arrays(loss: str, without: str = "", **docs: str) -> Signature:
+    """The options of the function of a loss: what such functions share, ``without`` some, in other words where said."""
+    shared = _arrays()
+    options: list[Option] = []
+    for name, option in shared.items():
+        if name not in without.split():
+            options += LOSSES[loss].options if name == "own" else [option]
+    said = tuple(replace(each, doc=docs.get(each.name, each.doc)) for each in options)
+    first = int(said[0].name == "target")
+    return Signature(said[:first], said[first:])
+
+
 #: Public function -> its options, in the order of its signature.
-SIGNATURES = {"evaluate": _evaluate(), "score": _score(), "compare": _compare()}
+SIGNATURES = {
+    "evaluate": _evaluate(),
+    "score": _score(),
+    "compare": _compare(),
+    "cross_entropy": _of_arrays("cross_entropy", "task pos_weight mask"),
+    "binary_cross_entropy": _of_arrays(
+        "cross_entropy",
+        "task class_weight normalize",
+        target="(n,) or (n, L) of 0 and 1 (any integer type or bool), or probabilities (any float type); (n,) of "
+        "names, with ``class_names``.",
+        logits="scores of the target's shape; float16, bfloat16, float32 or float64, as the other forms. Give exactly "
+        "one of ``logits``, ``probs`` and ``log_probs``.",
+        probs="probabilities of the positive, in [0, 1].",
+        log_probs="their logarithms.",
+        ignore_index="rows (labels of a multilabel row) with this target count nowhere.",
+        class_names="the two classes, the positive one second, when targets are names; of a multilabel task the "
+        "labels.",
+    ),
+    "focal_loss": _of_arrays(
+        "focal",
+        target="(n,) class indices or (n, C) distributions; of a binary task (n,) and of a multilabel one (n, L) of 0 "
+        "and 1, or probabilities.",
+        logits="(n, C) or (n,) unnormalized scores; float16, bfloat16, float32 or float64, as the other forms. Give "
+        "exactly one of ``logits``, ``probs`` and ``log_probs``.",
+        probs="probabilities in [0, 1].",
+        log_probs="logarithms of probabilities.",
+        task='"multiclass", "binary" or "multilabel"; by default scores of shape (n,) are binary, others multiclass.',
+        class_weight="(C,) weights, the alpha of the literature; multiclass only.",
+        pos_weight="weight of the positive term, one number or one a label; binary and multilabel only.",
+        ignore_index="rows (labels of a multilabel row) with this target count nowhere.",
+    ),
+    "poly1_loss": _of_arrays("poly1", "task pos_weight mask"),
+    "entropy": _of_arrays("entropy", f"target {_NO_CLASS}"),
+    "kl_divergence": _of_arrays(
+        "kl_divergence",
+        _NO_CLASS,
+        target="(n, C) distributions in the form of the predictions: probabilities beside ``probs``, logits beside "
+        "``logits``, logarithms of probabilities beside ``log_probs``.",
+    ),
+}

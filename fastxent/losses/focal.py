@@ -20,7 +20,7 @@ class Focal(Loss):
             annotation="float",
             default=2.0,
             least=0.0,
-            doc="exponent of the focal loss.",
+            doc="exponent of the focal loss, at least 0; 0 gives the cross-entropy.",
             brief="Exponent of the focal loss.",
         ),
     )
