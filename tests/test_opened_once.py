@@ -90,6 +90,24 @@ def test_many_files(tmp_path):
     once(root, lambda: fx.evaluate(root, **NAMED), files=names, folders=["."])
 
 
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_more_files_than_stay_open(tmp_path, monkeypatch, ending):
+    """Their footers are read first, and then their rows."""
+    monkeypatch.setattr("fastxent.sources.dataset.open_files.MOST_OPEN", 3)
+    root = tmp_path / "more"
+    root.mkdir()
+    names = [f"{i}.{ending}" for i in range(7)]
+    for name in names:
+        if ending == "parquet":
+            pq.write_table(TABLE, root / name)
+        else:
+            pyarrow.feather.write_feather(TABLE, root / name, compression="uncompressed")
+    with opens_below(root) as (opened, _):
+        losses = fx.evaluate(root, **NAMED, threads=1)
+    assert opened == {name: 1 + (number >= 3) for number, name in enumerate(names)}
+    assert losses.num_rows == 7 * N
+
+
 def test_a_filter_on_a_column_that_statistics_know(folder):
     filter = "id >= 550 and day == 2"
     once(folder, lambda: fx.evaluate(folder, **NAMED, filter=filter), files=ALL, folders=TREE)

@@ -25,9 +25,10 @@ def read_ipc_footer(file: DataFile, files: OpenFiles) -> Footer:
     """
 
     def read() -> Footer:
-        reader = _open(file, files)
-        views = not file.is_remote and _gives_views(reader, files.get(file, mapped=True))
-        counter = reader if views else _open(file, files, reader.schema.names[:1])
+        opened = files.get(file, mapped=not file.is_remote)
+        reader = _reader(opened)
+        views = not file.is_remote and _gives_views(reader, opened)
+        counter = reader if views else _reader(opened, reader.schema.names[:1])
         rows = tuple(counter.get_batch(i).num_rows for i in range(counter.num_record_batches))
         if min(rows, default=0) < 0:
             raise ValueError(f"a batch of {min(rows)} rows")
@@ -63,7 +64,7 @@ class IpcReader:
             key = (file.name, () if views else columns)
             if self._last.key != key:
                 file.check_unchanged(stamp)
-                self._last.keep(key, _open(file, self._files, key[1]))
+                self._last.keep(key, _reader(self._files.get(file, mapped=not file.is_remote), key[1]))
             batch = self._last.value.get_batch(number).select(list(columns))
             batch.validate(full=True)
             return batch
@@ -89,17 +90,13 @@ class _StreamFile:
         return self._batches[number]
 
 
-def _open(file: DataFile, files: OpenFiles, columns: tuple[str, ...] | list[str] = ()) -> Any:
-    """A reader of some columns, or of all."""
-    opened = files.get(file, mapped=not file.is_remote)
-    reader = _reader(opened, None)
-    if not columns:
-        return reader
-    fields = [i for i, name in enumerate(reader.schema.names) if name in columns]
-    return _reader(opened, pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False))
-
-
-def _reader(opened: Any, options: Any) -> Any:
+def _reader(opened: Any, columns: tuple[str, ...] | list[str] = ()) -> Any:
+    """A reader of some columns of an open file or a map, or of all."""
+    options = None
+    if columns:
+        names = _reader(opened).schema.names
+        fields = [i for i, name in enumerate(names) if name in columns]
+        options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
     mapped = isinstance(opened, pa.Buffer)
     if (opened[:6].to_pybytes() if mapped else opened.read_at(6, 0)) == b"ARROW1":
         return pa.ipc.open_file(opened, options=options)

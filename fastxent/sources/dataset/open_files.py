@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from typing import Any
 
 from fastxent.sources.dataset.files import DataFile
 
 __all__ = ["OpenFiles"]
 
-#: Files that stay open. Systems allow a process 256 or more.
-MOST_OPEN = 128
+#: Files that stay open, the first ones; others are opened by whoever reads them. Systems allow a process 256 or more.
+MOST_OPEN = 100
 
 
 class OpenFiles:
-    """Opens files when they are first asked for, and keeps those that were asked for last.
+    """Opens files when they are first asked for.
 
     pyarrow reads a file at any place from several threads at a time. What fsspec opens it reads under a lock, so
     there each thread has a file of its own.
@@ -23,7 +22,7 @@ class OpenFiles:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._files: OrderedDict[tuple[str, int], Any] = OrderedDict()
+        self._files: dict[tuple[str, int], Any] = {}
 
     def __reduce__(self) -> tuple[type[OpenFiles], tuple[()]]:
         """For another process: nothing is open there."""
@@ -36,11 +35,9 @@ class OpenFiles:
         opened = self._files.get(key)
         if opened is None:
             opened = file.map() if mapped else file.open()
-        with self._lock:
-            opened = self._files.setdefault(key, opened)
-            self._files.move_to_end(key)
-            if len(self._files) > MOST_OPEN:
-                self._files.popitem(last=False)  # it is closed when its last reader is gone
+            with self._lock:
+                if len(self._files) < MOST_OPEN or key in self._files:
+                    opened = self._files.setdefault(key, opened)
         return opened
 
     def drop(self, file: DataFile) -> None:
