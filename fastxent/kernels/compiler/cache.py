@@ -99,7 +99,7 @@ def watch_compiling(watcher: Callable[[], None]) -> Iterator[None]:
         _watchers.remove(watcher)
 
 
-def _tell() -> None:
+def _notify() -> None:
     for watcher in _watchers:
         watcher()
 
@@ -108,7 +108,7 @@ class _Unkept(NullCache):
     """In place of a cache where nothing can be written."""
 
     def load_overload(self, sig: Any, target_context: Any) -> None:
-        _tell()
+        _notify()
 
 
 class _Locator:
@@ -149,8 +149,8 @@ class _Entries:
             return None
         if hashlib.sha256(data[32:]).digest() != data[:32]:
             return None
-        found, code = pickle.loads(data[32:])
-        return code if found == key else None
+        kept_key, code = pickle.loads(data[32:])
+        return code if kept_key == key else None
 
     def save(self, key: Any, code: Any) -> None:
         """Keep the machine code. A full disk or a folder that has gone costs the next start, not this one."""
@@ -194,10 +194,10 @@ def kernel_cache(function: Callable[..., Any], name: str, rebuild: Callable[[Any
         def load_overload(self, sig: Any, target_context: Any) -> Any:
             # Numba's own first imports all that it can compile (0.5 s), of which code that is there needs the runtime.
             rtsys.initialize(target_context)
-            found = self._load_overload(sig, target_context)
-            if found is None:
-                _tell()
-            return found
+            compiled = self._load_overload(sig, target_context)
+            if compiled is None:
+                _notify()
+            return compiled
 
         def save_overload(self, sig: Any, data: Any) -> None:
             with suppress(OSError):  # the folder may have gone, or the disk be full

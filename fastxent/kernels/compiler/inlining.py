@@ -27,13 +27,13 @@ class _Worker(InlineWorker):
 
     def inline_ir(self, caller_ir: Any, block: Any, i: int, callee_ir: Any, *args: Any, **named: Any) -> Any:
         blocks = list(callee_ir.blocks.values())
-        for each in blocks:
-            each.__deepcopy__ = lambda memo, each=each: each
+        for inlined in blocks:
+            inlined.__deepcopy__ = lambda memo, inlined=inlined: inlined
         try:
             return super().inline_ir(caller_ir, block, i, callee_ir, *args, **named)
         finally:
-            for each in blocks:
-                del each.__deepcopy__
+            for inlined in blocks:
+                del inlined.__deepcopy__
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -46,7 +46,7 @@ class _Inlining(InlineInlinables):
 
 def _ours(passes: PassManager) -> PassManager:
     """The same passes, with our way of inlining."""
-    passes.passes = [(_Inlining if each is InlineInlinables else each, what) for each, what in passes.passes]
+    passes.passes = [(_Inlining if step is InlineInlinables else step, name) for step, name in passes.passes]
     passes.finalize()
     return passes
 

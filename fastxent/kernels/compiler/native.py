@@ -20,8 +20,8 @@ __all__ = ["address_of", "calling"]
 def address_of(kernel: Any, signature: Signature) -> int:
     """Where the machine code of a kernel for these types lies; it stays there as long as the kernel does."""
     kernel.compile(signature)
-    found = kernel.overloads[signature.args]
-    address: int = found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+    compiled = kernel.overloads[signature.args]
+    address: int = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
     return address
 
 
@@ -32,16 +32,16 @@ def calling(signature: Signature) -> Any:
 
     @intrinsic
     def call(typing: Any, address: Any, arguments: Any) -> Any:
-        for given, wanted in zip(arguments, signature.args, strict=True):
-            if given != wanted and not (isinstance(given, numbers) and isinstance(wanted, numbers)):
-                raise TypingError(f"the machine code takes {wanted}, and this is {given}")
+        for actual, expected in zip(arguments, signature.args, strict=True):
+            if actual != expected and not (isinstance(actual, numbers) and isinstance(expected, numbers)):
+                raise TypingError(f"the machine code takes {expected}, and this is {actual}")
 
         def generate(context: Any, builder: Any, whole: Any, values: Any) -> Any:
             convention = context.call_conv
             kind = convention.get_function_type(signature.return_type, signature.args)
             callee = builder.inttoptr(values[0], kind.as_pointer())
-            each = cgutils.unpack_tuple(builder, values[1])
-            status, result = convention.call_function(builder, callee, signature.return_type, signature.args, each)
+            unpacked = cgutils.unpack_tuple(builder, values[1])
+            status, result = convention.call_function(builder, callee, signature.return_type, signature.args, unpacked)
             with builder.if_then(status.is_error, likely=False):
                 convention.return_status_propagate(builder, status)
             return result

@@ -47,7 +47,7 @@ class Part(CPUDispatcher):
         self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
         flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
         context = self.targetdescr.target_context
-        found = compile_extra(
+        result = compile_extra(
             self.targetdescr.typing_context,
             context,
             self.py_func,
@@ -58,13 +58,13 @@ class Part(CPUDispatcher):
             library=_Linkable(context.codegen(), self.py_func.__qualname__),
             pipeline_class=KernelCompiler,
         )
-        found = found._replace(entry_point=found.fndesc)
-        context.insert_user_function(found.entry_point, found.fndesc, [found.library])
-        return found
+        result = result._replace(entry_point=result.fndesc)
+        context.insert_user_function(result.entry_point, result.fndesc, [result.library])
+        return result
 
-    def add_overload(self, found: Any) -> None:
+    def add_overload(self, result: Any) -> None:
         """Keep a signature: for kernels, not for Python."""
-        self.overloads[tuple(found.signature.args)] = found
+        self.overloads[tuple(result.signature.args)] = result
 
 
 def with_parts(compile_whole: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,10 +74,10 @@ def with_parts(compile_whole: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def compile_and_bind(args: Any, return_type: Any) -> Any:
-        found = compile_whole(args, return_type)
-        for environment in found._find_referenced_environments():
-            found.codegen.set_env(environment.env_name, environment)
-        return found
+        result = compile_whole(args, return_type)
+        for environment in result._find_referenced_environments():
+            result.codegen.set_env(environment.env_name, environment)
+        return result
 
     return compile_and_bind
 

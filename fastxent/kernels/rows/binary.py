@@ -32,27 +32,14 @@ def pass_all(status, i, m):
 
 
 @cache
-def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
-    """The row kernel for one score a row; ``full`` asks for more than the loss.
-
-    Integer targets are hard labels, 0 or 1; float targets are soft ones, in [0, 1]. Smoothing, ``pos_weight`` and,
-    for probs, ``clip`` apply to the loss only. When full, BRIER is (p - y)^2 (once, not for both classes), MARGIN
-    is the logit, TARGET is y >= 1/2 and P_TARGET the probability of that class.
-    """
-    hard_loss, soft_loss, chances, score_faults, middle = FORMS[form]
+def screener(form: Form, kind: str, target_kind: str) -> Any:
+    """The kernel for the status of m rows from i on; a word on the target comes before one on the score."""
     take, target_faults, _, bad_target = targets(target_kind, TILE)
-    take_eight, _, real_of, _ = targets(target_kind, 8)
-    split, lose, near_of, chances_of = plain(kind, target_kind)
-    hard = are_hard(target_kind)
-    size = SIZE[kind]
-    target_size = SIZE[target_kind]
-    clips = form == "probs"
-    logits = form == "logits"
-    name = f"{form}-{kind}-{target_kind}-{full}"
+    score_faults = FORMS[form].faults
+    size, target_size = SIZE[kind], SIZE[target_kind]
 
-    @kernel(variant=name)
+    @kernel(variant=f"{form}-{kind}-{target_kind}")
     def screen(p, score, target, status, i, m):
-        """Status bytes; a word on the target comes before one on the score."""
         odd = splat_i64(0, TILE)
         for k in range(0, m, TILE):
             odd = odd | score_faults(widen(load(score + k * size, kind, TILE)))
@@ -70,11 +57,23 @@ def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
                 fate = select(y == p.ignore, splat_i64(sc.IGNORED, TILE), fate)
             store_bytes(status, i + k, fate)
 
-    # `near_of` and `chances_of` take what `split` left in scratch.
+    return screen
 
-    @kernel(variant=name)
+
+# What follows takes from scratch what `plain` split.
+
+
+@cache
+def label_loser(form: Form, kind: str, target_kind: str) -> Any:
+    """The kernel for the losses of hard labels without weight and smoothing."""
+    hard_loss = FORMS[form].hard
+    near_of = plain(kind, target_kind).near
+    take, take_eight = targets(target_kind, TILE).take, targets(target_kind, 8).take
+    size, target_size = SIZE[kind], SIZE[target_kind]
+    clips, logits = form == "probs", form == "logits"
+
+    @kernel(variant=f"{form}-{kind}-{target_kind}")
     def lose_hard(p, score, target, card, scratch, table, i, m):
-        """Losses of hard labels without weight and smoothing."""
         losses = card.real[sc.LOSS]
         if logits:
             for k in range(0, m, 8):
@@ -90,16 +89,27 @@ def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
             else:
                 store(losses, i + k, hard_loss(z, z, y))
 
-    @kernel(variant=name)
+    return lose_hard
+
+
+@cache
+def loser(form: Form, kind: str, target_kind: str) -> Any:
+    """The kernel for losses in general."""
+    soft_loss = FORMS[form].soft
+    near_of = plain(kind, target_kind).near
+    take, _, real_of, _ = targets(target_kind, 8)
+    size, target_size = SIZE[kind], SIZE[target_kind]
+    clips, logits = form == "probs", form == "logits"
+
+    @kernel(variant=f"{form}-{kind}-{target_kind}")
     def lose_soft(p, score, target, card, scratch, table, i, m):
-        """Losses in general."""
         losses = card.real[sc.LOSS]
         w = p.pos_weight[0] if p.pos_weight.size > 0 else 1.0
         half = 0.5 * p.smoothing
         rest = 1.0 - p.smoothing
         for k in range(0, m, 8):
             z = widen(load(score + k * size, kind, 8))
-            c1, c0 = coefficients(real_of(take_eight(target + k * target_size), z), half, rest, w)
+            c1, c0 = coefficients(real_of(take(target + k * target_size), z), half, rest, w)
             if clips and p.clip >= 0.0:
                 store(losses, i + k, soft_clipped(z, c1, c0, p.clip))
             elif logits:
@@ -107,12 +117,24 @@ def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
             else:
                 store(losses, i + k, soft_loss(z, z, c1, c0))
 
-    @kernel(variant=name)
+    return lose_soft
+
+
+@cache
+def describer(form: Form, kind: str, target_kind: str) -> Any:
+    """The kernel for all scores but the loss."""
+    _, _, chances, _, middle = FORMS[form]
+    chances_of = plain(kind, target_kind).chances
+    take, _, real_of, _ = targets(target_kind, 8)
+    size, target_size = SIZE[kind], SIZE[target_kind]
+    logits = form == "logits"
+
+    @kernel(variant=f"{form}-{kind}-{target_kind}")
     def describe(score, target, card, scratch, table, i, m):
         real, whole, _ = card
         for k in range(0, m, 8):
             z = widen(load(score + k * size, kind, 8))
-            t = real_of(take_eight(target + k * target_size), z)
+            t = real_of(take(target + k * target_size), z)
             small, large = z, z
             if logits:
                 small, large = chances_of(scratch, k, table)
@@ -132,16 +154,41 @@ def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
             store(whole[sc.PREDICTED], i + k, predicted)
             store(whole[sc.RANK], i + k, label ^ predicted)
 
-    @kernel(variant=name)
-    def gather(p, row, count, lanes):
-        """Copy ``count`` rows into scratch, the last one until the tile is full."""
+    return describe
+
+
+@cache
+def copier(kind: str, target_kind: str) -> Any:
+    """The kernel that copies ``count`` rows into scratch, the last one until the tile is full."""
+    size, target_size = SIZE[kind], SIZE[target_kind]
+
+    @kernel(variant=f"{kind}-{target_kind}")
+    def copy(p, row, count, lanes):
         at = lanes.ctypes.data
         for r in range((count + TILE - 1) // TILE * TILE):
             source = row + min(r, count - 1)
             move(at + SCORES * 8 + r * size, p.scores + source * p.stride, size)
             move(at + TARGETS * 8 + r * target_size, p.target + source * p.target_stride, target_size)
 
-    @kernel(variant=name)
+    return copy
+
+
+@cache
+def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
+    """The row kernel for one score a row; ``full`` asks for more than the loss.
+
+    Integer targets are hard labels, 0 or 1; float targets are soft ones, in [0, 1]. Smoothing, ``pos_weight`` and,
+    for probs, ``clip`` apply to the loss only. When full, BRIER is (p - y)^2 (once, not for both classes), MARGIN
+    is the logit, TARGET is y >= 1/2 and P_TARGET the probability of that class.
+    """
+    split, lose, _, _ = plain(kind, target_kind)
+    kinds = form, kind, target_kind
+    screen, lose_hard, lose_soft, describe = (make(*kinds) for make in (screener, label_loser, loser, describer))
+    copy = copier(kind, target_kind)
+    hard, logits = are_hard(target_kind), form == "logits"
+    size, target_size = SIZE[kind], SIZE[target_kind]
+
+    @kernel(variant=f"{form}-{kind}-{target_kind}-{full}")
     def rows(p, lo, n, card, work):
         unweighted = p.pos_weight.size == 0 and p.smoothing == 0.0
         dense = p.stride == size and p.target_stride == target_size
@@ -155,7 +202,7 @@ def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
                 target = p.target + (lo + i) * target_size
             else:
                 m = min(GATHERED, n - i)
-                gather(p, lo + i, m, work.lanes)
+                copy(p, lo + i, m, work.lanes)
                 m = (m + TILE - 1) // TILE * TILE
                 score = work.lanes.ctypes.data + SCORES * 8
                 target = work.lanes.ctypes.data + TARGETS * 8

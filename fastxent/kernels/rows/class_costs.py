@@ -68,8 +68,8 @@ def missing(loss, loss_lost):
 class Costs(NamedTuple):
     """Kernels for what classes of a row cost.
 
-    ``prepare(p, row, scratch)`` is what ``cost(given, x, here)`` needs to know of a row: of eight scores the costs
-    -log p_c, and 1 - p_c in two parts. ``here``: the place of the row's first maximum among the eight, if it is there.
+    ``prepare(p, row, scratch)`` is what ``cost(known, x, home)`` needs to know of a row: of eight scores the costs
+    -log p_c, and 1 - p_c in two parts. ``home``: the place of the row's first maximum among the eight, if it is there.
     """
 
     prepare: Any
@@ -124,9 +124,9 @@ def costs(form: str, kind: str) -> Costs:
 
     # Not inlined by Numba, which takes 20 seconds for it; LLVM does it all the same.
     @kernel(variant=variant)
-    def cost(given, x, here):
-        logits, _, top, near, far, mass, clip, least, most = given
-        at = lane_numbers(8) == here
+    def cost(known, x, home):
+        logits, _, top, near, far, mass, clip, least, most = known
+        at = lane_numbers(8) == home
         none = splat(0.0, 8)
         if form == "probs":
             share, lost = divide_pairs(x, none, splat(mass[0], 8), splat(mass[1], 8))
@@ -176,9 +176,9 @@ def of_classes(change: Change, form: str, kind: str, target: str, dense: bool, f
     variant = f"{change.name}-{form}-{kind}-{target}-{dense}-{full}-{few}"
 
     @kernel(variant=variant, inline="always")
-    def part(given, j, count, total, nothing):
+    def part(inputs, j, count, total, nothing):
         """Add what eight classes cost."""
-        p, row, place, y, known = given
+        p, row, place, y, known = inputs
         a = shares(p, place, y, j, count)
         z = row + j * size
         x = widen(load(z, kind, 8) if count == 8 else load_first(z, kind, 8, count))

@@ -50,8 +50,8 @@ def entropy(form: str, kind: str) -> Any:
             total = splat(0.0, LANES)
             cross = splat(0.0, LANES)
             for g in range(first, min(first + SPAN // LANES, groups)):
-                here = lane_numbers(LANES) == np.int32(k - g * LANES)
-                x = select(here, splat(-INF, LANES), group(row, classes, g))
+                is_top = lane_numbers(LANES) == np.int32(k - g * LANES)
+                x = select(is_top, splat(-INF, LANES), group(row, classes, g))
                 e = exp_of_difference(x, top)
                 total = total + e
                 cross = fma(e, select(e == 0.0, e, x * -1.0 + top), cross)

@@ -9,7 +9,6 @@
 
 Each of these runs after the row kernel of the cross-entropy, which knows which rows can be scored. (1 - p)^g has 1 + g
 times the error that L has, so 1 - p is made anew, in two parts; of labels only where it matters, see `steep`.
-gamma is ``parameters[0]`` of the problem.
 """
 
 from __future__ import annotations
@@ -52,7 +51,8 @@ from fastxent.kernels.vector.simd import (
 
 __all__ = ["focal", "of_classes", "of_events", "of_labels"]
 
-INF = np.inf
+# The place of gamma in `Problem.parameters`.
+GAMMA = 0
 # Places in `Work.lanes` of the numbers of a block of events, and of their places in a table.
 SCORES, TARGETS, WEIGHTS, COUNTS, PLACES = (LANES * k for k in range(5))
 
@@ -80,7 +80,7 @@ def focal(p, lo, n, card, work):
     for i in range(0, n, TILE):
         plain = fetch(loss, i, TILE)
         wrong, wrong_lost = missing(plain, fill(0.0, plain))
-        store(loss, i, faded(plain, wrong, wrong_lost, p.parameters[0]))
+        store(loss, i, faded(plain, wrong, wrong_lost, p.parameters[GAMMA]))
 
 
 @kernel(inline="always")
@@ -92,7 +92,7 @@ def steep(loss, gamma):
 @kernel(inline="always")
 def faded_part(p, loss, wrong, wrong_lost):
     """`faded` by the problem's gamma."""
-    return faded(loss, wrong, wrong_lost, p.parameters[0])
+    return faded(loss, wrong, wrong_lost, p.parameters[GAMMA])
 
 
 @cache
@@ -104,13 +104,13 @@ def of_label(form: str, kind: str) -> Any:
     @kernel(variant=f"{form}-{kind}")
     def of_one(p, row, y, plain, scratch):
         loss = splat(plain, 8)
-        if steep(plain, p.parameters[0]) or form == "probs":
-            given = prepare(p, row, scratch)
+        if steep(plain, p.parameters[GAMMA]) or form == "probs":
+            known = prepare(p, row, scratch)
             x = splat(np.float64(load_scalar(row + y * size, kind)), 8)
-            loss, wrong, wrong_lost = cost(given, x, np.int32(0 if y == given[1] else -1))
+            loss, wrong, wrong_lost = cost(known, x, np.int32(0 if y == known[1] else -1))
         else:
             wrong, wrong_lost = missing(loss, splat(0.0, 8))
-        one = faded(loss, wrong, wrong_lost, p.parameters[0])
+        one = faded(loss, wrong, wrong_lost, p.parameters[GAMMA])
         return halving_sum(select(lane_numbers(8) == np.int32(0), one, splat(0.0, 8)))
 
     return of_one
@@ -142,7 +142,7 @@ def of_classes(form: str, kind: str, target: str, dense: bool, full: bool, few: 
 @cache
 def of_events(form: Form, kind: str, target: str, task: str, masked: bool) -> Any:
     """The step after `binary` or `multilabel` that makes their losses focal."""
-    _, soft_loss, _, _, _ = FORMS[form]
+    soft_loss = FORMS[form].soft
     size, target_size = SIZE[kind], SIZE[target]
     near_of = softplus("float64", LANES).at_once
     logits = form == "logits"
@@ -190,7 +190,7 @@ def of_events(form: Form, kind: str, target: str, task: str, masked: bool) -> An
         two, two_lost = multiply(a0, its_p)
         wrong, lost = add(one, two)
         lost = fma(a1, not_p_lost, fma(a0, its_p_lost, lost + (one_lost + two_lost)))
-        return faded(loss, wrong, lost, p.parameters[0])
+        return faded(loss, wrong, lost, p.parameters[GAMMA])
 
     @kernel(variant=variant, inline="always")
     def put(p, row, j, lane, lanes):

@@ -4,23 +4,22 @@ The sum over a row is defined as in `softmax`, which decides its bits: label j b
 j div 256, a lane adds its losses in order, lanes are folded by halves, blocks added by TwoSum. A label that does not
 count, and a lane without one, adds 0.
 
-Two ways follow that definition. Where rows lie one after the other and only losses are wanted, their events are one
-stream to `plain`, many short rows at a time, which is then summed row by row. Else, and where some event is not
+Two ways follow that definition. Wlane rows lie one after the other and only losses are wanted, their events are one
+stream to `plain`, many short rows at a time, which is then summed row by row. Else, and wlane some event is not
 plain, a row goes block by block, eight labels at a time.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.contract.problem import SIZE
 from fastxent.kernels.rows.event_targets import are_hard, targets
 from fastxent.kernels.rows.plain_events import CHUNK, ROOM, plain
+from fastxent.kernels.rows.row_sums import close
 from fastxent.kernels.rows.sigmoid import FORMS, Form, coefficients, hard_clipped, soft_clipped
 from fastxent.kernels.rows.softmax import SPAN, add_exactly
 from fastxent.kernels.vector.memory import fetch, load, load_whole, move, put
@@ -41,9 +40,8 @@ from fastxent.kernels.vector.simd import (
 
 __all__ = ["multilabel"]
 
-INF = np.inf
 # Places in `Work.lanes`: what `plain` splits, losses of a stream, sums of the lanes (of numbers, then of counters),
-# and labels that were gathered.
+# and labels that were gatlaned.
 SPLIT = 0
 LOSSES = SPLIT + ROOM
 LOSS, SQUARE, TOP, OWN, TALLY = (LOSSES + CHUNK + LANES * (k + 1) for k in range(5))
@@ -70,28 +68,12 @@ def sum_of(losses, count):
 
 
 @cache
-def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool = False) -> Any:
-    """The row kernel for rows of independent labels; see `binary`.
+def plain_rows(kind: str, target_kind: str) -> Any:
+    """Kernels for rows of plain events: (of short rows, of one row of more than CHUNK labels)."""
+    split, lose, _, _ = plain(kind, target_kind)
+    size, target_size = SIZE[kind], SIZE[target_kind]
 
-    Targets are dense, of unit stride. A label counts if its mask holds (``masked``) and its target is not
-    ``ignore``; a row in which none counts is ignored. ``pos_weight`` has one element a label, or none. When full,
-    P_TARGET, CONFIDENCE and BRIER are means, RANK is the number of wrong labels, PREDICTED that of
-    labels predicted, TARGET that of true ones, and MARGIN is 0.
-    """
-    hard_loss, soft_loss, chances, score_faults, middle = FORMS[form]
-    take, target_faults, as_real, bad_target = targets(target_kind, 8)
-    split, lose, near_of, chances_of = plain(kind, target_kind)
-    hard = are_hard(target_kind)
-    size = SIZE[kind]
-    target_size = SIZE[target_kind]
-    clips = form == "probs"
-    logits = form == "logits"
-    streams = logits and not (full or masked)
-    name = f"{form}-{kind}-{target_kind}-{full}-{masked}"
-
-    # --- rows of plain events ---
-
-    @kernel(variant=name)
+    @kernel(variant=f"{kind}-{target_kind}")
     def short_rows(p, lo, i, k, card, work):
         """Score k rows, at most CHUNK labels together, of plain events; False, and nothing done, if some are not."""
         at = work.lanes.ctypes.data
@@ -105,7 +87,7 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
             card.status[i + r] = sc.SCORED
         return True
 
-    @kernel(variant=name)
+    @kernel(variant=f"{kind}-{target_kind}")
     def long_row(p, lo, i, card, work):
         """The same for one row of more labels."""
         at = work.lanes.ctypes.data
@@ -118,15 +100,34 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
                 return False
             lose(at + SPLIT * 8, labels, work.softplus.ctypes.data, at + LOSSES * 8)
             loss, lost = add_exactly(loss, lost, sum_of(at + LOSSES * 8, count))
-        card.real[sc.LOSS, i] = closed(loss, lost) / p.classes
+        card.real[sc.LOSS, i] = close(loss, lost) / p.classes
         card.status[i] = sc.SCORED
         return True
 
-    # --- any row ---
+    return short_rows, long_row
+
+
+class Labels(NamedTuple):
+    """Kernels for wlane labels of a row lie and which count.
+
+    ``places(p, row, first)`` are the addresses of scores, targets, weights and mask from a label on, and
+    ``gather(p, row, first, count, lanes)`` those of a copy in scratch, the last label until they are a multiple of 8.
+    ``counting(p, y, mask, live)``: which of eight labels count, if the first ``live`` of them are labels.
+    """
+
+    places: Any
+    gather: Any
+    counting: Any
+
+
+@cache
+def labels_of(kind: str, target_kind: str, masked: bool) -> Labels:
+    """How labels of these kinds are read."""
+    size, target_size = SIZE[kind], SIZE[target_kind]
+    name = f"{kind}-{target_kind}-{masked}"
 
     @kernel(variant=name)
     def gather(p, row, first, count, lanes):
-        """Copy ``count`` labels of a row into scratch, the last one until they are a multiple of 8."""
         at = lanes.ctypes.data
         for place in range((count + 7) // 8 * 8):
             j = first + min(place, count - 1)
@@ -141,7 +142,6 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
 
     @kernel(variant=name, inline="always")
     def places(p, row, first):
-        """Addresses of scores, targets, weights and mask of a row from a label on."""
         return (
             p.scores + row * p.stride + first * size,
             p.target + row * p.target_stride + first * target_size,
@@ -151,7 +151,6 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
 
     @kernel(variant=name, inline="always")
     def counting(p, y, mask, live):
-        """Which of eight labels count, if the first ``live`` of them are labels."""
         counts = widen(lane_numbers(8)) < live
         if masked:
             counts = counts & (load_whole(mask, "uint8", 8) != 0)
@@ -159,7 +158,17 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
             counts = counts & (y != p.ignore)
         return counts
 
-    @kernel(variant=name, inline="always")
+    return Labels(places, gather, counting)
+
+
+@cache
+def label_loss(form: Form, target_kind: str) -> Any:
+    """The kernel for the losses of eight labels."""
+    hard_loss, soft_loss, _, _, _ = FORMS[form]
+    as_real = targets(target_kind, 8).as_real
+    hard, clips = are_hard(target_kind), form == "probs"
+
+    @kernel(variant=f"{form}-{target_kind}", inline="always")
     def losses(p, z, near, y, weights):
         if hard and p.pos_weight.size == 0 and p.smoothing == 0.0:
             if clips and p.clip >= 0.0:
@@ -173,9 +182,17 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
             return soft_clipped(z, c1, c0, p.clip)
         return soft_loss(z, near, c1, c0)
 
-    @kernel(variant=name, inline="always")
+    return losses
+
+
+@cache
+def score_adder(form: Form, target_kind: str) -> Any:
+    """The kernel that adds all but the loss of eight labels to the sums of their lanes; it returns what to count."""
+    _, _, chances, _, middle = FORMS[form]
+    as_real = targets(target_kind, 8).as_real
+
+    @kernel(variant=f"{form}-{target_kind}", inline="always")
     def add_scores(z, y, small, large, counts, at):
-        """Add eight labels to the sums of their lanes at an address; what they say to their counters."""
         zero = fill(0.0, z)
         e, u, _ = chances(z, small, large)
         t = as_real(y, z)
@@ -184,10 +201,25 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
         put(at + TOP * 8, load(at + TOP * 8, "float64", 8) + select(counts, maximum(e, u), zero))
         put(at + OWN * 8, load(at + OWN * 8, "float64", 8) + select(counts, select(t >= 0.5, e, u), zero))
         nothing = splat_i64(0, 8)
-        said = select(z > middle, splat_i64(CLAIMED + WRONG, 8), nothing)
-        told = select(t >= 0.5, splat_i64(TRUE + WRONG, 8), nothing)
+        claims = select(z > middle, splat_i64(CLAIMED + WRONG, 8), nothing)
+        truth = select(t >= 0.5, splat_i64(TRUE + WRONG, 8), nothing)
         # Both: the two marks of WRONG cancel.
-        return said ^ told
+        return claims ^ truth
+
+    return add_scores
+
+
+@cache
+def block_adder(form: Form, kind: str, target_kind: str, full: bool, masked: bool) -> Any:
+    """The kernel for the sums of the lanes over a block of a row, in scratch; it returns whether a label is faulty."""
+    split, _, near_of, chances_of = plain(kind, target_kind)
+    take, target_faults, _, _ = targets(target_kind, 8)
+    score_faults = FORMS[form].faults
+    places, gather, counting = labels_of(kind, target_kind, masked)
+    losses, add_scores = label_loss(form, target_kind), score_adder(form, target_kind)
+    size, target_size = SIZE[kind], SIZE[target_kind]
+    logits = form == "logits"
+    name = f"{form}-{kind}-{target_kind}-{full}-{masked}"
 
     @kernel(variant=name)
     def add_labels(p, at_labels, place, count, work):
@@ -203,18 +235,18 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
             near = near_of(at + SPLIT * 8, k, table) if logits else z
             counts = counting(p, y, mask + k, count - k)
             odd = odd | select(counts, score_faults(z) | target_faults(y), splat_i64(0, 8))
-            here = at + ((place + k) & (LANES - 1)) * 8
+            lane = at + ((place + k) & (LANES - 1)) * 8
             loss = select(counts, losses(p, z, near, y, weights + k * 8), fill(0.0, z))
-            put(here + LOSS * 8, load(here + LOSS * 8, "float64", 8) + loss)
+            put(lane + LOSS * 8, load(lane + LOSS * 8, "float64", 8) + loss)
             step = splat_i64(COUNTED, 8)
             if full:
                 small, large = chances_of(at + SPLIT * 8, k, table) if logits else (z, z)
-                step = step + add_scores(z, y, small, large, counts, here)
-            tally = load_whole(here + TALLY * 8, "int64", 8)
-            put(here + TALLY * 8, tally + select(counts, step, splat_i64(0, 8)))
+                step = step + add_scores(z, y, small, large, counts, lane)
+            tally = load_whole(lane + TALLY * 8, "int64", 8)
+            put(lane + TALLY * 8, tally + select(counts, step, splat_i64(0, 8)))
         return any_lane(odd != 0)
 
-    @kernel(variant=name)
+    @kernel(variant=f"{full}")
     def clear(at):
         put(at + LOSS * 8, splat(0.0, LANES))
         put(at + TALLY * 8, splat_i64(0, LANES))
@@ -225,7 +257,6 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
 
     @kernel(variant=name)
     def add_block(p, row, first, count, work):
-        """The sums of the lanes over a block, in scratch; whether some of its labels are faulty."""
         clear(work.lanes.ctypes.data)
         even = count // 8 * 8
         odd = add_labels(p, places(p, row, first), 0, even, work)
@@ -233,9 +264,17 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
             odd |= add_labels(p, gather(p, row, first + even, count - even, work.lanes), even, count - even, work)
         return odd
 
-    @kernel(variant=name)
+    return add_block
+
+
+@cache
+def fault_finder(kind: str, target_kind: str, masked: bool) -> Any:
+    """The kernel for what is wrong with a row of which some label is faulty: first targets, then NaN."""
+    take, target_faults, _, bad_target = targets(target_kind, 8)
+    _, gather, counting = labels_of(kind, target_kind, masked)
+
+    @kernel(variant=f"{kind}-{target_kind}-{masked}")
     def fate_of(p, row, work):
-        """What is wrong with a row of which some label is faulty: first targets, then NaN."""
         fate = sc.PROBABILITY_OUT_OF_RANGE
         for first in range(0, p.classes, 8):
             count = min(8, p.classes - first)
@@ -249,7 +288,16 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
                 fate = sc.NAN_PREDICTION
         return fate
 
-    @kernel(variant=name)
+    return fate_of
+
+
+@cache
+def row_scorer(form: Form, kind: str, target_kind: str, full: bool, masked: bool) -> Any:
+    """The kernel that scores any row."""
+    add_block = block_adder(form, kind, target_kind, full, masked)
+    fate_of = fault_finder(kind, target_kind, masked)
+
+    @kernel(variant=f"{form}-{kind}-{target_kind}-{full}-{masked}")
     def any_row(p, row, i, card, work):
         real, whole, status = card
         lanes = work.lanes
@@ -260,17 +308,17 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
         for first in range(0, p.classes, SPAN):
             odd |= add_block(p, row, first, min(SPAN, p.classes - first), work)
             loss, loss_lost = add_exactly(loss, loss_lost, halving_sum(fetch(lanes, LOSS, LANES)))
-            seen = halving_sum(load_whole(lanes.ctypes.data + TALLY * 8, "int64", LANES))
-            counted += seen & 0xFFFF
+            counters = halving_sum(load_whole(lanes.ctypes.data + TALLY * 8, "int64", LANES))
+            counted += counters & 0xFFFF
             if full:
-                wrong += shift_right(seen, 16) & 0xFFFF
-                claimed += shift_right(seen, 32) & 0xFFFF
-                true += shift_right(seen, 48)
+                wrong += shift_right(counters, 16) & 0xFFFF
+                claimed += shift_right(counters, 32) & 0xFFFF
+                true += shift_right(counters, 48)
                 brier, brier_lost = add_exactly(brier, brier_lost, halving_sum(fetch(lanes, SQUARE, LANES)))
                 sure, sure_lost = add_exactly(sure, sure_lost, halving_sum(fetch(lanes, TOP, LANES)))
                 right, right_lost = add_exactly(right, right_lost, halving_sum(fetch(lanes, OWN, LANES)))
         status[i] = fate_of(p, row, work) if odd else sc.SCORED if counted > 0 else sc.IGNORED
-        real[sc.LOSS, i] = closed(loss, loss_lost) / counted
+        real[sc.LOSS, i] = close(loss, loss_lost) / counted
         if full:
             real[sc.P_TARGET, i] = (right + right_lost) / counted
             real[sc.CONFIDENCE, i] = (sure + sure_lost) / counted
@@ -280,7 +328,24 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
             whole[sc.PREDICTED, i] = claimed
             whole[sc.RANK, i] = wrong
 
-    @kernel(variant=name)
+    return any_row
+
+
+@cache
+def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool = False) -> Any:
+    """The row kernel for rows of independent labels; see `binary`.
+
+    Targets are dense, of unit stride. A label counts if its mask holds (``masked``) and its target is not
+    ``ignore``; a row in which none counts is ignored. ``pos_weight`` has one element a label, or none. When full,
+    P_TARGET, CONFIDENCE and BRIER are means, RANK is the number of wrong labels, PREDICTED that of
+    labels predicted, TARGET that of true ones, and MARGIN is 0.
+    """
+    short_rows, long_row = plain_rows(kind, target_kind)
+    any_row = row_scorer(form, kind, target_kind, full, masked)
+    size, target_size = SIZE[kind], SIZE[target_kind]
+    streams = form == "logits" and not (full or masked)
+
+    @kernel(variant=f"{form}-{kind}-{target_kind}-{full}-{masked}")
     def rows(p, lo, n, card, work):
         dense = p.stride == p.classes * size and p.target_stride == p.classes * target_size
         ignores = p.has_ignore and (p.ignore == 0 or p.ignore == 1)
@@ -300,9 +365,3 @@ def multilabel(form: Form, kind: str, target_kind: str, full: bool, masked: bool
             i += k
 
     return rows
-
-
-@kernel(inline="always")
-def closed(total, lost):
-    """A sum and what rounding lost; an infinite one stays, where what TwoSum says was lost is NaN."""
-    return total if total == INF else total + lost

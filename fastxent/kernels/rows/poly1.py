@@ -5,8 +5,6 @@
 2. Of epsilon from -1 to 0 it is (1 + epsilon) (1 - p) + (L - (1 - p)), where nothing cancels either once the second
    term is made by `excess`; but that has twice the relative error that L has.
 3. Targets that are distributions: sum a_c (-log p_c + epsilon (1 - p_c)), see `class_costs`.
-
-epsilon is ``parameters[0]`` of the problem.
 """
 
 from __future__ import annotations
@@ -29,6 +27,8 @@ from fastxent.kernels.vector.simd import fill, fma, halving_sum, lane_numbers, m
 __all__ = ["of_classes", "poly1"]
 
 INF = np.inf
+# The place of epsilon in `Problem.parameters`.
+EPSILON = 0
 #: Below this loss `excess` is summed from its series, whose terms after the last one here are below 2^-58 of it.
 NEAR = 0.5
 SERIES = tuple((-1.0) ** k / factorial(k) for k in range(2, 17))
@@ -50,7 +50,7 @@ def excess(loss):
 @kernel()
 def raised(p, loss, wrong, wrong_lost):
     """The cost of a class -> L + epsilon (1 - p)."""
-    epsilon = p.parameters[0]
+    epsilon = p.parameters[EPSILON]
     if epsilon >= 0.0:
         return fma(wrong, epsilon, loss)
     return fma(wrong, 1.0 + epsilon, excess(loss))

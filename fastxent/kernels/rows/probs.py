@@ -34,7 +34,7 @@ from fastxent.kernels.rows.row_sums import adder, power_adder, ranker, squarer
 from fastxent.kernels.rows.softmax import SPAN, add_exactly, terms
 from fastxent.kernels.rows.softmax_across import fold
 from fastxent.kernels.rows.softmax_along import along
-from fastxent.kernels.rows.tiles import BEFORE, SQUARES, TERMS, Z_T, read_label, tile_reader
+from fastxent.kernels.rows.tiles import BEFORE, SQUARES, TERMS, Z_T, placer, read_label, tile_reader
 from fastxent.kernels.vector.memory import fetch, load, load_first, load_scalar, store
 from fastxent.kernels.vector.simd import (
     LANES,
@@ -208,36 +208,38 @@ def tiler(form: str, kind: str, full: bool) -> Any:
     return read_tile
 
 
+def bounds(form: str, kind: str) -> tuple[float, float]:
+    """The least and the greatest number of a kind that is a probability, or the logarithm of one."""
+    if form == "probs":
+        return 0.0, 1.0
+    return -INF, 0.0 if kind == "float64" else SLACK
+
+
 @cache
-def hard(form: str, kind: str, label: str, full: bool) -> Any:
-    """The row kernel for ``form`` "probs" or "log_probs"; ``full`` asks for more than the loss and the row sum."""
-    size = SIZE[kind]
-    narrow_kind = kind != "float64"
-    logs = form == "log_probs"
-    lowest = -INF if logs else 0.0
-    highest = (SLACK if narrow_kind else 0.0) if logs else 1.0
-    add_up = adder(kind)
-    add_squares = squarer(kind)
-    add_powers = power_adder(kind, full)
-    order = ranker(kind)
-    read_tile = tiler(form, kind, full)
-    finish = finisher(form, full)
-    as_logits = along(kind, label, full)
-    at, targets, transpose = tile_reader(kind, label, full, False)
+def zero_ranker(kind: str) -> Any:
+    """The kernel for the rank of a target with log 0: no threshold lies below that."""
+    at = placer(kind, False)
 
-    @kernel(variant=f"{form}-{kind}", inline="always")
-    def position(row, classes, value):
-        """The first class with this score."""
-        wanted = narrow(value, load_first(row, kind, LANES, 0))
-        for j in range(0, classes, LANES):
-            count = min(LANES, classes - j)
-            x = load_first(row + j * size, kind, LANES, count)
-            found = first_lane(x == wanted)
-            if found < count:
-                return j + found
-        return 0
+    @kernel(variant=kind)
+    def rank_of_zero(p, row, t):
+        rank = 0
+        for j in range(p.classes):
+            rank += load_scalar(at(p, row, j), kind) > -INF or j < t
+        return rank
 
-    @kernel(variant=f"{form}-{kind}")
+    return rank_of_zero
+
+
+@cache
+def judge_of(form: str, kind: str) -> Any:
+    """The kernel that checks a row: are its scores but the target's ``fit``, all of them 0 (``empty``).
+
+    A row that is not fine gets no sum.
+    """
+    lowest, highest = bounds(form, kind)
+    at = placer(kind, False)
+
+    @kernel(variant=kind)
     def blame(p, row, fine):
         """Why a row cannot be scored."""
         for j in range(p.classes):
@@ -246,17 +248,8 @@ def hard(form: str, kind: str, label: str, full: bool) -> Any:
                 return sc.NAN_PREDICTION
         return sc.ZERO_MASS if fine else sc.PROBABILITY_OUT_OF_RANGE
 
-    @kernel(variant=f"{form}-{kind}")
-    def rank_of_zero(p, row, t):
-        """The rank of a target with log 0: no threshold lies below that."""
-        rank = 0
-        for j in range(p.classes):
-            rank += load_scalar(at(p, row, j), kind) > -INF or j < t
-        return rank
-
     @kernel(variant=f"{form}-{kind}", inline="always")
     def judge(p, row, card, i, fit, empty):
-        """Check a row: are its scores but the target's ``fit``, all of them 0 (``empty``); an unfit one gets no sum."""
         real, _, status = card
         q, x_t = real[sc.SCRATCH, i], real[sc.LOSS, i]
         fine = fit and q == q and lowest <= x_t <= highest
@@ -265,9 +258,40 @@ def hard(form: str, kind: str, label: str, full: bool) -> Any:
         if (not fine or (p.normalize and empty and x_t == lowest)) and status[i] == sc.SCORED:
             status[i] = blame(p, row, fine)
 
+    return judge
+
+
+@cache
+def locator(kind: str) -> Any:
+    """The kernel for the first class with a score of this value."""
+    size = SIZE[kind]
+
+    @kernel(variant=kind, inline="always")
+    def position(row, classes, value):
+        like = narrow(value, load_first(row, kind, LANES, 0))
+        for j in range(0, classes, LANES):
+            count = min(LANES, classes - j)
+            x = load_first(row + j * size, kind, LANES, count)
+            lane = first_lane(x == like)
+            if lane < count:
+                return j + lane
+        return 0
+
+    return position
+
+
+@cache
+def row_reader(form: str, kind: str, full: bool) -> Any:
+    """The kernel that reads a row whose label is in the scorecard, the lanes within it."""
+    size = SIZE[kind]
+    logs = form == "log_probs"
+    lowest, highest = bounds(form, kind)
+    add_up, add_squares, add_powers = adder(kind), squarer(kind), power_adder(kind, full)
+    order, position, rank_of_zero = ranker(kind), locator(kind), zero_ranker(kind)
+    judge = judge_of(form, kind)
+
     @kernel(variant=f"{form}-{kind}-{full}", inline="always")
     def read_row(p, row, card, i, work):
-        """Score one row whose label is in the scorecard."""
         real, whole, _ = card
         place = p.scores + row * p.stride
         t = np.int64(whole[sc.TARGET, i])
@@ -290,6 +314,18 @@ def hard(form: str, kind: str, label: str, full: bool) -> Any:
             whole[sc.RANK, i] = rank
             whole[sc.PREDICTED, i] = t if rank == 0 else position(place, p.classes, top)
         judge(p, row, card, i, fit, empty)
+
+    return read_row
+
+
+@cache
+def hard(form: str, kind: str, label: str, full: bool) -> Any:
+    """The row kernel for ``form`` "probs" or "log_probs"; ``full`` asks for more than the loss and the row sum."""
+    logs = form == "log_probs"
+    lowest, highest = bounds(form, kind)
+    read_row, read_tile, finish = row_reader(form, kind, full), tiler(form, kind, full), finisher(form, full)
+    judge, rank_of_zero, as_logits = judge_of(form, kind), zero_ranker(kind), along(kind, label, full)
+    targets, transpose = tile_reader(kind, label, full, False)
 
     @kernel(variant=f"{form}-{kind}-{label}-{full}")
     def long_rows(p, lo, n, card, work):

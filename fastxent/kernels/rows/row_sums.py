@@ -45,18 +45,18 @@ def eights(kind: str) -> Any:
     size = SIZE[kind]
 
     @kernel(variant=kind, inline="always")
-    def whole(row, j, here):
-        """Of a row that has eight more; ``here`` says in all lanes where the target stands, from j on."""
+    def whole(row, j, home):
+        """Of a row that has eight more; ``home`` says in all lanes where the target stands, from j on."""
         x = load(row + j * size, kind, 8)
-        return select(lane_numbers(8) == here, narrow(splat(0.0, 8), x), x)
+        return select(lane_numbers(8) == home, narrow(splat(0.0, 8), x), x)
 
     @kernel(variant=kind, inline="always")
-    def last(row, j, count, here):
+    def last(row, j, count, home):
         """Of a row with ``count`` classes."""
         left = min(count - j, 8)
         x = load_first(row + j * size, kind, 8, left)
         number = lane_numbers(8)
-        return select((number == here) | (number >= np.int32(left)), narrow(splat(0.0, 8), x), x)
+        return select((number == home) | (number >= np.int32(left)), narrow(splat(0.0, 8), x), x)
 
     return whole, last
 
@@ -74,35 +74,35 @@ def adder(kind: str) -> Any:
         b = a
         c = a
         d = a
-        here = splat_i32(np.int32(t), 8)
+        home = splat_i32(np.int32(t), 8)
         even = count // LANES * LANES
         for j in range(0, even, LANES):
-            w = whole(row, j, here)
-            x = whole(row, j + 8, here - np.int32(8))
-            y = whole(row, j + 16, here - np.int32(16))
-            z = whole(row, j + 24, here - np.int32(24))
+            w = whole(row, j, home)
+            x = whole(row, j + 8, home - np.int32(8))
+            y = whole(row, j + 16, home - np.int32(16))
+            z = whole(row, j + 24, home - np.int32(24))
             a = a + widen(w)
             b = b + widen(x)
             c = c + widen(y)
             d = d + widen(z)
             low = minimum(z, minimum(y, minimum(x, minimum(w, low))))
             top = maximum(z, maximum(y, maximum(x, maximum(w, top))))
-            here = here - np.int32(LANES)
+            home = home - np.int32(LANES)
         # In registers too: through memory, the end of a row waits for what was stored.
         if even < count:
-            w = last(row, even, count, here)
+            w = last(row, even, count, home)
             a = a + widen(w)
             low, top = minimum(w, low), maximum(w, top)
         if even + 8 < count:
-            x = last(row, even + 8, count, here - np.int32(8))
+            x = last(row, even + 8, count, home - np.int32(8))
             b = b + widen(x)
             low, top = minimum(x, low), maximum(x, top)
         if even + 16 < count:
-            y = last(row, even + 16, count, here - np.int32(16))
+            y = last(row, even + 16, count, home - np.int32(16))
             c = c + widen(y)
             low, top = minimum(y, low), maximum(y, top)
         if even + 24 < count:
-            z = last(row, even + 24, count, here - np.int32(24))
+            z = last(row, even + 24, count, home - np.int32(24))
             d = d + widen(z)
             low, top = minimum(z, low), maximum(z, top)
         return halving_sum((a + c) + (b + d)), low, top
@@ -115,10 +115,10 @@ def adder(kind: str) -> Any:
         s, low, top = of_span(row, count, t, zero, zero)
         s_lost = 0.0
         for first in range(SPAN, classes, SPAN):
-            here = row + first * size
+            start = row + first * size
             count = min(SPAN, classes - first)
-            fetch_ahead(here, count * size)
-            total, low, top = of_span(here, count, t - first, low, top)
+            fetch_ahead(start, count * size)
+            total, low, top = of_span(start, count, t - first, low, top)
             s, s_lost = add_exactly(s, s_lost, total)
         # NaN is in the sum.
         return s + s_lost, not any_lane((low < 0.0) | (top > 1.0))
@@ -128,45 +128,45 @@ def adder(kind: str) -> Any:
 
 @cache
 def two_sums(add: Any, name: str) -> Any:
-    """Compile ``sums(given, classes)``: two sums over the classes of a row, in one pass.
+    """Compile ``sums(inputs, classes)``: two sums over the classes of a row, in one pass.
 
-    ``add(given, j, count, x, y)`` adds to two vectors the terms of the eight classes from j on, of which ``count``
-    exist; ``given`` is a tuple of what it needs. ``name`` names it with everything it was made from.
+    ``add(inputs, j, count, x, y)`` adds to two vectors the terms of the eight classes from j on, of which ``count``
+    exist; ``inputs`` is a tuple of what it needs. ``name`` names it with everything it was made from.
     """
 
     @kernel(variant=name)
-    def of_lanes(given, lane, last, x, y):
+    def of_lanes(inputs, lane, last, x, y):
         """Add the terms of eight of the LANES lanes, from class ``lane`` on, short of ``last``."""
         for j in range(lane, last - 7, LANES):
-            x, y = add(given, j, 8, x, y)
+            x, y = add(inputs, j, 8, x, y)
         rest = (last - lane) % LANES
         if lane < last and 0 < rest < 8:
-            x, y = add(given, last - rest, rest, x, y)
+            x, y = add(inputs, last - rest, rest, x, y)
         return x, y
 
     @kernel(variant=name, inline="always")
-    def of_span(given, first, last):
+    def of_span(inputs, first, last):
         """Both sums of up to SPAN classes, in the order in which halving adds lanes: 0 and 16, 8 and 24, and these."""
         none = splat(0.0, 8)
-        x, y = of_lanes(given, first, last, none, none)
+        x, y = of_lanes(inputs, first, last, none, none)
         if last - first > 16:
-            u, v = of_lanes(given, first + 16, last, none, none)
+            u, v = of_lanes(inputs, first + 16, last, none, none)
             x, y = x + u, y + v
         if last - first > 8:
-            u, v = of_lanes(given, first + 8, last, none, none)
+            u, v = of_lanes(inputs, first + 8, last, none, none)
             if last - first > 24:
-                r, s = of_lanes(given, first + 24, last, none, none)
+                r, s = of_lanes(inputs, first + 24, last, none, none)
                 u, v = u + r, v + s
             x, y = x + u, y + v
         return halving_sum(x), halving_sum(y)
 
     @kernel(variant=name, inline="always")
-    def sums(given, classes):
-        s, r = of_span(given, 0, min(SPAN, classes))
+    def sums(inputs, classes):
+        s, r = of_span(inputs, 0, min(SPAN, classes))
         s_lost = 0.0
         r_lost = 0.0
         for first in range(SPAN, classes, SPAN):
-            x, y = of_span(given, first, min(first + SPAN, classes))
+            x, y = of_span(inputs, first, min(first + SPAN, classes))
             s, s_lost = add_exactly(s, s_lost, x)
             r, r_lost = add_exactly(r, r_lost, y)
         return close(s, s_lost), close(r, r_lost)
@@ -192,10 +192,10 @@ def squarer(kind: str) -> Any:
     whole, last = eights(kind)
 
     @kernel(variant=kind, inline="always")
-    def square(given, j, count, total, nothing):
-        row, t = given
-        here = splat_i32(np.int32(t - j), 8)
-        e = widen(whole(row, j, here) if count == 8 else last(row, j, j + count, here))
+    def square(inputs, j, count, total, nothing):
+        row, t = inputs
+        home = splat_i32(np.int32(t - j), 8)
+        e = widen(whole(row, j, home) if count == 8 else last(row, j, j + count, home))
         return fma(e, e, total), nothing
 
     sums = two_sums(square, kind)
@@ -224,11 +224,11 @@ def power_adder(kind: str, full: bool) -> Any:
         q = 0.0
         q_lost = 0.0
         for first in range(0, classes, SPAN):
-            here = row + first * size
+            start = row + first * size
             count = min(SPAN, classes - first)
-            fetch_ahead(here, count * size)
+            fetch_ahead(start, count * size)
             for j in range(0, count, 8):
-                x = load_first(here + j * size, kind, 8, min(count - j, 8))
+                x = load_first(start + j * size, kind, 8, min(count - j, 8))
                 top = maximum(x, top)
                 wait(scratch, j, x, anchor)
             if first <= t < first + count:

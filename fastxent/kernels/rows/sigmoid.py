@@ -15,7 +15,7 @@ A tie, p = 1/2, predicts class 0, the first maximum.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -196,11 +196,20 @@ def faults_log_probs(lp):
     return as_ones(lp <= 0.0, lp) + 1
 
 
-#: form -> (loss of hard labels, loss of soft labels, chances, faults, score of p = 1/2)
-FORMS: dict[str, tuple[Any, Any, Any, Any, float]] = {
-    "logits": (hard_logits, soft_logits, chances_logits, faults_logits, 0.0),
-    "probs": (hard_probs, soft_probs, chances_probs, faults_probs, 0.5),
-    "log_probs": (hard_log_probs, soft_log_probs, chances_log_probs, faults_log_probs, -LN2),
+class Formulas(NamedTuple):
+    """What a form says of events: losses of labels and of numbers between 0 and 1, chances, faults, and p = 1/2."""
+
+    hard: Any
+    soft: Any
+    chances: Any
+    faults: Any
+    middle: float
+
+
+FORMS: dict[str, Formulas] = {
+    "logits": Formulas(hard_logits, soft_logits, chances_logits, faults_logits, 0.0),
+    "probs": Formulas(hard_probs, soft_probs, chances_probs, faults_probs, 0.5),
+    "log_probs": Formulas(hard_log_probs, soft_log_probs, chances_log_probs, faults_log_probs, -LN2),
 }
 
 

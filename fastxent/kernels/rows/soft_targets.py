@@ -137,8 +137,8 @@ def plain_products(kind: str, target: str) -> Any:
     size, target_size = SIZE[kind], SIZE[target]
 
     @kernel(variant=f"{kind}-{target}", inline="always")
-    def add(given, j, count, weight, total):
-        row, place, top = given
+    def add(inputs, j, count, weight, total):
+        row, place, top = inputs
         z, t = row + j * size, place + j * target_size
         if count == 8:
             a = widen(load(t, target, 8))
@@ -165,19 +165,19 @@ def softener(form: str, kind: str, target: str) -> Any:
     variant = f"{form}-{kind}-{target}"
 
     @kernel(variant=variant, inline="always")
-    def distance(x, logits, top, mass, near, here):
-        """What a class costs: m - z_c, or -log p_c; at place ``here`` (or nowhere) -log p_c is known."""
+    def distance(x, logits, top, mass, near, home):
+        """What a class costs: m - z_c, or -log p_c; at place ``home`` (or nowhere) -log p_c is known."""
         if form == "logits":
             return x * -1.0 + top
         if form == "log_probs":
             return maximum(0.0, x * -1.0 + (top if logits else 0.0))
         far = log(x / mass) * -1.0 + 0.0
-        return select(lane_numbers(8) == here, splat(near, 8), far)
+        return select(lane_numbers(8) == home, splat(near, 8), far)
 
     @kernel(variant=variant, inline="always")
-    def cross(given, j, count, weight, total):
+    def cross(inputs, j, count, weight, total):
         """Add a_c, and a_c times what the class costs, of eight classes."""
-        p, row, place, y, logits, top, mass, near, k, least, most = given
+        p, row, place, y, logits, top, mass, near, k, least, most = inputs
         a = shares(p, place, y, j, count)
         z = row + j * size
         x = widen(load(z, kind, 8) if count == 8 else load_first(z, kind, 8, count))
@@ -224,8 +224,8 @@ def brier_of(form: str, kind: str, target: str) -> Any:
     size, target_size = SIZE[kind], SIZE[target]
 
     @kernel(variant=f"{form}-{kind}-{target}", inline="always")
-    def square(given, j, count, total, nothing):
-        row, place, top, scale = given
+    def square(inputs, j, count, total, nothing):
+        row, place, top, scale = inputs
         z, t = row + j * size, place + j * target_size
         # Both are -inf beyond the last class.
         x = widen(load(z, kind, 8) if count == 8 else load_first(z, kind, 8, count))

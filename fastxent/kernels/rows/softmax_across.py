@@ -12,7 +12,7 @@ from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.contract.problem import SIZE, TILE
 from fastxent.kernels.functions.powers import FARTHEST, held_as, splitter
 from fastxent.kernels.rows.softmax import SPAN, STEEP, add_exactly, careful_row, finisher, terms
-from fastxent.kernels.rows.tiles import SQUARES, TERMS, Z_T, below, tile_reader
+from fastxent.kernels.rows.tiles import SQUARES, TERMS, Z_T, below, placer, tile_reader
 from fastxent.kernels.vector.memory import fetch, load, load_first, load_scalar, store
 from fastxent.kernels.vector.simd import LANES, all_lanes, as_ones, maximum, narrow, select, splat, widen
 
@@ -23,7 +23,8 @@ __all__ = ["across", "fold"]
 def across(kind: str, label: str, full: bool, columns: bool) -> Any:
     """The row kernel with one row a lane, for few classes, or (``columns``) for one array a class."""
     size = SIZE[kind]
-    at, targets, transpose = tile_reader(kind, label, False, columns)
+    targets, transpose = tile_reader(kind, label, False, columns)
+    at = placer(kind, columns)
     wide = held_as(kind) == "float64"
     anchor_of = splitter(kind).anchor
     wait, _, _, raise_first, raise_more = terms(kind, full)
@@ -129,8 +130,8 @@ def fold(lanes, start, terms):
     half = LANES // 2
     while half > 0:
         for lane in range(used - half):
-            here = start + lane * TILE
-            store(lanes, here, fetch(lanes, here, TILE) + fetch(lanes, here + half * TILE, TILE))
+            place = start + lane * TILE
+            store(lanes, place, fetch(lanes, place, TILE) + fetch(lanes, place + half * TILE, TILE))
         used = min(used, half)
         half //= 2
     return fetch(lanes, start, TILE)

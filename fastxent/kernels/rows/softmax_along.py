@@ -42,18 +42,15 @@ LOST, LOST_OF_SQUARES = sc.SCRATCH, sc.ENTROPY
 
 
 @cache
-def along(kind: str, label: str, full: bool) -> Any:
-    """The row kernel with the lanes within a row, for many classes; ``full`` asks for more than the loss."""
+def row_splitter(kind: str) -> Any:
+    """The kernel that leaves ``count`` classes in scratch, and then none until they are a multiple of 8."""
     size = SIZE[kind]
     in_line = LINE // size
     anchor_of = splitter(kind).anchor
-    wait, leave_out, raise_lanes, _, _ = terms(kind, full)
-    finish = finisher(kind, full)
-    read_labels = label_tiles(label)
+    wait = terms(kind, False).wait
 
     @kernel(variant=kind)
     def split_row(row, count, z_t, scratch):
-        """Leave ``count`` classes in scratch, and classes without a power until they are a multiple of 8."""
         anchor = anchor_of(splat(z_t, 8))
         lines = count // in_line * in_line
         even = count // 8 * 8
@@ -67,6 +64,14 @@ def along(kind: str, label: str, full: bool) -> Any:
             wait(scratch, j, load(row + j * size, kind, 8), anchor)
         if even < count:
             wait(scratch, even, load_first(row + even * size, kind, 8, count - even), anchor)
+
+    return split_row
+
+
+@cache
+def orderer(kind: str) -> Any:
+    """The kernel for the rank of the target among up to SPAN classes from ``first`` on, and for the largest of them."""
+    size = SIZE[kind]
 
     @kernel(variant=f"{kind}", inline="always")
     def order(row, count, t, before, after):
@@ -95,9 +100,27 @@ def along(kind: str, label: str, full: bool) -> Any:
         best = select(top == largest, best, fill(SPAN, best))
         return halving_sum(greater), np.float64(largest), np.int64(lane_min(best))
 
-    @kernel(variant=f"{kind}-{label}", inline="always")
+    @kernel(variant=f"{kind}", inline="always")
+    def order_span(row, first, count, t, z_t, card, r):
+        real, whole, _ = card
+        after = narrow(splat(z_t, 8), load_first(row, kind, 8, 0))
+        ahead, highest, best = order(row + first * size, count, t - first, below(after), after)
+        whole[sc.RANK, r] += ahead
+        if highest > real[sc.CONFIDENCE, r]:
+            real[sc.CONFIDENCE, r] = highest
+            whole[sc.PREDICTED, r] = first + best
+
+    return order_span
+
+
+@cache
+def target_reader(kind: str, label: str, full: bool) -> Any:
+    """The kernel for labels of rows i to stop, for their scores, and for sums of nothing."""
+    size = SIZE[kind]
+    read_labels = label_tiles(label)
+
+    @kernel(variant=f"{kind}-{label}-{full}", inline="always")
     def read_targets(p, lo, i, stop, card):
-        """Labels of rows, and their scores, and sums of nothing."""
         real, whole, status = card
         if stop - i < TILE or not read_labels(p, lo + i, card, i):
             for r in range(i, stop):
@@ -117,9 +140,15 @@ def along(kind: str, label: str, full: bool) -> Any:
                 whole[sc.RANK, r] = 0
                 whole[sc.PREDICTED, r] = 0
 
-    @kernel(variant=f"{kind}-{full}")
+    return read_targets
+
+
+@cache
+def span_settler(full: bool) -> Any:
+    """The kernel that adds sums of spans that wait to those of their rows: many at once, since each takes long."""
+
+    @kernel(variant=f"{full}")
     def settle_spans(card, work, waiting):
-        """Add the sums of spans that wait to those of their rows: many at a time, as each takes long to be known."""
         real = card.real
         for k in range(waiting):
             r = work.labels[k]
@@ -131,15 +160,39 @@ def along(kind: str, label: str, full: bool) -> Any:
                     real[sc.BRIER, r], real[LOST_OF_SQUARES, r], span
                 )
 
-    @kernel(variant=f"{kind}", inline="always")
-    def order_span(row, first, count, t, z_t, card, r):
-        real, whole, _ = card
-        after = narrow(splat(z_t, 8), load_first(row, kind, 8, 0))
-        ahead, highest, best = order(row + first * size, count, t - first, below(after), after)
-        whole[sc.RANK, r] += ahead
-        if highest > real[sc.CONFIDENCE, r]:
-            real[sc.CONFIDENCE, r] = highest
-            whole[sc.PREDICTED, r] = first + best
+    return settle_spans
+
+
+@cache
+def row_closer(full: bool) -> Any:
+    """The kernel that closes the sums of rows and notes rough ones in SCRATCH; it returns whether there are some."""
+
+    @kernel(variant=f"{full}", inline="always")
+    def close_rows(real, n):
+        rough = False
+        for i in range(0, n, 8):
+            z_t = fetch(real[sc.P_TARGET], i, 8)
+            s = fetch(real[sc.LOSS], i, 8) + fetch(real[LOST], i, 8)
+            store(real[sc.LOSS], i, s)
+            if full:
+                store(real[sc.BRIER], i, fetch(real[sc.BRIER], i, 8) + fetch(real[LOST_OF_SQUARES], i, 8))
+                store(real[sc.CONFIDENCE], i, fetch(real[sc.CONFIDENCE], i, 8) - z_t)
+            # NaN fails every comparison.
+            fine = (s <= STEEP) & (z_t <= FARTHEST) & (z_t >= -FARTHEST)
+            store(real[sc.SCRATCH], i, select(fine, splat(0.0, 8), splat(1.0, 8)))
+            rough |= not all_lanes(fine)
+        return rough
+
+    return close_rows
+
+
+@cache
+def along(kind: str, label: str, full: bool) -> Any:
+    """The row kernel with the lanes within a row, for many classes; ``full`` asks for more than the loss."""
+    size = SIZE[kind]
+    leave_out, raise_lanes = terms(kind, full)[1:3]
+    split_row, order_span, settle_spans = row_splitter(kind), orderer(kind), span_settler(full)
+    read_targets, close_rows, finish = target_reader(kind, label, full), row_closer(full), finisher(kind, full)
 
     @kernel(variant=f"{kind}", inline="always")
     def unpack(row, classes, scratch):
@@ -159,9 +212,9 @@ def along(kind: str, label: str, full: bool) -> Any:
             z_t = real[sc.P_TARGET, r]
             for first in range(0, p.classes, SPAN):
                 count = min(SPAN, p.classes - first)
-                here = row + first * size
+                place = row + first * size
                 # Two loops, since one has too many numbers under way for the processor to look ahead.
-                split_row(here, count, z_t, scratch)
+                split_row(place, count, z_t, scratch)
                 if first <= t < first + count:
                     leave_out(scratch, t - first)
                 raise_lanes(scratch, (count + 7) // 8 * 8, waiting * LANES, powers)
@@ -173,18 +226,7 @@ def along(kind: str, label: str, full: bool) -> Any:
                 if full:
                     order_span(row, first, count, t, z_t, card, r)
         settle_spans(card, work, waiting)
-        rough = False
-        for i in range(0, n, 8):
-            z_t = fetch(real[sc.P_TARGET], i, 8)
-            s = fetch(real[sc.LOSS], i, 8) + fetch(real[LOST], i, 8)
-            store(real[sc.LOSS], i, s)
-            if full:
-                store(real[sc.BRIER], i, fetch(real[sc.BRIER], i, 8) + fetch(real[LOST_OF_SQUARES], i, 8))
-                store(real[sc.CONFIDENCE], i, fetch(real[sc.CONFIDENCE], i, 8) - z_t)
-            # NaN fails every comparison.
-            fine = (s <= STEEP) & (z_t <= FARTHEST) & (z_t >= -FARTHEST)
-            store(real[sc.SCRATCH], i, select(fine, splat(0.0, 8), splat(1.0, 8)))
-            rough |= not all_lanes(fine)
+        rough = close_rows(real, n)
         finish(real, whole, n)
         if rough:
             for i in range(n):

@@ -37,7 +37,7 @@ from fastxent.kernels.vector.simd import (
 
 __all__ = [
     "BEFORE", "PLACES_OF_POWERS", "REMAINDERS", "SQUARES", "TERMS", "Z_T", "TileReader",
-    "below", "fetch_ahead", "just_below", "label_tiles", "read_label", "tile_reader",
+    "below", "fetch_ahead", "just_below", "label_tiles", "placer", "read_label", "tile_reader",
 ]  # fmt: skip
 
 # Places in `Work.lanes`: scores of the targets and the numbers just below, then vectors of up to LANES classes.
@@ -105,10 +105,23 @@ def label_tiles(kind: str) -> Any:
     return read
 
 
-class TileReader(NamedTuple):
-    """Kernels: ``at(p, row, j)`` is the address of a score; ``targets`` and ``transpose`` fill `Work`."""
+@cache
+def placer(kind: str, columns: bool) -> Any:
+    """Compile ``at(p, row, j)``: the address of a score; ``columns``: in one array a class."""
+    size = SIZE[kind]
 
-    at: Any
+    @kernel(variant=f"{kind}-{columns}", inline="always")
+    def at(p, row, j):
+        if columns:
+            return load_scalar(p.scores + j * 8, "int64") + row * size
+        return p.scores + row * p.stride + j * size
+
+    return at
+
+
+class TileReader(NamedTuple):
+    """Kernels that fill `Work`."""
+
     targets: Any
     transpose: Any
 
@@ -117,13 +130,7 @@ class TileReader(NamedTuple):
 def tile_reader(kind: str, label: str, full: bool, columns: bool) -> TileReader:
     """How tiles of scores of a kind are read; ``columns``: from one array a class."""
     size = SIZE[kind]
-    read_labels = label_tiles(label)
-
-    @kernel(variant=f"{kind}-{columns}", inline="always")
-    def at(p, row, j):
-        if columns:
-            return load_scalar(p.scores + j * 8, "int64") + row * size
-        return p.scores + row * p.stride + j * size
+    read_labels, at = label_tiles(label), placer(kind, columns)
 
     @kernel(variant=f"{kind}-{label}-{columns}", inline="always")
     def all_at_once(p, row, count, card, work, i):
@@ -173,4 +180,4 @@ def tile_reader(kind: str, label: str, full: bool, columns: bool) -> TileReader:
             for j in range(p.classes):
                 move(tile + (j * TILE + r) * size, at(p, source, j), size)
 
-    return TileReader(at, targets, transpose)
+    return TileReader(targets, transpose)
