@@ -63,11 +63,11 @@ def library_calls(code):
 
 
 def fused(code):
-    """How many fused multiply-adds of vectors there are, and of single numbers in the same basic blocks."""
+    """How many fused multiply-adds of four lanes there are, and of single numbers in the same basic blocks."""
     wide = narrow = 0
     for block in re.split(r"^\.LBB", code, flags=re.MULTILINE):
-        vectors = re.findall(r"vfn?m(?:add|sub)\d+pd\s+[^\n]*%(?:y|z)mm", block)
-        wide += len(vectors)
+        vectors = re.findall(r"vfn?m(?:add|sub)\d+pd\s+[^\n]*%(y|z)mm", block)
+        wide += len(vectors) + vectors.count("z")  # of AVX-512, which take eight lanes
         if vectors:
             narrow += len(re.findall(r"vfn?m(?:add|sub)\d+[sp]d\s+[^\n]*%xmm", block))
     return wide, narrow
