@@ -159,16 +159,24 @@ class Spec:
         cls,
         *,
         num_classes: int,
+        task: Task = "multiclass",
+        form: Form = "logits",
         loss: str = "cross_entropy",
+        soft: bool = False,
+        label_smoothing: float = 0.0,
+        ignore_index: int | None = None,
         class_weight: Iterable[float] | Mapping[Any, float] | None = None,
         pos_weight: float | Iterable[float] | None = None,
+        weighted: bool = False,
+        on_invalid: OnInvalid = "raise",
         clip: float | str | None = None,
+        normalize: bool = False,
         class_names: Iterable[str] | None = None,
-        **options: Any,
+        **own: float,
     ) -> Spec:
         """A spec from the words of the public functions: one pos_weight for all labels, weights by class name.
 
-        ``options`` are fields, and options of any loss: those of another one have to be at their defaults.
+        ``own`` are options of single losses: those of another one have to be at their defaults.
         Numbers of NumPy and torch become those of Python, as the JSON of a spec needs them.
         """
         names = None if class_names is None else tuple(str(name) for name in class_names)
@@ -177,21 +185,26 @@ class Spec:
         positive: Any = pos_weight
         if positive is not None and _is_single(positive):
             positive = [_number("pos_weight", positive)] * num_classes
-        if "label_smoothing" in options:
-            options["label_smoothing"] = _number("label_smoothing", options["label_smoothing"])
-        if options.get("ignore_index") is not None:
-            options["ignore_index"] = _integer("ignore_index", options["ignore_index"])
         if clip is not None and not isinstance(clip, str):
             clip = _number("clip", clip)
+        if unknown := own.keys() - OPTIONS.keys():
+            raise TypeError(f"Spec.make() got an unexpected keyword argument {min(unknown)!r}")
         return cls(
             num_classes=num_classes,
+            task=task,
+            form=form,
             loss=loss,
-            loss_options=_of_loss(loss, {name: options.pop(name) for name in OPTIONS if name in options}),
+            loss_options=_of_loss(loss, own),
+            soft=soft,
+            label_smoothing=_number("label_smoothing", label_smoothing),
+            ignore_index=None if ignore_index is None else _integer("ignore_index", ignore_index),
             class_weight=_weights("class_weight", class_weight, num_classes, "class"),
             pos_weight=_weights("pos_weight", positive, num_classes, "label"),
+            weighted=weighted,
+            on_invalid=on_invalid,
             clip=clip,
+            normalize=normalize,
             class_names=names,
-            **options,
         )
 
     def epsilon(self, kind: str) -> float:
