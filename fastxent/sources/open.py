@@ -11,15 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastxent.base.errors import UsageError
+from fastxent.data.spec import Task
 from fastxent.sources.object_kinds import is_array_file, is_arrow, is_paths, is_table, library
 from fastxent.sources.skipped import LeftOut, OnError
-from fastxent.sources.source import Selection, Source, Split, Task
+from fastxent.sources.source import Selection, Source, Split
 
 if TYPE_CHECKING:
     from fastxent.sources.dataset.description import Description
 
 __all__ = [
-    "LeftOut", "OnError", "Selection", "Source", "Split", "Task", "describe", "open_arrays", "open_source",
+    "LeftOut", "OnError", "Selection", "Source", "Split", "describe", "open_arrays", "open_source",
 ]  # fmt: skip
 
 

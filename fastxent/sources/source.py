@@ -6,18 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from fastxent.base.errors import UsageError
 from fastxent.data.batch import Batch
+from fastxent.data.spec import Task
 from fastxent.sources.skipped import LeftOut, LeftOuts
 
 if TYPE_CHECKING:
     from fastxent.sources.dataset.files import DataFile
 
-__all__ = ["Selection", "Source", "Split", "Task", "check_mask"]
-
-Task = Literal["multiclass", "binary", "multilabel"]
+__all__ = ["Selection", "Source", "Split", "check_mask"]
 
 
 def check_mask(mask: Any, task: Task) -> None:

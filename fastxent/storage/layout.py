@@ -2,7 +2,7 @@
 
 Which layout is fast was measured with pyarrow 26 (one thread, float32, no compression, page checksums; GB/s
 of reading on a busy machine): one column a class 1.5 at 3 classes, 1.2 at 10, 0.75 at 64, 0.6 at 128, 0.28 at
-1000; packed bytes 1.1 to 2.7 whatever their number; lists 0.2. Up to `FEW_CLASSES` a column a class costs little,
+1000; packed bytes 1.1 to 2.7 whatever their number; lists 0.2. Up to `COLUMN_CLASSES` a column a class costs little,
 is understood by every tool, and has the shape that the kernels like best for few classes. Beyond that, packed.
 """
 
@@ -22,7 +22,7 @@ from fastxent.data.spec import Form
 from fastxent.sources.decode.runs import is_list
 
 __all__ = [
-    "FEW_CLASSES",
+    "COLUMN_CLASSES",
     "METADATA_KEY",
     "Layout",
     "Storage",
@@ -35,7 +35,8 @@ __all__ = [
 
 Layout = Literal["packed", "columns", "list"]
 
-FEW_CLASSES = 64
+#: Up to this many classes "auto" means a column a class.
+COLUMN_CLASSES = 64
 #: The file's own description, which `fastxent.sources.dataset.metadata` reads.
 METADATA_KEY = b"fastxent"
 _ONE: dict[str, str] = {"logits": "logit", "probs": "prob", "log_probs": "log_prob"}
@@ -48,7 +49,7 @@ def choose_layout(layout: str, num_classes: int) -> Layout:
         UsageError: there is no such layout.
     """
     if layout == "auto":
-        return "columns" if num_classes <= FEW_CLASSES else "packed"
+        return "columns" if num_classes <= COLUMN_CLASSES else "packed"
     if layout not in ("packed", "columns", "list"):
         raise UsageError(f"layout: expected 'auto', 'packed', 'columns' or 'list', got {layout!r}")
     return cast(Layout, layout)

@@ -18,8 +18,8 @@ from fastxent.storage.parquet_writer import PendingParquet
 __all__ = ["RowWriter"]
 
 #: A row group is written when it has this many rows, or this many bytes (kept columns may be wide).
-GROUP_ROWS = 1 << 20
-GROUP_BYTES = 128 << 20
+RESULT_GROUP_ROWS = 1 << 20
+RESULT_GROUP_BYTES = 128 << 20
 
 
 class RowWriter:
@@ -33,7 +33,9 @@ class RowWriter:
 
     def __init__(self, path: str, columns: RowColumns, overwrite: bool) -> None:
         self._columns = columns
-        self._file = PendingParquet(path, overwrite=overwrite, group_bytes=GROUP_BYTES, group_rows=GROUP_ROWS)
+        self._file = PendingParquet(
+            path, overwrite=overwrite, group_bytes=RESULT_GROUP_BYTES, group_rows=RESULT_GROUP_ROWS
+        )
 
     def write(self, piece: Any, source: str) -> None:
         """Add a record batch of rows that were read from ``source``."""

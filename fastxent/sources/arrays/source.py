@@ -14,10 +14,11 @@ import numpy as np
 from fastxent.base.errors import UsageError
 from fastxent.base.kinds import as_floats
 from fastxent.data.batch import Batch
+from fastxent.data.spec import Task
 from fastxent.sources.arrays.npy import forget
 from fastxent.sources.decode import numpy_blocks
 from fastxent.sources.object_kinds import library
-from fastxent.sources.source import Source, Split, Task, check_mask
+from fastxent.sources.source import Source, Split, check_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

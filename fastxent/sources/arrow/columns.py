@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from fastxent.base.errors import UsageError
+from fastxent.data.spec import Task
 from fastxent.sources.arrays.source import plain_array
 from fastxent.sources.arrow.source import open_table
 from fastxent.sources.object_kinds import is_arrow, library
-from fastxent.sources.source import Selection, Source, Task
+from fastxent.sources.source import Selection, Source
 
 __all__ = ["open_columns"]
 

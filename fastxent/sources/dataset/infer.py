@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import cast, get_args
 
 from fastxent.base.errors import UsageError
+from fastxent.data.spec import Task
 from fastxent.sources.dataset.candidates import Candidate
 from fastxent.sources.dataset.description import Description
-from fastxent.sources.source import Selection, Task
+from fastxent.sources.source import Selection
 
 __all__ = ["infer_selection"]
 

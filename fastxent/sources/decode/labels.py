@@ -11,11 +11,11 @@ from fastxent.base.errors import SourceError, UsageError
 from fastxent.base.kinds import as_floats
 from fastxent.base.status import Status
 from fastxent.data.batch import Matrix
+from fastxent.data.spec import Task
 from fastxent.sources.decode import numpy_blocks
 from fastxent.sources.decode.layout import decode_matrix
 from fastxent.sources.decode.primitive import is_number, numbers, plain, validity
 from fastxent.sources.decode.runs import is_binary, is_list
-from fastxent.sources.source import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
