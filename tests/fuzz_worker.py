@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 
-from fastxent.base.errors import SourceError, UsageError
+from fastxent import SourceError, UsageError
 from fastxent.sources.open import Selection, open_source
 
 N, C = 500, 5

@@ -18,8 +18,8 @@ import mpmath as mp
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent import Spec
 from fastxent.data.batch import Batch, Matrix
-from fastxent.data.spec import Spec
 from fastxent.engine.scorer import key_of, make_problem
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.contract.problem import new_work

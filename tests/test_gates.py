@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastxent.base.errors import UsageError
+from fastxent import UsageError
 from fastxent.results.gates import Gate, _quoted, failures, parse_gate
 
 RESULT = {

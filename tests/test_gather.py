@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 
 import fastxent as fx
+from fastxent import Spec, Totals
 from fastxent.data.batch import Batch, Columns, Matrix
-from fastxent.data.spec import Spec
 from fastxent.engine.scorer import Scorer
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract.problem import Problem, new_work
 from fastxent.kernels.contract.scorecard import BLOCK
 from fastxent.kernels.rows.gather import ROOM, gatherer, rows_of_block
 from fastxent.statistics.options import Measures
-from fastxent.totals.totals import Totals
 
 GUARD = 0xA5
 RNG = np.random.default_rng(11)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastxent as fx
-from fastxent.data.spec import Spec
+from fastxent import Spec
 from fastxent.losses import base
 from fastxent.losses.registry import LOSSES, OPTIONS
 

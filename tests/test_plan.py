@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastxent as fx
+from fastxent import Spec
 from fastxent.comparison.spool import spool_rows
-from fastxent.data.spec import Spec
 from fastxent.engine.plan import Failed, Scored, join, merge, plan_of
 from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.record import read_record

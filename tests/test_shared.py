@@ -8,9 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from fastxent.base.errors import InvalidRowError, SourceError
+from fastxent import InvalidRowError, SourceError, Spec
 from fastxent.data.batch import Batch, Matrix
-from fastxent.data.spec import Spec
 from fastxent.engine.plan import plan_of
 from fastxent.engine.runners import threads as on_threads
 from fastxent.kernels.block_loop import no_outputs

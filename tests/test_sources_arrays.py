@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from fastxent.base.errors import SourceError, UsageError
+from fastxent import SourceError, UsageError
 from fastxent.base.status import Status
 from fastxent.data.batch import Columns, Matrix
 from fastxent.sources.arrays.source import ArraySource

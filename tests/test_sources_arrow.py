@@ -10,7 +10,7 @@ import pytest
 from test_sources_arrays import drain, scores_of
 from test_sources_parquet import FLAT, LABELS, LAYOUTS, NAMES, OFFSETS, SCORES, C, N
 
-from fastxent.base.errors import SourceError, UsageError
+from fastxent import SourceError, UsageError
 from fastxent.sources.arrow.source import ArrowSource, open_ipc, open_table
 from fastxent.sources.dataset.dataset import find_dataset
 from fastxent.sources.open import Selection, open_arrays, open_source

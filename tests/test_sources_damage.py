@@ -10,7 +10,7 @@ import pytest
 from test_sources_arrays import drain
 from test_sources_parquet import LABELS, LAYOUTS, SCORES, N
 
-from fastxent.base.errors import SourceError, UsageError
+from fastxent import SourceError, UsageError
 from fastxent.sources.open import Selection, describe, open_source
 
 Z = Selection(("z",), "y", class_names=("a", "b", "c", "d"))

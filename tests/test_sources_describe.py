@@ -12,7 +12,7 @@ import pytest
 from test_sources_arrays import drain
 from test_sources_parquet import LABELS, LAYOUTS, NAMES, SCORES, C, N
 
-from fastxent.base.errors import UsageError
+from fastxent import UsageError
 from fastxent.sources.dataset.infer import infer_selection
 from fastxent.sources.open import Selection, describe, open_source
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_sources_arrays import drain
 
-from fastxent.base.errors import InvalidRowError, SourceError, UsageError
+from fastxent import InvalidRowError, SourceError, UsageError
 from fastxent.engine.invalid_rows import raise_first_invalid
 from fastxent.sources import filter
 from fastxent.sources.filter_text import parse

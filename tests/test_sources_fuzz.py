@@ -13,7 +13,7 @@ import pytest
 from fuzz_worker import write_all
 from test_sources_arrays import drain
 
-from fastxent.base.errors import SourceError
+from fastxent import SourceError
 from fastxent.sources.open import Selection, open_source
 
 WORKER = Path(__file__).with_name("fuzz_worker.py")

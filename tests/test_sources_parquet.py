@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_sources_arrays import drain
 
-from fastxent.base.errors import SourceError, UsageError
+from fastxent import SourceError, UsageError
 from fastxent.base.status import Status
 from fastxent.data.batch import Columns
 from fastxent.sources.dataset.dataset import Dataset, find_dataset

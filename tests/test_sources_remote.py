@@ -16,7 +16,7 @@ from test_sources_arrays import drain
 from test_sources_parquet import LABELS, LAYOUTS, SCORES, N
 
 import fastxent as fx
-from fastxent.base.errors import SourceError, UsageError
+from fastxent import SourceError, UsageError
 from fastxent.sources.dataset import retry
 from fastxent.sources.dataset.dataset import Dataset, list_files
 from fastxent.sources.dataset.files import DataFile

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_sources_parquet import LABELS, LAYOUTS, SCORES, N
 
-from fastxent.base.errors import SourceError, UsageError
+from fastxent import SourceError, UsageError
 from fastxent.sources.dataset.dataset import find_dataset
 from fastxent.sources.open import Selection, open_source
 from fastxent.sources.parquet.source import ParquetSource

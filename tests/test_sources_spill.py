@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import fastxent as fx
-from fastxent.base.errors import OutputError, SourceError
+from fastxent import OutputError, SourceError
 from fastxent.base.status import Status
 from fastxent.sources.open import Selection, open_source
 from fastxent.sources.parquet import wide_groups

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fastxent.base.errors import UsageError
+from fastxent import UsageError
 from fastxent.base.status import Status
 from fastxent.sources.open import Selection, open_source
 
