@@ -40,7 +40,6 @@ def fastxent_loss(path: Path, layout: str, classes: int, threads: int) -> Call:
     from fastxent.data.spec import Spec
     from fastxent.engine.plan import plan_of
     from fastxent.engine.runners import threads as on_threads
-    from fastxent.results.evaluation import mean_loss
     from fastxent.sources.open import Selection, open_source
 
     arguments = _arguments(path, layout, classes)
@@ -51,7 +50,7 @@ def fastxent_loss(path: Path, layout: str, classes: int, threads: int) -> Call:
     def call() -> float:
         source = open_source(path, selection)
         spec = Spec.make(num_classes=source.num_classes, form="logits")
-        return mean_loss(on_threads.run(plan_of(source, spec, LOSS_ONLY), threads).totals)
+        return on_threads.run(plan_of(source, spec, LOSS_ONLY), threads).totals.reading().number("loss")
 
     return call
 

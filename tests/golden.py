@@ -184,6 +184,7 @@ def decoded(totals: fx.Totals) -> dict[str, Any]:
     if rows := int(t.rows[0]):
         found["extremes"] = t.extremes.view(np.float64).tolist()
         assert rows > 0
+    weighted = totals.spec.reads_weight
     if t.ranks.size:
         found["ranks"] = t.ranks.tolist()
     if t.calibration.size:
@@ -202,10 +203,12 @@ def decoded(totals: fx.Totals) -> dict[str, Any]:
         found["classes.confidence"] = [row[7] + Fraction(row[8], 1 << 42) for row in by_class]
     if t.confusion.size:
         found["confusion"] = t.confusion.ravel().tolist()
-    for name, statistic in totals.statistics.items():
-        if name in _STATISTICS:
-            _, arrays = statistic.state()
-            _STATISTICS[name](found, name, arrays, totals.spec.reads_weight)
+    for name in totals.all_rows.names:
+        _exact(found, f"sum.{name}", totals.all_rows.state()[1][0][totals.all_rows.names.index(name)])
+    for name, table in totals.all_rows.tables.items():
+        level, (keys, cells) = table.state(np.zeros(1, np.int64))
+        found[f"{name}.level"] = level
+        _TABLES[name](found, name, keys, cells, weighted)
     return found
 
 
@@ -231,61 +234,47 @@ def _pair(column: int, bits: int = 62) -> Callable[[Any], Fraction]:
     return lambda row: row[column] + Fraction(row[column + 1], 1 << bits)
 
 
-def _sums(*names: str) -> Callable[..., None]:
-    def add(found: dict[str, Any], name: str, arrays: list[Any], weighted: bool) -> None:
-        for i, state in enumerate(arrays[0]):
-            _exact(found, f"{name}.{names[i] if i < len(names) else i}", state)
+def _filled(found: dict[str, Any], name: str, keys: Any, cells: Any, parts: dict[str, Callable[[Any], Any]]) -> None:
+    """Cells by their key, and what is read of each."""
+    found[f"{name}.cell"] = keys.tolist()
+    rows = cells.tolist()
+    found |= {f"{name}.{part}": [read(row) for row in rows] for part, read in parts.items()}
+
+
+def _clusters(found: dict[str, Any], name: str, keys: Any, cells: Any, weighted: bool) -> None:
+    rows = cells[np.lexsort(cells.T[::-1])].tolist()
+    for what, at in (("weight", 0), ("loss", 2)):
+        found[f"{name}.{what}"] = [Fraction((row[at] << 40) + row[at + 1], 1 << 70) for row in rows]
+    found[f"{name}.large"] = [row[4] for row in rows]
+    found[f"{name}.heavy"] = [row[5] for row in rows]
+    found[f"{name}.rest"] = [row[6:] for row in rows]  # weights by rank, then units
+
+
+def _table(*parts: tuple[str, int]) -> Callable[..., None]:
+    """Counts and, from a column on, pairs of 62 bits: of a table without weights counts alone."""
+
+    def add(found: dict[str, Any], name: str, keys: Any, cells: Any, weighted: bool) -> None:
+        read = {what: (lambda row, at=at: row[at]) if what.startswith("rows") else _pair(at) for what, at in parts}
+        wide = {what: each for (what, at), each in zip(parts, read.values(), strict=True) if at < cells.shape[1]}
+        _filled(found, name, keys, cells, wide)
 
     return add
 
 
-def _clusters(found: dict[str, Any], name: str, arrays: list[Any], weighted: bool) -> None:
-    rows = arrays[1][np.lexsort(arrays[1].T[::-1])].tolist()
-    found[f"{name}.count"] = [row[0] for row in rows]
-    for what, at in (("weight", 1), ("loss", 3)):
-        found[f"{name}.{what}"] = [Fraction((row[at] << 40) + row[at + 1], 1 << 70) for row in rows]
-    found[f"{name}.large"] = [row[5] for row in rows]
-    found[f"{name}.heavy"] = [row[6] for row in rows]
-    found[f"{name}.rest"] = [row[7:] for row in rows]  # weights by rank, then units
-
-
-def _weighed(found: dict[str, Any], name: str, arrays: list[Any], weighted: bool) -> None:
-    classes, ranks, cells, confusion = arrays
-    for i, what in enumerate(("support", "correct", "predicted", "loss", "confidence")):
-        found[f"{name}.classes.{what}"] = list(map(_pair(2 * i), classes.tolist()))
-    found[f"{name}.classes.large"] = classes[:, 10].tolist()
-    found[f"{name}.ranks"] = list(map(_pair(0), ranks.tolist()))
-    _cells(found, f"{name}.calibration", cells, {"weight": _pair(0), "hits": _pair(2), "confidence": _pair(4)})
-    found[f"{name}.confusion"] = list(map(_pair(0), confusion.reshape(-1, 2).tolist()))
-
-
-def _ranking(found: dict[str, Any], name: str, arrays: list[Any], weighted: bool) -> None:
-    read = _pair if weighted else lambda column: lambda row: row[column]
-    for label, cells in enumerate(arrays[0]):
-        _cells(found, f"{name}.{label}", cells, {"negatives": read(0), "positives": read(2)})
-    found[f"{name}.shared"], found[f"{name}.large"] = arrays[1].T.tolist()
-
-
-def _classwise(found: dict[str, Any], name: str, arrays: list[Any], weighted: bool) -> None:
-    cells, squares = arrays
-    flat_cells = cells.reshape(-1, cells.shape[-1])  # of all classes, one class after the other
-    _cells(found, name, flat_cells, {"weight": _pair(0), "hits": _pair(2), "probability": _pair(4)})
-    found[f"{name}.square"] = list(map(_pair(0), squares.tolist()))
-
-
-def _confused(found: dict[str, Any], name: str, arrays: list[Any], weighted: bool) -> None:
-    found[f"{name}.pair"], found[f"{name}.rows"] = arrays[0].tolist(), arrays[1][:, 0].tolist()
-
-
-_STATISTICS: dict[str, Callable[..., None]] = {
-    "units": _sums("units", "units_square", "loss_units", "loss_square"),
-    "entropy": _sums("entropy", "weight"),
-    "temperature": _sums(),
+_TABLES: dict[str, Callable[..., None]] = {
     "clusters": _clusters,
-    "weighed": _weighed,
-    "ranking": _ranking,
-    "classwise": _classwise,
-    "confused": _confused,
+    "ranks": _table(("rows", 0), ("weight", 1)),
+    "calibration": _table(("rows", 0), ("rows.hit", 1), ("weight", 2), ("hits", 4), ("confidence", 6)),
+    "pairs": _table(("rows", 0), ("weight", 1), ("loss", 3), ("confidence", 5)),
+    "classwise": _table(("weight", 0), ("hits", 2), ("probability", 4), ("square", 6)),
+    "confused": _table(("rows", 0)),
+    "scores": lambda found, name, keys, cells, weighted: _filled(
+        found,
+        name,
+        keys,
+        cells,
+        {"shared": lambda row: row[0], "rows": _pair(1) if weighted else lambda row: row[1]},
+    ),
 }
 
 
@@ -321,7 +310,7 @@ def of_evaluation(ev: fx.Evaluation, *, groups: Iterable[dict[str, Any]] = ()) -
     if groups:
         chosen = {",".join(f"{k}={v}" for k, v in named.items()): ev.group(**named) for named in groups}
         found["group"] = {name: one.to_dict() for name, one in chosen.items()}
-        found["group totals"] = {name: decoded(one.totals) for name, one in chosen.items()}
+        found["group fields"] = {name: one.fields for name, one in chosen.items()}
     return found
 
 

@@ -67,20 +67,10 @@ __main__
 EXCEPTIONS = {
     ("comparison.result", "report"): "a result writes its own page",
     ("results.evaluation", "report"): "a result writes its own page",
-    ("statistics.groups", "totals"): "to be untied",
-    ("statistics.loss", "engine"): "to be untied",
-    ("statistics.loss", "totals"): "to be untied",
 }
 
 #: (importing module, imported module) of circles -> why they may be.
-CIRCLES = {
-    ("results.as_json", "results.evaluation"): "to be untied",
-    ("results.headlines", "results.evaluation"): "to be untied",
-    ("report.slices", "results.headlines"): "to be untied",
-    ("statistics.groups", "totals.totals"): "to be untied",
-    ("statistics.loss", "engine.invalid_rows"): "to be untied",
-    ("statistics.loss", "totals.totals"): "to be untied",
-}
+CIRCLES: dict[tuple[str, str], str] = {}
 
 #: what faces the shell
 SHELL = ("cli", "__main__")

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pyarrow as pa
 import pytest
+from fastxent.statistics.sparse import SparseSums
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
@@ -17,7 +18,6 @@ from fastxent.results.as_json import json_text
 from fastxent.results.evaluation import QUANTILES
 from fastxent.results.gates import failures, parse_gate
 from fastxent.statistics import groupcells, groupclasses, groupclusters, groupparts, groupscores
-from fastxent.statistics.sparse import SparseSums
 from fastxent.totals.totals import Totals
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
 

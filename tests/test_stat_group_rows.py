@@ -6,14 +6,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from fastxent.statistics.groupclasswise import GroupedClasswise
+from fastxent.statistics.grouprows import GroupedRows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastxent as fx
 from fastxent.results.as_json import PARTS_OF_GROUPS
 from fastxent.results.gates import parse_gate
-from fastxent.statistics.groupclasswise import GroupedClasswise
-from fastxent.statistics.grouprows import GroupedRows
 from fastxent.totals.state_files import shift_rows
 from fastxent.totals.totals import Totals
 from tests.statdata import BREAST, DIGITS, column, digits, evaluated, weights

@@ -8,13 +8,13 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 import pytest
+from fastxent.statistics.shares import effective_rows
 from scipy import stats as scipy_stats
 from sklearn.metrics import d2_log_loss_score
 
 import fastxent as fx
 from fastxent.results.evaluation import wilson
 from fastxent.statistics import clusters as clustering
-from fastxent.statistics.shares import effective_rows
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
 
 

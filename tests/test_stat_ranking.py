@@ -12,7 +12,7 @@ import fastxent as fx
 from fastxent.data.batch import Columns, Matrix
 from fastxent.kernels.contract.scorecard import TARGET, WEIGHT, new_scorecard
 from fastxent.statistics.ranking import Histograms
-from fastxent.statistics.statistic import RECORD_ROWS, Record
+from fastxent.statistics.record import RECORD_ROWS, Record
 from tests.statdata import BREAST, breast, column, evaluated, table, weights
 
 

@@ -16,12 +16,13 @@ from fastxent.data.spec import Form, Spec
 from fastxent.engine.options import RunOptions
 from fastxent.engine.plan import Plan, Scored, plan_of
 from fastxent.engine.runners.threads import thread_count
-from fastxent.results.evaluation import Evaluation, check_readings
+from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import finish
 from fastxent.sources.object_kinds import is_array_file, is_paths
 from fastxent.sources.open import Selection, Source, open_arrays, open_source
 from fastxent.sources.options import Inputs
 from fastxent.statistics.options import Measures, Readings
+from fastxent.statistics.registry import check_readings
 
 __all__ = ["ExtraColumns", "Job", "one_form", "open_job", "prepare", "spec_of"]
 
@@ -98,8 +99,7 @@ def open_job(
     source, spec = prepare(inputs, loss, memory=run.memory, threads=threads, extra=extra)
     if not spec.definition.predicts_class:
         measures = dataclasses.replace(measures, scores=False)
-    top_ks = None if readings.top_k is None else tuple(readings.top_k)
-    check_readings(spec, measures, readings.bins, readings.binning, top_ks)
+    check_readings(spec, measures, readings)
     Unit(readings.base)
     return Job(plan_of(source, spec, measures), readings, threads, inputs.topk)
 

@@ -20,7 +20,6 @@ from fastxent.engine.runners import threads as on_threads
 from fastxent.engine.runners.threads import RowResults
 from fastxent.kernels.block_loop import Outputs, no_outputs
 from fastxent.losses.registry import LOSSES
-from fastxent.results.evaluation import mean_loss, sum_of_losses
 from fastxent.sources.arrays.source import as_array, plain_array
 from fastxent.sources.open import open_arrays
 from fastxent.sources.options import Inputs
@@ -47,7 +46,7 @@ def reduced(inputs: Inputs, loss: LossOptions, reduction: str, base: float | Non
             losses = _weighed(losses, np.asarray(plain_array(inputs.weight, "sample_weight"), np.float64))
         return unit.of(losses)
     totals = on_threads.run(plan_of(source, spec, LOSS_ONLY), threads).totals
-    return unit.of(sum_of_losses(totals) if reduction == "sum" else mean_loss(totals))
+    return unit.of(totals.reading().number("sum" if reduction == "sum" else "loss"))
 
 
 def _opened(inputs: Inputs, loss: LossOptions) -> tuple[Source, Spec]:

@@ -31,10 +31,12 @@ __all__ = [
     "State",
     "canonical",
     "empty",
+    "finite_total",
     "merge",
     "moments",
     "rounded_mean",
     "rounded_sum",
+    "special_value",
     "to_fraction",
 ]
 
@@ -90,7 +92,7 @@ def _check_single(state: State) -> None:
         raise ValueError(f"state: expected shape ({SIZE},), got {state.shape}")
 
 
-def _total(state: State) -> int:
+def finite_total(state: State) -> int:
     """The finite sum in units of 2**UNIT_EXPONENT."""
     _check_single(state)
     total = 0
@@ -99,7 +101,7 @@ def _total(state: State) -> int:
     return total
 
 
-def _special(state: State) -> float | None:
+def special_value(state: State) -> float | None:
     """The NaN or infinity that the sum is, or None if every number was finite."""
     _check_single(state)
     if state[N_NAN] or (state[N_POSINF] and state[N_NEGINF]):
@@ -122,13 +124,13 @@ def _rounded(numerator: int, denominator: int) -> float:
 
 def to_fraction(state: State) -> Fraction:
     """The exact sum of the finite numbers; NaNs and infinities are only counted."""
-    return Fraction(_total(state), 1 << -UNIT_EXPONENT)
+    return Fraction(finite_total(state), 1 << -UNIT_EXPONENT)
 
 
 def rounded_sum(state: State) -> float:
     """The sum, rounded once. NaN with a NaN or with infinities of both signs, else the infinity if there is one."""
-    special = _special(state)
-    return _rounded(_total(state), 1 << -UNIT_EXPONENT) if special is None else special
+    special = special_value(state)
+    return _rounded(finite_total(state), 1 << -UNIT_EXPONENT) if special is None else special
 
 
 def rounded_mean(state: State, count: int | Fraction | None = None) -> float:
@@ -140,10 +142,10 @@ def rounded_mean(state: State, count: int | Fraction | None = None) -> float:
     divisor = Fraction(int(state[N]) if count is None else count)
     if divisor == 0:
         return math.nan
-    special = _special(state)
+    special = special_value(state)
     if special is not None:
         return special if divisor > 0 else -special
-    return _rounded(_total(state) * divisor.denominator, divisor.numerator << -UNIT_EXPONENT)
+    return _rounded(finite_total(state) * divisor.denominator, divisor.numerator << -UNIT_EXPONENT)
 
 
 def moments(sum_state: State, square_state: State) -> Moments:
@@ -159,9 +161,9 @@ def moments(sum_state: State, square_state: State) -> Moments:
     if int(square_state[N]) != count:
         raise ValueError(f"moments: expected equal counts, got {count} and {int(square_state[N])}")
     mean = rounded_mean(sum_state)
-    if count < 2 or _special(sum_state) is not None:
+    if count < 2 or special_value(sum_state) is not None:
         return Moments(count, mean, math.nan)
-    if _special(square_state) is not None:
+    if special_value(square_state) is not None:
         return Moments(count, mean, math.inf)
     total, squares = to_fraction(sum_state), to_fraction(square_state)
     variance = max((count * squares - total * total) / (count * (count - 1)), Fraction(0))

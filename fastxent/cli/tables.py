@@ -16,7 +16,7 @@ from rich.text import Text
 
 from fastxent.base.status import EXPLANATION, Status
 from fastxent.base.text import printable
-from fastxent.results.headlines import cell_text, headlines, shown_tables
+from fastxent.results.headlines import cell_text
 
 if TYPE_CHECKING:
     from fastxent.results.evaluation import Evaluation
@@ -42,10 +42,10 @@ def show_evaluation(result: Evaluation) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column()
-    for name, value in headlines(result):
+    for name, value in result.headlines():
         table.add_row(Text(name), Text(value))
     console.print(table)
-    for title, rows, total in shown_tables(result):
+    for title, rows, total in result.shown_tables():
         console.print(Text(f"\n{printable(title)}", "bold"))
         console.print(_rich_table(rows))
         if total > rows.num_rows:

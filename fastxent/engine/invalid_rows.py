@@ -15,25 +15,14 @@ from fastxent.data.batch import Batch, Columns
 if TYPE_CHECKING:
     from fastxent.totals.totals import Totals
 
-__all__ = ["first_invalid", "invalid_counts", "raise_first_invalid"]
-
-
-def invalid_counts(totals: Totals) -> dict[Status, int]:
-    """How many rows are invalid, by cause; causes that did not occur are left out."""
-    rows = totals.tallies.rows
-    return {status: int(rows[status]) for status in Status if status >= FIRST_INVALID and rows[status]}
-
-
-def first_invalid(totals: Totals) -> dict[Status, int]:
-    """The id of the first row of every cause that occurred."""
-    return {status: int(totals.tallies.first[status]) for status in invalid_counts(totals)}
+__all__ = ["raise_first_invalid"]
 
 
 def raise_first_invalid(totals: Totals, batch: Batch) -> None:
     """Raise InvalidRowError if the totals, up to this batch, hold an invalid row (which then lies in the batch)."""
     if not any(totals.tallies.rows[FIRST_INVALID:].tolist()):
         return
-    found = first_invalid(totals)
+    found = totals.first_invalid()
     status = min(found, key=lambda cause: found[cause])
     row = found[status] - batch.first_id
     what, remedy = EXPLANATION[status]

@@ -17,7 +17,7 @@ from fastxent.kernels.contract.problem import SIZE, Problem, Work, new_work
 from fastxent.kernels.rows.gather import rows_of_block
 from fastxent.kernels.sums.tally import LATE
 from fastxent.losses.base import FEW_CLASSES, KernelKey
-from fastxent.statistics.registry import RECORD_ROWS, Record
+from fastxent.statistics.record import RECORD_ROWS, Record
 
 if TYPE_CHECKING:
     from fastxent.totals.totals import Totals
@@ -123,7 +123,7 @@ class Scorer:
         )
         outputs = no_outputs() if outputs is None else outputs
         step = LATE
-        if totals.statistics:
+        if totals.reads_records:
             step = RECORD_ROWS
             if self._record is None:
                 self._record = scorecard.new_scorecard(RECORD_ROWS)
@@ -143,7 +143,7 @@ class Scorer:
                 outputs,
                 totals.tallies,
             )
-            if self._record is not None and totals.statistics:
+            if self._record is not None and totals.reads_records:
                 totals.absorb(Record(self._record, hi - lo, lo, batch, self._scores_of))
         del keep
 

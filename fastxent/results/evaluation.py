@@ -1,48 +1,54 @@
-"""Evaluation: the statistics that totals say. Floating point appears here, once, rounded from exact integers."""
+"""Evaluation: what totals say of the rows. Floating point appears here, once, rounded from exact integers."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fastxent.base.errors import UsageError
 from fastxent.base.log_unit import Unit
 from fastxent.base.status import Status
-from fastxent.engine.invalid_rows import first_invalid, invalid_counts
+from fastxent.data.spec import NUMERICS_VERSION
 from fastxent.kernels.sums import tally
-from fastxent.results.readings.classes import ClassReadings
-from fastxent.results.readings.groups import GroupReadings
-from fastxent.results.readings.loss import LossReadings
-from fastxent.results.readings.predictions import TOP_K, PredictionReadings, check_readings
-from fastxent.results.readings.rows import RowReadings
-from fastxent.statistics.calibration import BrierParts, Calibration
-from fastxent.statistics.loss import QUANTILES, Z95, ClusterStats, LossStats, Quantile, mean_loss, sum_of_losses
-from fastxent.statistics.options import Binning
-from fastxent.statistics.ranking import Area
-from fastxent.statistics.shares import wilson
-from fastxent.statistics.temperature import TemperatureStats
-from fastxent.statistics.units import UnitStats
+from fastxent.results.as_json import evaluation_dict, json_text
+from fastxent.results.headlines import ROWS, group_headlines, headlines, html_table
+from fastxent.statistics import calibration, classes, classwise, spread
+from fastxent.statistics.accuracy import rows_behind, top_k_interval, top_ks
+from fastxent.statistics.brier import BrierParts, scaled
+from fastxent.statistics.calibration import Calibration
+from fastxent.statistics.intervals import wilson
+from fastxent.statistics.kept_rows import LABEL_ERRORS, rows_table
+from fastxent.statistics.loss import LossStats, loss_stats
+from fastxent.statistics.options import Binning, Readings
+from fastxent.statistics.ranking import Area, Ranking, area_of
+from fastxent.statistics.reading import Reading
+from fastxent.statistics.spread import Quantile
+from fastxent.statistics.temperature import Temperature, TemperatureStats
+from fastxent.statistics.units import Units, UnitStats
 from fastxent.totals.totals import Totals
 
 if TYPE_CHECKING:
     from fastxent.sources.skipped import LeftOut
 
-__all__ = [
-    "QUANTILES", "TOP_K", "Z95", "Area", "BrierParts", "Calibration", "ClusterStats", "Evaluation",
-    "LossStats", "Quantile", "TemperatureStats", "UnitStats", "check_readings", "mean_loss", "sum_of_losses", "wilson",
-]  # fmt: skip
+__all__ = ["Evaluation"]
+
+#: Confused pairs that are shown.
+PAIRS = 20
 
 
 @dataclass
-class Evaluation(LossReadings, PredictionReadings, ClassReadings, GroupReadings, RowReadings):
+class Evaluation:
     """The result of an evaluation.
 
     Means and sums are those of the exact numbers, rounded once. Losses and entropies are in nats, or logarithms to
     ``base``: then what is rounded once is divided by log(base). Statistics that were not gathered are None here and
     absent from `to_dict`. Tables (``per_class``, ``groups``, ``worst``, ``calibration.table``) are
-    `pyarrow.Table` objects: ``.to_pandas()``, or ``polars.from_arrow``.
+    `pyarrow.Table` objects: ``.to_pandas()``, or ``polars.from_arrow``. Every number of `fields` is an attribute too.
 
     Attributes:
         totals: the integers that everything is read from.
@@ -53,6 +59,7 @@ class Evaluation(LossReadings, PredictionReadings, ClassReadings, GroupReadings,
         top_ks: the k of top-k accuracies; None for the usual ones.
         base: unit of losses and entropies: None for nats, 2 for bits, 10 for bans. Totals do not know it.
         topk: whether rows stored some of the classes only.
+        only: values of columns, where this is the evaluation of a group (see `group`).
     """
 
     totals: Totals
@@ -64,9 +71,17 @@ class Evaluation(LossReadings, PredictionReadings, ClassReadings, GroupReadings,
     left_out: list[LeftOut] = field(default_factory=list)
     base: float | None = None
     topk: bool = False
+    only: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        self._options = Readings(
+            None if self.top_ks is None else tuple(self.top_ks), self.bins, self.binning, self.base
+        )
         self.unit = Unit(self.base)
+        if self.only is not None:
+            self._reading = self.totals.group_reading(self.only, self._options)
+            return
+        self._reading = self.totals.reading(self._options)
         tallies, rows = self.totals.tallies, f"{self.num_rows:,} rows"
         first = int(tallies.first[tally.UNEVEN])
         if self.uneven and not (self.totals.spec.normalize or self.topk):  # what is not stored is missing in the sum
@@ -78,22 +93,300 @@ class Evaluation(LossReadings, PredictionReadings, ClassReadings, GroupReadings,
             self.warnings.append(
                 f"the loss of {infinite:,} of {rows} is infinite: their target has no probability; clip bounds it"
             )
-        groups: Any = self.totals.statistics.get("groups")
-        if groups is not None and (notes := groups.notes()):
-            self.warnings.append(f"so many groups share memory that of each of them {'; '.join(notes)}")
+        if self.totals.groups is not None and (notes := self.totals.groups.notes()):
+            self.warnings.append(
+                f"so many groups share memory that {'; '.join(notes)} of each of them; "
+                "evaluate the rows of a group alone with filter="
+            )
         if self.topk:
-            unseen = int(tallies.confusion[-1].sum()) if self.confusion is not None else 0
+            unseen = 0 if self.confusion is None else int(self.confusion[-1].sum())
             self.warnings.append(
                 f"top-k predictions: the target of {unseen:,} of {rows} is not stored (they got an even share of the "
                 "mass that is missing); Brier score, confusion and statistics by class mean nothing here"
             )
 
+    @property
+    def reading(self) -> Reading:
+        """The statistics, and the sums that they are read from."""
+        return self._reading
+
+    @cached_property
+    def fields(self) -> dict[str, float | int]:
+        """Every number that there is of these rows, by the name that it has as a column of `groups`."""
+        return {name: self._reading.number(name) for name in self._reading.fields}
+
+    def __getattr__(self, name: str) -> Any:
+        reading = self.__dict__.get("_reading")
+        if reading is None or name.startswith("_") or name not in reading:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return reading.number(name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._reading.fields})
+
+    def _number(self, name: str) -> Any:
+        """A field, or None where it was not gathered."""
+        return self._reading.number(name) if name in self._reading else None
+
+    # Rows
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that were scored."""
+        return int(self._reading.counts[0])
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        """Rows read, scored, ignored, invalid by cause, and uneven: scored, but their probabilities do not sum to 1.
+
+        Rows that were not scored are counted among all rows only, not in groups.
+        """
+        if self.only is not None:
+            return {"read": self.num_rows, "scored": self.num_rows, "ignored": 0, "invalid": {}}
+        counts = self.totals.tallies.rows
+        return {
+            "read": int(counts.sum()),
+            "scored": self.num_rows,
+            "ignored": int(counts[Status.IGNORED]),
+            "invalid": {status.name.lower(): n for status, n in self.totals.invalid_counts().items()},
+        } | ({"uneven": self.uneven} if self.uneven else {})
+
+    @property
+    def uneven(self) -> int:
+        """Scored rows whose probabilities do not sum to 1, within the root of their type's machine epsilon."""
+        return 0 if self.only is not None else int(self.totals.tallies.uneven[0])
+
+    @property
+    def first_invalid(self) -> dict[str, int]:
+        """The number (from 0, over the whole source) of the first row of every cause of invalidity."""
+        if self.only is not None:
+            return {}
+        return {status.name.lower(): row for status, row in self.totals.first_invalid().items()}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes (labels of a multilabel task): those of the spec, else their numbers."""
+        spec = self.totals.spec
+        return spec.class_names or tuple(map(str, range(2 if spec.task == "binary" else spec.num_classes)))
+
+    # The loss
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy of the scored rows."""
+        return float(self._reading.number("loss"))
+
+    @property
+    def perplexity(self) -> float:
+        """Exp of the mean loss in nats."""
+        return float(self._reading.number("perplexity"))
+
+    @property
+    def bits(self) -> float:
+        """The mean loss in bits, whatever the base."""
+        return float(self._reading.number("bits"))
+
+    @cached_property
+    def loss_stats(self) -> LossStats | None:
+        """Spread, extremes and quantiles of the row losses."""
+        return loss_stats(self._reading)
+
+    def quantile(self, q: float) -> Quantile:
+        """Any quantile of the row losses, with the bin that surely holds it; every row counts once."""
+        self._need_spread("quantiles were")
+        if not 0.0 <= q <= 1.0:
+            raise UsageError(f"q: expected a number in [0, 1], got {q!r}")
+        return spread.quantile(self._reading, q)
+
+    def loss_histogram(self, per_octave: int = 1) -> Any:
+        """Rows by loss, as a table (low, high, count): 1, 2, 4, ..., 128 bins for every doubling of the loss."""
+        self._need_spread("the histogram was")
+        return spread.loss_histogram(self._reading, per_octave)
+
+    def _need_spread(self, what: str) -> None:
+        if "variance" not in self._reading:
+            raise UsageError(f"{what} not gathered (spread=False)")
+
+    @property
+    def units(self) -> UnitStats | None:
+        """Loss, bits and perplexity per unit, with the standard error; with clusters it respects them."""
+        units = self._reading.statistics.get("units")
+        return units.stats(self._reading) if isinstance(units, Units) else None
+
+    @property
+    def normalized_entropy(self) -> float | None:
+        """Mean loss over the entropy of the classes' shares: below 1 is better than always predicting the shares."""
+        value: float | None = self._number("normalized_entropy")
+        return value
+
+    @property
+    def d2(self) -> float | None:
+        """1 - `normalized_entropy`, the D2 log-loss score of scikit-learn."""
+        value: float | None = self._number("d2")
+        return value
+
+    @property
+    def entropy(self) -> float | None:
+        """Mean entropy of the predictions; the logarithm of the number of classes is the largest there is."""
+        value: float | None = self._number("entropy")
+        return value
+
+    @cached_property
+    def temperature(self) -> TemperatureStats | None:
+        """Losses at other temperatures."""
+        temperature = self._reading.statistics.get("temperature")
+        return temperature.stats(self._reading) if isinstance(temperature, Temperature) else None
+
+    # Predictions
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of rows whose predicted class (the first maximum) is the target; weighted with weights."""
+        value: float | None = self._number("accuracy")
+        return value
+
+    @property
+    def top_k(self) -> dict[int, float]:
+        """Accuracy of the first k classes, for the usual k below the number of classes."""
+        if "accuracy" not in self._reading or self.totals.spec.task != "multiclass":
+            return {}
+        return {k: self._reading.number("accuracy" if k == 1 else f"top{k}") for k in top_ks(self._reading)}
+
+    def interval(self, share: float) -> tuple[float, float]:
+        """The Wilson interval (95 %) of a share of the rows; with weights for Kish's effective number of rows.
+
+        Rows are taken for independent; `top_k_interval` respects clusters.
+        """
+        return wilson(share, float(rows_behind(self._reading)[0]))
+
+    def top_k_interval(self, k: int = 1) -> tuple[float, float]:
+        """The Wilson interval (95 %) of a top-k accuracy.
+
+        With clusters it is that of the number of independent rows which would give the share its cluster-robust
+        standard error; NaN for k above 10 (in groups above 1), since clusters keep no more ranks.
+        """
+        reading = self._reading if k in top_ks(self._reading) else self._reading.with_options(top_k=(k,))
+        return top_k_interval(reading, k, reading.number("accuracy" if k == 1 else f"top{k}"))
+
+    @property
+    def mrr(self) -> float | None:
+        """Mean of 1 / (1 + rank of the target); ranks of 4096 and more count as 4096."""
+        value: float | None = self._number("mrr")
+        return value
+
+    @property
+    def brier(self) -> float | None:
+        """Mean squared distance between probabilities and target (summed over classes; binary: (p - y)^2)."""
+        value: float | None = self._number("brier")
+        return value
+
+    @property
+    def brier_scaled(self) -> float | None:
+        """The Brier score on [0, 1]: half the sum over classes; of binary and multilabel tasks `brier` itself."""
+        return None if self.brier is None else scaled(self.brier, self.totals.spec)
+
+    @property
+    def brier_parts(self) -> BrierParts | None:
+        """Reliability, resolution, uncertainty and residual of the Brier score.
+
+        Binary: over the bins of the calibration. Multiclass: the sums over classes, each against the rest, over equal
+        bins of its probability (statistics "classwise").
+        """
+        return calibration.brier_parts(self._reading)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """Calibration errors and the reliability table, over 15 equal bins unless asked otherwise."""
+        return self.calibrate(self.bins, self.binning) if "ece" in self._reading else None
+
+    def calibrate(self, bins: int | None = None, binning: Binning = "equal_width") -> Calibration:
+        """Calibration over other bins.
+
+        Binary tasks compare the probability of class 1 with how often class 1 is the target, others the largest
+        probability with how often it is right. Edges are compared exactly.
+
+        Args:
+            bins: how many; a divisor of 3600 unless ``binning`` is "equal_mass". None: 15, or the library's default.
+            binning: "equal_width": [a, b), the last bin closed. "equal_mass": as equal in rows as cells of 1/3600 (and
+                finer near 0 and 1) allow. "torchmetrics": equal widths, and a bin of its own for exactly 1. "sklearn":
+                (a, b], the first bin closed (``calibration_curve``). "netcal": as equal_width, 10 bins.
+
+        Raises:
+            UsageError: ``bins`` does not divide 3600, or calibration was not gathered.
+        """
+        return calibration.calibrate(self._reading, bins, binning)
+
+    @property
+    def _ranking(self) -> Ranking | None:
+        ranking = self._reading.statistics.get("ranking")
+        return ranking if isinstance(ranking, Ranking) else None
+
+    @property
+    def ranking(self) -> Any:
+        """A table with a row a label: auc and average_precision, each with bounds that surely hold the exact value."""
+        names = self.class_names[1:] if self.totals.spec.task == "binary" else self.class_names
+        return None if self._ranking is None else self._ranking.table(self._reading, names)
+
+    @property
+    def auc(self) -> Area | None:
+        """Area under the ROC curve, and its bounds; multilabel: the mean over labels."""
+        return None if self._ranking is None else area_of(self._reading, "auc")
+
+    @property
+    def average_precision(self) -> Area | None:
+        """Average precision, and its bounds; multilabel: the mean over labels."""
+        return None if self._ranking is None else area_of(self._reading, "average_precision")
+
+    def thresholds(self, label: int = 0) -> Any:
+        """A table of precision, recall, false-positive rate and F1 at thresholds of the score; None if not gathered."""
+        return None if self._ranking is None else self._ranking.thresholds(self._reading, label)
+
+    # Classes
+
+    @property
+    def per_class(self) -> Any:
+        """A table with a row a class: support, loss, precision, recall, f1, confidence when predicted, and its gap."""
+        found = classes.per_class(self._reading, self.class_names, every=True)
+        return None if found is None else found[1]
+
+    @property
+    def confusion(self) -> np.ndarray[Any, np.dtype[np.int64]] | None:
+        """Rows by target class (first axis) and predicted class; None where it was not gathered. Never weighted."""
+        return classes.confusion_matrix(self._reading)
+
+    @property
+    def weighted_confusion(self) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """Weight of the rows by target class and predicted class; None without weights, or where not gathered."""
+        return classes.confusion_matrix(self._reading, weighted=True)
+
+    @property
+    def confused(self) -> Any:
+        """A table of the most confused pairs: target, predicted, count, and with weights up to 1000 classes the weight.
+
+        None if there were too many to count (2^20).
+        """
+        return classes.confused_pairs(self._reading, self.class_names, PAIRS)
+
+    @property
+    def classwise(self) -> Any:
+        """A table with a row a class against the rest: share, ece, brier and its parts (statistics "classwise")."""
+        found = classwise.class_table(self._reading, self.class_names)
+        return None if found is None else found[1]
+
+    @property
+    def classwise_ece(self) -> float | None:
+        """Mean over classes of the calibration error of each against the rest (Kull et al. 2019)."""
+        value: float | None = self._number("classwise_ece")
+        return value
+
+    # Groups
+
     def group(self, *values: Any, **named: Any) -> Evaluation:
         """The evaluation of the rows of one group: everything that there is of all rows, from the same pass.
 
-        Its numbers are those of an evaluation of these rows alone, in the unit of this one. Only where so many groups
-        share memory that cells were put together are its quantiles, bins and classes coarser (``totals.coarse``; what
-        cannot be read then raises or is None). Rows that were not scored are counted among all rows only.
+        Its numbers are those of an evaluation of these rows alone, in the unit of this one. Where so many groups share
+        memory that cells were put together, what these cannot answer is NaN or None (`warnings` says so). Rows that
+        were not scored are counted among all rows only.
 
         Args:
             values: one for every column of ``group_by``, in their order; None for the group without a value.
@@ -109,7 +402,7 @@ class Evaluation(LossReadings, PredictionReadings, ClassReadings, GroupReadings,
             >>> ev.group("DE").accuracy, ev.group(country="FR").confusion.tolist()
             (1.0, [[0, 1], [0, 0]])
         """
-        columns = self.totals.measures.group_by
+        columns = self._group_columns()
         if not columns:
             raise UsageError("group: nothing was grouped; pass group_by=")
         if values and len(values) != len(columns):
@@ -118,47 +411,173 @@ class Evaluation(LossReadings, PredictionReadings, ClassReadings, GroupReadings,
         wanted = dict(zip(columns, values, strict=False)) | named
         run = {"group": wanted} | {name: value for name, value in self.run.items() if name == "paths"}
         readings: dict[str, Any] = {name: getattr(self, name) for name in ("bins", "binning", "top_ks", "base", "topk")}
-        return Evaluation(self.totals.of_group(wanted), run=run, **readings)
+        return Evaluation(self.totals, run=run, only=wanted, **readings)
+
+    def _group_columns(self) -> tuple[str, ...]:
+        return () if self.only is not None else self.totals.measures.group_by
+
+    @cached_property
+    def _groups(self) -> Any:
+        """The values of groups, and what they say; None where nothing was grouped."""
+        return self.totals.group_readings(self._options) if self._group_columns() else None
+
+    @cached_property
+    def groups(self) -> Any:
+        """A table with a row a group: its values, then every number of `fields` of its rows.
+
+        What was not gathered has no column. All there is of one of them says `group`.
+        """
+        if self._groups is None:
+            return None
+        keys, reading = self._groups
+        return keys.beside(reading.columns())
+
+    @cached_property
+    def margins(self) -> dict[str, Any] | None:
+        """Where several columns are crossed: for each of them a table as `groups`, of its values alone."""
+        columns = self._group_columns()
+        if len(columns) < 2:
+            return None
+        found = {column: self.totals.group_readings(self._options, column) for column in columns}
+        return {column: keys.beside(reading.columns()) for column, (keys, reading) in found.items()}
 
     @property
-    def rows(self) -> dict[str, Any]:
-        """Rows read, scored, ignored, invalid by cause, and uneven: scored, but their probabilities do not sum to 1."""
-        counts = self.totals.tallies.rows
-        return {
-            "read": int(counts.sum()),
-            "scored": self.num_rows,
-            "ignored": int(counts[Status.IGNORED]),
-            "invalid": {status.name.lower(): n for status, n in invalid_counts(self.totals).items()},
-        } | ({"uneven": self.uneven} if self.uneven else {})
+    def group_per_class(self) -> Any:
+        """A table with a row for every class of every group that has it as target or predicts it.
+
+        The values of the group, then what `per_class` says of its rows. None where there were too many classes of
+        groups to count (`warnings` says so).
+        """
+        return self._beside_groups(lambda reading: classes.per_class(reading, self.class_names, every=False))
 
     @property
-    def uneven(self) -> int:
-        """Scored rows whose probabilities do not sum to 1, within the root of their type's machine epsilon."""
-        return int(self.totals.tallies.uneven[0])
+    def group_classwise(self) -> Any:
+        """A table with a row for every class of every group: the values of the group, then as `classwise`.
+
+        None where there were too many classes of groups (`warnings` says so). Groups without weight are left out.
+        """
+        return self._beside_groups(lambda reading: classwise.class_table(reading, self.class_names))
+
+    def _beside_groups(self, read: Any) -> Any:
+        """A table that is read of all groups, with owners, behind the values of these."""
+        if self._groups is None:
+            return None
+        keys, reading = self._groups
+        found = read(reading)
+        if found is None:
+            return None
+        owners, table = found
+        return keys.beside({name: table[name] for name in table.column_names}, owners)
+
+    # Single rows
 
     @property
-    def first_invalid(self) -> dict[str, int]:
-        """The number (from 0, over the whole source) of the first row of every cause of invalidity."""
-        return {status.name.lower(): row for status, row in first_invalid(self.totals).items()}
+    def worst(self) -> Any:
+        """A table of the rows of highest loss: path, row (from 0 in it), loss, target, predicted, kept columns."""
+        return self._rows_of("worst")
+
+    @property
+    def worst_per_class(self) -> Any:
+        """A table as `worst`: the rows of highest loss of every true class, class by class."""
+        return self._rows_of("worst_per_class")
+
+    @property
+    def label_errors(self) -> dict[str, Any] | None:
+        """Tables of the rows likeliest to be labeled wrong, by "self_confidence" and by "normalized_margin"."""
+        tables: dict[str, Any] = {
+            by: table for name, by in LABEL_ERRORS.items() if (table := self._rows_of(name)) is not None
+        }
+        return tables or None
+
+    @property
+    def group_worst(self) -> Any:
+        """A table as `worst` of every group: its values, then its rows of highest loss.
+
+        All groups together keep 200,000 rows. Where that is fewer than asked for, each keeps half of them, a quarter,
+        ... (`warnings` says so).
+        """
+        return self._rows_of_groups("worst")
+
+    @property
+    def group_worst_per_class(self) -> Any:
+        """A table as `group_worst`: the rows of highest loss of every true class of every group."""
+        return self._rows_of_groups("worst_per_class")
+
+    @property
+    def group_label_errors(self) -> dict[str, Any] | None:
+        """Tables as `label_errors`, of every group as in `group_worst`."""
+        tables: dict[str, Any] = {
+            by: table for name, by in LABEL_ERRORS.items() if (table := self._rows_of_groups(name)) is not None
+        }
+        return tables or None
+
+    def _label_errors(self, rows_of: Callable[[str], Any]) -> dict[str, Any] | None:
+        tables = ((by, rows_of(name)) for name, by in LABEL_ERRORS.items())
+        return {by: table for by, table in tables if table is not None} or None
+
+    def _rows_of(self, name: str) -> Any:
+        found = rows_table(self._reading, name, self._names_of_targets)
+        return None if found is None else found[1]
+
+    def _rows_of_groups(self, name: str) -> Any:
+        return self._beside_groups(lambda reading: rows_table(reading, name, self._names_of_targets))
+
+    @property
+    def _names_of_targets(self) -> tuple[str, ...] | None:
+        spec = self.totals.spec
+        return None if spec.task == "multilabel" else spec.class_names
+
+    # Other forms
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values under stable names; statistics that were not gathered are absent."""
-        from fastxent.results.as_json import evaluation_dict
+        measures = self.totals.measures if self.only is None else self.totals.measures.of_group
+        facts = {
+            "first_invalid": self.first_invalid,
+            "left_out": [left.to_dict() for left in self.left_out],
+            "warnings": self.warnings,
+            "run": {**self.run, "numerics_version": NUMERICS_VERSION},
+        }
+        return evaluation_dict(self._reading, measures.to_dict(), self.rows, self._tables(), facts)
 
-        return evaluation_dict(self)
+    def _tables(self) -> dict[str, Any]:
+        """All tables and matrices, by name."""
+        names = (
+            "confusion", "weighted_confusion", "per_class", "classwise", "confused", "groups", "worst",
+            "worst_per_class", "ranking", "group_per_class", "group_classwise", "group_worst", "group_worst_per_class",
+            "group_label_errors", "label_errors",
+        )  # fmt: skip
+        tables = {name: getattr(self, name) for name in names}
+        tables["margins"] = [row for table in (self.margins or {}).values() for row in table.to_pylist()]
+        return tables | {"thresholds": self.thresholds() if self.totals.spec.task == "binary" else None}
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """`to_dict` as JSON text; floats read back to the same bits, NaN and infinities as strings."""
-        from fastxent.results.as_json import json_text
-
         return json_text(self.to_dict(), indent=indent)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """A report as one HTML page that needs nothing else; written to ``path`` if one is given. Extra ``report``."""
         from fastxent.report.write import write_report
 
-        histogram = self.totals.tallies.histogram
+        histogram = spread.cells_of_histogram(self._reading) if "variance" in self._reading else None
         return write_report(self.to_dict(), path, confusion=self.confusion, histogram=histogram, unit=self.unit)
+
+    def headlines(self) -> list[tuple[str, str]]:
+        """Name and value of the headline numbers, as lines of text."""
+        return list(headlines(self.rows, self._reading, self.run))
+
+    def shown_tables(self) -> Iterator[tuple[str, Any, int]]:
+        """Title, the first rows and the number of all rows of the tables that were asked for."""
+        columns = ", ".join(self._group_columns())
+        tables: dict[str, Any] = {f"by {name}": _narrow(table) for name, table in (self.margins or {}).items()}
+        tables |= {f"by {columns}": _narrow(self.groups), "highest losses": self.worst}
+        tables |= {f"highest losses by {columns}": self.group_worst}
+        tables |= {"highest losses of each class": self.worst_per_class}
+        for by, table in (self.label_errors or {}).items():
+            tables[f"perhaps labeled wrong, by {by.replace('_', ' ')}"] = table
+        for title, table in tables.items():
+            if table is not None:
+                yield title, table.slice(0, ROWS), table.num_rows
 
     def __repr__(self) -> str:
         parts = [f"loss={self.loss:.6g}"]
@@ -168,6 +587,9 @@ class Evaluation(LossReadings, PredictionReadings, ClassReadings, GroupReadings,
 
     def _repr_html_(self) -> str:
         """The summary as an HTML table, for notebooks."""
-        from fastxent.results.headlines import html_table
+        return html_table(self.headlines(), self.shown_tables())
 
-        return html_table(self)
+
+def _narrow(groups: Any) -> Any:
+    """The columns of a table of groups that are shown where there is no room for all."""
+    return None if groups is None else groups.select(group_headlines(groups.column_names))

@@ -1,10 +1,10 @@
-"""Reading calibration cells: bins, calibration errors, the decomposition of the Brier score."""
+"""Calibration: how confidence and accuracy agree over bins, and with binary tasks Murphy's parts of the Brier score."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, get_args
 
@@ -12,42 +12,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import UsageError
+from fastxent.base.runs import run_starts
+from fastxent.base.twofold import Twofold, sum_by_owner
+from fastxent.data.spec import Spec
+from fastxent.kernels.sums import group_sums as kernels
 from fastxent.kernels.sums import tally
-from fastxent.statistics.options import Binning
+from fastxent.kernels.sums.tally import Tallies
+from fastxent.statistics.accuracy import known_weight
+from fastxent.statistics.brier import BrierParts
+from fastxent.statistics.field import Field
+from fastxent.statistics.options import Binning, Measures
+from fastxent.statistics.reading import Reading
+from fastxent.statistics.record import FIXED_BITS, Record
+from fastxent.statistics.spread import MOST_CELLS
+from fastxent.statistics.statistic import Statistic, predicts_class
+from fastxent.statistics.table import PLACES, Cells, Layout
+from fastxent.statistics.words import Words
 
-__all__ = [
-    "BrierParts",
-    "Calibration",
-    "Cells",
-    "calibrate",
-    "cell_bases",
-    "cells_of_widths",
-    "check_bins",
-    "decompose",
-    "plain_cells",
-    "weighed_cells",
-    "widths_of_cells",
-]
+__all__ = ["Bins", "Calibrated", "Calibration", "brier_parts", "calibrate", "check_bins", "murphy_parts"]
 
 #: How many bins each library takes by default.
 DEFAULT_BINS: dict[str, int] = {"torchmetrics": 15, "sklearn": 5, "netcal": 10}
+#: Bins of ours by default.
+BINS = 15
+#: Equal widths of [0, 1] that groups keep where all together have too many cells. Up to the last but one, what is
+#: exactly 1 is kept apart.
+_WIDTHS = (720, 60, BINS)
+_MEANS = ("confidence", "accuracy")
 
-#: Sums are integers in units of 2^-UNIT: the base of every cell (`tally.base_of`) is a multiple of it.
-UNIT = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Cells:
-    """For every calibration cell: rows, their weight, the weight of hits, and the sum of weight times confidence."""
-
-    count: NDArray[np.int64]
-    weight: NDArray[Any]
-    hits: NDArray[Any]
-    confidence: NDArray[Any]
-
-    def unknown(self) -> Cells:
-        """The same rows, of which nothing but their number is known."""
-        return Cells(self.count, *(np.zeros_like(values) for values in (self.weight, self.hits, self.confidence)))
+Numbers = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,30 +78,206 @@ class Calibration:
         )
 
 
-_MEANS = ("confidence", "accuracy")
-
-
 @dataclass(frozen=True, slots=True)
-class BrierParts:
-    """Murphy's parts: score = reliability - resolution + uncertainty + residual.
+class Bins:
+    """Every (owner, bin) that has weight: both, its weight and that of hits, and | hits - confidences |."""
 
-    The residual is what binning leaves over: spread of the probabilities within bins (Stephenson et al. 2008).
+    owners: Integers
+    numbers: Integers
+    weight: Twofold
+    hits: Twofold
+    gap: Twofold
+
+    @classmethod
+    def of(cls, owners: Integers, numbers: Integers, weight: Words, hits: Words, confidence: Words) -> Bins:
+        """Cells, sorted by owner and bin, put together."""
+        starts = run_starts(owners, numbers)
+        weight, hits, confidence = (words.summed(starts) for words in (weight, hits, confidence))
+        some = weight.positive
+        owners, numbers, weight, hits = owners[starts][some], numbers[starts][some], weight[some], hits[some]
+        gap = abs(hits - confidence[some])
+        return cls(owners, numbers, weight.as_numbers(), hits.as_numbers(), gap.as_numbers())
+
+
+class Calibrated(Statistic):
+    """Rows by confidence: how many, their weight and that of hits, and the sum of weight times confidence, by cell.
+
+    Binary tasks take the probability of class 1 for the confidence, and rows of class 1 for hits. Cells are those of
+    `fastxent.kernels.sums.tally`; where groups have too many, 720, 60 or 15 equal widths of [0, 1].
     """
 
-    reliability: float
-    resolution: float
-    uncertainty: float
-    residual: float
+    name = "calibration"
+
+    def __init__(self, spec: Spec) -> None:
+        self._weighted, self._binary = spec.reads_weight, spec.task == "binary"
+
+    @classmethod
+    def wanted(cls, spec: Spec, measures: Measures) -> Statistic | None:
+        """See `Statistic.wanted`."""
+        return cls(spec) if measures.scores and predicts_class(spec) else None
+
+    def layouts(self, *, alone: bool) -> dict[str, Layout]:
+        """See `Statistic.layouts`.
+
+        Columns are rows, hits, and the pair of the confidence; with weights instead of that pairs of the weight, of
+        that of hits, and of weight times confidence.
+        """
+        if alone and not self._weighted:
+            return {}
+        pairs = (0, FIXED_BITS) * 3 if self._weighted else (0, kernels.CONFIDENCE_BITS)
+        return {"calibration": Layout((0, 0, *pairs), tally.CELLS, 0 if alone else MOST_CELLS, _widened)}
+
+    def place(self, name: str, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
+        """See `Statistic.place`."""
+        n = record.n
+        places, cells = np.empty(n, np.int64), np.zeros((n, 8 if self._weighted else 4), np.int64)
+        kernels.calibration_places(record.card, n, self._weighted, self._binary, places, cells)
+        yield None, places, cells
+
+    def tallied(self, name: str, tallies: Tallies) -> Cells | None:
+        """See `Statistic.tallied`: confidences are bases of cells and offsets from them, in words of 16 bits."""
+        if name != "calibration" or self._weighted or not tallies.calibration.size:
+            return None
+        used = np.flatnonzero(tallies.calibration.any(axis=1))
+        misses, hits, whole, low = tallies.calibration[used].T
+        rows = misses + hits
+        offsets = (whole, low >> 38, (low >> 22) & 0xFFFF, (low >> 6) & 0xFFFF, (low & 63) << 10)
+        words = [rows * base[used] + offset for base, offset in zip(_bases(), offsets, strict=True)]
+        return Cells(np.zeros(len(used), np.int64), used, np.stack((rows, hits, *words), axis=1), 0)
+
+    def note(self, table: str, level: int) -> str:
+        """See `Statistic.note`."""
+        return f"calibration is that of {_WIDTHS[min(level, len(_WIDTHS)) - 1]} equal widths"
+
+    def fields(self, reading: Reading) -> tuple[Field, ...]:
+        """See `Statistic.fields`."""
+        errors = (
+            Field("ece", "expected calibration error"), Field("mce", "maximum calibration error"),
+            Field("rmsce", "root mean squared calibration error"), Field("ace", "average calibration error"),
+        )  # fmt: skip
+        return (*errors, *(Field(name, name) for name in BrierParts.__slots__)) if self._binary else errors
+
+    def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
+        """See `Statistic.read`."""
+        names = [field.name for field in self.fields(reading)]
+        numbers = _bin_numbers(reading, reading.options.bins, reading.options.binning)
+        if numbers is None:
+            return dict.fromkeys(names, reading.unknown)
+        cells, bins = _bins(reading, numbers)
+        values = dict(zip(names, (reading.unknown for _ in names), strict=True))
+        starts = run_starts(bins.owners)
+        owners = bins.owners[starts]
+        if not owners.size:
+            return values
+        total = sum_by_owner(bins.weight, starts)
+        ratio = bins.gap / bins.weight
+        counts = np.diff(np.append(starts, len(bins.owners)))
+        values["ece"][owners] = (sum_by_owner(bins.gap, starts) / total).high
+        values["mce"][owners] = np.maximum.reduceat(ratio.high, starts)
+        values["rmsce"][owners] = np.sqrt((sum_by_owner(bins.gap * ratio, starts) / total).high)
+        values["ace"][owners] = (sum_by_owner(ratio, starts) / Twofold.of(counts)).high
+        if self._binary:
+            score = Twofold.of(reading["brier"][owners])
+            for name, part in murphy_parts(bins, starts, score).items():
+                values[name][owners] = part.high
+        words = _words(cells, weighted=self._weighted)[0].by_owner(cells.owners, reading.owners)
+        known = known_weight(reading, words)
+        return {name: np.where(known, numbers, math.nan) for name, numbers in values.items()}
+
+    def section(self, reading: Reading) -> dict[str, Any]:
+        """See `Statistic.section`."""
+        calibration = calibrate(reading, reading.options.bins, reading.options.binning)
+        errors = {name: getattr(calibration, name) for name in ("binning", "ece", "mce", "rmsce", "ace")}
+        section: dict[str, Any] = {"calibration": errors | {"bins": [list(row) for row in calibration.bins]}}
+        parts = brier_parts(reading)
+        return section | ({"brier_parts": asdict(parts)} if parts is not None else {})
+
+    def headlines(self, reading: Reading) -> Iterator[tuple[str, str]]:
+        """See `Statistic.headlines`."""
+        if (parts := brier_parts(reading)) is not None:
+            yield (
+                "Brier parts",
+                f"reliability {parts.reliability:.4g} - resolution {parts.resolution:.4g} + uncertainty"
+                f" {parts.uncertainty:.4g} + residual {parts.residual:.2g}",
+            )
+        calibration = calibrate(reading, reading.options.bins, reading.options.binning)
+        binning = f", {calibration.binning}" if calibration.binning != "equal_width" else ""
+        bins = f"{len(calibration.rows)} bins{binning}"
+        yield "calibration", f"ECE {calibration.ece:.4g}, MCE {calibration.mce:.4g}  ({bins})"
 
 
-def _lower_edges() -> NDArray[np.float64]:
-    """The lower edge of every cell, for cells in (e_3599, 1) that of their width."""
-    widths, _ = _places()
-    edges: NDArray[np.float64] = widths / tally.WIDTHS
-    return edges
+def murphy_parts(bins: Bins, starts: Integers, score: Twofold) -> dict[str, Twofold]:
+    """Murphy's parts of the scores of owners, whose bins are those from each start on.
+
+    Reliability sum_b w_b (p_b - y_b)^2 / W, resolution sum_b w_b (y_b - y)^2 / W, uncertainty y (1 - y), with w_b the
+    weight of a bin, p_b and y_b its mean confidence and share of hits, W and y those of all (Murphy 1973).
+    """
+    owner = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(bins.owners))))
+    total = sum_by_owner(bins.weight, starts)
+    share = sum_by_owner(bins.hits, starts) / total
+    away = bins.hits / bins.weight - share[owner]
+    reliability = sum_by_owner(bins.gap * bins.gap / bins.weight, starts) / total
+    resolution = sum_by_owner(bins.weight * away * away, starts) / total
+    uncertainty = share * (Twofold.of(np.ones(len(starts))) - share)
+    residual = score - (reliability - resolution + uncertainty)
+    return dict(zip(BrierParts.__slots__, (reliability, resolution, uncertainty, residual), strict=True))
 
 
-def _places() -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def brier_parts(reading: Reading) -> BrierParts | None:
+    """The parts of the Brier score of the only owner; None where there are none."""
+    if "reliability" not in reading:
+        return None
+    return BrierParts(*(reading.number(name) for name in BrierParts.__slots__))
+
+
+def calibrate(reading: Reading, bins: int | None, binning: Binning) -> Calibration:
+    """Calibration errors and the reliability table of the only owner over any bins.
+
+    Raises:
+        UsageError: calibration was not gathered, or its cells cannot be put together to such bins.
+    """
+    if reading.sums.cells("calibration") is None:
+        raise UsageError("calibration was not gathered (scores=False, or task 'multilabel')")
+    count = check_bins(bins, binning)
+    numbers = _bin_numbers(reading, bins, binning)
+    if numbers is None:
+        level = reading.sums.cells("calibration").level  # type: ignore[union-attr]
+        widths = _WIDTHS[min(level, len(_WIDTHS)) - 1]
+        raise UsageError(
+            f"so many groups share memory that each keeps {widths} equal widths of its calibration, which do not make "
+            f"{count} bins of binning {binning!r}; take a divisor of {widths} with 'equal_width', or evaluate the rows "
+            "of the group alone with filter="
+        )
+    other = reading.with_options(bins=bins, binning=binning)
+    ece, mce, rmsce, ace = (other.number(name) for name in ("ece", "mce", "rmsce", "ace"))
+    return Calibration(ece, mce, rmsce, ace, binning, tuple(_rows(reading, numbers, count, binning)))
+
+
+def _rows(reading: Reading, numbers: Integers, count: int, binning: Binning) -> Iterator[dict[str, Any]]:
+    """The reliability table of the only owner, a row a bin."""
+    cells = reading.sums.cells("calibration")
+    assert cells is not None
+    words = _words(cells, weighted=reading.weighted)
+    known = bool(known_weight(reading, words[0].by_owner(cells.owners, 1))[0])
+    starts = run_starts(numbers)
+    weight, hits, confidence = (each.summed(starts).as_numbers() for each in words)
+    rows = np.add.reduceat(cells.columns[:, 0], starts) if starts.size else starts
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = {"confidence": (confidence / weight).high, "accuracy": (hits / weight).high}
+    place = {int(number): i for i, number in enumerate(numbers[starts])}
+    lows, highs = _bounds(cells, numbers, count) if binning == "equal_mass" else _even(count)
+    for number in range(count + (count in place)):
+        low, high = (lows[number], highs[number]) if number < count else (1.0, 1.0)
+        at = place.get(number)
+        row: dict[str, Any] = {"low": low, "high": high, "count": 0 if at is None else int(rows[at])}
+        some = at is not None and known and weight.high[at] > 0.0
+        if reading.weighted:
+            row["weight"] = float(weight.high[at]) if some else 0.0
+        yield row | {name: float(values[at]) if some else None for name, values in means.items()}
+
+
+@cache
+def _places() -> tuple[Integers, NDArray[np.bool_]]:
     """For every cell the number k of its lower edge k / 3600, and whether it holds that edge alone."""
     k = np.zeros(tally.CELLS, np.int64)
     edge = np.zeros(tally.CELLS, np.bool_)
@@ -119,54 +289,112 @@ def _places() -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     return k, edge
 
 
-def widths_of_cells(widths: int) -> NDArray[np.int64]:
-    """For every cell its place among so many equal widths, [a, b); ``widths`` for the cell of exactly 1."""
-    return _places()[0] * widths // tally.WIDTHS
-
-
-def cells_of_widths(widths: int) -> NDArray[np.int64]:
-    """The inverse: for every place the cell inside a width that begins where it does."""
-    k = np.arange(widths + 1) * tally.WIDTHS // widths
-    return np.where(k == 0, 1, np.where(k == tally.WIDTHS, tally.CELLS - 1, tally.FIRST_EDGE + 2 * k - 1))
-
-
 @cache
-def cell_bases() -> NDArray[Any]:
-    """The bases of the cells (`fastxent.kernels.sums.tally.base_of`), Python integers in units of 2^-64."""
+def _bases() -> tuple[Integers, ...]:
+    """The bases of the cells (`fastxent.kernels.sums.tally.base_of`), whose bits end at 2^-64, in words of 16 bits."""
     k, _ = _places()
-    bases = np.where(k == tally.WIDTHS, 1.0, k * tally.WIDTH)
-    return np.array([int(math.ldexp(base, UNIT)) for base in bases.tolist()], object)  # exact
+    rest = np.where(k == tally.WIDTHS, 1.0, k * tally.WIDTH)
+    words = []
+    for _ in range(5):
+        whole = np.floor(rest)
+        words.append(whole.astype(np.int64))
+        rest = (rest - whole) * 2.0**16
+    return tuple(words)
 
 
-def plain_cells(cells: NDArray[np.int64]) -> Cells:
-    """Cells of rows without weights."""
-    count = cells[:, tally.MISSES] + cells[:, tally.HITS]
-    edges = cell_bases()
-    offsets = (cells[:, tally.OFFSET_WHOLE].astype(object) << UNIT) + (
-        cells[:, tally.OFFSET_LOW].astype(object) << (UNIT - tally.OFFSET_BITS)
-    )
-    weight = count.astype(object) << UNIT
-    return Cells(count, weight, cells[:, tally.HITS].astype(object) << UNIT, count.astype(object) * edges + offsets)
+def _widened(keys: Integers, cells: Integers, level: int) -> tuple[Integers, Integers]:
+    """Cells become equal widths; the place after the widths is that of exactly 1."""
+    places, last = np.where(keys < 0, 0, keys & PLACES), len(_WIDTHS)
+    if level == 1:
+        places = _places()[0][places] * _WIDTHS[0] // tally.WIDTHS
+    elif level <= last:
+        before, now = _WIDTHS[level - 2 : level]
+        places = np.where(places == before, now if level < last else now - 1, places * now // before)
+    return np.where(keys < 0, -1, keys & ~np.int64(PLACES) | places), cells
 
 
-def weighed_cells(cells: NDArray[np.int64], counts: NDArray[np.int64]) -> Cells:
-    """Cells with the sums of `fastxent.kernels.sums.records.weigh_cells`, beside the counts of `plain_cells`."""
-    w, hits, confidence = (
-        (cells[:, i].astype(object) << UNIT) + (cells[:, i + 1].astype(object) << 2) for i in (0, 2, 4)
-    )
-    return Cells(counts[:, tally.MISSES] + counts[:, tally.HITS], w, hits, confidence)
+def _words(cells: Cells, *, weighted: bool) -> tuple[Words, Words, Words]:
+    """The weight, that of hits, and weight times confidence of every cell."""
+    columns = cells.columns
+    if weighted:
+        weight, hits, confidence = (Words.of_pair(columns[:, i], columns[:, i + 1], FIXED_BITS) for i in (2, 4, 6))
+        return weight, hits, confidence
+    if columns.shape[1] == 4:  # pairs of groups
+        parts, bits = (np.zeros_like(columns[:, 2]), columns[:, 2], columns[:, 3]), kernels.CONFIDENCE_BITS
+    else:
+        parts, bits = tuple(columns[:, 2:].T), 16
+    return Words.of_counts(columns[:, 0]), Words.of_counts(columns[:, 1]), Words(parts, bits).carried()
 
 
-def _bin_numbers(cells: Cells, binning: Binning, bins: int) -> NDArray[np.int64]:
-    k, edge = _places()
+def _bins(reading: Reading, numbers: Integers) -> tuple[Cells, Bins]:
+    cells = reading.sums.cells("calibration")
+    assert cells is not None
+    return cells, Bins.of(cells.owners, numbers, *_words(cells, weighted=reading.weighted))
+
+
+def _bin_numbers(reading: Reading, bins: int | None, binning: Binning) -> Integers | None:
+    """The bin of every cell; None if cells have been put together to others than make such bins."""
+    cells = reading.sums.cells("calibration")
+    assert cells is not None
+    count = check_bins(bins, binning)
+    if cells.level:
+        level = min(cells.level, len(_WIDTHS))
+        widths, one_apart = _WIDTHS[level - 1], level < len(_WIDTHS)
+        if widths % count or binning in ("sklearn", "equal_mass") or (binning == "torchmetrics" and not one_apart):
+            return None
+        k, edge = cells.places * (tally.WIDTHS // widths), np.zeros(len(cells.places), np.bool_)
+    else:
+        all_k, all_edges = _places()
+        k, edge = all_k[cells.places], all_edges[cells.places]
     if binning == "equal_mass":
-        total = int(cells.weight.sum())
-        before = np.cumsum(cells.weight) - cells.weight
-        return np.array([min(int(b) * bins // total, bins - 1) if total else 0 for b in before], np.int64)
-    numbers = k * bins // tally.WIDTHS
+        return _equal_mass(cells, count, weighted=reading.weighted)
+    numbers = k * count // tally.WIDTHS
     if binning == "sklearn":
-        numbers -= edge & (k * bins % tally.WIDTHS == 0)
-    return np.clip(numbers, 0, bins if binning == "torchmetrics" else bins - 1)
+        numbers -= edge & (k * count % tally.WIDTHS == 0)
+    return np.clip(numbers, 0, count if binning == "torchmetrics" else count - 1)
+
+
+def _equal_mass(cells: Cells, bins: int, *, weighted: bool) -> Integers:
+    """The bin of every cell by the weight of its owner's cells before it."""
+    weight = _words(cells, weighted=weighted)[0].as_integers(FIXED_BITS)
+    starts = run_starts(cells.owners)
+    if not starts.size:
+        return cells.places
+    lengths = np.diff(np.append(starts, len(weight)))
+    before = np.cumsum(weight) - weight
+    before = before - np.repeat(before[starts], lengths)
+    total = np.repeat(np.add.reduceat(weight, starts), lengths)
+    pairs = zip(before.tolist(), total.tolist(), strict=True)
+    return np.array([min(b * bins // all_, bins - 1) if all_ else 0 for b, all_ in pairs], np.int64)
+
+
+def _even(bins: int) -> tuple[list[float], list[float]]:
+    return [i / bins for i in range(bins)], [(i + 1) / bins for i in range(bins)]
+
+
+def _bounds(cells: Cells, numbers: Integers, bins: int) -> tuple[list[float], list[float]]:
+    """Edges of equal-mass bins: of the first cell with rows, and the next bin's first."""
+    edges = _fine_edges()
+    lows = [math.nan] * bins
+    for cell, number in zip(cells.places[::-1].tolist(), numbers[::-1].tolist(), strict=True):
+        lows[number] = float(edges[cell])
+    if numbers.size:
+        lows[numbers[0]] = 0.0
+    highs, high = [math.nan] * bins, 1.0
+    for i in reversed(range(bins)):
+        if not math.isnan(lows[i]):
+            highs[i], high = high, lows[i]
+    return lows, highs
+
+
+def _fine_edges() -> Numbers:
+    """The lower edge of every cell, in the tails by octaves."""
+    edges: Numbers = _places()[0] / tally.WIDTHS
+    octaves = (np.arange(tally.TAIL, dtype=np.int64) + ((1023 - 53) << 3)) << (52 - 3)
+    sizes = octaves.view(np.float64)
+    edges[1 : 1 + tally.TAIL] = sizes
+    edges[tally.LAST_EDGE + 2 : -1] = 1.0 - sizes[1:][::-1]
+    return edges
 
 
 def check_bins(bins: int | None, binning: Binning) -> int:
@@ -179,90 +407,3 @@ def check_bins(bins: int | None, binning: Binning) -> int:
     if binning != "equal_mass" and tally.WIDTHS % bins:
         raise UsageError(f"bins: expected a divisor of {tally.WIDTHS}, got {bins}")
     return bins
-
-
-def calibrate(
-    cells: Cells, bins: int | None = None, binning: Binning = "equal_width", *, weighted: bool
-) -> Calibration:
-    """Group cells into bins; see `fastxent.results.evaluation.Evaluation.calibrate`."""
-    bins = check_bins(bins, binning)
-    numbers = _bin_numbers(cells, binning, bins)
-    grouped = _grouped(cells, numbers, bins + (binning == "torchmetrics"))
-    lows, highs = _bounds(cells, numbers, bins) if binning == "equal_mass" else _even(bins)
-    gaps, rows = [], []
-    for i, (count, weight, hits, confidence) in enumerate(zip(*grouped, strict=True)):
-        if i < bins or count:
-            low, high = (lows[i], highs[i]) if i < bins else (1.0, 1.0)
-            row = {"low": low, "high": high, "count": int(count)} | ({"weight": weight / 2**UNIT} if weighted else {})
-            means = (confidence / weight, hits / weight) if weight else (None, None)
-            rows.append(row | dict(zip(_MEANS, means, strict=True)))
-        if weight:
-            gaps.append((weight, abs(confidence - hits)))
-    total = sum(weight for weight, _ in gaps)
-    return Calibration(
-        ece=sum(gap for _, gap in gaps) / total if total else math.nan,
-        mce=max((gap / weight for weight, gap in gaps), default=math.nan),
-        rmsce=math.sqrt(sum(Fraction(gap * gap, weight) for weight, gap in gaps) / total) if total else math.nan,
-        ace=float(sum(Fraction(gap, weight) for weight, gap in gaps) / len(gaps)) if gaps else math.nan,
-        binning=binning,
-        rows=tuple(rows),
-    )
-
-
-def _grouped(cells: Cells, numbers: NDArray[np.int64], bins: int) -> list[list[int]]:
-    used = np.flatnonzero(cells.count)
-    result = []
-    for values in (cells.count, cells.weight, cells.hits, cells.confidence):
-        sums = [0] * bins
-        for number, value in zip(numbers[used].tolist(), values[used].tolist(), strict=True):
-            sums[number] += value
-        result.append(sums)
-    return result
-
-
-def _even(bins: int) -> tuple[list[float], list[float]]:
-    return [i / bins for i in range(bins)], [(i + 1) / bins for i in range(bins)]
-
-
-def _bounds(cells: Cells, numbers: NDArray[np.int64], bins: int) -> tuple[list[float], list[float]]:
-    """Edges of equal-mass bins: of the first cell with rows, and the next bin's first."""
-    edges = _fine_edges()
-    used = np.flatnonzero(cells.count)
-    lows = [math.nan] * bins
-    for cell in used[::-1]:
-        lows[numbers[cell]] = float(edges[cell])
-    if used.size:
-        lows[numbers[used[0]]] = 0.0
-    highs, high = [math.nan] * bins, 1.0
-    for i in reversed(range(bins)):
-        if not math.isnan(lows[i]):
-            highs[i], high = high, lows[i]
-    return lows, highs
-
-
-def _fine_edges() -> NDArray[np.float64]:
-    """The lower edge of every cell, in the tails by octaves."""
-    edges = _lower_edges().copy()
-    octaves = (np.arange(tally.TAIL, dtype=np.int64) + ((1023 - 53) << 3)) << (52 - 3)
-    sizes = octaves.view(np.float64)
-    edges[1 : 1 + tally.TAIL] = sizes
-    edges[tally.LAST_EDGE + 2 : -1] = 1.0 - sizes[1:][::-1]
-    return edges
-
-
-def decompose(cells: Cells, score: float, bins: int, binning: Binning) -> BrierParts:
-    """The parts of the Brier score of a binary task, over the bins of its calibration."""
-    numbers = _bin_numbers(cells, binning, bins)
-    grouped = _grouped(cells, numbers, bins + (binning == "torchmetrics"))
-    total, positives = sum(grouped[1]), sum(grouped[2])
-    if not total:
-        return BrierParts(math.nan, math.nan, math.nan, math.nan)
-    base = Fraction(positives, total)
-    reliability = resolution = Fraction(0)
-    for _, weight, hits, confidence in zip(*grouped, strict=True):
-        if weight:
-            reliability += Fraction((confidence - hits) ** 2, weight * total)
-            resolution += Fraction(weight, total) * (Fraction(hits, weight) - base) ** 2
-    uncertainty = base * (1 - base)
-    rest = Fraction(score) - (reliability - resolution + uncertainty) if math.isfinite(score) else math.nan
-    return BrierParts(float(reliability), float(resolution), float(uncertainty), float(rest))

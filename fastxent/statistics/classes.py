@@ -1,130 +1,411 @@
-"""Reading what is counted by class: supports, precision and recall, losses, confusion, the entropy of the base rate."""
+"""What is said class by class, from rows by target and predicted class: their number, weight, losses and confidence."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.kernels.sums import records, tally
-from fastxent.statistics.statistic import fixed, read_fixed
+from fastxent.base.runs import run_starts, sum_of_runs
+from fastxent.base.twofold import Twofold, sum_by_owner
+from fastxent.data.spec import Spec
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.sums import group_sums as kernels
+from fastxent.kernels.sums import tally
+from fastxent.kernels.sums.tally import Tallies
+from fastxent.statistics.field import Field
+from fastxent.statistics.options import Measures
+from fastxent.statistics.reading import Reading
+from fastxent.statistics.record import FIXED_BITS, Record
+from fastxent.statistics.spread import MOST_CELLS
+from fastxent.statistics.statistic import Statistic, predicts_class
+from fastxent.statistics.table import PLACE_BITS, PLACES, Cells, Layout, put_in_one
+from fastxent.statistics.words import Words
 
-if TYPE_CHECKING:
-    from fastxent.kernels.sums.tally import Tallies
-    from fastxent.statistics.weighed import Weighed
+__all__ = ["FULL_CLASSES", "ByClass", "Classes", "class_sums", "confused_pairs", "confusion_matrix", "per_class"]
 
-__all__ = ["ByClass", "base_entropy", "class_table", "rank_weights", "read_classes", "weigh_classes", "weight_matrix"]
+#: Confusion is counted as a full matrix up to this many classes (8 MB of counters a thread).
+FULL_CLASSES = 1000
+#: Distinct pairs of target and another predicted class that are counted; with more, nothing is said.
+MAX_PAIRS = 1 << 20
 
-Number = int | Fraction
+#: The levels of the table of pairs: pairs, classes (targets and predictions apart), targets, nothing.
+_PAIRS, _BY_CLASS, _TARGETS, _NOTHING = range(4)
+#: Flags of a place: the loss, or the weight or weighted loss, is too large to be summed by class.
+_INFINITE, _LARGE = 1, 2
+
+Numbers = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class ByClass:
-    """Sums by class: weights of rows with it as target, of the right ones, of rows predicting it; losses, confidences.
+    """Sums of every (owner, class) that is a target or, where it is told, predicted; sorted by both.
 
-    Losses are by target class, None where one is too large to be summed; confidences are by predicted class.
+    ``rows`` with it as target; weights of those rows (``support``), of the right ones, and of the rows that predict it;
+    their losses, by target, and confidences, by predicted class. ``beyond``: a loss is too large to be summed.
+    ``predictions``: whether predicted classes are told.
     """
 
-    support: list[Number]
-    correct: list[Number]
-    predicted: list[Number]
-    loss: list[Fraction | None]
-    confidence: list[Fraction]
+    owners: Integers
+    classes: Integers
+    rows: Integers
+    support: Twofold
+    correct: Twofold
+    predicted: Twofold
+    loss: Twofold
+    confidence: Twofold
+    beyond: NDArray[np.bool_]
+    predictions: bool
+
+    @property
+    def recall(self) -> Numbers:
+        """The share of the target's rows that is right."""
+        return (self.correct / self.support).high
+
+    @property
+    def precision(self) -> Numbers:
+        """The share of the rows predicting the class that is right."""
+        return (self.correct / self.predicted).high
+
+    @property
+    def f1(self) -> Numbers:
+        """The harmonic mean of precision and recall."""
+        twice = Twofold(2.0 * self.correct.high, 2.0 * self.correct.low)
+        return (twice / (self.support + self.predicted)).high
 
 
-def read_classes(tallies: Tallies) -> ByClass:
-    """Counts and sums without weights."""
-    classes, confusion = tallies.classes, tallies.confusion
-    if confusion.size:
-        support, correct, predicted = confusion.sum(axis=1), confusion.diagonal(), confusion.sum(axis=0)
-    else:
-        support, correct, predicted = (classes[:, i] for i in (tally.SUPPORT, tally.CORRECT, tally.PREDICTED))
-    shift = tally.MIDDLE_BITS + tally.LOW_BITS
-    words = classes.astype(object)
-    loss = (
-        (words[:, tally.LOSS_WHOLE] << shift)
-        + (words[:, tally.LOSS_MIDDLE] << tally.LOW_BITS)
-        + words[:, tally.LOSS_LOW]
-    )
-    confidence = (words[:, tally.CONF_WHOLE] << tally.CONF_BITS) + words[:, tally.CONF_LOW]
-    return ByClass(
-        support=support.tolist(),
-        correct=correct.tolist(),
-        predicted=predicted.tolist(),
-        loss=[
-            None if beyond else Fraction(v, 1 << shift)
-            for v, beyond in zip(loss, classes[:, tally.INFINITE], strict=True)
-        ],
-        confidence=[Fraction(v, 1 << tally.CONF_BITS) for v in confidence],
-    )
+class Classes(Statistic):
+    """Counts, weights, losses and confidences by target and predicted class, and means over classes.
+
+    Where groups have too many pairs of classes, they are told by class: of the rows with it as target, of those that
+    predict it, and of both. Where that is too many, of the rows with it as target alone; then nothing.
+    """
+
+    name = "classes"
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec, self._weighted = spec, spec.reads_weight
+        self._classes = 2 if spec.task == "binary" else spec.num_classes
+
+    @classmethod
+    def wanted(cls, spec: Spec, measures: Measures) -> Statistic | None:
+        """See `Statistic.wanted`."""
+        return cls(spec) if measures.scores and predicts_class(spec) else None
+
+    # A column of rows; with weights the pair of what they weigh; a pair of the loss, and one of the confidence.
+
+    @property
+    def _bits(self) -> tuple[int, ...]:
+        low = FIXED_BITS if self._weighted else tally.LOW_BITS
+        return (0, *((0, FIXED_BITS) if self._weighted else ()), 0, low, 0, low)
+
+    @property
+    def _weight(self) -> slice:
+        """The columns that say what rows weigh."""
+        return slice(1, 3) if self._weighted else slice(0, 1)
+
+    @property
+    def _loss(self) -> slice:
+        return slice(len(self._bits) - 4, len(self._bits) - 2)
+
+    @property
+    def _confidence(self) -> slice:
+        return slice(len(self._bits) - 2, len(self._bits))
+
+    @property
+    def _hits(self) -> slice:
+        """By class, the columns that say what right rows weigh; behind them come those of rows that predict it."""
+        return slice(len(self._bits), len(self._bits) + (2 if self._weighted else 1))
+
+    @property
+    def _predictions(self) -> slice:
+        return slice(self._hits.stop, 2 * self._hits.stop - self._hits.start)
+
+    def _bits_at(self, level: int) -> tuple[int, ...]:
+        """By class what the right rows weigh, and those that predict it, as well."""
+        return self._bits + 2 * ((0, FIXED_BITS) if self._weighted else (0,))
+
+    def layouts(self, *, alone: bool) -> dict[str, Layout]:
+        """See `Statistic.layouts`.
+
+        Without weights tallies count all rows by class, and their confusion up to `FULL_CLASSES`; beyond, rows whose
+        predicted class is wrong are counted here.
+        """
+        if alone and not self._weighted:
+            return {"confused": Layout((0,), 0, MAX_PAIRS, put_in_one)} if self._classes > FULL_CLASSES else {}
+        places = 4 * self._classes**2
+        limit = 0 if alone and self._classes <= FULL_CLASSES else MOST_CELLS
+        return {"pairs": Layout(self._bits, places, limit, self._raised, self._bits_at)}
+
+    def place(self, name: str, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
+        """See `Statistic.place`."""
+        n = record.n
+        if name == "confused":
+            whole = record.card.whole[:, :n]
+            pairs = whole[sc.TARGET].astype(np.int64) * self._classes + whole[sc.PREDICTED]
+            yield None, np.where(record.scored & (whole[sc.RANK] > 0), pairs, -1), np.ones((n, 1), np.int64)
+            return
+        places, cells = np.empty(n, np.int64), np.zeros((n, len(self._bits)), np.int64)
+        kernels.cells_of_pairs(record.card, n, self._weighted, self._classes, places, cells)
+        yield None, places, cells
+
+    def _raised(self, keys: Integers, cells: Integers, level: int) -> tuple[Integers, Integers]:
+        """See `Layout.raised`."""
+        if level == _BY_CLASS:
+            return self._by_class(keys, cells)
+        if level == _TARGETS:
+            cells = cells.copy()
+            cells[:, self._confidence] = cells[:, self._predictions] = 0
+            return np.where(cells[:, 0] > 0, keys, -1), cells
+        return put_in_one(keys, cells, level)
+
+    def _by_class(self, keys: Integers, cells: Integers) -> tuple[Integers, Integers]:
+        """Rows of pairs as two each: of their target, and if it is another one of their predicted class."""
+        pairs, flags = (keys & PLACES) >> 2, keys & 3
+        target, predicted = np.divmod(pairs, self._classes)
+        hit = (target == predicted)[:, np.newaxis]
+        own, other = np.zeros((2, len(cells), len(self._bits_at(_BY_CLASS))), np.int64)
+        own[:, : len(self._bits)] = cells
+        # What is too large to be summed by class is among its targets only.
+        weight = np.where((flags & _LARGE)[:, np.newaxis] > 0, 0, cells[:, self._weight])
+        own[:, self._hits] = own[:, self._predictions] = np.where(hit, weight, 0)
+        own[:, self._confidence] = np.where(hit, cells[:, self._confidence], 0)
+        other[:, self._predictions], other[:, self._confidence] = weight, cells[:, self._confidence]
+        owners = keys & ~np.int64(PLACES)
+        both = np.concatenate((owners | target << 2 | flags, owners | predicted << 2))
+        left_out = np.concatenate((keys < 0, (keys < 0) | hit[:, 0] | (flags & _LARGE > 0)))
+        return np.where(left_out, -1, both), np.concatenate((own, other))
+
+    def tallied(self, name: str, tallies: Tallies) -> Cells | None:
+        """See `Statistic.tallied`: all rows by class, as if pairs had been put together, and up to 1000 the pairs."""
+        if self._weighted or not tallies.classes.size:
+            return None
+        if name == "confusion" and tallies.confusion.size:
+            pairs = np.flatnonzero(tallies.confusion)
+            return Cells(np.zeros_like(pairs), pairs, tallies.confusion.reshape(-1, 1)[pairs], _PAIRS)
+        if name != "by_class":
+            return None
+        classes, confusion = tallies.classes, tallies.confusion
+        if confusion.size:
+            support, correct, predicted = confusion.sum(axis=1), confusion.diagonal(), confusion.sum(axis=0)
+        else:
+            support, correct, predicted = (classes[:, i] for i in (tally.SUPPORT, tally.CORRECT, tally.PREDICTED))
+        cells = np.zeros((len(classes), len(self._bits_at(_BY_CLASS))), np.int64)
+        cells[:, 0], cells[:, self._hits.start], cells[:, self._predictions.start] = support, correct, predicted
+        cells[:, 1] = (classes[:, tally.LOSS_WHOLE] << tally.MIDDLE_BITS) + classes[:, tally.LOSS_MIDDLE]
+        cells[:, 2] = classes[:, tally.LOSS_LOW]
+        cells[:, 3], cells[:, 4] = classes[:, tally.CONF_WHOLE], classes[:, tally.CONF_LOW]
+        flags = np.where(classes[:, tally.INFINITE] > 0, _INFINITE, 0)
+        used = np.flatnonzero(cells.any(axis=1))
+        return Cells(np.zeros(len(used), np.int64), (used << 2) | flags[used], cells[used], _BY_CLASS)
+
+    def note(self, table: str, level: int) -> str:
+        """See `Statistic.note`."""
+        if level == _BY_CLASS:
+            return "the confusion of classes is not told"
+        if level == _TARGETS:
+            return "confusion, precision, F1 and confidence by class are not told"
+        return "nothing is told by class, nor are D2, F1 and balanced accuracy"
+
+    def by_class(self, reading: Reading) -> ByClass | None:
+        """The sums of every class of every owner; None where there were too many to count."""
+        cells = reading.sums.cells("by_class") or reading.sums.cells("pairs")
+        if cells is None or cells.level >= _NOTHING:
+            return None
+        owners, places, columns = cells.owners, cells.places, cells.columns
+        if cells.level == _PAIRS:
+            keys, columns = self._by_class(owners << PLACE_BITS | places, columns)
+            order = np.argsort(keys, kind="stable")
+            order = order[np.searchsorted(keys[order], 0) :]
+            keys, columns = keys[order], columns[order]
+            owners, places = keys >> PLACE_BITS, keys & PLACES
+        starts = run_starts(owners, places >> 2)
+        large = places & (_LARGE if self._weighted else _INFINITE) > 0
+        low = FIXED_BITS if self._weighted else tally.LOW_BITS
+
+        def summed(words: Words) -> Twofold:
+            return words.summed(starts).as_numbers()
+
+        def weight(part: slice) -> Twofold:
+            return summed(self._weights(columns[:, part]))
+
+        support = self._weights(columns[:, self._weight]).where(~(large & self._weighted))
+        loss = Words.of_pair(columns[:, self._loss.start], columns[:, self._loss.start + 1], low)
+        confidence = Words.of_pair(columns[:, self._confidence.start], columns[:, self._confidence.start + 1], low)
+        return ByClass(
+            owners=owners[starts],
+            classes=places[starts] >> 2,
+            rows=np.add.reduceat(columns[:, 0], starts) if starts.size else columns[:, 0],
+            support=summed(support),
+            correct=weight(self._hits),
+            predicted=weight(self._predictions),
+            loss=summed(loss).scaled(0 if self._weighted else -tally.MIDDLE_BITS),
+            confidence=summed(confidence),
+            beyond=np.logical_or.reduceat(large, starts) if starts.size else large,
+            predictions=cells.level < _TARGETS,
+        )
+
+    def _weights(self, columns: Integers) -> Words:
+        if not self._weighted:
+            return Words.of_counts(columns[:, 0])
+        return Words.of_pair(columns[:, 0], columns[:, 1], FIXED_BITS)
+
+    def pairs(self, reading: Reading) -> tuple[Integers, Integers, Integers, Words | None] | None:
+        """Owners, pairs (target * classes + predicted), rows and weights; None where they are not told.
+
+        Beyond `FULL_CLASSES` only of rows whose predicted class is wrong, and of at most `MAX_PAIRS` an owner.
+        """
+        cells = reading.sums.cells("pairs") or reading.sums.cells("confused") or reading.sums.cells("confusion")
+        if cells is None or cells.level:
+            return None
+        counted = reading.sums.cells("pairs") is not None
+        places = cells.places >> 2 if counted else cells.places
+        starts = run_starts(cells.owners, places)
+        owners, pairs = cells.owners[starts], places[starts]
+        rows = np.add.reduceat(cells.columns[:, 0], starts) if starts.size else cells.columns[:, 0]
+        weights = self._weights(cells.columns[:, self._weight]).summed(starts) if self._weighted else None
+        if self._classes > FULL_CLASSES:
+            wrong = pairs // self._classes != pairs % self._classes
+            owners, pairs, rows = owners[wrong], pairs[wrong], rows[wrong]
+            weights = None if weights is None else weights[wrong]
+            if np.bincount(owners, minlength=1).max(initial=0) > MAX_PAIRS:
+                return None
+        return owners, pairs, rows, weights
+
+    def fields(self, reading: Reading) -> tuple[Field, ...]:
+        """See `Statistic.fields`."""
+        if not _is_plain(self._spec):
+            return ()
+        return (Field("normalized_entropy", "normalized entropy"), Field("d2", "D2"))
+
+    def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
+        """See `Statistic.read`: the mean loss over the entropy of the target classes' shares, and 1 - that.
+
+        Below 1 is better than always predicting the shares. D2 is the D2 log-loss score of scikit-learn.
+        """
+        classes = self.by_class(reading)
+        if classes is None:
+            return dict.fromkeys(("normalized_entropy", "d2"), reading.unknown)
+        base = _base_entropy(classes, reading.owners)
+        relative = np.where(base > 0.0, reading.nats("loss") / base, math.nan)
+        return {"normalized_entropy": relative, "d2": 1.0 - relative}
+
+    def section(self, reading: Reading) -> dict[str, Any]:
+        """See `Statistic.section`."""
+        names = ("normalized_entropy", "d2")
+        return {name: reading.number(name) for name in names if name in reading}
+
+    def headlines(self, reading: Reading) -> Iterator[tuple[str, str]]:
+        """See `Statistic.headlines`."""
+        if "d2" in reading and not math.isnan(d2 := reading.number("d2")):
+            yield "D2", f"{d2:.4f}  (normalized entropy {1.0 - d2:.4f})"
 
 
-def weigh_classes(weighed: Weighed) -> ByClass:
-    """The same with weights."""
-    cells = weighed.classes
-    columns = (records.CLASS_SUPPORT, records.CLASS_CORRECT, records.CLASS_PREDICTED)
-    support, correct, predicted = (read_fixed(cells, column) for column in columns)
-    loss, confidence = read_fixed(cells, records.CLASS_LOSS), read_fixed(cells, records.CLASS_CONF)
-    large = cells[:, records.CLASS_LARGE]
-    return ByClass(
-        list(support), list(correct), list(predicted),
-        [None if beyond else value for value, beyond in zip(loss, large, strict=True)], confidence,
-    )  # fmt: skip
+def _is_plain(spec: Spec) -> bool:
+    """Whether the loss is that of integer labels, whose base rate has an entropy."""
+    plain = spec.definition.is_log_loss and not spec.soft and spec.pos_weight is None
+    return plain and spec.label_smoothing == 0.0
 
 
-def _ratio(part: Number, whole: Number) -> float:
-    return float(Fraction(part) / Fraction(whole)) if whole else math.nan
+def _base_entropy(classes: ByClass, owners: int) -> Numbers:
+    """Entropy, in nats, of the shares of the target classes: the loss of always predicting them. NaN without weight."""
+    used = classes.support.high > 0.0
+    support, owner = classes.support[used], classes.owners[used]
+    starts = run_starts(owner)
+    entropy = np.full(owners, math.nan)
+    if starts.size:
+        lengths = np.diff(np.append(starts, len(owner)))
+        total = sum_by_owner(support, starts)
+        shares = (support / total[np.repeat(np.arange(len(starts)), lengths)]).high.tolist()
+        entropy[owner[starts]] = -sum_of_runs(np.array([p * math.log(p) for p in shares]), starts)
+    return entropy
 
 
-def class_table(names: tuple[str, ...], counts: ByClass, sums: ByClass, *, weighted: bool) -> Any:
-    """An Arrow table with a row a class: class, support, loss, precision, recall, f1, confidence, gap.
+def _with_every_class(classes: ByClass, count: int) -> ByClass:
+    """The sums of the only owner, with 0 for classes that are no target and not predicted."""
+    at = np.full(count, len(classes.classes))
+    at[classes.classes] = np.arange(len(classes.classes))
 
-    ``support`` counts rows; the rest is weighted with weights, whose sum is ``weight``. ``confidence`` is the mean
-    confidence of the rows that predict the class, ``gap`` what it exceeds their precision by. What nothing speaks of
-    is NaN.
+    def filled(values: Any) -> Any:
+        if isinstance(values, Twofold):
+            return Twofold(filled(values.high), filled(values.low))
+        return np.append(values, np.zeros(1, values.dtype))[at]
+
+    names = ("owners", "rows", "support", "correct", "predicted", "loss", "confidence", "beyond")
+    sums = {name: filled(getattr(classes, name)) for name in names}
+    return ByClass(classes=np.arange(count), predictions=classes.predictions, **sums)
+
+
+def class_sums(reading: Reading) -> ByClass | None:
+    """The sums of every class of every owner, for other statistics; None where there are none."""
+    classes = reading.statistics.get("classes")
+    return classes.by_class(reading) if isinstance(classes, Classes) else None
+
+
+def per_class(reading: Reading, names: tuple[str, ...], *, every: bool) -> tuple[Integers, Any] | None:
+    """Owners, and in rows by owner and class an Arrow table; None where it is not told.
+
+    Columns: class, support, (weight,) loss, precision, recall, f1, confidence, gap. ``support`` counts rows; the rest
+    is weighted with weights. ``confidence`` is the mean confidence of the rows that predict the class, ``gap`` what it
+    exceeds their precision by. What nothing speaks of is NaN. With ``every`` the only owner has a row for every class.
     """
     import pyarrow as pa
 
-    columns: dict[str, list[Any]] = {"class": list(names), "support": counts.support}
-    if weighted:
-        columns["weight"] = [float(value) for value in sums.support]
-    columns["loss"] = [
-        math.nan if not count else math.inf if loss is None else _ratio(loss, weight)
-        for count, loss, weight in zip(counts.support, sums.loss, sums.support, strict=True)
-    ]
-    precision = [_ratio(c, p) for c, p in zip(sums.correct, sums.predicted, strict=True)]
-    confidence = [_ratio(c, p) for c, p in zip(sums.confidence, sums.predicted, strict=True)]
-    columns["precision"] = precision
-    columns["recall"] = [_ratio(c, s) for c, s in zip(sums.correct, sums.support, strict=True)]
-    columns["f1"] = [
-        _ratio(2 * Fraction(c), Fraction(s) + p)
-        for c, s, p in zip(sums.correct, sums.support, sums.predicted, strict=True)
-    ]
-    columns["confidence"] = confidence
-    columns["gap"] = [c - p for c, p in zip(confidence, precision, strict=True)]
-    kinds = {"class": pa.string(), "support": pa.int64()}
-    return pa.table({name: pa.array(values, kinds.get(name, pa.float64())) for name, values in columns.items()})
+    classes = class_sums(reading)
+    if classes is None:
+        return None
+    if every:
+        classes = _with_every_class(classes, len(names))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = classes.precision
+        confidence = (classes.confidence / classes.predicted).high
+        loss = np.where(classes.rows == 0, math.nan, (classes.loss / classes.support).high)
+        columns: dict[str, NDArray[Any]] = {"support": classes.rows}
+        columns |= {"weight": classes.support.high} if reading.weighted else {}
+        columns["loss"] = reading.unit.of(np.where(classes.beyond & (classes.rows > 0), math.inf, loss))
+        columns["recall"] = classes.recall
+        if classes.predictions:
+            columns |= {"precision": precision, "f1": classes.f1}
+            columns |= {"confidence": confidence, "gap": confidence - precision}
+    order = ("support", "weight", "loss", "precision", "recall", "f1", "confidence", "gap")
+    class_names = pa.array(names, pa.string()).take(pa.array(classes.classes))
+    table = pa.table({"class": class_names} | {name: columns[name] for name in order if name in columns})
+    return classes.owners, table
 
 
-def base_entropy(support: list[Number]) -> float:
-    """Entropy, in nats, of the shares of the classes: the loss of always predicting them."""
-    total = sum(map(Fraction, support), Fraction(0))
-    shares = [float(value / total) for value in support if value] if total else []
-    return -math.fsum(p * math.log(p) for p in shares) if shares else math.nan
+def confusion_matrix(reading: Reading, *, weighted: bool = False) -> NDArray[Any] | None:
+    """Rows (or their weight) by target and predicted class of the only owner; None where it was not counted."""
+    statistic = reading.statistics.get("classes")
+    classes = 2 if reading.spec.task == "binary" else reading.spec.num_classes
+    if not isinstance(statistic, Classes) or classes > FULL_CLASSES or (found := statistic.pairs(reading)) is None:
+        return None
+    _, pairs, rows, weights = found
+    if weighted and weights is None:
+        return None
+    matrix = np.zeros(classes * classes, np.float64 if weighted else np.int64)
+    matrix[pairs] = weights.as_numbers().high if weighted and weights is not None else rows
+    return matrix.reshape(classes, classes)
 
 
-def rank_weights(ranks: NDArray[np.int64]) -> list[Fraction]:
-    """The weight of the rows by rank of the target."""
-    return [fixed(row, 0) for row in ranks]
+def confused_pairs(reading: Reading, names: tuple[str, ...], most: int) -> Any:
+    """The most confused pairs of the only owner as an Arrow table: target, predicted, count, (weight,); or None."""
+    import pyarrow as pa
 
-
-def weight_matrix(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The sums of weights of `fastxent.kernels.sums.records.weigh_confusion`, each rounded once."""
-    found = np.zeros(confusion.shape[:2])
-    used = np.nonzero(confusion.any(axis=2))
-    found[used] = [float(value) for value in read_fixed(confusion[used], 0)]
-    return found
+    statistic = reading.statistics.get("classes")
+    if not isinstance(statistic, Classes) or (found := statistic.pairs(reading)) is None:
+        return None
+    _, pairs, rows, weights = found
+    target, predicted = np.divmod(pairs, len(names))
+    wrong = np.flatnonzero(target != predicted)
+    order = wrong[np.lexsort((pairs[wrong], -rows[wrong]))][:most]
+    text = pa.array(names, pa.string())
+    columns = {"target": text.take(pa.array(target[order])), "predicted": text.take(pa.array(predicted[order]))}
+    columns["count"] = pa.array(rows[order], pa.int64())
+    if weights is not None and len(names) <= FULL_CLASSES:
+        columns["weight"] = pa.array(weights[order].as_numbers().high, pa.float64())
+    return pa.table(columns)

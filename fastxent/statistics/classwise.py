@@ -2,44 +2,168 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import UsageError
+from fastxent.base.runs import run_starts, sum_of_runs
+from fastxent.base.twofold import sum_by_owner
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums import classwise as kernel
-from fastxent.statistics.calibration import BrierParts
-from fastxent.statistics.statistic import FIXED_BITS, Record, Statistic, carry, check_shape, predicts_class
+from fastxent.statistics.brier import BrierParts
+from fastxent.statistics.calibration import BINS, Bins, murphy_parts
+from fastxent.statistics.field import Field
+from fastxent.statistics.options import Measures, Readings
+from fastxent.statistics.reading import Reading
+from fastxent.statistics.record import FIXED_BITS, Record
+from fastxent.statistics.statistic import Statistic, predicts_class
+from fastxent.statistics.table import PLACES, Layout, most_keys
 from fastxent.statistics.values import values_of
+from fastxent.statistics.words import Words
 
-__all__ = ["MOST_CLASSES", "ClassCalibration", "Classwise", "check_bins", "check_classes", "pieces_of"]
+__all__ = ["MOST_CLASSES", "Classwise", "check_bins", "class_table"]
 
-#: Classes whose cells are kept (58 MB a thread).
+#: Classes whose cells are kept (77 MB a thread).
 MOST_CLASSES = 10_000
-#: Scores that are looked at together.
-PIECE = 1 << 18
+#: Cells of classes of groups that there may be (at most 75 MB a thread).
+MOST_CELLS = most_keys(1 << 20)
+#: Scores that are looked at together (5 MB).
+_PIECE = 1 << 16
+#: Cells of a class by level; then nothing is told.
+_WIDTHS = (kernel.CELLS, 60, 30, BINS)
 _FORMS = {"logits": 0, "probs": 1, "log_probs": 2}
+_SQUARE = kernel.COLUMNS + kernel.SQUARE
+
+Integers = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class ClassCalibration:
-    """One class against the rest: share of rows with it as target, mean |probability - share| over bins, Brier parts.
+class Classwise(Statistic):
+    """For every class cells of equal width over its probability: weight, weight of hits, weight times probability.
 
-    ``brier`` is the mean of (p - y)^2, with y = 1 where the class is the target; over all classes it adds up to the
-    multiclass Brier score, and so do the parts to those of it.
+    Beside them what their rows add to the Brier score: weight times (p - y)^2, with y = 1 where the class is the
+    target. Over all classes that adds up to the multiclass Brier score, and so do the parts to those of it.
+    ``classwise_ece`` is the mean over classes of the calibration error of each against the rest (Kull et al. 2019).
     """
 
-    share: float
-    ece: float
-    brier: float
-    parts: BrierParts
+    name = "classwise"
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec, self._classes = spec, spec.num_classes
+
+    @classmethod
+    def wanted(cls, spec: Spec, measures: Measures) -> Statistic | None:
+        """See `Statistic.wanted`."""
+        if not measures.classwise:
+            return None
+        if not predicts_class(spec) or spec.soft or spec.task != "multiclass" or spec.clip is not None:
+            raise UsageError(
+                "statistics 'classwise' applies to task 'multiclass' with labels as targets, without clip; "
+                "for a binary task brier_parts and calibration say it already"
+            )
+        if spec.num_classes > MOST_CLASSES:
+            raise UsageError(
+                f"statistics 'classwise' applies up to {MOST_CLASSES:,} classes, and there are {spec.num_classes:,}"
+            )
+        return cls(spec)
+
+    def layouts(self, *, alone: bool) -> dict[str, Layout]:
+        """See `Statistic.layouts`."""
+        bits = (0, FIXED_BITS) * ((kernel.COLUMNS + kernel.CLASS_COLUMNS) // 2)
+        return {"classwise": Layout(bits, self._classes * kernel.CELLS, 0 if alone else MOST_CELLS, _widened)}
+
+    def place(self, name: str, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
+        """See `Statistic.place`: rows by class, for a few thousand scores at a time."""
+        n, card, classes = record.n, record.card, self._classes
+        weight = card.real[sc.WEIGHT, :n] if self._spec.reads_weight else np.ones(n)
+        status = np.where(weight < 2.0**40, card.status[:n], np.uint8(sc.INVALID_WEIGHT)).astype(np.uint8)
+        scratch, step = np.empty(classes), max(1, _PIECE // classes)
+        for lo in range(0, n, step):
+            here = slice(lo, min(lo + step, n))
+            scores = values_of(record.batch, slice(record.lo + lo, record.lo + here.stop))
+            places = np.empty(scores.size, np.int64)
+            cells = np.zeros((scores.size, kernel.COLUMNS + kernel.CLASS_COLUMNS), np.int64)
+            kernel.places_of_classes(
+                scores, status[here], card.whole[sc.TARGET, here], weight[here], _FORMS[self._spec.form],
+                self._spec.normalize, scratch, places, cells,
+            )  # fmt: skip
+            yield np.repeat(np.arange(lo, here.stop), classes), places, cells
+
+    def note(self, table: str, level: int) -> str:
+        """See `Statistic.note`."""
+        if level >= len(_WIDTHS):
+            return "the calibration of each class is not told"
+        return f"the calibration of each class is that of {_WIDTHS[level]} equal widths"
+
+    def check(self, options: Readings) -> None:
+        """See `Statistic.check`."""
+        if options.bins is not None:
+            check_bins(options.bins)
+
+    def fields(self, reading: Reading) -> tuple[Field, ...]:
+        """See `Statistic.fields`."""
+        return (
+            Field("classwise_ece", "classwise calibration error"),
+            *(Field(name, name) for name in BrierParts.__slots__),
+        )
+
+    def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
+        """See `Statistic.read`: the mean error over classes, and the parts of the Brier score, summed over them."""
+        values = {name: reading.unknown for name in ("classwise_ece", *BrierParts.__slots__)}
+        if (found := self.by_class(reading)) is None:
+            return values
+        owners, _, columns = found
+        starts = run_starts(owners)
+        for name, source in zip(values, ("ece", *BrierParts.__slots__), strict=True):
+            values[name][owners[starts]] = sum_of_runs(columns[source], starts)
+        values["classwise_ece"] /= self._classes
+        return values
+
+    def by_class(self, reading: Reading) -> tuple[Integers, Integers, dict[str, Any]] | None:
+        """Owners and classes, and of each ``share``, ``ece``, ``brier`` and its parts; None where they are not told.
+
+        Every owner has all classes, or (if too large weights are all it has) none.
+        """
+        cells, count = reading.sums.cells("classwise"), reading.options.bins or BINS
+        check_bins(count)
+        if cells is None or cells.level >= len(_WIDTHS) or _WIDTHS[cells.level] % count:
+            return None
+        klass, cell = np.divmod(cells.places, _WIDTHS[cells.level])
+        weight, hits, confidence, square = (
+            Words.of_pair(cells.columns[:, i], cells.columns[:, i + 1], FIXED_BITS)
+            for i in (kernel.WEIGHT, kernel.HITS, kernel.CONFIDENCE, _SQUARE)
+        )
+        owners = cells.owners * self._classes + klass
+        bins = Bins.of(owners, cell * count // _WIDTHS[cells.level], weight, hits, confidence)
+        starts = run_starts(bins.owners)
+        total = sum_by_owner(bins.weight, starts)
+        present = bins.owners[starts]
+        squares = square.summed(run_starts(owners))[np.isin(owners[run_starts(owners)], present)].as_numbers()
+        brier = squares / total
+        columns = {
+            "share": (sum_by_owner(bins.hits, starts) / total).high,
+            "ece": (sum_by_owner(bins.gap, starts) / total).high,
+            "brier": brier.high,
+        }
+        columns |= {name: part.high for name, part in murphy_parts(bins, starts, brier).items()}
+        return *np.divmod(present, self._classes), columns
+
+    def section(self, reading: Reading) -> dict[str, Any]:
+        """See `Statistic.section`; the classes are a table."""
+        parts = {name: reading.number(name) for name in BrierParts.__slots__}
+        return {"brier_parts": parts, "classwise_ece": reading.number("classwise_ece")}
+
+    def headlines(self, reading: Reading) -> Iterator[tuple[str, str]]:
+        """See `Statistic.headlines`."""
+        parts = {name: reading.number(name) for name in BrierParts.__slots__}
+        yield (
+            "Brier parts",
+            f"reliability {parts['reliability']:.4g} - resolution {parts['resolution']:.4g} + uncertainty"
+            f" {parts['uncertainty']:.4g} + residual {parts['residual']:.2g}",
+        )
 
 
 def check_bins(bins: int) -> None:
@@ -48,86 +172,26 @@ def check_bins(bins: int) -> None:
         raise UsageError(f"bins: statistics 'classwise' takes a divisor of {kernel.CELLS}, got {bins}")
 
 
-def check_classes(spec: Spec, classes: int) -> None:
-    """Raise UsageError where classes cannot be looked at one against the rest."""
-    if not predicts_class(spec) or spec.soft or spec.task != "multiclass" or spec.clip is not None:
-        raise UsageError(
-            "statistics 'classwise' applies to task 'multiclass' with labels as targets, without clip; "
-            "for a binary task brier_parts and calibration say it already"
-        )
-    if classes > MOST_CLASSES:
-        raise UsageError(f"statistics 'classwise' applies up to {MOST_CLASSES:,} classes, and there are {classes:,}")
+def class_table(reading: Reading, names: tuple[str, ...]) -> tuple[Integers, Any] | None:
+    """Owners, and in rows by owner and class a table: class, share, ece, brier and its parts; None where not told."""
+    import pyarrow as pa
+
+    statistic = reading.statistics.get("classwise")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = statistic.by_class(reading) if isinstance(statistic, Classwise) else None
+    if found is None:
+        return None
+    owners, classes, columns = found
+    return owners, pa.table({"class": pa.array(names, pa.string()).take(pa.array(classes))} | columns)
 
 
-def pieces_of(record: Record, spec: Spec, classes: int, scores: int) -> Iterator[tuple[slice, tuple[Any, ...]]]:
-    """Rows of a record, about so many scores at a time, with what `fastxent.kernels.sums.classwise` reads of them."""
-    n, card = record.n, record.card
-    step = max(1, scores // classes)
-    weight = card.real[sc.WEIGHT, :n] if spec.reads_weight else np.ones(n)
-    status = np.where(weight < 2.0**40, card.status[:n], np.uint8(sc.INVALID_WEIGHT)).astype(np.uint8)
-    scratch = np.empty(classes)
-    for lo in range(0, n, step):
-        here = slice(lo, min(lo + step, n))
-        values = values_of(record.batch, slice(record.lo + lo, record.lo + here.stop))
-        target = card.whole[sc.TARGET, here]
-        yield here, (values, status[here], target, weight[here], _FORMS[spec.form], spec.normalize, scratch)
-
-
-class Classwise(Statistic):
-    """For every class cells of equal width over its probability: weight, weight of hits, weight times probability."""
-
-    def __init__(self, spec: Spec, classes: int) -> None:
-        check_classes(spec, classes)
-        self._spec = spec
-        self._cells: NDArray[np.int64] = np.zeros((classes, kernel.CELLS, kernel.COLUMNS), np.int64)
-        self._sums: NDArray[np.int64] = np.zeros((classes, kernel.CLASS_COLUMNS), np.int64)
-
-    def absorb(self, record: Record) -> None:
-        """See `Statistic.absorb`."""
-        for _, inputs in pieces_of(record, self._spec, len(self._sums), PIECE):
-            kernel.by_class(*inputs, self._cells, self._sums)
-
-    def merge(self, other: Classwise) -> None:
-        """See `Statistic.merge`."""
-        self._cells += other._cells
-        self._sums += other._sums
-        carry(self._cells, range(0, kernel.COLUMNS, 2))
-        carry(self._sums, range(0, kernel.CLASS_COLUMNS, 2))
-
-    def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
-        """See `Statistic.state`."""
-        return None, [self._cells, self._sums]
-
-    def load(self, value: Any, arrays: list[NDArray[np.int64]]) -> None:
-        """See `Statistic.load`."""
-        cells, sums = arrays
-        self._cells, self._sums = check_shape(cells, self._cells.shape), check_shape(sums, self._sums.shape)
-
-    def read(self, bins: int) -> list[ClassCalibration]:
-        """Every class over bins of equal width, [a, b) but for the last."""
-        check_bins(bins)
-        shape = (len(self._sums), bins, kernel.CELLS // bins)
-        weight, hits, confidence = (
-            ((self._cells[..., i].astype(object) << FIXED_BITS) + self._cells[..., i + 1]).reshape(shape).sum(axis=2)
-            for i in (kernel.WEIGHT, kernel.HITS, kernel.CONFIDENCE)
-        )
-        squares = (self._sums[:, kernel.SQUARE].astype(object) << FIXED_BITS) + self._sums[:, kernel.SQUARE + 1]
-        return [_calibrated(*each) for each in zip(weight, hits, confidence, squares, strict=True)]
-
-
-def _calibrated(weight: Any, hits: Any, confidence: Any, square: int) -> ClassCalibration:
-    """One class, from integers that share a unit."""
-    total = int(weight.sum())
-    if not total:
-        return ClassCalibration(math.nan, math.nan, math.nan, BrierParts(*[math.nan] * 4))
-    share, brier = Fraction(int(hits.sum()), total), Fraction(int(square), total)
-    reliability = resolution = gaps = Fraction(0)
-    for w, y, p in zip(weight, hits, confidence, strict=True):
-        if w:
-            gaps += Fraction(abs(p - y), total)
-            reliability += Fraction((p - y) ** 2, w * total)
-            resolution += Fraction(w, total) * (Fraction(y, w) - share) ** 2
-    uncertainty = share * (1 - share)
-    rest = brier - (reliability - resolution + uncertainty)
-    parts = BrierParts(*map(float, (reliability, resolution, uncertainty, rest)))
-    return ClassCalibration(float(share), float(gaps), float(brier), parts)
+def _widened(keys: Integers, cells: Integers, level: int) -> tuple[Integers, Integers]:
+    """Cells of a class become wider; in the end all classes are one place."""
+    places = np.where(keys < 0, 0, keys & PLACES)
+    if level >= len(_WIDTHS):
+        places = np.zeros_like(places)
+    else:
+        before, now = _WIDTHS[level - 1 : level + 1]
+        klass, cell = np.divmod(places, before)
+        places = klass * now + cell * now // before
+    return np.where(keys < 0, -1, keys & ~np.int64(PLACES) | places), cells

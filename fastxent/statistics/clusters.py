@@ -1,42 +1,60 @@
-"""Standard errors of the mean loss that respect clusters of rows which are not independent."""
+"""Clusters of rows that are not independent: standard errors that respect them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.base.errors import UsageError
-from fastxent.base.hashing import GOLDEN, mix
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
-from fastxent.kernels.sums import group_sums, records
-from fastxent.statistics.statistic import FixedSum, KeyedSums, OncePerBatch, Record, Statistic, predicts_class
-from fastxent.statistics.units import units_of
+from fastxent.statistics.field import Field
+from fastxent.statistics.hashing import hash_values
+from fastxent.statistics.intervals import cluster_errors
+from fastxent.statistics.options import Measures
+from fastxent.statistics.reading import Reading
+from fastxent.statistics.record import OncePerBatch, Record
+from fastxent.statistics.statistic import Statistic, predicts_class
+from fastxent.statistics.table import PLACES, Cells, Layout, Table, most_keys, put_in_one
+from fastxent.statistics.unit_column import units_of
 
-__all__ = ["BUCKETS", "MAX_CLUSTERS", "Clusters", "hash_values", "ranks_told", "ratio_error", "ratio_errors"]
+__all__ = ["BUCKETS", "MAX_CLUSTERS", "ClusterStats", "Clusters"]
 
-#: Up to this many clusters have sums of their own; more share buckets.
+#: Up to this many clusters an owner has a sum for each; more share buckets.
 MAX_CLUSTERS = 100_000
 BUCKETS = 4096
-_NULL = -(2**63)
-#: Columns: rows, pairs of the weight and the loss, rows whose loss and whose weight is too large to be summed. Then
-#: follow pairs of the weight by rank of the target, and, with a column of units, a pair and rows with too many units.
-COUNT, WEIGHT, LOSS, LARGE, HEAVY, RANKS = 0, 1, 3, 5, 6, 7
+#: Clusters of all groups together (at most 96 MiB a thread, 120 with units); with more, errors are not told.
+MOST_CLUSTERS = most_keys(1 << 20)
+#: Ranks of the target whose shares have an error: among all rows, and in groups.
+RANKS, GROUP_RANKS = 10, 1
+#: Bits of the low word of a pair; the high word counts 2^-30.
+_LOW, _HIGH = 40, 30
+#: Larger numbers are not summed, but counted.
+_LIMIT = 2.0**22
 #: Units are summed in these, since rows have more of them than nats.
-UNIT_SCALE = 2.0**-10
+_UNIT_SCALE = 2.0**-10
+# Columns: pairs of the weight and the loss, rows whose loss and whose weight is too large to be summed. Then follow
+# pairs of the weight by rank of the target, and, with a column of units, a pair and rows with too many units.
+_WEIGHT, _LOSS, _LARGE, _HEAVY, _RANKS = 0, 2, 4, 5, 6
+
+Integers = NDArray[np.int64]
 
 
-class _Sums(KeyedSums):
-    def crowd(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        return keys & (BUCKETS - 1)
+@dataclass(frozen=True, slots=True)
+class ClusterStats:
+    """What the standard error rests on: how many clusters, or (not ``exact``) buckets of clusters."""
+
+    column: str
+    count: int
+    exact: bool
 
 
 class Clusters(Statistic):
-    r"""Count, weight and loss of every cluster, by the 64-bit hash of its id.
+    r"""Weight and loss of every cluster, by 46 bits of the 64-bit hash of its id.
 
     With :math:`e_g = \sum_{i \in g} w_i (L_i - \mu)` over G clusters, the standard error of the mean is
     :math:`\sqrt{\frac{G}{G - 1} \sum_g e_g^2} / W`, the cluster-robust ("sandwich") error of statsmodels. Beyond
@@ -45,156 +63,133 @@ class Clusters(Statistic):
     Null ids form one cluster.
     """
 
-    def __init__(self, spec: Spec, column: str, units: str | None = None, told: int = group_sums.RANKS) -> None:
-        self.column = column
-        self._units = units
+    name = "clusters"
+
+    def __init__(self, spec: Spec, column: str, units: str | None) -> None:
+        self.column, self._units = column, units
         self._weighted = spec.reads_weight
-        self.told = min(ranks_told(spec), told)
-        self._at_units = RANKS + 2 * self.told
-        self.width = self._at_units + (0 if units is None else 3)
-        pairs = (WEIGHT, LOSS, *range(RANKS, self._at_units + (units is not None), 2))
-        self._sums = _Sums(self.width, MAX_CLUSTERS, pairs)
+        self._classes = 2 if spec.task == "binary" else spec.num_classes
+        self._ranked = predicts_class(spec)
         self._hashes = OncePerBatch()
 
-    def absorb(self, record: Record) -> None:
-        """See `Statistic.absorb`."""
+    @classmethod
+    def wanted(cls, spec: Spec, measures: Measures) -> Statistic | None:
+        """See `Statistic.wanted`."""
+        return None if measures.cluster_by is None else cls(spec, measures.cluster_by, measures.units)
+
+    def _ranks(self, *, alone: bool) -> int:
+        """Ranks whose shares have an error."""
+        if not self._ranked:
+            return 0
+        return min(RANKS if alone else GROUP_RANKS, self._classes - (self._classes == 2))
+
+    def layouts(self, *, alone: bool) -> dict[str, Layout]:
+        """See `Statistic.layouts`."""
+        if alone:
+            return {"clusters": Layout(self._bits(alone=True), 0, MAX_CLUSTERS, _in_buckets)}
+        return {"group_clusters": Layout(self._bits(alone=False), 0, MOST_CLUSTERS, put_in_one)}
+
+    def _bits(self, *, alone: bool) -> tuple[int, ...]:
+        pairs = (0, _LOW) * self._ranks(alone=alone)
+        return (0, _LOW, 0, _LOW, 0, 0, *pairs, *(() if self._units is None else (0, _LOW, 0)))
+
+    def place(self, name: str, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
+        """See `Statistic.place`."""
         n, real = record.n, record.card.real
-        keys = self._hashes.of(record, lambda extra: hash_values(extra[self.column], self.column))
+        hashes = self._hashes.of(record, lambda extra: hash_values(extra[self.column], self.column))
+        places = np.where(record.scored, hashes & PLACES, -1)
         weight = real[sc.WEIGHT, :n] if self._weighted else np.ones(n)
         loss = real[sc.SCRATCH, :n] if self._weighted else real[sc.LOSS, :n]
-        light, small = weight < 2.0**22, loss < 2.0**22
-        cells = np.zeros((n, self._sums.width), np.int64)
-        cells[:, COUNT] = 1
-        cells[:, WEIGHT], cells[:, WEIGHT + 1] = whole = FixedSum.split(np.where(light, weight, 0.0))
-        cells[:, LOSS], cells[:, LOSS + 1] = FixedSum.split(np.where(small, loss, 0.0))
-        cells[:, LARGE], cells[:, HEAVY] = ~small, ~light
+        light, small = weight < _LIMIT, loss < _LIMIT
+        ranks = self._ranks(alone=name == "clusters")
+        cells = np.zeros((n, _RANKS + 2 * ranks + (0 if self._units is None else 3)), np.int64)
+        whole = cells[:, _WEIGHT], cells[:, _WEIGHT + 1] = _pair(np.where(light, weight, 0.0))
+        cells[:, _LOSS], cells[:, _LOSS + 1] = _pair(np.where(small, loss, 0.0))
+        cells[:, _LARGE], cells[:, _HEAVY] = ~small, ~light
         rank = record.card.whole[sc.RANK, :n]
-        rows = np.flatnonzero(rank < self.told)
+        rows = np.flatnonzero(rank < ranks)
         for i, column in enumerate(whole):
-            cells[rows, RANKS + 2 * rank[rows] + i] = column[rows]
+            cells[rows, _RANKS + 2 * rank[rows] + i] = column[rows]
         if self._units is not None:
-            units = units_of(record, self._units) * weight * UNIT_SCALE
-            few = units < 2.0**22
-            at = self._at_units
-            cells[:, at], cells[:, at + 1] = FixedSum.split(np.where(few, units, 0.0))
-            cells[:, at + 2] = ~few
-        scored = record.scored
-        if not scored.all():
-            keys, cells = keys[scored], cells[scored]
-        self._sums.add(keys, cells)
+            units = units_of(record, self._units) * weight * _UNIT_SCALE
+            few = units < _LIMIT
+            cells[:, -3], cells[:, -2] = _pair(np.where(few, units, 0.0))
+            cells[:, -1] = ~few
+        yield None, places, cells
 
-    def merge(self, other: Clusters) -> None:
-        """See `Statistic.merge`."""
-        self._sums.merge(other._sums)
+    def note(self, table: str, level: int) -> str:
+        """See `Statistic.note`."""
+        return "errors that respect clusters are not told"
 
-    def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
-        """See `Statistic.state`."""
-        return self._sums.state()
+    def fields(self, reading: Reading) -> tuple[Field, ...]:
+        """See `Statistic.fields`; the errors are fields of what they are errors of."""
+        return (Field("clusters", "clusters", kind=int),)
 
-    def load(self, value: Any, arrays: list[NDArray[np.int64]]) -> None:
-        """See `Statistic.load`."""
-        self._sums.load(value, arrays)
+    def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
+        """The number of clusters, and the errors of the mean ("stderr"), of shares ("top1", ...), and per unit."""
+        cells, width = self._cells(reading)
+        ranked = {f"top{k + 1}": range(_RANKS, _RANKS + 2 * k + 1, 2) for k in range((width - _RANKS) // 2)}
+        if cells is None:
+            names = ("clusters", "stderr", "stderr_per_unit", *ranked)
+            return dict.fromkeys(names, reading.unknown)
 
-    @property
-    def count(self) -> int:
-        """Clusters, or the buckets that stand for them."""
-        self._sums.settle()
-        return len(self._sums.keys)
+        def errors(above: Iterable[int], below: int, *beyond: int) -> NDArray[np.float64]:
+            """Of the ratio of the sum of the pairs ``above`` to the pair ``below``, if nothing is too large to sum."""
+            values, owners = reading.unknown, np.unique(cells.owners)
+            if owners.size:
+                starts = np.searchsorted(cells.owners, owners)
+                y = np.sum([_joined(cells.columns, column) for column in above], axis=0)
+                wrong = np.logical_or.reduceat(cells.columns[:, beyond].any(axis=1), starts)
+                values[owners] = np.where(wrong, math.nan, cluster_errors(_joined(cells.columns, below), y, starts))
+            return values
 
-    @property
-    def exact(self) -> bool:
-        """Whether every cluster has its own sums."""
-        self._sums.settle()
-        return not self._sums.overflowed
+        read: dict[str, NDArray[Any]] = {name: errors(above, _WEIGHT, _HEAVY) for name, above in ranked.items()}
+        read["clusters"] = np.bincount(cells.owners, minlength=reading.owners)
+        read["stderr"] = errors((_LOSS,), _WEIGHT, _LARGE, _HEAVY)
+        if self._units is not None:
+            read["stderr_per_unit"] = errors((_LOSS,), width, _LARGE, _HEAVY, width + 2) * _UNIT_SCALE
+        return read
 
-    def stderr(self) -> float:
-        """The cluster-robust standard error of the (weighted) mean loss; NaN below two clusters."""
-        return self._stderr_of_ratio((LOSS,), WEIGHT, (LARGE, HEAVY))
+    def _cells(self, reading: Reading) -> tuple[Cells | None, int]:
+        """The clusters of every owner, or its buckets if it has too many; and where the columns of units begin.
 
-    def stderr_of_top(self, k: int) -> float:
-        """The same of the accuracy of the first k classes; NaN for ranks that are not told apart."""
-        if k > self.told:
-            return math.nan
-        return self._stderr_of_ratio(range(RANKS, RANKS + 2 * k, 2), WEIGHT, (HEAVY,))
+        None where all groups together had too many.
+        """
+        alone = reading.sums.cells("clusters")
+        cells = alone or reading.sums.cells("group_clusters")
+        assert cells is not None
+        width = cells.columns.shape[1] - (0 if self._units is None else 3)
+        if alone is None and cells.level:
+            return None, width
+        many = np.bincount(cells.owners, minlength=reading.owners)[cells.owners] > MAX_CLUSTERS
+        if many.any():
+            table = Table(Layout(tuple(self._bits(alone=False))), reading.owners)
+            table.add(cells.owners, np.where(many, cells.places & (BUCKETS - 1), cells.places), cells.columns)
+            cells = table.cells(np.arange(reading.owners))
+        return cells, width
 
-    def stderr_per_unit(self) -> float:
-        """The same of the loss per unit."""
-        at = self._at_units
-        return self._stderr_of_ratio((LOSS,), at, (LARGE, HEAVY, at + 2)) * UNIT_SCALE
+    def stats(self, reading: Reading) -> ClusterStats:
+        """What the error of the only owner rests on."""
+        cells = reading.sums.cells("clusters") or reading.sums.cells("group_clusters")
+        count = reading.number("clusters")
+        return ClusterStats(self.column, count, cells is not None and len(cells.places) == count and not cells.level)
 
-    def _stderr_of_ratio(self, above: Iterable[int], below: int, beyond: tuple[int, ...]) -> float:
-        """Of the ratio of the sum of the pairs ``above`` to the pair ``below``, if nothing is ``beyond`` summing."""
-        self._sums.settle()
-        cells = self._sums.cells
-        if cells[:, beyond].any():
-            return math.nan
-        return ratio_error(_joined(cells, below), np.sum([_joined(cells, column) for column in above], axis=0))
+    def section(self, reading: Reading) -> dict[str, Any]:
+        """See `Statistic.section`; clusters are in that of the loss."""
+        return {}
 
 
-def _joined(cells: NDArray[np.int64], column: int) -> NDArray[Any]:
+def _in_buckets(keys: Integers, cells: Integers, level: int) -> tuple[Integers, Integers]:
+    return np.where(keys < 0, -1, keys & (~np.int64(PLACES) | (BUCKETS - 1))), cells
+
+
+def _pair(values: NDArray[np.float64]) -> tuple[Integers, Integers]:
+    """Numbers -> pairs in units of 2^-30 and 2^-70; what lies below is cut off."""
+    scaled = values * 2.0**_HIGH
+    high = scaled.astype(np.int64)
+    return high, ((scaled - high) * 2.0**_LOW).astype(np.int64)
+
+
+def _joined(cells: Integers, column: int) -> NDArray[Any]:
     """A pair as Python integers, in units of 2^-70."""
-    return (cells[:, column].astype(object) << 40) + cells[:, column + 1]
-
-
-def ranks_told(spec: Spec) -> int:
-    """How many ranks of the target are told apart in clusters; 0 without a predicted class."""
-    if not predicts_class(spec):
-        return 0
-    return 1 if spec.task == "binary" else min(spec.num_classes, group_sums.RANKS)
-
-
-def ratio_error(x: NDArray[Any], y: NDArray[Any]) -> float:
-    r"""The cluster-robust standard error of :math:`\sum y / \sum x`, of Python integers; NaN below two clusters."""
-    return float(ratio_errors(x, y, np.zeros(1, np.int64))[0]) if len(x) else math.nan
-
-
-def ratio_errors(x: NDArray[Any], y: NDArray[Any], starts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """`ratio_error` of the numbers from each start on; every start has some."""
-    counts = np.diff(np.append(starts, len(x)))
-    total, above = np.add.reduceat(x, starts), np.add.reduceat(y, starts)
-    e = y * np.repeat(total, counts) - x * np.repeat(above, counts)
-    squares = np.add.reduceat(e * e, starts) * counts
-    wholes = (counts - 1) * total**4
-    found = [a / b if b else math.nan for a, b in zip(squares.tolist(), wholes.tolist(), strict=True)]
-    return np.sqrt(np.array(found, np.float64))
-
-
-def hash_values(column: Any, name: str) -> NDArray[np.int64]:
-    """64-bit hashes of text, or of whole numbers (SplitMix64); the same on every machine."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    if pa.types.is_dictionary(column.type):
-        hashed = hash_values(column.dictionary, name)
-        indices = np.asarray(pc.fill_null(pc.cast(column.indices, pa.int64()), -1))
-        return np.where(indices < 0, _NULL, hashed[indices]) if len(hashed) else np.full(len(column), _NULL)
-    kind = column.type
-    nulls = np.asarray(column.is_null()) if column.null_count else None
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        values = np.asarray(pc.fill_null(column, False if pa.types.is_boolean(kind) else 0))
-        wide = values.astype(np.int64 if values.dtype != np.uint64 else np.uint64).view(np.uint64)
-        hashed = mix(wide + GOLDEN).view(np.int64)
-    elif pa.types.is_nested(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
-        raise UsageError(f"cluster_by: column {name!r} is {kind}; name a column of ids: text or whole numbers")
-    else:
-        hashed = _hash_text(column)
-    if nulls is not None:
-        hashed[nulls] = _NULL
-    return hashed
-
-
-def _hash_text(column: Any) -> NDArray[np.int64]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    kind = column.type
-    is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
-    column = pc.cast(column, pa.large_binary() if is_bytes else pa.large_string())
-    _, offsets, data = column.buffers()
-    places = np.frombuffer(offsets, np.int64, len(column) + 1, 8 * column.offset)
-    text = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
-    out = np.empty(len(column), np.uint64)
-    records.hash_bytes(places, text, out)
-    return out.view(np.int64)
+    return (cells[:, column].astype(object) << _LOW) + cells[:, column + 1]

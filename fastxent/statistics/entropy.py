@@ -3,53 +3,61 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.base import exact
 from fastxent.base.errors import UsageError
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
-from fastxent.kernels.sums.exact_sums import deposit, deposit_weighted
-from fastxent.statistics.statistic import Record, Statistic, check_shape
+from fastxent.statistics.field import Field
+from fastxent.statistics.options import Measures
+from fastxent.statistics.reading import Reading
+from fastxent.statistics.record import Record
+from fastxent.statistics.statistic import Statistic
 
 __all__ = ["Entropy"]
 
 
 class Entropy(Statistic):
-    """The exact sum of the entropies, and of the weights where there are some."""
+    """The (weighted) mean of the entropies of the rows' predictions."""
+
+    name = "entropy"
 
     def __init__(self, spec: Spec) -> None:
+        self._weighted = spec.reads_weight
+        self._largest = math.log(max(2, spec.num_classes))
+
+    @classmethod
+    def wanted(cls, spec: Spec, measures: Measures) -> Statistic | None:
+        """See `Statistic.wanted`."""
+        if not measures.entropy:
+            return None
         if spec.task != "multiclass":
             raise UsageError(f"statistics 'entropy' applies to task 'multiclass', and this is {spec.task!r}")
-        self._weighted = spec.reads_weight
-        self._sums = exact.empty(2)
+        return cls(spec)
 
-    def absorb(self, record: Record) -> None:
-        """See `Statistic.absorb`."""
-        n, real = record.n, record.card.real
-        if self._weighted:
-            deposit_weighted(real[sc.ENTROPY, :n], real[sc.WEIGHT, :n], n, self._sums[0])
-        else:
-            deposit(real[sc.ENTROPY, :n], n, self._sums[0])
-        deposit(real[sc.WEIGHT, :n], n, self._sums[1])
-        self._sums[:, exact.N] += int(record.scored.sum()) - n
+    def sums(self) -> tuple[str, ...]:
+        """See `Statistic.sums`."""
+        return ("entropy",)
 
-    def merge(self, other: Entropy) -> None:
-        """See `Statistic.merge`."""
-        self._sums = exact.merge(self._sums, other._sums)
+    def values(self, record: Record) -> Iterator[tuple[str, NDArray[np.float64]]]:
+        """See `Statistic.values`."""
+        real = record.card.real[:, : record.n]
+        yield "entropy", real[sc.ENTROPY] * real[sc.WEIGHT] if self._weighted else real[sc.ENTROPY]
 
-    def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
-        """See `Statistic.state`."""
-        return None, [exact.canonical(self._sums)]
+    def fields(self, reading: Reading) -> tuple[Field, ...]:
+        """See `Statistic.fields`."""
+        return (Field("entropy", "entropy", 1),)
 
-    def load(self, value: Any, arrays: list[NDArray[np.int64]]) -> None:
-        """See `Statistic.load`."""
-        self._sums = check_shape(arrays[0], self._sums.shape)
+    def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
+        """See `Statistic.read`."""
+        return {"entropy": reading.exact("entropy").over(reading.total_weight)}
 
-    def mean(self) -> float:
-        """The (weighted) mean entropy in nats."""
-        weight = exact.to_fraction(self._sums[1])
-        return exact.rounded_mean(self._sums[0], weight) if weight else math.nan
+    def headlines(self, reading: Reading) -> Iterator[tuple[str, str]]:
+        """See `Statistic.headlines`."""
+        entropy = reading.number("entropy")
+        share = entropy / reading.unit.of(self._largest)
+        yield "entropy", f"{entropy:.6g} {reading.unit}  ({share:.2%} of the largest)"

@@ -1,86 +1,27 @@
-"""Reading the distribution of the row losses off the tallies."""
+"""The mean loss: its standard error and interval, and what it is the same as."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastxent.base import exact
-from fastxent.base.log_unit import BITS, Unit
-from fastxent.base.runs import run_starts
-from fastxent.base.status import Status
-from fastxent.engine.invalid_rows import invalid_counts
-from fastxent.kernels.sums import tally
-from fastxent.kernels.sums.tally import Tallies
-from fastxent.statistics.units import Units, UnitStats
+from fastxent.base.log_unit import BITS
+from fastxent.base.text import printable
+from fastxent.data.spec import Spec
+from fastxent.statistics.clusters import Clusters, ClusterStats
+from fastxent.statistics.field import Field
+from fastxent.statistics.intervals import Z95, ratio_error
+from fastxent.statistics.options import Measures
+from fastxent.statistics.reading import Reading
+from fastxent.statistics.spread import Quantile, infinite_losses, quantiles_of
+from fastxent.statistics.statistic import Statistic
 
-if TYPE_CHECKING:
-    from fastxent.statistics.clusters import Clusters
-    from fastxent.totals.totals import Totals
-
-__all__ = [
-    "QUANTILES", "Z95", "ClusterStats", "LossStats", "Quantile", "cell_edges", "histogram_table", "loss_stats",
-    "mean_loss", "sum_of_losses", "unit_stats",
-]  # fmt: skip
-
-#: Half-width of a central 95 % interval of the normal distribution, in standard errors.
-Z95 = 1.959963984540054
-QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-
-
-def poisoned(totals: Totals) -> bool:
-    """Whether invalid rows make every mean NaN."""
-    return totals.spec.on_invalid == "propagate" and bool(invalid_counts(totals))
-
-
-def sum_of_losses(totals: Totals) -> float:
-    """The correctly rounded sum of the (weighted) row losses; NaN if invalid rows propagate."""
-    if poisoned(totals):
-        return math.nan
-    row = tally.WEIGHTED_LOSS if totals.spec.reads_weight else tally.LOSS
-    return exact.rounded_sum(totals.tallies.sums[row])
-
-
-def mean_loss(totals: Totals) -> float:
-    """The mean row loss, rounded once; with weights the weighted sum over the sum of weights; NaN of nothing."""
-    if poisoned(totals):
-        return math.nan
-    sums = totals.tallies.sums
-    if totals.spec.reads_weight:
-        weight = exact.to_fraction(sums[tally.WEIGHT])
-        return exact.rounded_mean(sums[tally.WEIGHTED_LOSS], weight) if weight else math.nan
-    return exact.rounded_mean(sums[tally.LOSS])
-
-
-def num_scored(totals: Totals) -> int:
-    """Rows that were scored."""
-    return int(totals.tallies.rows[Status.SCORED])
-
-
-@dataclass(frozen=True, slots=True)
-class Quantile:
-    """A quantile of the losses: the middle of its bin, and the bin, which surely holds it."""
-
-    value: float
-    low: float
-    high: float
-
-    def to(self, unit: Unit) -> Quantile:
-        """In another unit than nats."""
-        return Quantile(unit.of(self.value), unit.of(self.low), unit.of(self.high))
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterStats:
-    """What the standard error rests on: how many clusters, or (not ``exact``) buckets of clusters."""
-
-    column: str
-    count: int
-    exact: bool
+__all__ = ["Loss", "LossStats", "error_text", "loss_stats", "safe_exp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +45,100 @@ class LossStats:
     clusters: ClusterStats | None = None
     infinite: int = 0
 
-    def to(self, unit: Unit) -> LossStats:
-        """In another unit than nats."""
-        found = unit.fields(self, ("mean", "sum", "variance", "std", "stderr", "ci95", "min", "max"))
-        quantiles = {q: quantile.to(unit) for q, quantile in self.quantiles.items()}
-        return replace(found, variance=unit.of(found.variance), quantiles=quantiles)
+
+class Loss(Statistic):
+    """Mean loss, sum, standard error with interval, perplexity, bits."""
+
+    name = "loss"
+
+    @classmethod
+    def wanted(cls, spec: Spec, measures: Measures) -> Statistic | None:
+        """See `Statistic.wanted`."""
+        return cls()
+
+    def fields(self, reading: Reading) -> tuple[Field, ...]:
+        """See `Statistic.fields`."""
+        error = (
+            Field("stderr", "standard error", 1), Field("ci_low", "95 % from", 1), Field("ci_high", "95 % to", 1)
+        )  # fmt: skip
+        return (
+            Field("loss", "loss", 1), Field("sum", "total loss", 1), *(error if "spread" in reading.statistics else ()),
+            Field("perplexity", "perplexity"), Field("bits", "bits"),
+        )  # fmt: skip
+
+    def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
+        """See `Statistic.read`."""
+        loss = reading.total_loss.over(reading.total_weight)
+        values = {
+            "loss": loss,
+            "sum": reading.total_loss.rounded,
+            "perplexity": np.array(list(map(safe_exp, loss.tolist()))),
+            "bits": BITS.of(loss),
+        }
+        if "variance" in reading:
+            error = _standard_error(reading)
+            values |= {"stderr": error, "ci_low": loss - Z95 * error, "ci_high": loss + Z95 * error}
+        return values
+
+    def section(self, reading: Reading) -> dict[str, Any]:
+        """See `Statistic.section`."""
+        stats = loss_stats(reading)
+        if stats is None:
+            return {"loss": {"mean": reading.number("loss")}, "perplexity": reading.number("perplexity")}
+        names = ("mean", "sum", "variance", "std", "stderr", "min", "max", "infinite")
+        values: dict[str, Any] = {name: getattr(stats, name) for name in names}
+        values |= {"bits": reading.number("bits"), "ci95": list(stats.ci95)}
+        values["quantiles"] = {f"{q:g}": each.value for q, each in stats.quantiles.items()}
+        values["quantile_bounds"] = {f"{q:g}": [each.low, each.high] for q, each in stats.quantiles.items()}
+        values |= {} if stats.clusters is None else {"clusters": asdict(stats.clusters)}
+        return {"loss": values, "perplexity": reading.number("perplexity")}
+
+    def headlines(self, reading: Reading) -> Iterator[tuple[str, str]]:
+        """See `Statistic.headlines`."""
+        error = reading.number("stderr") if "stderr" in reading else math.nan
+        bits = f"  ({reading.number('bits'):.6g} bits)" if str(reading.unit) != "bits" and error == error else ""
+        yield "loss", f"{reading.number('loss'):.6g}{error_text(error)} {reading.unit}{bits}"
+        if (clusters := _clusters(reading)) is not None and "stderr" in reading:
+            what = "clusters" if clusters.exact else "buckets of clusters"
+            yield "error from", f"{clusters.count:,} {what} of {printable(clusters.column)}"
+        yield "perplexity", f"{reading.number('perplexity'):.6g}"
+
+
+def _standard_error(reading: Reading) -> NDArray[np.float64]:
+    """The standard error of the (weighted) mean loss."""
+    if reading.invalid:
+        return reading.unknown
+    if "clusters" in reading.statistics:
+        return reading.of("clusters")["stderr"]
+    variance = reading.nats("variance")
+    plain: NDArray[np.float64] = np.sqrt(variance / reading.counts)
+    if not reading.weighted:
+        return plain
+    names = ("weight", "weighted_loss", "weight_square", "cross", "weighted_square")
+    weighted = ratio_error(reading.counts, *map(reading.exact, names))
+    return np.where(np.isfinite(variance), weighted, plain)
+
+
+def loss_stats(reading: Reading) -> LossStats | None:
+    """The distribution of the losses of the only owner; None where it was not gathered."""
+    if "variance" not in reading:
+        return None
+    names = ("loss", "sum", "variance", "std", "stderr", "ci_low", "ci_high", "min", "max")
+    mean, total, variance, std, stderr, low, high, least, largest = map(reading.number, names)
+    return LossStats(
+        mean, total, variance, std, stderr, (low, high), least, largest, quantiles_of(reading), _clusters(reading),
+        infinite_losses(reading),
+    )  # fmt: skip
+
+
+def _clusters(reading: Reading) -> ClusterStats | None:
+    clusters = reading.statistics.get("clusters")
+    return clusters.stats(reading) if isinstance(clusters, Clusters) else None
+
+
+def error_text(stderr: float) -> str:
+    """A standard error behind its number, if there is one."""
+    return "" if math.isnan(stderr) else f" ± {stderr:.2g}"
 
 
 def safe_exp(value: float) -> float:
@@ -117,109 +147,3 @@ def safe_exp(value: float) -> float:
         return math.exp(value)
     except OverflowError:
         return math.inf
-
-
-def loss_stats(totals: Totals, clusters: Clusters | None) -> LossStats:
-    """Read the spread, the extremes and the quantiles, in nats."""
-    tallies = totals.tallies
-    mean = mean_loss(totals)
-    variance, stderr = _spread(totals)
-    found = None
-    if clusters is not None:
-        stderr = math.nan if poisoned(totals) else clusters.stderr()
-        found = ClusterStats(clusters.column, clusters.count, clusters.exact)
-    low, high = extremes(totals)
-    return LossStats(
-        mean=mean,
-        sum=sum_of_losses(totals),
-        variance=variance,
-        std=math.sqrt(variance),
-        stderr=stderr,
-        ci95=(mean - Z95 * stderr, mean + Z95 * stderr),
-        min=low,
-        max=high,
-        quantiles={q: quantile(tallies, q, low, high, totals.coarse.losses) for q in QUANTILES},
-        clusters=found,
-        infinite=int(tallies.histogram[-1]),
-    )
-
-
-def extremes(totals: Totals) -> tuple[float, float]:
-    """The smallest and the largest row loss."""
-    if not num_scored(totals):
-        return math.nan, math.nan
-    low, high = totals.tallies.extremes.view(np.float64).tolist()
-    return low, high
-
-
-def unit_stats(totals: Totals, units: Units, clusters: Clusters | None) -> UnitStats:
-    """Read the loss per unit, in nats."""
-    sums = totals.tallies.sums[tally.WEIGHTED_LOSS if totals.spec.reads_weight else tally.LOSS]
-    count = exact.to_fraction(units.sum)
-    loss = stderr = math.nan
-    if count and not poisoned(totals):
-        loss = exact.rounded_mean(sums, count)
-        stderr = units.stderr(sums) if clusters is None else clusters.stderr_per_unit()
-    ci95 = (loss - Z95 * stderr, loss + Z95 * stderr)
-    return UnitStats(units.column, float(count), loss, BITS.of(loss), safe_exp(loss), stderr, ci95, BITS.of(ci95))
-
-
-def _spread(totals: Totals) -> tuple[float, float]:
-    """Unbiased variance of the row losses, and the standard error of their (weighted) mean."""
-    sums, n = totals.tallies.sums, num_scored(totals)
-    if poisoned(totals):
-        return math.nan, math.nan
-    moments = exact.moments(sums[tally.LOSS], sums[tally.SQUARE])
-    if not totals.spec.reads_weight or not math.isfinite(moments.variance):
-        return moments.variance, math.sqrt(moments.variance / n) if n else math.nan
-    if not math.isfinite(exact.rounded_sum(sums[tally.WEIGHTED_SQUARE])):
-        return moments.variance, math.nan
-    w, y, ww, wy, yy = (
-        exact.to_fraction(sums[row])
-        for row in (tally.WEIGHT, tally.WEIGHTED_LOSS, tally.WEIGHT_SQUARE, tally.CROSS, tally.WEIGHTED_SQUARE)
-    )
-    if not w or n < 2:
-        return moments.variance, math.nan
-    # Ratio estimator: sum of (y_i - mu w_i)^2, with mu = Y / W.
-    squares = max((w * w * yy - 2 * y * w * wy + y * y * ww) / (w * w), Fraction(0))
-    return moments.variance, math.sqrt(float(Fraction(n, n - 1) * squares / (w * w)))
-
-
-def cell_edges(cells: Any, level: int = 0) -> tuple[Any, Any]:
-    """Lower and upper edges of cells of the histogram; each bin stands for 2^level that begin with it."""
-    cells = np.asarray(cells, np.int64)
-    inner = np.clip(cells - 1, 0, tally.BINS)
-    end = np.minimum(inner + (1 << level), np.where(inner < tally.BINS, tally.BINS, tally.BINS + 1))
-    low, high = (((at + tally.LOWEST) << tally.SHIFT).view(np.float64) for at in (inner, end))
-    low = np.where(cells == 0, 0.0, np.where(cells > tally.BINS + 1, math.inf, low))
-    return low, np.where(cells == 0, 2.0**-64, np.where(cells > tally.BINS, math.inf, high))
-
-
-def quantile(tallies: Tallies, q: float, low: float, high: float, level: int = 0) -> Quantile:
-    """The smallest bin (of 2^level cells) that q n rows do not exceed; its edges are met by the extremes."""
-    counts = np.cumsum(tallies.histogram)
-    n = int(counts[-1])
-    if n == 0:
-        return Quantile(math.nan, math.nan, math.nan)
-    cell = int(np.searchsorted(counts, max(1, math.ceil(q * n))))
-    left, right = (float(edge) for edge in cell_edges(cell, level))
-    left, right = max(left, low), min(right, high)
-    return Quantile(left if left == right else 0.5 * (left + right), left, right)
-
-
-def histogram_table(tallies: Tallies, per_octave: int) -> Any:
-    """Rows by loss, as an Arrow table: low, high, count; empty bins at either end are left out."""
-    import pyarrow as pa
-
-    wide = 128 // per_octave
-    cells = np.arange(tally.HISTOGRAM)
-    inner = (cells >= 1) & (cells <= tally.BINS)
-    number = np.where(inner, 1 + (cells - 1) // wide, np.where(cells == 0, 0, tally.BINS // wide + cells - tally.BINS))
-    counts = np.zeros(int(number[-1]) + 1, np.int64)
-    np.add.at(counts, number, tallies.histogram)
-    starts = run_starts(number)
-    low = cell_edges(cells[starts])[0]
-    high = np.concatenate((low[1:], [math.inf]))
-    used = np.flatnonzero(counts)
-    span = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0)
-    return pa.table({"low": low[span], "high": high[span], "count": counts[span]})

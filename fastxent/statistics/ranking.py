@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,24 @@ from fastxent.data.batch import Columns
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums import records
-from fastxent.statistics.statistic import Record, Statistic, carry, check_shape
+from fastxent.statistics.field import Field
+from fastxent.statistics.options import Measures
+from fastxent.statistics.reading import Reading
+from fastxent.statistics.record import FIXED_BITS, Record, fixed_words
+from fastxent.statistics.spread import MOST_CELLS
+from fastxent.statistics.statistic import Statistic
+from fastxent.statistics.table import Cells, Layout, put_in_one
 
-__all__ = [
-    "OCTAVES", "Area", "Histograms", "LabelRanking", "bits_of", "half_of", "rank_scores", "scores_of", "truths_of",
-]  # fmt: skip
+__all__ = ["Area", "LabelRanking", "Ranking", "area_of", "rank_scores"]
 
 OCTAVES = 40
 #: Labels whose cells are kept (1 GB a thread).
 MOST_LABELS = 100_000
 #: Probabilities at which thresholds are shown.
 SHOWN = (0.001, 0.01, *(k / 20 for k in range(1, 20)), 0.99, 0.999)
+
+
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,93 +53,102 @@ class LabelRanking:
     average_precision: Area
 
 
-class Histograms(Statistic):
+class Ranking(Statistic):
     """A histogram of the scores of every label, positives and negatives apart, as fine as memory allows.
 
     Cells have 2^-10 of a score's size (of 1 - p for probabilities near 1) with up to 8 labels, and are wider with more.
     Scores whose leading bits say all (float16 and bfloat16 logits) are told apart exactly, and the bounds then close.
-    Of one group ``level`` says that 2^level cells are put together in the first of them.
+    A place is label * stride + 2 * cell + truth. Scores with too large a weight are counted by label after all labels.
+    Columns: how many scores share their cell with others that may differ, and the count, or the pair of the weight.
     """
 
+    name = "ranking"
+
     def __init__(self, spec: Spec) -> None:
+        self._spec, self._labels = spec, spec.num_classes
+        self._weighted = spec.reads_weight
+        self._fold = spec.form == "probs"
+        self._bits_of_cell = bits_of(self._labels)
+        self._stride = 4 * half_of(self._bits_of_cell)
+
+    @classmethod
+    def wanted(cls, spec: Spec, measures: Measures) -> Statistic | None:
+        """See `Statistic.wanted`."""
+        if not measures.ranking:
+            return None
+        if spec.task == "multiclass":
+            raise UsageError("statistics 'ranking' applies to tasks 'binary' and 'multilabel'")
         if spec.num_classes > MOST_LABELS:
             raise UsageError(
                 f"statistics 'ranking' applies up to {MOST_LABELS:,} labels, and there are {spec.num_classes:,}"
             )
-        self._spec = spec
-        self._labels = spec.num_classes
-        self._weighted = spec.reads_weight
-        self._fold = spec.form == "probs"
-        self._form = spec.form
-        self.level = 0
-        self.bits = bits_of(self._labels)
-        self._half = half_of(self.bits)
-        self.cells: NDArray[np.int64] = np.zeros((self._labels, 2 * self._half, 4), np.int64)
-        self.counts: NDArray[np.int64] = np.zeros(
-            (self._labels, 2), np.int64
-        )  # scores that share a cell; weights too large
+        return cls(spec)
 
-    def absorb(self, record: Record) -> None:
-        """See `Statistic.absorb`."""
-        rows = slice(record.lo, record.lo + record.n)
-        scored = record.scored
-        weight = record.card.real[sc.WEIGHT, : record.n] if self._weighted else np.zeros(0)
-        large = weight >= 2.0**40 if self._weighted else None
+    def layouts(self, *, alone: bool) -> dict[str, Layout]:
+        """See `Statistic.layouts`."""
+        bits = (0, 0, FIXED_BITS) if self._weighted else (0, 0)
+        places = (1 + self._weighted) * self._labels * self._stride
+        return {"scores": Layout(bits, places, 0 if alone else MOST_CELLS, put_in_one)}
+
+    def place(self, name: str, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
+        """See `Statistic.place`: the rows by label."""
+        n, rows = record.n, slice(record.lo, record.lo + record.n)
+        weight = record.card.real[sc.WEIGHT, :n] if self._weighted else np.ones(n)
+        heavy = ~(weight < records.LIMIT)
         for label in range(self._labels):
-            truth = np.where(scored, truths_of(record, label, self._spec), np.uint8(2)).astype(np.uint8)
-            if large is not None and large.any():
-                self.counts[label, 1] += int((large & (truth < 2)).sum())
-                truth[large] = 2
+            truth = np.where(record.scored, truths_of(record, label, self._spec), np.uint8(2)).astype(np.uint8)
             scores = scores_of(record.batch.predictions, rows, label)
-            self.counts[label, 0] += records.by_score(
-                scores, truth, weight, self._fold, self.bits, OCTAVES, self.cells[label]
-            )
+            places, cells = np.empty(n, np.int64), np.ones((n, 3 if self._weighted else 2), np.int64)
+            records.score_places(scores, truth, self._fold, self._bits_of_cell, OCTAVES, places, cells[:, 0])
+            if self._weighted:
+                cells[:, 1], cells[:, 2] = fixed_words(np.where(heavy, 0.0, weight))
+                cells[heavy] = [1, 0, 0]
+            labels = np.where(heavy, label + self._labels, label)
+            yield None, np.where(places < 0, -1, labels * self._stride + places), cells
 
-    def merge(self, other: Histograms) -> None:
-        """See `Statistic.merge`."""
-        self.cells += other.cells
-        self.counts += other.counts
-        self._carry()
+    def note(self, table: str, level: int) -> str:
+        """See `Statistic.note`."""
+        return "ROC AUC and average precision are not told"
 
-    def _carry(self) -> None:
-        if self._weighted:
-            carry(self.cells, (0, 2))
+    def fields(self, reading: Reading) -> tuple[Field, ...]:
+        """See `Statistic.fields`."""
+        names = (("auc", "ROC AUC"), ("average_precision", "average precision"))
+        ends = (("", ""), ("_low", ", at least"), ("_high", ", at most"))
+        return tuple(Field(f"{name}{end}", f"{title}{what}") for name, title in names for end, what in ends)
 
-    def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
-        """See `Statistic.state`."""
-        self._carry()
-        return None, [self.cells, self.counts]
+    def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
+        """See `Statistic.read`: of several labels the means."""
+        values = {field.name: reading.unknown for field in self.fields(reading)}
+        for owner, labels in enumerate(self.labels(reading)):
+            for name in ("auc", "average_precision"):
+                areas = [getattr(label, name) for label in labels]
+                for end, of in (("", "value"), ("_low", "low"), ("_high", "high")):
+                    values[name + end][owner] = math.fsum(getattr(area, of) for area in areas) / len(areas)
+        return values
 
-    def load(self, value: Any, arrays: list[NDArray[np.int64]]) -> None:
-        """See `Statistic.load`."""
-        cells, counts = arrays
-        self.cells = check_shape(cells, self.cells.shape)
-        self.counts = check_shape(counts, self.counts.shape)
+    def labels(self, reading: Reading) -> Iterator[list[LabelRanking]]:
+        """The ranking of every label of every owner; NaN where there were too many scores to say."""
+        cells = self._cells(reading)
+        for owner in range(reading.owners):
+            yield [self._of_label(cells, owner, label) for label in range(self._labels)]
 
-    def _filled(self, label: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]:
-        """Negatives and positives (Python integers: counts, or weights times 2^62) of the cells that have any."""
-        cells = self.cells[label]
-        used = np.flatnonzero(cells.any(axis=1))
-        some = cells[used].astype(object)
-        if not self._weighted:
-            return some[:, 0], some[:, 2], used
-        return (some[:, 0] << 62) + some[:, 1], (some[:, 2] << 62) + some[:, 3], used
+    def _of_label(self, cells: _Scores, owner: int, label: int) -> LabelRanking:
+        neg, pos, _ = cells.filled(owner, label)
+        return rank_scores(neg, pos, exact=not cells.shared(owner, label))
 
-    def read(self, label: int) -> LabelRanking:
-        """The statistics of one label; NaN without positives or without negatives."""
-        neg, pos, _ = self._filled(label)
-        if self.counts[label, 1]:
-            neg, pos = neg[:0], pos[:0]
-        return rank_scores(neg, pos, exact=not self.counts[label, 0])
+    def _cells(self, reading: Reading) -> _Scores:
+        cells = reading.sums.cells("scores")
+        assert cells is not None
+        return _Scores(cells, reading.owners, self._labels, self._stride)
 
-    def table(self, names: Sequence[str]) -> Any:
-        """An Arrow table with a row a label: its name, then auc and average_precision with their bounds."""
+    def table(self, reading: Reading, names: Sequence[str]) -> Any:
+        """An Arrow table with a row a label of the only owner: its name, then its areas with their bounds."""
         import pyarrow as pa
 
-        found = [self.read(label) for label in range(self._labels)]
+        labels = next(self.labels(reading))
         columns: dict[str, Any] = {"label": list(names)}
         for name in ("auc", "average_precision"):
-            areas = [getattr(row, name) for row in found]
+            areas = [getattr(row, name) for row in labels]
             columns |= {
                 name: [area.value for area in areas],
                 f"{name}_low": [area.low for area in areas],
@@ -140,20 +156,20 @@ class Histograms(Statistic):
             }
         return pa.table(columns)
 
-    def thresholds(self, label: int) -> Any:
+    def thresholds(self, reading: Reading, label: int) -> Any:
         """Counts and rates of predicting "positive" for scores of at least ``threshold``, as an Arrow table.
 
         Thresholds are cell edges, the nearest ones to usual probabilities, so every count is exact.
         """
         import pyarrow as pa
 
-        neg, pos, used = self._filled(label)
+        neg, pos, used = self._cells(reading).filled(0, label)
         edges = self._edges()
         total_neg, total_pos = int(neg.sum()), int(pos.sum())
         rows = []
         for p in SHOWN:
-            score = {"probs": p, "log_probs": math.log(p), "logits": math.log(p / (1.0 - p))}[self._form]
-            cell = int(np.argmin(np.abs(edges[:: 1 << self.level] - score))) << self.level
+            score = {"probs": p, "log_probs": math.log(p), "logits": math.log(p / (1.0 - p))}[self._spec.form]
+            cell = int(np.argmin(np.abs(edges - score)))
             first = int(np.searchsorted(used, cell))
             fp, tp = int(neg[first:].sum()), int(pos[first:].sum())
             rows.append(
@@ -169,17 +185,70 @@ class Histograms(Statistic):
             )
         return pa.Table.from_pylist(rows)
 
+    def section(self, reading: Reading) -> dict[str, Any]:
+        """See `Statistic.section`; labels and thresholds are tables."""
+        names = ("auc", "average_precision")
+        return {name: asdict(area_of(reading, name)) for name in names}
+
+    def headlines(self, reading: Reading) -> Iterator[tuple[str, str]]:
+        """See `Statistic.headlines`."""
+        for title, name in (("ROC AUC", "auc"), ("avg. precision", "average_precision")):
+            area = area_of(reading, name)
+            slack = max(area.high - area.value, area.value - area.low)
+            yield title, f"{area.value:.6f}" + (f"  (±{slack:.1g})" if slack else "")
+
     def _edges(self) -> NDArray[np.float64]:
         """The least score of every cell."""
-        half, top = self._half, 1023 + (-1 if self._fold else 16)
-        lowest = (top - OCTAVES) << self.bits
-        sizes = ((np.arange(half - 1, dtype=np.int64) + lowest) << (52 - self.bits)).view(
-            np.float64
-        )  # of places 1, ...
+        half, top = half_of(self._bits_of_cell), 1023 + (-1 if self._fold else 16)
+        lowest = (top - OCTAVES) << self._bits_of_cell
+        places = np.arange(half - 1, dtype=np.int64) + lowest  # 1, ...
+        sizes = (places << (52 - self._bits_of_cell)).view(np.float64)
         if self._fold:
             above = np.nextafter(1.0 - sizes[::-1], 1.0)
             return np.concatenate(([0.0], sizes, above[:1], above))  # nothing falls between 1/2 and what follows it
         return np.concatenate(([-math.inf], np.nextafter(-sizes[::-1], math.inf), [5e-324], sizes))
+
+
+class _Scores:
+    """The cells of scores by owner and label."""
+
+    def __init__(self, cells: Cells, owners: int, labels: int, stride: int) -> None:
+        self._labels = labels
+        label, places = np.divmod(cells.places, stride)
+        self._cell, self._positive = places >> 1, places & 1 == 1
+        self._shared = cells.columns[:, 0]
+        weights = cells.columns[:, 1].astype(object)
+        if cells.columns.shape[1] > 2:
+            weights = (weights << FIXED_BITS) + cells.columns[:, 2]
+        self._weights = weights
+        self._known = cells.level == 0
+        keys = cells.owners * 2 * labels + label
+        self._edges = np.searchsorted(keys, np.arange(2 * owners * labels + 1)).tolist()
+
+    def _span(self, owner: int, label: int) -> slice:
+        """The cells of a label of an owner; none if some of its rows weigh too much."""
+        at = 2 * self._labels * owner + label
+        heavy = self._edges[at + self._labels] < self._edges[at + self._labels + 1]
+        return slice(0) if heavy or not self._known else slice(self._edges[at], self._edges[at + 1])
+
+    def filled(self, owner: int, label: int) -> tuple[NDArray[Any], NDArray[Any], Integers]:
+        """Negatives and positives (Python integers: counts, or weights times 2^62) of the cells that have any."""
+        span = self._span(owner, label)
+        own, at = np.unique(self._cell[span], return_inverse=True)
+        neg, pos = np.zeros((2, len(own)), object)
+        positive, weights = self._positive[span], self._weights[span]
+        for side, here in ((neg, ~positive), (pos, positive)):
+            side[at[here]] = weights[here]
+        return neg, pos, own
+
+    def shared(self, owner: int, label: int) -> bool:
+        """Whether scores share a cell with others that may differ."""
+        return bool(self._shared[self._span(owner, label)].any())
+
+
+def area_of(reading: Reading, name: str) -> Area:
+    """An area of the only owner with its bounds."""
+    return Area(*(reading.number(f"{name}{end}") for end in ("", "_low", "_high")))
 
 
 def bits_of(labels: int) -> int:

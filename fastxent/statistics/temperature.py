@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.base import exact
 from fastxent.base.errors import UsageError
-from fastxent.base.log_unit import Unit
 from fastxent.data.batch import Batch, Matrix
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
-from fastxent.kernels.sums.exact_sums import deposit
-from fastxent.statistics.statistic import Record, Statistic, check_shape
+from fastxent.statistics.field import Field
+from fastxent.statistics.options import Measures
+from fastxent.statistics.reading import Reading
+from fastxent.statistics.record import Record
+from fastxent.statistics.statistic import Statistic
 from fastxent.statistics.values import values_of
 
 __all__ = ["GRID", "Temperature", "TemperatureStats", "best_of", "losses_at"]
 
 #: A quarter to 4 in steps of the fourth root of 2.
 GRID = tuple(2.0 ** (k / 4) for k in range(-8, 9))
+_SUMS = tuple(f"temperature_{place}" for place in range(len(GRID)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,54 +36,72 @@ class TemperatureStats:
     gain: float
     table: Any
 
-    def to(self, unit: Unit) -> TemperatureStats:
-        """In another unit than nats."""
-        return replace(unit.fields(self, ("loss", "gain")), table=unit.columns(self.table, ("loss",)))
-
 
 class Temperature(Statistic):
-    """Exact sums of the losses at every temperature of the grid, and of the weights where there are some."""
+    """The mean loss at every temperature of a grid, from exact sums; the best temperature and what it would gain."""
+
+    name = "temperature"
 
     def __init__(self, spec: Spec) -> None:
+        self._weighted = spec.reads_weight
+
+    @classmethod
+    def wanted(cls, spec: Spec, measures: Measures) -> Statistic | None:
+        """See `Statistic.wanted`."""
+        if not measures.temperature:
+            return None
         if spec.form != "logits" or not spec.definition.is_log_loss:
             raise UsageError(
                 f"temperature applies to the cross_entropy of logits, and this is {spec.loss} of {spec.form}"
             )
-        self._spec = spec
-        self._sums = exact.empty(len(GRID) + spec.reads_weight)
+        return cls(spec)
 
-    def absorb(self, record: Record) -> None:
-        """See `Statistic.absorb`."""
-        losses = losses_at(record, weighted=self._spec.reads_weight)
-        for values, state in zip((*losses, record.card.real[sc.WEIGHT]), self._sums, strict=False):
-            deposit(values, record.n, state)
-        self._sums[:, exact.N] += int(record.scored.sum()) - record.n
+    def sums(self) -> tuple[str, ...]:
+        """See `Statistic.sums`."""
+        return _SUMS
 
-    def merge(self, other: Temperature) -> None:
-        """See `Statistic.merge`."""
-        self._sums = exact.merge(self._sums, other._sums)
+    def values(self, record: Record) -> Iterator[tuple[str, NDArray[np.float64]]]:
+        """See `Statistic.values`."""
+        return zip(_SUMS, losses_at(record, weighted=self._weighted), strict=True)
 
-    def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
-        """See `Statistic.state`."""
-        return None, [exact.canonical(self._sums)]
+    def fields(self, reading: Reading) -> tuple[Field, ...]:
+        """See `Statistic.fields`."""
+        return (
+            Field("temperature_best", "best temperature"), Field("temperature_loss", "its loss", 1),
+            Field("temperature_gain", "what it would gain", 1),
+        )  # fmt: skip
 
-    def load(self, value: Any, arrays: list[NDArray[np.int64]]) -> None:
-        """See `Statistic.load`."""
-        self._sums = check_shape(arrays[0], self._sums.shape)
+    def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
+        """See `Statistic.read`."""
+        losses = _losses(reading)
+        best = best_of(losses)
+        least = losses[best, np.arange(reading.owners)]
+        gain = reading.nats("loss") - least
+        return {"temperature_best": np.array(GRID)[best], "temperature_loss": least, "temperature_gain": gain}
 
-    def losses(self) -> list[float]:
-        """The mean loss at every temperature of the grid."""
-        weight = exact.to_fraction(self._sums[-1]) if self._spec.reads_weight else None
-        return [exact.rounded_mean(state, weight) for state in self._sums[: len(GRID)]]
-
-    def read(self, loss: float) -> TemperatureStats:
-        """The losses as a table and the best of them, beside the ``loss`` there is."""
+    def stats(self, reading: Reading) -> TemperatureStats:
+        """The losses of the only owner at other temperatures."""
         import pyarrow as pa
 
-        found = self.losses()
-        best = int(best_of(np.array(found)))
-        table = pa.table({"temperature": list(GRID), "loss": found})
-        return TemperatureStats(GRID[best], found[best], loss - found[best], table)
+        table = pa.table({"temperature": list(GRID), "loss": _losses(reading)[:, 0]})
+        best, loss, gain = (reading.number(f"temperature_{name}") for name in ("best", "loss", "gain"))
+        return TemperatureStats(best, loss, gain, reading.unit.columns(table, ("loss",)))
+
+    def section(self, reading: Reading) -> dict[str, Any]:
+        """See `Statistic.section`."""
+        stats = self.stats(reading)
+        values = {"best": stats.best, "loss": stats.loss, "gain": stats.gain, "table": stats.table.to_pylist()}
+        return {"temperature": values}
+
+    def headlines(self, reading: Reading) -> Iterator[tuple[str, str]]:
+        """See `Statistic.headlines`."""
+        best, loss, gain = (reading.number(f"temperature_{name}") for name in ("best", "loss", "gain"))
+        yield "temperature", f"{best:.4g} would give {loss:.6g} ({-gain:+.3g})"
+
+
+def _losses(reading: Reading) -> NDArray[np.float64]:
+    """The mean loss at every temperature of the grid (first axis) of every owner."""
+    return np.array([reading.exact(name).over(reading.total_weight) for name in _SUMS])
 
 
 def best_of(losses: NDArray[np.float64]) -> NDArray[np.int64]:

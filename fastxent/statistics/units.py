@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.base import exact
-from fastxent.base.errors import DataError, UsageError
-from fastxent.base.log_unit import Unit
+from fastxent.base.log_unit import BITS
+from fastxent.base.text import printable
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
-from fastxent.kernels.sums.exact_sums import deposit
-from fastxent.kernels.sums.products import deposit_product
-from fastxent.statistics.statistic import Record, Statistic, check_shape
+from fastxent.kernels.sums.products import lost_in_product
+from fastxent.statistics.clusters import Clusters
+from fastxent.statistics.field import Field
+from fastxent.statistics.intervals import Z95, ratio_error
+from fastxent.statistics.loss import error_text, safe_exp
+from fastxent.statistics.options import Measures
+from fastxent.statistics.reading import Reading
+from fastxent.statistics.record import Record
+from fastxent.statistics.statistic import Statistic
+from fastxent.statistics.unit_column import units_of
 
-__all__ = ["UnitStats", "Units", "units_of"]
+__all__ = ["UnitStats", "Units"]
+
+#: The exact sums: units, and the products of units x and losses y that the error takes.
+_SUMS = ("units", "units_xx", "units_xy", "units_yy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,85 +48,83 @@ class UnitStats:
     ci95: tuple[float, float]
     bits_ci95: tuple[float, float]
 
-    def to(self, unit: Unit) -> UnitStats:
-        """In another unit than nats."""
-        return unit.fields(self, ("loss", "stderr", "ci95"))
-
 
 class Units(Statistic):
-    r"""Exact sums of the units of the scored rows, and of the products that their spread takes.
+    r"""Loss per unit: the ratio of two totals, with its error.
 
     With y the (weighted) losses, x the (weighted) units and R = sum y / sum x, the standard error of R over n rows is
     :math:`\sqrt{\frac{n}{n - 1} \sum (y - R x)^2} / \sum x` (Cochran 1977, section 2.11: a ratio estimator).
     """
 
+    name = "units"
+
     def __init__(self, spec: Spec, column: str) -> None:
         self.column = column
         self._weighted = spec.reads_weight
-        self._sums = exact.empty(4)
 
-    @property
-    def sum(self) -> exact.State:
-        """The sum of the units."""
-        found: exact.State = self._sums[0]
-        return found
+    @classmethod
+    def wanted(cls, spec: Spec, measures: Measures) -> Statistic | None:
+        """See `Statistic.wanted`."""
+        return None if measures.units is None else cls(spec, measures.units)
 
-    def absorb(self, record: Record) -> None:
-        """See `Statistic.absorb`; raises DataError for units that are null, negative or not finite."""
-        n = record.n
-        units = units_of(record, self.column)
-        scored = record.scored
-        loss = np.where(scored, record.card.real[sc.SCRATCH if self._weighted else sc.LOSS, :n], 0.0)
+    def sums(self) -> tuple[str, ...]:
+        """See `Statistic.sums`."""
+        return _SUMS
+
+    def values(self, record: Record) -> Iterator[tuple[str, NDArray[np.float64]]]:
+        """See `Statistic.values`; raises DataError for units that are null, negative or not finite."""
+        units, real = units_of(record, self.column), record.card.real[:, : record.n]
+        loss = np.where(record.scored, real[sc.SCRATCH if self._weighted else sc.LOSS], 0.0)
         if self._weighted:
-            units = units * np.where(scored, record.card.real[sc.WEIGHT, :n], 0.0)
-        deposit(units, n, self._sums[0])
-        for row, (x, y) in enumerate(((units, units), (loss, units), (loss, loss)), start=1):
-            deposit_product(x, y, self._sums[row])
-        self._sums[:, exact.N] += int(scored.sum()) - n
+            units = units * np.where(record.scored, real[sc.WEIGHT], 0.0)
+        yield "units", units
+        for name, (x, y) in zip(_SUMS[1:], ((units, units), (loss, units), (loss, loss)), strict=True):
+            with np.errstate(all="ignore"):
+                yield name, x * y
+            yield name, lost_in_product(x, y)
 
-    def merge(self, other: Units) -> None:
-        """See `Statistic.merge`."""
-        self._sums = exact.merge(self._sums, other._sums)
+    def fields(self, reading: Reading) -> tuple[Field, ...]:
+        """See `Statistic.fields`."""
+        return (
+            Field("units", "units"), Field("loss_per_unit", "loss per unit", 1),
+            Field("bits_per_unit", "bits per unit"), Field("stderr_per_unit", "its standard error", 1),
+        )  # fmt: skip
 
-    def state(self) -> tuple[Any, list[NDArray[np.int64]]]:
-        """See `Statistic.state`."""
-        return None, [exact.canonical(self._sums)]
+    def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
+        """See `Statistic.read`."""
+        units = reading.exact("units")
+        each = reading.total_loss.over(units)
+        total_loss = reading.exact("weighted_loss" if reading.weighted else "loss")
+        if reading.invalid:
+            error = reading.unknown
+        elif isinstance(clusters := reading.statistics.get("clusters"), Clusters):
+            error = clusters.read(reading)["stderr_per_unit"]
+        else:
+            products = map(reading.exact, _SUMS[1:])
+            error = ratio_error(reading.counts, units, total_loss, *products)
+        return {
+            "units": units.rounded, "loss_per_unit": each, "bits_per_unit": BITS.of(each), "stderr_per_unit": error,
+        }  # fmt: skip
 
-    def load(self, value: Any, arrays: list[NDArray[np.int64]]) -> None:
-        """See `Statistic.load`."""
-        self._sums = check_shape(arrays[0], self._sums.shape)
+    def stats(self, reading: Reading) -> UnitStats:
+        """The loss per unit of the only owner."""
+        names = ("units", "loss_per_unit", "bits_per_unit", "stderr_per_unit")
+        total, loss, bits, error = map(reading.number, names)
+        nats, nats_error = (float(reading.nats(name)[0]) for name in ("loss_per_unit", "stderr_per_unit"))
+        ci95 = (nats - Z95 * nats_error, nats + Z95 * nats_error)
+        return UnitStats(self.column, total, loss, bits, safe_exp(nats), error, reading.unit.of(ci95), BITS.of(ci95))
 
-    def stderr(self, total_loss: exact.State) -> float:
-        """The standard error of the loss per unit, rows being independent; ``total_loss`` sums what was absorbed."""
-        n = int(self._sums[0, exact.N])
-        x, y = exact.to_fraction(self.sum), exact.to_fraction(total_loss)
-        if n < 2 or not x or not math.isfinite(exact.rounded_sum(self._sums[3])):
-            return math.nan
-        xx, xy, yy = map(exact.to_fraction, self._sums[1:])
-        ratio = y / x
-        spread = max(yy - 2 * ratio * xy + ratio * ratio * xx, Fraction(0))
-        return math.sqrt(Fraction(n, n - 1) * spread / (x * x))
+    def section(self, reading: Reading) -> dict[str, Any]:
+        """See `Statistic.section`."""
+        values = asdict(self.stats(reading))
+        return {"units": {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}}
 
-
-def units_of(record: Record, column: str) -> NDArray[np.float64]:
-    """The units of every row, 0 where it was not scored; raises DataError for what is no number of units."""
-    units = _as_float((record.batch.extra or {})[column].slice(record.lo, record.n), column)
-    scored = record.scored
-    wrong = scored & ~((units >= 0.0) & (units < np.inf))
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise DataError(
-            f"{record.batch.path}, row {record.batch.number_of(record.lo + row)} (from 0): column {column!r} "
-            f"(units) is {units[row]}; units are numbers of at least 0"
+    def headlines(self, reading: Reading) -> Iterator[tuple[str, str]]:
+        """See `Statistic.headlines`."""
+        units = self.stats(reading)
+        bits = f"{units.bits:.6g} bits, " if str(reading.unit) != "bits" else ""
+        yield (
+            f"per {printable(self.column)}",
+            f"{units.loss:.6g}{error_text(units.stderr)} {reading.unit}, {bits}"
+            f"perplexity {units.perplexity:.6g}  ({units.sum:,.15g} units)",
         )
-    return np.where(scored, units, 0.0)
-
-
-def _as_float(column: Any, name: str) -> NDArray[np.float64]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_null(column.type)):
-        raise UsageError(f"units: column {name!r} is {column.type}; name a column of numbers")
-    values: NDArray[np.float64] = np.asarray(pc.fill_null(pc.cast(column, pa.float64(), safe=False), float("nan")))
-    return values

@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-import numpy as np
-
 from fastxent.base.errors import SourceError, StateError, UsageError
 from fastxent.totals.totals import Totals
 
-__all__ = ["merge_states", "read_state", "shift_rows"]
-
-_NEVER = np.iinfo(np.int64).max
+__all__ = ["merge_states", "read_state"]
 
 
 def read_state(path: str | os.PathLike[str]) -> Totals:
@@ -48,20 +44,12 @@ def merge_states(paths: Iterable[str | os.PathLike[str]]) -> Totals:
     totals = read_state(named[0])
     for path in named[1:]:
         part = read_state(path)
-        shift_rows(part, int(totals.tallies.rows.sum()))
+        part.shift(int(totals.tallies.rows.sum()))
         try:
             totals.merge(part)
         except StateError as error:
             raise StateError(f"{path} does not belong to {named[0]}: {error} ({named[0]} first)") from error
     return totals
-
-
-def shift_rows(totals: Totals, offset: int) -> None:
-    """Count the rows from ``offset`` on, as if so many others had come before."""
-    first = totals.tallies.first
-    first[first != _NEVER] += offset
-    for statistic in totals.statistics.values():
-        statistic.shift(offset)
 
 
 def _check_distinct(paths: list[str]) -> None:

@@ -1,7 +1,7 @@
 """Totals: the mergeable state of an evaluation. A value with three verbs: absorb, merge, read.
 
 Only integers are inside, so merging is exact, associative and commutative, and the empty totals are
-its identity. Absorbing is done by `fastxent.engine.scorer.Scorer`, reading by `fastxent.results.readings`.
+its identity. Absorbing is done by `fastxent.engine.scorer.Scorer`, reading by `fastxent.statistics.reading.Reading`.
 
 The file form: the magic ``FASTXENT``, a little-endian uint64 with the length of a JSON header, the
 header, the arrays one after the other (little-endian int64), and a SHA-256 of everything before it.
@@ -20,24 +20,27 @@ import numpy as np
 
 from fastxent.base import exact
 from fastxent.base.errors import FastxentError, StateError
-from fastxent.base.status import Status
+from fastxent.base.status import FIRST_INVALID, Status
 from fastxent.data.spec import NUMERICS_VERSION, Spec
 from fastxent.kernels.sums import tally
 from fastxent.kernels.sums.tally import Tallies
-from fastxent.statistics.coarse import FINE, Coarse
-from fastxent.statistics.confused import FULL_CLASSES
-from fastxent.statistics.options import Measures
-from fastxent.statistics.registry import Record, Statistic, new_statistics
+from fastxent.statistics.accuracy import MOST_RANKS
+from fastxent.statistics.all_rows import AllRows
+from fastxent.statistics.classes import FULL_CLASSES
+from fastxent.statistics.groups import Groups, Keys
+from fastxent.statistics.options import Measures, Readings
+from fastxent.statistics.reading import Reading
+from fastxent.statistics.record import Record
+from fastxent.statistics.registry import wanted_statistics
+from fastxent.statistics.statistic import Statistic, predicts_class
+from fastxent.statistics.sums import TALLIED, Sums
 
 __all__ = ["Totals"]
 
 _MAGIC = b"FASTXENT"
-_VERSION = 6
+_VERSION = 7
 _NEVER = np.iinfo(np.int64).max
 _ARRAYS = tuple(name for name in Tallies._fields if name != "positive")
-
-#: Ranks counted one by one; greater ones share the last cell.
-RANKS = 4096
 
 
 def _classes(spec: Spec) -> int:
@@ -45,20 +48,18 @@ def _classes(spec: Spec) -> int:
 
 
 def _shapes(spec: Spec, measures: Measures) -> dict[str, tuple[int, ...]]:
-    """The shape of every array of tallies; without cells what is not wanted."""
+    """The shape of every array of tallies; without cells what is not wanted, or what statistics count by weight."""
     classes = _classes(spec)
-    by_class = measures.scores and spec.task != "multilabel"
+    ranked = measures.scores and not spec.reads_weight
+    by_class = ranked and predicts_class(spec)
     confusion = by_class and classes <= FULL_CLASSES
     return {
         "rows": (tally.STATUSES,),
         "first": (tally.STATUSES,),
-        "sums": (
-            tally.SUMS if spec.reads_weight else 3 if measures.scores else 2 if measures.spread else 1,
-            exact.SIZE,
-        ),
+        "sums": (len(_tallied(spec, measures)), exact.SIZE),
         "histogram": (tally.HISTOGRAM if measures.spread else 0,),
         "extremes": (2,),
-        "ranks": (_ranks(spec) if measures.scores and spec.task != "binary" else 0,),
+        "ranks": (min(classes, MOST_RANKS) + 1 if ranked and spec.task != "binary" else 0,),
         "calibration": (tally.CELLS, tally.CALIBRATION_COLUMNS) if by_class else (0, 0),
         "classes": (classes, tally.CLASS_COLUMNS) if by_class else (0, 0),
         "confusion": (classes, classes) if confusion else (0, 0),
@@ -66,8 +67,9 @@ def _shapes(spec: Spec, measures: Measures) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _ranks(spec: Spec) -> int:
-    return min(_classes(spec), RANKS) + 1
+def _tallied(spec: Spec, measures: Measures) -> tuple[str, ...]:
+    """The exact sums that are gathered."""
+    return TALLIED[: tally.SUMS if spec.reads_weight else 3 if measures.scores else 2 if measures.spread else 1]
 
 
 def _new_tallies(spec: Spec, measures: Measures) -> Tallies:
@@ -84,13 +86,23 @@ class Totals:
     spec: Spec
     measures: Measures = field(default_factory=Measures)
     tallies: Tallies = field(init=False)
-    statistics: dict[str, Statistic] = field(init=False)
-    coarse: Coarse = field(init=False, default=FINE)
+    statistics: tuple[Statistic, ...] = field(init=False)
+    all_rows: AllRows = field(init=False)
+    groups: Groups | None = field(init=False, default=None)
     _uncarried: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.tallies = _new_tallies(self.spec, self.measures)
-        self.statistics = new_statistics(self.spec, self.measures, _classes(self.spec), _ranks(self.spec))
+        self.statistics = wanted_statistics(self.spec, self.measures)
+        self.all_rows = AllRows(self.tallies, self.statistics)
+        if self.measures.group_by:
+            tallied = _tallied(self.spec, self.measures)
+            self.groups = Groups(self.measures.group_by, tallied, self.statistics)
+
+    @property
+    def reads_records(self) -> bool:
+        """Whether records of scored rows are to be absorbed, beside what kernels tally."""
+        return self.groups is not None or self.all_rows.reads_records
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Totals.from_bytes, (self.to_bytes(),)
@@ -108,28 +120,39 @@ class Totals:
         self._uncarried = 0
 
     def absorb(self, record: Record) -> None:
-        """Add a record of rows, which the tallies hold already, to the other statistics."""
-        for statistic in self.statistics.values():
-            statistic.absorb(record)
+        """Add a record of rows, which the tallies hold already, to what is beside them."""
+        self.all_rows.absorb(record)
+        if self.groups is not None:
+            self.groups.absorb(record)
 
-    def of_group(self, wanted: Mapping[str, Any]) -> Totals:
-        """The totals of the rows with these values of columns that groups were made by.
+    def invalid_counts(self) -> dict[Status, int]:
+        """How many rows are invalid, by cause; causes that did not occur are left out."""
+        rows = self.tallies.rows
+        return {status: int(rows[status]) for status in Status if status >= FIRST_INVALID and rows[status]}
 
-        Of a cell that groups had to put together with others, what `coarse` says is left. Rows that were not scored are
-        in no group.
-        """
-        groups: Any = self.statistics["groups"]
-        found = Totals(self.spec, self.measures.of_group)
-        groups.fill(wanted, found)
-        if found.coarse.classes != "pairs":
-            found.tallies = found.tallies._replace(confusion=np.zeros((0, 0), np.int64))
-            weighed: Any = found.statistics.get("weighed")
-            if weighed is not None:
-                weighed.confusion = weighed.confusion[:0, :0]
-        if found.coarse.classes == "none":
-            found.tallies = found.tallies._replace(classes=found.tallies.classes[:0])
-        found.settle()
-        return found
+    def first_invalid(self) -> dict[Status, int]:
+        """The id of the first row of every cause that occurred."""
+        return {status: int(self.tallies.first[status]) for status in self.invalid_counts()}
+
+    def reading(self, options: Readings | None = None) -> Reading:
+        """What all rows say."""
+        self.settle()
+        invalid = self.spec.on_invalid == "propagate" and bool(self.invalid_counts())
+        return self._read(self.all_rows, options or Readings(), invalid=invalid)
+
+    def group_reading(self, wanted: Mapping[str, Any], options: Readings) -> Reading:
+        """What the rows with these values of columns say, of which groups were made."""
+        assert self.groups is not None
+        return self._read(self.groups.only(wanted), options)
+
+    def group_readings(self, options: Readings, margin: str | None = None) -> tuple[Keys, Reading]:
+        """The groups, or those by one column alone, and what they say."""
+        assert self.groups is not None
+        keys, sums = self.groups.sums() if margin is None else self.groups.margin(margin)
+        return keys, self._read(sums, options)
+
+    def _read(self, sums: Sums, options: Readings, *, invalid: bool = False) -> Reading:
+        return Reading(sums, self.statistics, self.spec, self.measures, options, invalid=invalid)
 
     def merge(self, other: Totals) -> None:
         """Add the other's rows; raises StateError if the two measure different things."""
@@ -149,8 +172,17 @@ class Totals:
             else:
                 a += b
         self.settle()
-        for name, statistic in self.statistics.items():
-            statistic.merge(other.statistics[name])
+        self.all_rows.merge(other.all_rows)
+        if self.groups is not None and other.groups is not None:
+            self.groups.merge(other.groups)
+
+    def shift(self, offset: int) -> None:
+        """Count rows from ``offset`` on, as if so many others had come before."""
+        first = self.tallies.first
+        first[first != _NEVER] += offset
+        self.all_rows.shift(offset)
+        if self.groups is not None:
+            self.groups.shift(offset)
 
     def to_bytes(self) -> bytes:
         """The canonical file form: equal totals give equal bytes."""
@@ -158,10 +190,9 @@ class Totals:
         tallies = self.tallies
         tallies.sums[...] = exact.canonical(tallies.sums)
         arrays = [getattr(tallies, name) for name in _ARRAYS]
-        values: dict[str, Any] = {}
-        shapes: dict[str, list[list[int]]] = {}
-        for name, statistic in self.statistics.items():
-            values[name], more = statistic.state()
+        values, shapes = {}, {}
+        for name, part in self._parts().items():
+            values[name], more = part.state()
             shapes[name] = [list(array.shape) for array in more]
             arrays += more
         header = json.dumps(
@@ -170,7 +201,7 @@ class Totals:
                 "numerics_version": NUMERICS_VERSION,
                 "spec": self.spec.to_dict(),
                 "measures": self.measures.to_dict(),
-                "statistics": values,
+                "parts": values,
                 "shapes": shapes,
             },
             sort_keys=True,
@@ -180,6 +211,9 @@ class Totals:
             [_MAGIC, len(header).to_bytes(8, "little"), header, *(a.astype("<i8").tobytes() for a in arrays)]
         )
         return body + hashlib.sha256(body).digest()
+
+    def _parts(self) -> dict[str, AllRows | Groups]:
+        return {"all": self.all_rows} | ({} if self.groups is None else {"groups": self.groups})
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str = "state") -> Totals:
@@ -213,13 +247,13 @@ def _load(header: dict[str, Any], body: memoryview) -> Totals:
     given = header["measures"].items()
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given}
     measures = Measures(**values)
-    shapes = {name: [tuple(map(int, shape)) for shape in found] for name, found in header["shapes"].items()}
+    shapes = {name: [tuple(map(int, shape)) for shape in parts] for name, parts in header["shapes"].items()}
     own = list(_shapes(spec, measures).values())
-    more = [shape for name in sorted(shapes) for shape in shapes[name]]
+    more = [shape for part in shapes.values() for shape in part]
     if any(size < 0 for shape in more for size in shape) or sum(map(math.prod, own + more)) * 8 != len(body):
         raise StateError("its arrays have other sizes than this version of fastxent gives them")
     totals = Totals(spec, measures)
-    if set(shapes) != set(totals.statistics):
+    if set(shapes) != set(totals._parts()):
         raise StateError("it holds other statistics than it says")
     at = 0
 
@@ -233,8 +267,8 @@ def _load(header: dict[str, Any], body: memoryview) -> Totals:
     for name in _ARRAYS:
         array = getattr(totals.tallies, name)
         array[...] = take(array.shape)
-    for name, statistic in totals.statistics.items():
-        statistic.load(header["statistics"][name], [take(shape) for shape in shapes[name]])
+    for name, part in totals._parts().items():
+        part.load(header["parts"][name], [take(shape) for shape in shapes[name]])
     return totals
 
 

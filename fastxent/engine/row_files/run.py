@@ -16,7 +16,6 @@ from fastxent.engine.row_files.score_file import RowFile, score_files
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.source import Source, Split
 from fastxent.storage.output_paths import outputs_of
-from fastxent.totals.state_files import shift_rows
 from fastxent.totals.totals import Totals
 
 __all__ = ["RowRun"]
@@ -136,5 +135,5 @@ def _finished(
             continue
         if record.get("input") == identities[path] and record.get("left_out") == 0:
             found[path] = totals_of(record, output)
-            shift_rows(found[path], begins.get(path, 0) - record["first_id"])  # files may have come or gone before it
+            found[path].shift(begins.get(path, 0) - record["first_id"])  # files may have come or gone before it
     return found

@@ -1,4 +1,4 @@
-"""Rows of integers -> sums by key: a hash table that anything may be counted in."""
+"""Rows of integers -> sums by key, in a hash table, or by place, in a dense one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastxent.kernels.functions.hashing import mix
 from fastxent.kernels.sums import tally
 from fastxent.kernels.vector.simd import as_bits
 
-__all__ = ["FREE", "add_by_key", "loss_places"]
+__all__ = ["FREE", "add_by_key", "add_by_place", "loss_places"]
 
 #: The key of a place of the table that is not taken; keys are not negative.
 FREE = -1
@@ -48,6 +48,23 @@ def add_by_key(keys: Any, cells: Any, bits: Any, table: Any) -> int:
                 total -= carry << bits[j]
             table[at, j + 1] = total
     return new
+
+
+@kernel()
+def add_by_place(owners: Any, places: Any, cells: Any, bits: Any, table: Any) -> None:
+    """Add each row of ``cells`` to ``table[owner, place]``; negative places are left out. Pairs as in `add_by_key`."""
+    width = cells.shape[1]
+    for i in range(places.size):
+        if places[i] < 0:
+            continue
+        into = table[owners[i], places[i]]
+        for j in range(width):
+            total = into[j] + cells[i, j]
+            if bits[j] > 0:
+                carry = total >> bits[j]
+                into[j - 1] += carry
+                total -= carry << bits[j]
+            into[j] = total
 
 
 @kernel()

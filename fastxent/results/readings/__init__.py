@@ -1,1 +1,0 @@
-"""The statistics that totals say, by subject."""

@@ -1,0 +1,124 @@
+"""The integers of all rows: the tallies that kernels fill, and beside them what statistics gather of records."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastxent.base import exact
+from fastxent.base.errors import StateError
+from fastxent.base.status import Status
+from fastxent.kernels.sums.exact_sums import deposit
+from fastxent.kernels.sums.tally import Tallies
+from fastxent.statistics.record import Record, check_shape
+from fastxent.statistics.row_keeper import RowKeeper
+from fastxent.statistics.statistic import Statistic
+from fastxent.statistics.sums import TALLIED, Exact
+from fastxent.statistics.table import Cells, Table
+
+__all__ = ["AllRows"]
+
+Integers = NDArray[np.int64]
+_ONE = np.zeros(1, np.int64)
+
+
+class AllRows:
+    """What all rows have, as one owner. See `fastxent.statistics.sums.Sums`."""
+
+    def __init__(self, tallies: Tallies, statistics: tuple[Statistic, ...]) -> None:
+        self.tallies, self._statistics = tallies, statistics
+        self.names = tuple(name for each in statistics for name in each.sums())
+        self._sums = exact.empty(len(self.names))
+        tables = {name: (each, layout) for each in statistics for name, layout in each.layouts(alone=True).items()}
+        self._placing = {name: each for name, (each, _) in sorted(tables.items())}
+        self.tables = {name: Table(layout) for name, (_, layout) in sorted(tables.items())}
+        self.keepers = {name: keeper for each in statistics for name, keeper in each.keepers().items()}
+        self._owners = np.zeros(0, np.int32)
+
+    @property
+    def reads_records(self) -> bool:
+        """Whether there is anything beside the tallies."""
+        return bool(self.names or self.tables or self.keepers)
+
+    def absorb(self, record: Record) -> None:
+        """Add the scored rows of a record, which the tallies hold already."""
+        at = {name: state for name, state in zip(self.names, self._sums, strict=True)}
+        for statistic in self._statistics:
+            for name, values in statistic.values(record):
+                deposit(np.ascontiguousarray(values), record.n, at[name])
+        for name, table in self.tables.items():
+            for _, places, cells in self._placing[name].place(name, record):
+                table.add(self._zeros(len(places)), places, cells)
+        for keeper in self.keepers.values():
+            keeper.absorb(record, self._zeros(record.n))
+
+    def _zeros(self, rows: int) -> NDArray[np.int32]:
+        if rows > len(self._owners):
+            self._owners = np.zeros(rows, np.int32)
+        return self._owners[:rows]
+
+    def merge(self, other: AllRows) -> None:
+        """Add what the other has beside its tallies."""
+        self._sums = exact.merge(self._sums, other._sums)
+        for name, table in self.tables.items():
+            table.merge(other.tables[name], _ONE)
+        for name, keeper in self.keepers.items():
+            keeper.merge(other.keepers[name], _ONE)
+
+    def shift(self, offset: int) -> None:
+        """Count rows from ``offset`` on, as if so many had come before."""
+        for keeper in self.keepers.values():
+            keeper.shift(offset)
+
+    def state(self) -> tuple[dict[str, Any], list[Integers]]:
+        """The canonical form of what is beside the tallies: a JSON value, and arrays."""
+        sums = exact.canonical(self._sums)
+        sums[:, exact.N] = 0  # how many numbers were added is not the number of rows
+        values, arrays = {}, [sums]
+        for name, part in (self.tables | self.keepers).items():
+            values[name], more = part.state(_ONE)
+            arrays += more
+        return values, arrays
+
+    def load(self, values: dict[str, Any], arrays: list[Integers]) -> None:
+        """Take over what `state` gave."""
+        parts: dict[str, Table | RowKeeper] = self.tables | self.keepers
+        if len(arrays) != 1 + 2 * len(parts) or set(values) != set(parts):
+            raise StateError("it holds other statistics than it says")
+        self._sums = check_shape(arrays[0], self._sums.shape)
+        for i, (name, part) in enumerate(parts.items()):
+            part.load(values[name], arrays[1 + 2 * i : 3 + 2 * i], 1)
+
+    @property
+    def counts(self) -> Integers:
+        """See `Sums.counts`."""
+        return self.tallies.rows[Status.SCORED : Status.SCORED + 1]
+
+    @property
+    def extremes(self) -> NDArray[np.float64]:
+        """See `Sums.extremes`."""
+        if not self.counts[0]:
+            return np.full((2, 1), math.nan)
+        return self.tallies.extremes.view(np.float64).reshape(2, 1)
+
+    def exact(self, name: str) -> Exact | None:
+        """See `Sums.exact`."""
+        if name in self.names:
+            return Exact.of_state(self._sums[self.names.index(name)])
+        which = TALLIED.index(name) if name in TALLIED else len(self.tallies.sums)
+        return Exact.of_state(self.tallies.sums[which]) if which < len(self.tallies.sums) else None
+
+    def cells(self, name: str) -> Cells | None:
+        """See `Sums.cells`."""
+        if name in self.tables:
+            return self.tables[name].cells(_ONE)
+        tallied = (each.tallied(name, self.tallies) for each in self._statistics)
+        return next((cells for cells in tallied if cells is not None), None)
+
+    def keeper(self, name: str) -> tuple[RowKeeper, Integers] | None:
+        """See `Sums.keeper`."""
+        keeper = self.keepers.get(name)
+        return None if keeper is None else (keeper, _ONE)

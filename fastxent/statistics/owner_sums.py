@@ -1,0 +1,248 @@
+"""The integers of many groups: exact sums and extremes by group, tables of cells, and single rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastxent.base.errors import StateError
+from fastxent.base.exact import LIMB_BITS, LIMBS, N_NAN, N_NEGINF, N_POSINF, SIZE, UNIT_EXPONENT
+from fastxent.base.runs import run_starts
+from fastxent.kernels.sums import group_sums as kernels
+from fastxent.kernels.sums.group_sums import LOW, WINDOW
+from fastxent.statistics.record import Record, check_shape
+from fastxent.statistics.row_keeper import RowKeeper
+from fastxent.statistics.statistic import Statistic
+from fastxent.statistics.sums import Exact, tallied_values
+from fastxent.statistics.table import Cells, Layout, Table
+
+__all__ = ["GroupSums", "OrderedSums"]
+
+_NEVER = np.iinfo(np.int64).max
+#: Groups merged at a time, whose sums are copied some times over.
+_AT_ONCE = 1 << 12
+_SPECIAL = {N_NAN: np.nan, N_POSINF: np.inf, N_NEGINF: -np.inf}
+
+Integers = NDArray[np.int64]
+
+
+class GroupSums:
+    """What groups, which are numbers, have.
+
+    ``cells`` has a row a group: its rows, then a window of limbs of each exact sum, as `kernels.add_exact` writes them.
+    Limbs and counters beyond that window are in a table. ``extremes``: the bits of its least and its largest loss.
+    """
+
+    def __init__(self, tallied: tuple[str, ...], statistics: Iterable[Statistic]) -> None:
+        self._tallied, self._statistics = tallied, tuple(statistics)
+        self.names = (*tallied, *(name for each in self._statistics for name in each.sums()))
+        self.cells: Integers = np.zeros((16, 1 + len(self.names) * WINDOW), np.int64)
+        self.extremes: Integers = np.tile(np.array([_NEVER, -1]), (16, 1))
+        self.beyond = Table(Layout((0, LIMB_BITS)))
+        tables = {name: (each, layout) for each in statistics for name, layout in each.layouts(alone=False).items()}
+        self._placing = {name: each for name, (each, _) in sorted(tables.items())}
+        self.tables = {name: Table(layout) for name, (_, layout) in sorted(tables.items())}
+        self.keepers = {name: keeper for each in statistics for name, keeper in each.keepers().items()}
+
+    @property
+    def counts(self) -> Integers:
+        """The rows of every group."""
+        counts: Integers = self.cells[:, 0]
+        return counts
+
+    def empty(self) -> GroupSums:
+        """Those of the same kind without rows."""
+        return GroupSums(self._tallied, self._statistics)
+
+    def make_room(self, groups: int) -> None:
+        """For so many groups."""
+        if groups > len(self.cells):
+            more = max(groups, 2 * len(self.cells)) - len(self.cells)
+            self.cells = np.concatenate([self.cells, np.zeros((more, self.cells.shape[1]), np.int64)])
+            self.extremes = np.concatenate([self.extremes, np.tile(np.array([_NEVER, -1]), (more, 1))])
+        for table in self.tables.values():
+            table.make_room(groups)
+
+    def absorb(self, record: Record, codes: NDArray[np.int32]) -> None:
+        """Add the scored rows of a record, whose groups these are."""
+        self._add_exact(record, codes)
+        kernels.extremes(record.card, codes, self.extremes)
+        for name, table in self.tables.items():
+            for rows, places, cells in self._placing[name].place(name, record):
+                table.add(codes if rows is None else codes[rows], places, cells)
+        for keeper in self.keepers.values():
+            keeper.absorb(record, codes)
+
+    def _add_exact(self, record: Record, codes: NDArray[np.int32]) -> None:
+        named = list(tallied_values(record, self._tallied).items())
+        named += [pair for each in self._statistics for pair in each.values(record)]
+        into = np.array([self.names.index(name) for name, _ in named])
+        values = np.stack([numbers for _, numbers in named])
+        beyond = np.zeros(values.shape, np.bool_)
+        status = record.card.status[: record.n]
+        if not kernels.add_exact(values, into, codes, status, self.cells, beyond):
+            return
+        which, rows = np.nonzero(beyond)
+        keys, cells = np.empty(2 * len(rows), np.int64), np.zeros((2 * len(rows), 2), np.int64)
+        kernels.split_beyond(values[which, rows], into[which], keys, cells)
+        self.beyond.add(np.repeat(codes[rows], 2), keys, cells)
+
+    def settle(self) -> None:
+        """Take in what was put off, so that what is kept does not depend on the order of the rows."""
+        for keeper in self.keepers.values():
+            keeper.settle()
+
+    def merge(self, other: GroupSums, numbers: Integers) -> None:
+        """Add the groups of the other, which have these numbers here; a negative number leaves a group out."""
+        kept = np.flatnonzero(numbers >= 0)
+        codes = numbers[kept]
+        self.make_room(int(codes.max(initial=-1)) + 1)
+        _carry(self.cells)
+        for lo in range(0, len(kept), _AT_ONCE):
+            here = slice(lo, lo + _AT_ONCE)
+            present, sums = _put_together(_carry(other.cells[kept[here]]), codes[here])
+            self.cells[present] += sums
+        _carry(self.cells)
+        np.minimum.at(self.extremes[:, 0], codes, other.extremes[kept, 0])
+        np.maximum.at(self.extremes[:, 1], codes, other.extremes[kept, 1])
+        self.beyond.merge(other.beyond, numbers)
+        for name, table in self.tables.items():
+            table.merge(other.tables[name], numbers)
+        for name, keeper in self.keepers.items():
+            keeper.merge(other.keepers[name], numbers)
+
+    def regrouped(self, numbers: Integers, count: int) -> OrderedSums:
+        """The sums of ``count`` groups to which these go by ``numbers``."""
+        result = self.empty()
+        result.merge(self, numbers)
+        return OrderedSums(result, np.arange(count))
+
+    def shift(self, offset: int) -> None:
+        """Count rows from ``offset`` on, as if so many had come before."""
+        for keeper in self.keepers.values():
+            keeper.shift(offset)
+
+    def places(self, order: Integers) -> Integers:
+        """The place of every group in an order; -1 where it is not there."""
+        places: Integers = np.full(len(self.cells), -1, np.int64)
+        places[order] = np.arange(len(order))
+        return places
+
+    def state(self, order: Integers) -> tuple[dict[str, Any], list[Integers]]:
+        """The canonical form of the groups in this order, which has all that have rows: a JSON value, and arrays."""
+        numbers, values = self.places(order), {}
+        arrays = [_carry(self.cells[order]), self.extremes[order], *self.beyond.state(numbers)[1]]
+        for name, part in (self.tables | self.keepers).items():
+            values[name], more = part.state(numbers)
+            arrays += more
+        return values, arrays
+
+    def load(self, values: dict[str, Any], arrays: list[Integers], groups: int) -> None:
+        """Take over what `state` gave of so many groups."""
+        parts: dict[str, Table | RowKeeper] = self.tables | self.keepers
+        if len(arrays) != 4 + 2 * len(parts) or set(values) != set(parts):
+            raise StateError("groups hold other statistics than they say")
+        self.cells = check_shape(arrays[0], (groups, self.cells.shape[1]))
+        self.extremes = check_shape(arrays[1], (groups, 2))
+        self.beyond.load(0, arrays[2:4], groups)
+        for i, (name, part) in enumerate(parts.items()):
+            part.load(values[name], arrays[4 + 2 * i : 6 + 2 * i], groups)
+
+
+@dataclass(frozen=True)
+class OrderedSums:
+    """The sums of some groups in an order of their numbers; each of them has a row. See `Sums`."""
+
+    groups: GroupSums
+    order: Integers
+
+    @property
+    def counts(self) -> Integers:
+        """See `Sums.counts`."""
+        return self.groups.counts[self.order]
+
+    @property
+    def extremes(self) -> NDArray[np.float64]:
+        """See `Sums.extremes`."""
+        return np.ascontiguousarray(self.groups.extremes[self.order].T).view(np.float64)
+
+    @property
+    def _numbers(self) -> Integers:
+        return self.groups.places(self.order)
+
+    def exact(self, name: str) -> Exact | None:
+        """See `Sums.exact`."""
+        if name not in self.groups.names:
+            return None
+        which = self.groups.names.index(name)
+        window = self.groups.cells[self.order, 1 + which * WINDOW : 1 + (which + 1) * WINDOW]
+        owners, limbs, columns = self._beyond(which)
+        lowest = LOW if (limbs >= LOW).all() else 0
+        total, place = np.zeros(len(self.order), object), WINDOW
+        for k in reversed(range(WINDOW)):
+            if (limb := window[:, k]).any():
+                total, place = (total << LIMB_BITS * (place - k)) + limb, k
+        total = total << LIMB_BITS * (LOW + place - lowest)
+        special = np.zeros(len(self.order))
+        for owner, limb, (high, low) in zip(owners.tolist(), limbs.tolist(), columns.tolist(), strict=True):
+            if limb < LIMBS:
+                total[owner] += ((high << LIMB_BITS) + low) << (LIMB_BITS * (limb - lowest))
+            else:
+                special[owner] += _SPECIAL[limb]
+        return Exact(total, -UNIT_EXPONENT - LIMB_BITS * lowest, special)
+
+    def _beyond(self, which: int) -> tuple[Integers, Integers, Integers]:
+        """Owners, limbs and pairs of what lies beyond the window of a sum."""
+        cells = self.groups.beyond.cells(self._numbers)
+        of_sum, limbs = np.divmod(cells.places, SIZE)
+        here = (of_sum == which) & (cells.owners >= 0)
+        return cells.owners[here], limbs[here], cells.columns[here]
+
+    def cells(self, name: str) -> Cells | None:
+        """See `Sums.cells`."""
+        table = self.groups.tables.get(name)
+        if table is None:
+            return None
+        cells = table.cells(self._numbers)
+        first = int(np.searchsorted(cells.owners, 0))
+        return Cells(cells.owners[first:], cells.places[first:], cells.columns[first:], cells.level)
+
+    def keeper(self, name: str) -> tuple[RowKeeper, Integers] | None:
+        """See `Sums.keeper`."""
+        keeper = self.groups.keepers.get(name)
+        return None if keeper is None else (keeper, self._numbers)
+
+
+def _carry(cells: Integers) -> Integers:
+    """Bring the limbs of sums into their range, the last one signed; returns the same array."""
+    windows = cells[:, 1:].reshape(len(cells), cells.shape[1] // WINDOW, WINDOW)
+    for i in range(WINDOW - 1):
+        carry = windows[..., i] >> LIMB_BITS
+        windows[..., i] -= carry << LIMB_BITS
+        windows[..., i + 1] += carry
+    return cells
+
+
+def _put_together(cells: Integers, codes: Integers) -> tuple[Integers, Integers]:
+    """The codes, and the sums of the rows of each; limbs are summed by halves, so that 2^36 rows stay in range."""
+    if not len(codes):
+        return codes, cells
+    order = np.argsort(codes, kind="stable")
+    sorted_codes = codes[order]
+    starts = run_starts(sorted_codes)
+    half = LIMB_BITS // 2
+    low, high = (np.add.reduceat(part[order], starts, axis=0) for part in (cells & ((1 << half) - 1), cells >> half))
+    counts = low[:, :1] + (high[:, :1] << half)
+    low, high = (part[:, 1:].reshape(len(starts), part.shape[1] // WINDOW, WINDOW) for part in (low, high))
+    sums = np.zeros_like(low)
+    carry: Any = 0
+    for i in range(WINDOW):
+        up = high[..., i] + ((low[..., i] + carry) >> half)
+        rest = (low[..., i] + carry) & ((1 << half) - 1)
+        carry = up >> half
+        sums[..., i] = rest + (up << half if i == WINDOW - 1 else (up & ((1 << half) - 1)) << half)
+    return sorted_codes[starts], np.concatenate((counts, sums.reshape(len(starts), -1)), axis=1)
