@@ -18,6 +18,8 @@ __all__ = ["Twofold", "sum_by_owner"]
 Numbers = NDArray[np.float64]
 #: Multiplying by this cuts a float64 in two halves of 26 bits.
 _SPLIT = 2.0**27 + 1.0
+#: Integers below are float64 numbers.
+_EXACT = 1 << 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Twofold:
     @classmethod
     def of_integers(cls, values: NDArray[np.int64]) -> Twofold:
         """Any int64 integers."""
+        if max(values.max(initial=0), -values.min(initial=0)) < _EXACT:
+            return cls.of(values)
         upper = values >> 32
         high = upper.astype(np.float64) * 2.0**32
         return cls(*_two_sum(high, (values - (upper << 32)).astype(np.float64)))
@@ -71,6 +75,12 @@ class Twofold:
         rest = rest - other * Twofold.of(second)
         high, low = _quick_sum(first, second)
         return Twofold(*_quick_sum(high, low + rest.high / other.high))
+
+    def over(self, other: Twofold) -> Numbers:
+        """Quotients, rounded once; NaN or an infinity where the divisor is 0."""
+        if self.low.any() or other.low.any():
+            return (self / other).high
+        return self.high / other.high
 
     def scaled(self, exponent: int) -> Twofold:
         """The numbers times 2^exponent, which is exact."""

@@ -172,7 +172,7 @@ class Calibrated(Statistic):
         total = sum_by_owner(bins.weight, starts)
         ratio = bins.gap / bins.weight
         counts = np.diff(np.append(starts, len(bins.owners)))
-        values["ece"][owners] = (sum_by_owner(bins.gap, starts) / total).high
+        values["ece"][owners] = sum_by_owner(bins.gap, starts).over(total)
         values["mce"][owners] = np.maximum.reduceat(ratio.high, starts)
         values["rmsce"][owners] = np.sqrt((sum_by_owner(bins.gap * ratio, starts) / total).high)
         values["ace"][owners] = (sum_by_owner(ratio, starts) / Twofold.of(counts)).high

@@ -65,18 +65,18 @@ class ByClass:
     @property
     def recall(self) -> Numbers:
         """The share of the target's rows that is right."""
-        return (self.correct / self.support).high
+        return self.correct.over(self.support)
 
     @property
     def precision(self) -> Numbers:
         """The share of the rows predicting the class that is right."""
-        return (self.correct / self.predicted).high
+        return self.correct.over(self.predicted)
 
     @property
     def f1(self) -> Numbers:
         """The harmonic mean of precision and recall."""
         twice = Twofold(2.0 * self.correct.high, 2.0 * self.correct.low)
-        return (twice / (self.support + self.predicted)).high
+        return twice.over(self.support + self.predicted)
 
 
 class Classes(Statistic):
@@ -214,6 +214,10 @@ class Classes(Statistic):
 
     def by_class(self, reading: Reading) -> ByClass | None:
         """The sums of every class of every owner; None where there were too many to count."""
+        sums: ByClass | None = reading.once("by_class", lambda: self._read_classes(reading))
+        return sums
+
+    def _read_classes(self, reading: Reading) -> ByClass | None:
         cells = reading.sums.cells("by_class") or reading.sums.cells("pairs")
         if cells is None or cells.level >= _NOTHING:
             return None
@@ -321,7 +325,7 @@ def _base_entropy(classes: ByClass, owners: int) -> Numbers:
     if starts.size:
         lengths = np.diff(np.append(starts, len(owner)))
         total = sum_by_owner(support, starts)
-        shares = (support / total[np.repeat(np.arange(len(starts)), lengths)]).high.tolist()
+        shares = support.over(total[np.repeat(np.arange(len(starts)), lengths)]).tolist()
         entropy[owner[starts]] = -sum_of_runs(np.array([p * math.log(p) for p in shares]), starts)
     return entropy
 
@@ -363,8 +367,8 @@ def per_class(reading: Reading, names: tuple[str, ...], *, every: bool) -> tuple
         classes = _with_every_class(classes, len(names))
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = classes.precision
-        confidence = (classes.confidence / classes.predicted).high
-        loss = np.where(classes.rows == 0, math.nan, (classes.loss / classes.support).high)
+        confidence = classes.confidence.over(classes.predicted)
+        loss = np.where(classes.rows == 0, math.nan, classes.loss.over(classes.support))
         columns: dict[str, NDArray[Any]] = {"support": classes.rows}
         columns |= {"weight": classes.support.high} if reading.weighted else {}
         columns["loss"] = reading.unit.of(np.where(classes.beyond & (classes.rows > 0), math.inf, loss))

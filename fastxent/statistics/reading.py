@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -63,6 +63,7 @@ class Reading:
         self.unit = Unit(options.base)
         self._read: dict[str, Mapping[str, Numbers]] = {}
         self._exact: dict[str, Exact | None] = {}
+        self._found: dict[str, Any] = {}
 
     def with_options(self, **changes: Any) -> Reading:
         """The same sums, read otherwise."""
@@ -114,6 +115,12 @@ class Reading:
         return {name: pa.array(self[name], kinds[field.kind]) for name, field in self.fields.items()}
 
     # What many statistics read.
+
+    def once(self, name: str, read: Callable[[], Any]) -> Any:
+        """What ``read`` gives, which several statistics ask for under this name, read once."""
+        if name not in self._found:
+            self._found[name] = read()
+        return self._found[name]
 
     @property
     def owners(self) -> int:

@@ -100,8 +100,11 @@ def rounded_ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64
         quotients = np.full(len(part), math.nan)
         np.divide(part, whole, out=quotients, where=whole != 0)
         return quotients
-    pairs = zip(part.tolist(), whole.tolist(), strict=True)
-    return np.array([_ratio(a, b) if b else math.nan for a, b in pairs], np.float64)
+    pairs = list(zip(part.tolist(), whole.tolist(), strict=True))
+    try:
+        return np.array([a / b if b else math.nan for a, b in pairs], np.float64)
+    except OverflowError:
+        return np.array([_ratio(a, b) if b else math.nan for a, b in pairs], np.float64)
 
 
 def _ratio(part: int, whole: int) -> float:

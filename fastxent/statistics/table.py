@@ -111,7 +111,9 @@ class Table:
     def add(self, owners: NDArray[Any], places: Integers, cells: Integers) -> None:
         """Add rows, whose places are of level 0; negative places are left out."""
         if self._hash is None:
-            keyed_counts.add_by_place(owners, places, cells, self._bits, self._dense)
+            _, count, width = self._dense.shape
+            table = self._dense.reshape(-1, width)
+            keyed_counts.add_by_place(owners, places, cells, self._bits, count, table)
             return
         self._add(np.where(places < 0, -1, owners.astype(np.int64) << PLACE_BITS | places), cells, 0)
 

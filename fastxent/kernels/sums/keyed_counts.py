@@ -51,20 +51,23 @@ def add_by_key(keys: Any, cells: Any, bits: Any, table: Any) -> int:
 
 
 @kernel()
-def add_by_place(owners: Any, places: Any, cells: Any, bits: Any, table: Any) -> None:
-    """Add each row of ``cells`` to ``table[owner, place]``; negative places are left out. Pairs as in `add_by_key`."""
+def add_by_place(owners: Any, places: Any, cells: Any, bits: Any, count: int, table: Any) -> None:
+    """Add each row of ``cells`` to row ``owner * count + place`` of the table; negative places are left out.
+
+    Pairs as in `add_by_key`.
+    """
     width = cells.shape[1]
     for i in range(places.size):
         if places[i] < 0:
             continue
-        into = table[owners[i], places[i]]
+        at = np.int64(owners[i]) * count + places[i]
         for j in range(width):
-            total = into[j] + cells[i, j]
+            total = table[at, j] + cells[i, j]
             if bits[j] > 0:
                 carry = total >> bits[j]
-                into[j - 1] += carry
+                table[at, j - 1] += carry
                 total -= carry << bits[j]
-            into[j] = total
+            table[at, j] = total
 
 
 @kernel()
