@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from fastxent.kernels.sums.tally import Tallies
 from fastxent.statistics.record import Record, check_shape
 from fastxent.statistics.row_keeper import RowKeeper
 from fastxent.statistics.statistic import Statistic
-from fastxent.statistics.sums import TALLIED, Exact
+from fastxent.statistics.sums import TALLIED, Exact, Sums
 from fastxent.statistics.table import Cells, Table
 
 __all__ = ["AllRows"]
@@ -122,3 +123,7 @@ class AllRows:
         """See `Sums.keeper`."""
         keeper = self.keepers.get(name)
         return None if keeper is None else (keeper, _ONE)
+
+    def blocks(self) -> Iterator[Sums]:
+        """See `Sums.blocks`."""
+        yield self

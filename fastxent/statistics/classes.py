@@ -57,10 +57,20 @@ class ByClass:
     support: Twofold
     correct: Twofold
     predicted: Twofold
-    loss: Twofold
-    confidence: Twofold
+    losses: Words
+    confidences: Words
     beyond: NDArray[np.bool_]
     predictions: bool
+
+    @property
+    def loss(self) -> Numbers:
+        """The mean loss of the target's rows."""
+        return self.losses.as_numbers().over(self.support)
+
+    @property
+    def confidence(self) -> Numbers:
+        """The mean confidence of the rows predicting the class."""
+        return self.confidences.as_numbers().over(self.predicted)
 
     @property
     def recall(self) -> Numbers:
@@ -239,7 +249,8 @@ class Classes(Statistic):
             return summed(self._weights(columns[:, part]))
 
         support = self._weights(columns[:, self._weight]).where(~(large & self._weighted))
-        loss = Words.of_pair(columns[:, self._loss.start], columns[:, self._loss.start + 1], low)
+        unit = 0 if self._weighted else tally.MIDDLE_BITS
+        loss = Words.of_pair(columns[:, self._loss.start], columns[:, self._loss.start + 1], low, unit)
         confidence = Words.of_pair(columns[:, self._confidence.start], columns[:, self._confidence.start + 1], low)
         return ByClass(
             owners=owners[starts],
@@ -248,8 +259,8 @@ class Classes(Statistic):
             support=summed(support),
             correct=weight(self._hits),
             predicted=weight(self._predictions),
-            loss=summed(loss).scaled(0 if self._weighted else -tally.MIDDLE_BITS),
-            confidence=summed(confidence),
+            losses=loss.summed(starts),
+            confidences=confidence.summed(starts),
             beyond=np.logical_or.reduceat(large, starts) if starts.size else large,
             predictions=cells.level < _TARGETS,
         )
@@ -338,9 +349,11 @@ def _with_every_class(classes: ByClass, count: int) -> ByClass:
     def filled(values: Any) -> Any:
         if isinstance(values, Twofold):
             return Twofold(filled(values.high), filled(values.low))
+        if isinstance(values, Words):
+            return Words(tuple(map(filled, values.words)), values.bits, values.unit)
         return np.append(values, np.zeros(1, values.dtype))[at]
 
-    names = ("owners", "rows", "support", "correct", "predicted", "loss", "confidence", "beyond")
+    names = ("owners", "rows", "support", "correct", "predicted", "losses", "confidences", "beyond")
     sums = {name: filled(getattr(classes, name)) for name in names}
     return ByClass(classes=np.arange(count), predictions=classes.predictions, **sums)
 
@@ -367,8 +380,8 @@ def per_class(reading: Reading, names: tuple[str, ...], *, every: bool) -> tuple
         classes = _with_every_class(classes, len(names))
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = classes.precision
-        confidence = classes.confidence.over(classes.predicted)
-        loss = np.where(classes.rows == 0, math.nan, classes.loss.over(classes.support))
+        confidence = classes.confidence
+        loss = np.where(classes.rows == 0, math.nan, classes.loss)
         columns: dict[str, NDArray[Any]] = {"support": classes.rows}
         columns |= {"weight": classes.support.high} if reading.weighted else {}
         columns["loss"] = reading.unit.of(np.where(classes.beyond & (classes.rows > 0), math.inf, loss))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from fastxent.kernels.sums.group_sums import LOW, WINDOW
 from fastxent.statistics.record import Record, check_shape
 from fastxent.statistics.row_keeper import RowKeeper
 from fastxent.statistics.statistic import Statistic
-from fastxent.statistics.sums import Exact, tallied_values
+from fastxent.statistics.sums import Exact, Sums, tallied_values
 from fastxent.statistics.table import Cells, Layout, Table
 
 __all__ = ["GroupSums", "OrderedSums"]
@@ -25,6 +25,8 @@ __all__ = ["GroupSums", "OrderedSums"]
 _NEVER = np.iinfo(np.int64).max
 #: Groups merged at a time, whose sums are copied some times over.
 _AT_ONCE = 1 << 12
+#: Owners that are read together, so that what is made of their cells stays in the second-level cache.
+_OWNERS = 1 << 11
 _SPECIAL = {N_NAN: np.nan, N_POSINF: np.inf, N_NEGINF: -np.inf}
 
 Integers = NDArray[np.int64]
@@ -153,12 +155,13 @@ class GroupSums:
             part.load(values[name], arrays[4 + 2 * i : 6 + 2 * i], groups)
 
 
-@dataclass(frozen=True)
 class OrderedSums:
     """The sums of some groups in an order of their numbers; each of them has a row. See `Sums`."""
 
-    groups: GroupSums
-    order: Integers
+    def __init__(self, groups: GroupSums, order: Integers) -> None:
+        self.groups, self.order = groups, order
+        self._numbers = groups.places(order)
+        self._tables: dict[str, Cells] = {}
 
     @property
     def counts(self) -> Integers:
@@ -170,24 +173,24 @@ class OrderedSums:
         """See `Sums.extremes`."""
         return np.ascontiguousarray(self.groups.extremes[self.order].T).view(np.float64)
 
-    @property
-    def _numbers(self) -> Integers:
-        return self.groups.places(self.order)
-
     def exact(self, name: str) -> Exact | None:
         """See `Sums.exact`."""
+        return self.exact_of(name, 0, len(self.order))
+
+    def exact_of(self, name: str, first: int, last: int) -> Exact | None:
+        """The exact sums of the owners from ``first`` to ``last``."""
         if name not in self.groups.names:
             return None
         which = self.groups.names.index(name)
-        window = self.groups.cells[self.order, 1 + which * WINDOW : 1 + (which + 1) * WINDOW]
-        owners, limbs, columns = self._beyond(which)
+        window = self.groups.cells[self.order[first:last], 1 + which * WINDOW : 1 + (which + 1) * WINDOW]
+        owners, limbs, columns = self._beyond(which, first, last)
         lowest = LOW if (limbs >= LOW).all() else 0
-        total, place = np.zeros(len(self.order), object), WINDOW
+        total, place = np.zeros(last - first, object), WINDOW
         for k in reversed(range(WINDOW)):
             if (limb := window[:, k]).any():
                 total, place = (total << LIMB_BITS * (place - k)) + limb, k
         total = total << LIMB_BITS * (LOW + place - lowest)
-        special = np.zeros(len(self.order))
+        special = np.zeros(last - first)
         for owner, limb, (high, low) in zip(owners.tolist(), limbs.tolist(), columns.tolist(), strict=True):
             if limb < LIMBS:
                 total[owner] += ((high << LIMB_BITS) + low) << (LIMB_BITS * (limb - lowest))
@@ -195,26 +198,71 @@ class OrderedSums:
                 special[owner] += _SPECIAL[limb]
         return Exact(total, -UNIT_EXPONENT - LIMB_BITS * lowest, special)
 
-    def _beyond(self, which: int) -> tuple[Integers, Integers, Integers]:
+    def _beyond(self, which: int, first: int, last: int) -> tuple[Integers, Integers, Integers]:
         """Owners, limbs and pairs of what lies beyond the window of a sum."""
-        cells = self.groups.beyond.cells(self._numbers)
+        cells = _some(self._sorted("", self.groups.beyond), first, last)
         of_sum, limbs = np.divmod(cells.places, SIZE)
-        here = (of_sum == which) & (cells.owners >= 0)
+        here = of_sum == which
         return cells.owners[here], limbs[here], cells.columns[here]
+
+    def _sorted(self, name: str, table: Table) -> Cells:
+        if name not in self._tables:
+            self._tables[name] = table.cells(self._numbers)
+        return self._tables[name]
 
     def cells(self, name: str) -> Cells | None:
         """See `Sums.cells`."""
+        return self.cells_of(name, 0, len(self.order))
+
+    def cells_of(self, name: str, first: int, last: int) -> Cells | None:
+        """The cells of the owners from ``first`` to ``last``."""
         table = self.groups.tables.get(name)
-        if table is None:
-            return None
-        cells = table.cells(self._numbers)
-        first = int(np.searchsorted(cells.owners, 0))
-        return Cells(cells.owners[first:], cells.places[first:], cells.columns[first:], cells.level)
+        return None if table is None else _some(self._sorted(name, table), first, last)
 
     def keeper(self, name: str) -> tuple[RowKeeper, Integers] | None:
         """See `Sums.keeper`."""
         keeper = self.groups.keepers.get(name)
         return None if keeper is None else (keeper, self._numbers)
+
+    def blocks(self) -> Iterator[Sums]:
+        """See `Sums.blocks`."""
+        for first in range(0, len(self.order), _OWNERS):
+            yield _Block(self, first, min(first + _OWNERS, len(self.order)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Some owners that follow each other. See `Sums`."""
+
+    sums: OrderedSums
+    first: int
+    last: int
+
+    @property
+    def counts(self) -> Integers:
+        return self.sums.counts[self.first : self.last]
+
+    @property
+    def extremes(self) -> NDArray[np.float64]:
+        return self.sums.extremes[:, self.first : self.last]
+
+    def exact(self, name: str) -> Exact | None:
+        return self.sums.exact_of(name, self.first, self.last)
+
+    def cells(self, name: str) -> Cells | None:
+        return self.sums.cells_of(name, self.first, self.last)
+
+    def keeper(self, name: str) -> tuple[RowKeeper, Integers] | None:
+        return self.sums.keeper(name)
+
+    def blocks(self) -> Iterator[Sums]:
+        yield self
+
+
+def _some(cells: Cells, first: int, last: int) -> Cells:
+    """The cells of the owners from ``first`` to ``last``, which are numbered from 0."""
+    lo, hi = np.searchsorted(cells.owners, (first, last)).tolist()
+    return Cells(cells.owners[lo:hi] - first, cells.places[lo:hi], cells.columns[lo:hi], cells.level)
 
 
 def _carry(cells: Integers) -> Integers:

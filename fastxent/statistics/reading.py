@@ -112,7 +112,18 @@ class Reading:
         import pyarrow as pa
 
         kinds = {int: pa.int64(), float: pa.float64()}
-        return {name: pa.array(self[name], kinds[field.kind]) for name, field in self.fields.items()}
+        blocks = [self._of(sums) for sums in self.sums.blocks()] or [self]
+        return {
+            name: pa.chunked_array(
+                [pa.array(block[name], kinds[field.kind], from_pandas=field.kind is int) for block in blocks]
+            )
+            for name, field in self.fields.items()
+        }
+
+    def _of(self, sums: Sums) -> Reading:
+        """Other sums, read in the same way."""
+        statistics = tuple(self.statistics.values())
+        return Reading(sums, statistics, self.spec, self.measures, self.options, invalid=self.invalid)
 
     # What many statistics read.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -92,6 +93,9 @@ class Sums(Protocol):
 
     def keeper(self, name: str) -> tuple[RowKeeper, NDArray[np.int64]] | None:
         """The keeper of rows of this name, if there is one, and the numbers of its owners; -1 for one left out."""
+
+    def blocks(self) -> Iterator[Sums]:
+        """The same owners, some thousand at a time."""
 
 
 def rounded_ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
