@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastxent.base import exact
 from fastxent.base.errors import StateError
 from fastxent.base.status import Status
+from fastxent.kernels.sums import records
 from fastxent.kernels.sums.exact_sums import deposit
 from fastxent.kernels.sums.tally import Tallies
 from fastxent.statistics.record import Record, check_shape
@@ -24,13 +25,16 @@ __all__ = ["AllRows"]
 
 Integers = NDArray[np.int64]
 _ONE = np.zeros(1, np.int64)
+_NONE = np.zeros((0, 7), np.int64)
+#: The tables that rows with weights have, where without weights tallies count.
+_WEIGHED = ("ranks", "calibration", "pairs")
 
 
 class AllRows:
     """What all rows have, as one owner. See `fastxent.statistics.sums.Sums`."""
 
-    def __init__(self, tallies: Tallies, statistics: tuple[Statistic, ...]) -> None:
-        self.tallies, self._statistics = tallies, statistics
+    def __init__(self, tallies: Tallies, classes: int, statistics: tuple[Statistic, ...]) -> None:
+        self.tallies, self._classes, self._statistics = tallies, classes, statistics
         self.names = tuple(name for each in statistics for name in each.sums())
         self._sums = exact.empty(len(self.names))
         tables = {name: (each, layout) for each in statistics for name, layout in each.layouts(alone=True).items()}
@@ -50,11 +54,23 @@ class AllRows:
         for statistic in self._statistics:
             for name, values in statistic.values(record):
                 deposit(np.ascontiguousarray(values), record.n, at[name])
+        weighed = self._weigh(record)
         for name, table in self.tables.items():
-            for _, places, cells in self._placing[name].place(name, record):
+            for _, places, cells in () if name in weighed else self._placing[name].place(name, record):
                 table.add(self._zeros(len(places)), places, cells)
         for keeper in self.keepers.values():
             keeper.absorb(record, self._zeros(record.n))
+
+    def _weigh(self, record: Record) -> frozenset[str]:
+        """Fill the tables of weights in one pass, where they are dense; returns which."""
+        tables = {name: self.tables[name].dense for name in _WEIGHED if name in self.tables}
+        ranks, cells, pairs = (tables.get(name) for name in _WEIGHED)
+        if ranks is None or cells is None:
+            return frozenset()
+        records.weigh(
+            record.card, record.n, self.tallies.positive, self._classes, ranks, cells, _NONE if pairs is None else pairs
+        )
+        return frozenset(name for name, table in tables.items() if table is not None)
 
     def _zeros(self, rows: int) -> NDArray[np.int32]:
         if rows > len(self._owners):

@@ -171,7 +171,11 @@ class OrderedSums:
     @property
     def extremes(self) -> NDArray[np.float64]:
         """See `Sums.extremes`."""
-        return np.ascontiguousarray(self.groups.extremes[self.order].T).view(np.float64)
+        return self.extremes_of(0, len(self.order))
+
+    def extremes_of(self, first: int, last: int) -> NDArray[np.float64]:
+        """The extremes of the owners from ``first`` to ``last``."""
+        return np.ascontiguousarray(self.groups.extremes[self.order[first:last]].T).view(np.float64)
 
     def exact(self, name: str) -> Exact | None:
         """See `Sums.exact`."""
@@ -240,11 +244,11 @@ class _Block:
 
     @property
     def counts(self) -> Integers:
-        return self.sums.counts[self.first : self.last]
+        return self.sums.groups.counts[self.sums.order[self.first : self.last]]
 
     @property
     def extremes(self) -> NDArray[np.float64]:
-        return self.sums.extremes[:, self.first : self.last]
+        return self.sums.extremes_of(self.first, self.last)
 
     def exact(self, name: str) -> Exact | None:
         return self.sums.exact_of(name, self.first, self.last)

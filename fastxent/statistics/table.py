@@ -108,12 +108,15 @@ class Table:
         grown[: len(self._dense)] = self._dense
         self._dense = grown
 
+    @property
+    def dense(self) -> Integers | None:
+        """The cells of the places of all owners, one after the other, where there is room for every place."""
+        return None if self._hash is not None else self._dense.reshape(-1, self._dense.shape[2])
+
     def add(self, owners: NDArray[Any], places: Integers, cells: Integers) -> None:
         """Add rows, whose places are of level 0; negative places are left out."""
-        if self._hash is None:
-            _, count, width = self._dense.shape
-            table = self._dense.reshape(-1, width)
-            keyed_counts.add_by_place(owners, places, cells, self._bits, count, table)
+        if (dense := self.dense) is not None:
+            keyed_counts.add_by_place(owners, places, cells, self._bits, self._dense.shape[1], dense)
             return
         self._add(np.where(places < 0, -1, owners.astype(np.int64) << PLACE_BITS | places), cells, 0)
 

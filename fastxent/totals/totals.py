@@ -94,7 +94,7 @@ class Totals:
     def __post_init__(self) -> None:
         self.tallies = _new_tallies(self.spec, self.measures)
         self.statistics = wanted_statistics(self.spec, self.measures)
-        self.all_rows = AllRows(self.tallies, self.statistics)
+        self.all_rows = AllRows(self.tallies, _classes(self.spec), self.statistics)
         if self.measures.group_by:
             tallied = _tallied(self.spec, self.measures)
             self.groups = Groups(self.measures.group_by, tallied, self.statistics)

@@ -17,7 +17,6 @@ __all__ = [
     "HITS",
     "SQUARE",
     "WEIGHT",
-    "by_class",
     "places_of_classes",
 ]
 
@@ -55,38 +54,13 @@ def _powers(row: Any, form: int, normalize: bool, p: Any) -> float:
 
 
 @kernel()
-def by_class(
-    scores: Any, status: Any, target: Any, weight: Any, form: int, normalize: bool, p: Any, cells: Any, sums: Any
-) -> None:
-    """Add rows to the cells (class, cell, column) and the sums (class, column) of every class.
-
-    ``form``: 0 for logits, 1 for probabilities, 2 for log-probabilities. Weights are below 2^40. ``p``: scratch of
-    as many float64 as there are classes.
-    """
-    n, classes = scores.shape
-    for i in range(n):
-        if status[i] != sc.SCORED:
-            continue
-        w = weight[i]
-        total = _powers(scores[i], form, normalize, p)
-        for j in range(classes):
-            share = min(p[j] / total, 1.0)
-            gap = share - 1.0 if target[i] == j else share
-            cell = min(int(share * CELLS), CELLS - 1)
-            add_fixed(cells[j], cell, WEIGHT, w)
-            if target[i] == j:
-                add_fixed(cells[j], cell, HITS, w)
-            add_fixed(cells[j], cell, CONFIDENCE, w * share)
-            add_fixed(sums, j, SQUARE, w * (gap * gap))
-
-
-@kernel()
 def places_of_classes(
     scores: Any, status: Any, target: Any, weight: Any, form: int, normalize: bool, p: Any, places: Any, cells: Any
 ) -> None:
     """Of every class of every row the place class * `CELLS` + cell, and the columns of a cell, then those of a class.
 
-    What `by_class` adds up, not yet added up: ``places`` (rows * classes,), ``cells`` (rows * classes, columns), zeros.
+    ``form``: 0 for logits, 1 for probabilities, 2 for log-probabilities. Weights are below 2^40. ``p``: scratch of as
+    many float64 as there are classes. ``places`` (rows * classes,); ``cells`` (rows * classes, columns) are zeros.
     """
     n, classes = scores.shape
     for i in range(n):

@@ -18,7 +18,7 @@ from fastxent.kernels.sums.tally import calibration_cell, probability_of_one
 from fastxent.kernels.vector.simd import as_bits
 
 __all__ = [
-    "LIMIT", "add_fixed", "by_score", "hash_bytes", "score_places", "weigh_cells", "weigh_classes", "weigh_confusion",
+    "LIMIT", "add_fixed", "hash_bytes", "score_places", "weigh",
 ]  # fmt: skip
 
 _SCALE = float(1 << 62)
@@ -36,66 +36,57 @@ def add_fixed(cells: Any, row: int, column: int, value: float) -> None:
     cells[row, column + 1] = low - (carry << 62)
 
 
-# columns of `weigh_classes`
-CLASS_SUPPORT, CLASS_CORRECT, CLASS_PREDICTED, CLASS_LOSS, CLASS_CONF, CLASS_LARGE = 0, 2, 4, 6, 8, 10
-WEIGHED_CLASS_COLUMNS = 11
-
-
 @kernel()
-def weigh_classes(card: Any, n: int, classes: Any, ranks: Any) -> None:
-    """Weights and losses by target class, weights and confidences by predicted class, weights by rank."""
+def weigh(card: Any, n: int, positive: bool, classes: int, ranks: Any, cells: Any, pairs: Any) -> None:
+    """Add the rows of one owner to its tables of ranks, calibration cells and pairs of classes, by place.
+
+    What the statistics place (see there for columns and places) and would add afterwards, in one pass. A table without
+    rows is not wanted.
+    """
     real = card.real
-    last = ranks.shape[0] - 1
     for i in range(n):
         if card.status[i] != sc.SCORED:
             continue
         w = real[sc.WEIGHT, i]
-        k = card.whole[sc.TARGET, i]
-        predicted = card.whole[sc.PREDICTED, i]
-        if not (w < LIMIT and real[sc.SCRATCH, i] < LIMIT):
-            classes[k, CLASS_LARGE] += 1
-            continue
-        add_fixed(classes, k, CLASS_SUPPORT, w)
-        if card.whole[sc.RANK, i] == 0:
-            add_fixed(classes, k, CLASS_CORRECT, w)
-        add_fixed(classes, k, CLASS_LOSS, real[sc.SCRATCH, i])
-        add_fixed(classes, predicted, CLASS_PREDICTED, w)
-        add_fixed(classes, predicted, CLASS_CONF, w * real[sc.CONFIDENCE, i])
-        add_fixed(ranks, min(np.int64(card.whole[sc.RANK, i]), last), 0, w)
-
-
-@kernel()
-def weigh_confusion(card: Any, n: int, confusion: Any) -> None:
-    """Weights by target class (first axis) and predicted class (second)."""
-    for i in range(n):
-        w = card.real[sc.WEIGHT, i]
-        if card.status[i] == sc.SCORED and w < LIMIT:
-            add_fixed(confusion[card.whole[sc.TARGET, i]], card.whole[sc.PREDICTED, i], 0, w)
-
-
-@kernel()
-def weigh_cells(card: Any, n: int, cells: Any, positive: bool) -> None:
-    """Calibration cells with weights: sums of w, of w for hits, and of w times the confidence."""
-    for i in range(n):
-        w = card.real[sc.WEIGHT, i]
-        if card.status[i] != sc.SCORED or not w < LIMIT:
-            continue
+        rank = np.int64(card.whole[sc.RANK, i])
+        target = np.int64(card.whole[sc.TARGET, i])
+        summed = w < LIMIT and real[sc.SCRATCH, i] < LIMIT
         if positive:
             c = probability_of_one(card, i)
-            hit = card.whole[sc.TARGET, i] == 1
+            hit = target == 1
         else:
-            c = card.real[sc.CONFIDENCE, i]
-            hit = card.whole[sc.RANK, i] == 0
+            c = real[sc.CONFIDENCE, i]
+            hit = rank == 0
+        place = min(rank, ranks.shape[0] - 1)
+        ranks[place, 0] += 1
+        if summed:
+            add_fixed(ranks, place, 1, w)
         cell = calibration_cell(c)
-        add_fixed(cells, cell, 0, w)
-        if hit:
+        cells[cell, 0] += 1
+        cells[cell, 1] += hit
+        if w < LIMIT:
             add_fixed(cells, cell, 2, w)
-        add_fixed(cells, cell, 4, w * c)
+            if hit:
+                add_fixed(cells, cell, 4, w)
+            add_fixed(cells, cell, 6, w * c)
+        if pairs.shape[0] == 0:
+            continue
+        pair = 4 * (target * classes + np.int64(card.whole[sc.PREDICTED, i]))
+        if not real[sc.LOSS, i] < LIMIT:
+            pair += 1
+        if not summed:
+            pair += 2
+        pairs[pair, 0] += 1
+        if w < LIMIT:
+            add_fixed(pairs, pair, 1, w)
+        if summed:
+            add_fixed(pairs, pair, 3, real[sc.SCRATCH, i])
+            add_fixed(pairs, pair, 5, w * real[sc.CONFIDENCE, i])
 
 
 @kernel(inline="always")
 def _score_cell(x: float, fold: bool, bits: int, octaves: int) -> Any:
-    """The cell of a score, and 1 if others that share it may differ from it; see `by_score`."""
+    """The cell of a score, and 1 if others that share it may differ from it; see `score_places`."""
     half = (octaves << bits) + 2
     top = 1023 + (-1 if fold else 16)
     lowest = (top - octaves) << bits
@@ -127,34 +118,14 @@ def _score_cell(x: float, fold: bool, bits: int, octaves: int) -> Any:
 
 
 @kernel()
-def by_score(score: Any, truth: Any, weight: Any, fold: bool, bits: int, octaves: int, cells: Any) -> int:
-    """Histogram of scores by truth (0, 1; anything else is left out); cells run from the lowest to the highest score.
-
-    A score is placed by its sign and the leading bits of its magnitude, or (``fold``, for probabilities) by the leading
-    bits of p or 1 - p, whichever is smaller: both keep the order of the scores. Each side has ``octaves`` octaves of
-    2^bits cells below its largest magnitude 2^top; smaller and larger magnitudes share the outer cells. Columns: the
-    pair of negatives, the pair of positives; without weights the counts. Returns how many scores share their cell
-    with others that may differ.
-    """
-    shared = 0
-    for i in range(score.size):
-        y = truth[i]
-        if y > 1:
-            continue
-        cell, inexact = _score_cell(score[i], fold, bits, octaves)
-        shared += inexact
-        if weight.size > 0:
-            add_fixed(cells, cell, 2 * y, weight[i])
-        else:
-            cells[cell, 2 * y] += 1
-    return shared
-
-
-@kernel()
 def score_places(score: Any, truth: Any, fold: bool, bits: int, octaves: int, places: Any, shared: Any) -> None:
-    """The cell of every score as in `by_score`, times 2, plus its truth; -1 where that is neither 0 nor 1.
+    """The cell of every score, times 2, plus its truth; -1 where that is neither 0 nor 1.
 
-    ``shared`` says of every score whether it shares its cell with others that may differ.
+    Cells run from the lowest to the highest score. A score is placed by its sign and the leading bits of its magnitude,
+    or (``fold``, for probabilities) by the leading bits of p or 1 - p, whichever is smaller: both keep the order of the
+    scores. Each side has ``octaves`` octaves of 2^bits cells below its largest magnitude 2^top; smaller and larger
+    magnitudes share the outer cells. ``shared`` says of every score whether it shares its cell with others that may
+    differ.
     """
     for i in range(score.size):
         y = truth[i]
