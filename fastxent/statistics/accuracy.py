@@ -16,6 +16,7 @@ from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums.records import LIMIT
 from fastxent.kernels.sums.tally import Tallies
+from fastxent.statistics.clusters import Clusters
 from fastxent.statistics.field import Field
 from fastxent.statistics.intervals import effective_rows, wilson_intervals
 from fastxent.statistics.options import Measures, Readings
@@ -206,12 +207,9 @@ def rows_behind(reading: Reading) -> Numbers:
 def _interval(reading: Reading, shares: Numbers, k: int) -> tuple[Numbers, Numbers]:
     """The Wilson intervals (95 %) of the shares of the first k ranks; with clusters they respect these."""
     rows = rows_behind(reading)
-    if "clusters" in reading.statistics:
-        clusters = reading.of("clusters")
-        error = clusters.get(f"top{k}", reading.unknown)
-        if k == 1 and reading.spec.task == "binary":
-            error = clusters["top1"]
-        rows = effective_rows(shares, error, rows, clusters["clusters"])
+    if isinstance(clusters := reading.statistics.get("clusters"), Clusters):
+        error = clusters.error(reading, f"top{k}")
+        rows = effective_rows(shares, error, rows, reading.of("clusters")["clusters"])
     return wilson_intervals(shares, rows)
 
 

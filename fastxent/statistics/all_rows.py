@@ -56,7 +56,10 @@ class AllRows:
                 deposit(np.ascontiguousarray(values), record.n, at[name])
         weighed = self._weigh(record)
         for name, table in self.tables.items():
-            for _, places, cells in () if name in weighed else self._placing[name].place(name, record):
+            statistic, dense = self._placing[name], table.dense
+            if name in weighed or (dense is not None and statistic.fill(name, record, dense)):
+                continue
+            for _, places, cells in statistic.place(name, record):
                 table.add(self._zeros(len(places)), places, cells)
         for keeper in self.keepers.values():
             keeper.absorb(record, self._zeros(record.n))

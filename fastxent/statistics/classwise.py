@@ -14,6 +14,7 @@ from fastxent.base.twofold import sum_by_owner
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums import classwise as kernel
+from fastxent.kernels.sums.records import LIMIT
 from fastxent.statistics.brier import BrierParts
 from fastxent.statistics.calibration import BINS, Bins, murphy_parts
 from fastxent.statistics.field import Field
@@ -75,22 +76,31 @@ class Classwise(Statistic):
         bits = (0, FIXED_BITS) * ((kernel.COLUMNS + kernel.CLASS_COLUMNS) // 2)
         return {"classwise": Layout(bits, self._classes * kernel.CELLS, 0 if alone else MOST_CELLS, _widened)}
 
-    def place(self, name: str, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
-        """See `Statistic.place`: rows by class, for a few thousand scores at a time."""
+    def _pieces(self, record: Record) -> Iterator[tuple[slice, tuple[Any, ...]]]:
+        """Rows of a record, for a few thousand scores at a time, with what kernels read of them."""
         n, card, classes = record.n, record.card, self._classes
         weight = card.real[sc.WEIGHT, :n] if self._spec.reads_weight else np.ones(n)
-        status = np.where(weight < 2.0**40, card.status[:n], np.uint8(sc.INVALID_WEIGHT)).astype(np.uint8)
-        scratch, step = np.empty(classes), max(1, _PIECE // classes)
+        status = np.where(weight < LIMIT, card.status[:n], np.uint8(sc.INVALID_WEIGHT)).astype(np.uint8)
+        form, scratch, step = _FORMS[self._spec.form], np.empty(classes), max(1, _PIECE // classes)
         for lo in range(0, n, step):
-            here = slice(lo, min(lo + step, n))
-            scores = values_of(record.batch, slice(record.lo + lo, record.lo + here.stop))
-            places = np.empty(scores.size, np.int64)
-            cells = np.zeros((scores.size, kernel.COLUMNS + kernel.CLASS_COLUMNS), np.int64)
-            kernel.places_of_classes(
-                scores, status[here], card.whole[sc.TARGET, here], weight[here], _FORMS[self._spec.form],
-                self._spec.normalize, scratch, places, cells,
-            )  # fmt: skip
-            yield np.repeat(np.arange(lo, here.stop), classes), places, cells
+            rows = slice(lo, min(lo + step, n))
+            scores = values_of(record.batch, slice(record.lo + lo, record.lo + rows.stop))
+            target = card.whole[sc.TARGET, rows]
+            yield rows, (scores, status[rows], target, weight[rows], form, self._spec.normalize, scratch)
+
+    def place(self, name: str, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
+        """See `Statistic.place`: rows by class."""
+        for rows, inputs in self._pieces(record):
+            places = np.empty(inputs[0].size, np.int64)
+            cells = np.zeros((places.size, kernel.COLUMNS + kernel.CLASS_COLUMNS), np.int64)
+            kernel.places_of_classes(*inputs, places, cells)
+            yield np.repeat(np.arange(rows.start, rows.stop), self._classes), places, cells
+
+    def fill(self, name: str, record: Record, table: Integers) -> bool:
+        """See `Statistic.fill`."""
+        for _, inputs in self._pieces(record):
+            kernel.add_classes(*inputs, table)
+        return True
 
     def note(self, table: str, level: int) -> str:
         """See `Statistic.note`."""

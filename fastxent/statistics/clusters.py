@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent.base.runs import run_starts
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.statistics.field import Field
@@ -126,29 +127,39 @@ class Clusters(Statistic):
         return (Field("clusters", "clusters", kind=int),)
 
     def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
-        """The number of clusters, and the errors of the mean ("stderr"), of shares ("top1", ...), and per unit."""
-        cells, width = self._cells(reading)
-        ranked = {f"top{k + 1}": range(_RANKS, _RANKS + 2 * k + 1, 2) for k in range((width - _RANKS) // 2)}
-        if cells is None:
-            names = ("clusters", "stderr", "stderr_per_unit", *ranked)
-            return dict.fromkeys(names, reading.unknown)
+        """See `Statistic.read`."""
+        cells, _ = reading.once("clusters", lambda: self._cells(reading))
+        counts = reading.unknown if cells is None else np.bincount(cells.owners, minlength=reading.owners)
+        return {"clusters": counts}
 
-        def errors(above: Iterable[int], below: int, *beyond: int) -> NDArray[np.float64]:
-            """Of the ratio of the sum of the pairs ``above`` to the pair ``below``, if nothing is too large to sum."""
-            values, owners = reading.unknown, np.unique(cells.owners)
-            if owners.size:
-                starts = np.searchsorted(cells.owners, owners)
-                y = np.sum([_joined(cells.columns, column) for column in above], axis=0)
-                wrong = np.logical_or.reduceat(cells.columns[:, beyond].any(axis=1), starts)
-                values[owners] = np.where(wrong, math.nan, cluster_errors(_joined(cells.columns, below), y, starts))
+    def error(self, reading: Reading, of: str) -> NDArray[np.float64]:
+        """The errors of the mean "loss", of the loss per "unit", or of the share of the first k ranks ("top1", ...).
+
+        NaN for ranks that are not told apart, and where something is too large to be summed.
+        """
+        error: NDArray[np.float64] = reading.once(f"clusters.{of}", lambda: self._error(reading, of))
+        return error
+
+    def _error(self, reading: Reading, of: str) -> NDArray[np.float64]:
+        cells, width = reading.once("clusters", lambda: self._cells(reading))
+        above: tuple[int, ...]
+        beyond: tuple[int, ...]
+        if of == "loss":
+            above, below, beyond, scale = (_LOSS,), _WEIGHT, (_LARGE, _HEAVY), 1.0
+        elif of == "unit":
+            above, below, beyond, scale = (_LOSS,), width, (_LARGE, _HEAVY, width + 2), _UNIT_SCALE
+        else:
+            above = tuple(range(_RANKS, _RANKS + 2 * int(of.removeprefix("top")), 2))
+            below, beyond, scale = _WEIGHT, (_HEAVY,), 1.0
+        values = reading.unknown
+        if cells is None or above[-1] >= width or not cells.owners.size:
             return values
-
-        read: dict[str, NDArray[Any]] = {name: errors(above, _WEIGHT, _HEAVY) for name, above in ranked.items()}
-        read["clusters"] = np.bincount(cells.owners, minlength=reading.owners)
-        read["stderr"] = errors((_LOSS,), _WEIGHT, _LARGE, _HEAVY)
-        if self._units is not None:
-            read["stderr_per_unit"] = errors((_LOSS,), width, _LARGE, _HEAVY, width + 2) * _UNIT_SCALE
-        return read
+        starts = run_starts(cells.owners)
+        y = np.sum([_joined(cells.columns, column) for column in above], axis=0)
+        wrong = np.logical_or.reduceat(cells.columns[:, beyond].any(axis=1), starts)
+        errors = cluster_errors(_joined(cells.columns, below), y, starts) * scale
+        values[cells.owners[starts]] = np.where(wrong, math.nan, errors)
+        return values
 
     def _cells(self, reading: Reading) -> tuple[Cells | None, int]:
         """The clusters of every owner, or its buckets if it has too many; and where the columns of units begin.

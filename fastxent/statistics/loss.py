@@ -108,8 +108,8 @@ def _standard_error(reading: Reading) -> NDArray[np.float64]:
     """The standard error of the (weighted) mean loss."""
     if reading.invalid:
         return reading.unknown
-    if "clusters" in reading.statistics:
-        return reading.of("clusters")["stderr"]
+    if isinstance(clusters := reading.statistics.get("clusters"), Clusters):
+        return clusters.error(reading, "loss")
     variance = reading.nats("variance")
     plain: NDArray[np.float64] = np.sqrt(variance / reading.counts)
     if not reading.weighted:

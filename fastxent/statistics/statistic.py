@@ -56,6 +56,10 @@ class Statistic(ABC):
         """Rows for a table: (an index of the record's rows or None for all, places, cells); places below 0 are none."""
         return iter(())
 
+    def fill(self, name: str, record: Record, table: NDArray[np.int64]) -> bool:
+        """Add the rows, all of one owner, to its dense table in one pass, as they would be placed; False where not."""
+        return False
+
     def tallied(self, name: str, tallies: Tallies) -> Cells | None:
         """The cells that all rows have in a table which groups have too, read off the tallies."""
         return None

@@ -98,7 +98,7 @@ class Units(Statistic):
         if reading.invalid:
             error = reading.unknown
         elif isinstance(clusters := reading.statistics.get("clusters"), Clusters):
-            error = clusters.read(reading)["stderr_per_unit"]
+            error = clusters.error(reading, "unit")
         else:
             products = map(reading.exact, _SUMS[1:])
             error = ratio_error(reading.counts, units, total_loss, *products)

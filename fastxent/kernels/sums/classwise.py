@@ -17,6 +17,7 @@ __all__ = [
     "HITS",
     "SQUARE",
     "WEIGHT",
+    "add_classes",
     "places_of_classes",
 ]
 
@@ -51,6 +52,28 @@ def _powers(row: Any, form: int, normalize: bool, p: Any) -> float:
         for j in range(classes):
             total += p[j]
     return total
+
+
+@kernel()
+def add_classes(
+    scores: Any, status: Any, target: Any, weight: Any, form: int, normalize: bool, p: Any, table: Any
+) -> None:
+    """Add rows to the row class * `CELLS` + cell of the table of every class, as `places_of_classes` places them."""
+    n, classes = scores.shape
+    for i in range(n):
+        if status[i] != sc.SCORED:
+            continue
+        w = weight[i]
+        total = _powers(scores[i], form, normalize, p)
+        for j in range(classes):
+            share = min(p[j] / total, 1.0)
+            gap = share - 1.0 if target[i] == j else share
+            at = j * CELLS + min(int(share * CELLS), CELLS - 1)
+            add_fixed(table, at, WEIGHT, w)
+            if target[i] == j:
+                add_fixed(table, at, HITS, w)
+            add_fixed(table, at, CONFIDENCE, w * share)
+            add_fixed(table, at, COLUMNS + SQUARE, w * (gap * gap))
 
 
 @kernel()
