@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from fastxent.statistics.groupclasswise import GroupedClasswise
-from fastxent.statistics.grouprows import GroupedRows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastxent as fx
 from fastxent.results.as_json import PARTS_OF_GROUPS
 from fastxent.results.gates import parse_gate
-from fastxent.totals.state_files import shift_rows
+from fastxent.statistics import classwise, kept_rows
+from fastxent.statistics import table as tables
+from fastxent.statistics.kept_rows import Rows
 from fastxent.totals.totals import Totals
 from tests.statdata import BREAST, DIGITS, column, digits, evaluated, weights
 
@@ -100,18 +101,17 @@ def test_how_many_rows_a_group_keeps_depends_on_the_rows_alone(rows, cuts, limit
             logits=logits[lo:hi], target=target[lo:hi], group_by=group[lo:hi], keep={"n": np.arange(lo, hi)},
             worst=7, worst_per_class=3,
         ).totals  # fmt: skip
-        shift_rows(part, lo)
+        part.shift(lo)
         return part
 
     edges = [0, *sorted(min(cut, n) for cut in cuts), n]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(GroupedRows, "LIMIT", limit)
+        patch.setattr(kept_rows, "Rows", partial(kept_rows.Rows, limit=limit))
         parts = [evaluated_part(lo, hi) for lo, hi in pairwise(edges)]
         merging.shuffle(parts)
         whole = parts[0]
         for part in parts[1:]:
             whole.merge(Totals.from_bytes(part.to_bytes()))
-        kept = {name: whole.statistics["groups"]._sums.parts[name] for name in ("worst", "worst_per_class")}
         result = fx.Evaluation(whole)
         for name, owners, k, found in (
             ("worst", list(group), 7, result.group_worst),
@@ -119,7 +119,8 @@ def test_how_many_rows_a_group_keeps_depends_on_the_rows_alone(rows, cuts, limit
         ):
             counts = [owners.count(owner) for owner in set(owners)]
             quota = next(k >> level for level in range(5) if sum(min(c, k >> level) for c in counts) <= limit)
-            assert kept[name].quota == quota
+            if quota < k:
+                assert f"{quota or 'no'} rows are kept for {name.replace('_', ' ')}" in " ".join(result.warnings)
             if quota:
                 expected = plain_rows(np.lexsort((np.arange(n), loss)), owners, quota)
                 assert found["n"].to_pylist() == expected
@@ -128,20 +129,20 @@ def test_how_many_rows_a_group_keeps_depends_on_the_rows_alone(rows, cuts, limit
 
 
 def test_fewer_rows_than_asked_for_are_told(monkeypatch):
-    monkeypatch.setattr(GroupedRows, "LIMIT", 20)
+    monkeypatch.setattr(kept_rows, "Rows", partial(Rows, limit=20))
     result = evaluated.__wrapped__("digits", group_by="ink", **ROWS)
     (warning,) = result.warnings
     assert "no rows are kept for worst per class of each class" in warning
     assert "2 rows are kept for" not in warning  # 5 rows of each of three groups are fewer than 20
     found = result.group("light")
-    assert found.totals.coarse.rows == 0
     assert found.worst_per_class is None
     assert found.worst.num_rows == 5
     assert result.group_worst_per_class is None
     assert result.worst_per_class.num_rows == 20
-    monkeypatch.setattr(GroupedRows, "LIMIT", 8)
+    monkeypatch.setattr(kept_rows, "Rows", partial(Rows, limit=8))
     result = evaluated.__wrapped__("digits", group_by="ink", worst=5)
-    assert result.warnings == ["so many groups share memory that of each of them 2 rows are kept for worst"]
+    (warning,) = result.warnings
+    assert "2 rows are kept for worst of each of them" in warning
     assert result.group("light").worst.equals(evaluated("digits", group_by="ink", worst=5).group("light").worst[:2])
 
 
@@ -182,21 +183,22 @@ def test_classes_against_the_rest_agree_with_a_plain_program(weighted):
 @pytest.mark.parametrize(("limit", "widths"), [(700, 60), (500, 30), (400, 15), (290, 0)])
 def test_fewer_cells_of_classes_say_the_same_of_15_bins(limit, widths, monkeypatch):
     whole = evaluated("digits", group_by="ink", statistics="classwise")
-    monkeypatch.setattr(GroupedClasswise, "LIMIT", limit)
+    monkeypatch.setattr(classwise, "MOST_CELLS", limit)
+    monkeypatch.setattr(tables, "DENSE", 0)
     result = evaluated.__wrapped__("digits", group_by="ink", statistics="classwise")
     found = result.group("light")
-    assert found.totals.coarse.classwise == widths
     (warning,) = result.warnings
     if widths:
         assert f"that of {widths} equal widths" in warning
         assert found.classwise.equals(whole.group("light").classwise)
         assert result.group_classwise.equals(whole.group_classwise)
-        with pytest.raises(fx.UsageError, match=f"each keeps {widths} equal widths of every class"):
-            _ = fx.Evaluation(found.totals, bins=40).classwise
+        assert fx.Evaluation(result.totals, bins=40).group("light").classwise is None
         return
     assert "the calibration of each class is not told" in warning
-    assert found.classwise is found.classwise_ece is found.brier_parts is result.group_classwise is None
-    assert result.groups["classwise_ece"].to_pylist() == [None] * 3
+    assert found.classwise is result.group_classwise is None
+    assert all(
+        map(np.isnan, (found.classwise_ece, found.brier_parts.reliability, *result.groups["classwise_ece"].to_pylist()))
+    )
 
 
 def test_classes_of_groups_without_weight_are_not_told():

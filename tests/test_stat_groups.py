@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastxent as fx
-from fastxent.base import exact
+from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums.group_sums import WINDOW
 from fastxent.results.gates import parse_gate
 from fastxent.statistics import groups as grouping
-from fastxent.statistics import groupsums
-from fastxent.statistics.groups import Groups
-from fastxent.statistics.options import Measures
+from fastxent.statistics import owner_sums
+from fastxent.statistics.owner_sums import GroupSums, OrderedSums
+from fastxent.statistics.record import Record
+from fastxent.statistics.statistic import Statistic
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
 
 WEIGHTED = pytest.mark.parametrize("weighted", [False, True])
@@ -99,9 +100,30 @@ def test_margins_are_the_groups_of_one_column(weighted):
     assert parse_gate("margins.ink.light.loss > 1").value(crossed.to_dict()) == told[1]["loss"]
 
 
-def exact_total(sums, group, which):
-    found = sums.totals(range(which, which + 1))
-    return Fraction(int(found.sums[0][group]), 1 << found.bits), found.special[0, group]
+class Given(Statistic):
+    """Statistics whose sums are those of the losses and of the weights that a record is given."""
+
+    name = "given"
+
+    def sums(self):
+        return ("second",)
+
+    def values(self, record):
+        yield "second", record.card.real[sc.WEIGHT, : record.n]
+
+
+def record_of(rows):
+    """A record of scored rows with these losses and weights, and the groups that they are in."""
+    card = sc.new_scorecard(max(len(rows), 1))
+    for i, (_, loss, weight) in enumerate(rows):
+        card.real[sc.LOSS, i], card.real[sc.WEIGHT, i] = loss, weight
+    return Record(card, len(rows), 0, None), np.array([row[0] for row in rows], np.int32)
+
+
+def sums_of(rows):
+    sums = GroupSums(("loss",), (Given(),))
+    sums.absorb(*record_of(rows))
+    return sums
 
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-1e6, 1e6) | st.floats(1e-100, 1e-60)
@@ -110,31 +132,23 @@ ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-1e6, 1e6
 @settings(max_examples=60, deadline=None)
 @given(rows=st.lists(st.tuples(st.integers(0, 3), ANY_FLOAT, ANY_FLOAT), max_size=60), cut=st.integers(0, 60))
 def test_sums_of_groups_are_exact_whatever_the_numbers(rows, cut):
-    parts = []
-    for piece in (rows[:cut], rows[cut:]):
-        part = groupsums.GroupSums(2, {}, 4)
-        values = np.array([[row[1] for row in piece], [row[2] for row in piece]])
-        codes = np.array([row[0] for row in piece], np.int32)
-        part.add(values, np.arange(2), codes, np.zeros(len(piece), np.uint8))
-        parts.append(part)
-    alone = groupsums.GroupSums(2, {}, 4)
-    values = np.array([[row[1] for row in rows], [row[2] for row in rows]])
-    alone.add(values, np.arange(2), np.array([row[0] for row in rows], np.int32), np.zeros(len(rows), np.uint8))
-    parts[0].merge(parts[1], np.arange(4))
+    alone, first, second = map(sums_of, (rows, rows[:cut], rows[cut:]))
+    first.merge(second, np.arange(len(second.counts)))
     order = np.flatnonzero(alone.counts)
-    states = [[array.tobytes() for array in sums.state(order)[1]] for sums in (alone, parts[0])]
+    states = [[array.tobytes() for array in sums.state(order)[1]] for sums in (alone, first)]
     assert states[0] == states[1]
-    one = alone.regrouped(np.array([0, -1, -1, -1]), 1).exact_sums()
-    for which in range(2):
-        here = [row[1 + which] for row in rows if row[0] == 0]
-        finite = sum((Fraction(v) for v in here if math.isfinite(v)), Fraction(0))
-        special = sum(v for v in here if not math.isfinite(v))
-        assert exact.to_fraction(one[which]) == finite
-        found, odd = exact_total(alone, 0, which)
-        assert found == finite
-        assert np.array_equal(odd, special, equal_nan=True)
-        assert one[which, exact.N] == len(here)
-        assert one[which, exact.N_NAN] == sum(map(math.isnan, here))
+    only = np.full(len(alone.counts), -1)
+    only[0] = 0
+    for sums, group in ((OrderedSums(alone, np.arange(4)), 0), (alone.regrouped(only, 1), 0)):
+        for name, place in (("loss", 1), ("second", 2)):
+            here = [row[place] for row in rows if row[0] == group]
+            found = sums.exact(name)
+            assert Fraction(int(found.integers[0]), 1 << found.bits) == sum(
+                (Fraction(v) for v in here if math.isfinite(v)), Fraction(0)
+            )
+            special = sum(v for v in here if not math.isfinite(v))
+            assert np.array_equal(found.special[0], special, equal_nan=True)
+            assert sums.counts[0] == len(here)
 
 
 def test_sums_of_many_groups_put_together_stay_in_range():
@@ -143,7 +157,7 @@ def test_sums_of_many_groups_put_together_stay_in_range():
     limbs[..., -1] -= 2**51
     cells = np.concatenate((np.ones((5000, 1), np.int64), limbs.reshape(5000, -1)), axis=1)
     codes = rng.integers(0, 3, 5000)
-    present, found = groupsums._put_together(cells, codes)
+    present, found = owner_sums._put_together(cells, codes)
     assert present.tolist() == [0, 1, 2]
 
     def whole(row, which):
@@ -158,11 +172,11 @@ def test_sums_of_many_groups_put_together_stay_in_range():
 
 
 def test_many_rows_of_one_group_are_carried():
-    values = np.full((1, 5000), 2.0**60)
-    sums = groupsums.GroupSums(1, {})
+    sums = GroupSums(("loss",), ())
     for _ in range(4):
-        sums.add(values, np.zeros(1, np.int64), np.zeros(5000, np.int32), np.zeros(5000, np.uint8))
-    assert exact_total(sums, 0, 0) == (20_000 * 2**60, 0.0)
+        sums.absorb(*record_of([(0, 2.0**60, 1.0)] * 5000))
+    found = OrderedSums(sums, np.arange(1)).exact("loss")
+    assert Fraction(int(found.integers[0]), 1 << found.bits) == 20_000 * 2**60
 
 
 def test_groups_of_a_binary_task_calibrate_class_one():
@@ -209,13 +223,12 @@ def test_groups_that_cannot_be(monkeypatch):
 
 
 def test_one_and_true_stay_apart_when_files_disagree():
-    spec = fx.Spec.make(num_classes=10)
-    first, second = (Groups(spec, Measures(group_by=("g",)), 10, 11) for _ in range(2))
-    for state, values in ((first, pa.array([1, 1])), (second, pa.array([True, False]))):
-        codes = state._encode({"g": values})
-        state._sums.cells[codes, 0] = 1
+    options = {"logits": np.eye(2), "target": [0, 1]}
+    first, second = (
+        fx.evaluate(**options, group_by={"g": pa.array(values)}).totals for values in ([1, 1], [True, False])
+    )
     first.merge(second)
-    assert [type(value) for ((_, value),) in first._ordered()[0]] == [bool, bool, int]
+    assert fx.Evaluation(first).groups["g"].to_pylist() == ["False", "True", "1"]
 
 
 def test_arrays_may_be_grouped_too():

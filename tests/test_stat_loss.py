@@ -8,14 +8,18 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 import pytest
-from fastxent.statistics.shares import effective_rows
 from scipy import stats as scipy_stats
 from sklearn.metrics import d2_log_loss_score
 
 import fastxent as fx
-from fastxent.results.evaluation import wilson
 from fastxent.statistics import clusters as clustering
+from fastxent.statistics.hashing import hash_values
+from fastxent.statistics.intervals import effective_rows, wilson
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
+
+
+def independent_rows(*numbers):
+    return float(effective_rows(*(np.array([float(number)]) for number in numbers))[0])
 
 
 @pytest.mark.parametrize("name", ["digits", "breast"])
@@ -61,7 +65,7 @@ def test_clustered_error_agrees_with_statsmodels():
             w = weights(len(y)) if weighted else np.ones(len(y))
             model = sm.WLS(y, np.ones(len(y)), weights=w).fit(cov_type="cluster", cov_kwds={"groups": ids})
             found = evaluated("breast", weighted, cluster_by=name).loss_stats
-            assert found.clusters == fx.evaluation.ClusterStats(name, len(np.unique(ids)), True)
+            assert found.clusters == clustering.ClusterStats(name, len(np.unique(ids)), True)
             assert found.stderr == pytest.approx(float(model.bse[0]), rel=1e-9)
 
 
@@ -92,11 +96,11 @@ def test_interval_of_accuracy_respects_clusters(weighted):
 
 
 def test_rows_that_a_share_is_worth():
-    assert math.isnan(effective_rows(0.5, math.nan, 10, 3))
-    assert effective_rows(1.0, 0.0, 10, 3) == 3.0
-    assert effective_rows(0.5, 0.0, 10, 3) == 10
-    assert effective_rows(0.5, 1e-9, 10, 3) == 10
-    assert effective_rows(0.5, 0.25, 10, 3) == pytest.approx(10 * 0.25 / 9 / 0.0625)
+    assert math.isnan(independent_rows(0.5, math.nan, 10, 3))
+    assert independent_rows(1.0, 0.0, 10, 3) == 3.0
+    assert independent_rows(0.5, 0.0, 10, 3) == 10
+    assert independent_rows(0.5, 1e-9, 10, 3) == 10
+    assert independent_rows(0.5, 0.25, 10, 3) == pytest.approx(10 * 0.25 / 9 / 0.0625)
 
 
 def test_clusters_of_single_rows_give_the_plain_error():
@@ -118,14 +122,14 @@ def test_too_many_clusters_share_buckets(monkeypatch):
 
 def test_hashes_do_not_depend_on_how_ids_are_stored():
     text = pa.array(["a", "b", None, "a", "", "émile"])
-    plain = clustering.hash_values(text, "c")
+    plain = hash_values(text, "c")
     for other in (text.cast(pa.large_string()), text.dictionary_encode(), pa.chunked_array([text[:2], text[2:]])):
-        assert clustering.hash_values(other, "c").tolist() == plain.tolist()
-    assert clustering.hash_values(text.slice(1, 3), "c").tolist() == plain[1:4].tolist()
+        assert hash_values(other, "c").tolist() == plain.tolist()
+    assert hash_values(text.slice(1, 3), "c").tolist() == plain[1:4].tolist()
     numbers = pa.array([1, 2, 1, None])
-    assert clustering.hash_values(numbers, "c")[0] == clustering.hash_values(numbers.cast(pa.int8()), "c")[2]
+    assert hash_values(numbers, "c")[0] == hash_values(numbers.cast(pa.int8()), "c")[2]
     with pytest.raises(fx.UsageError, match=r"cluster_by: column 'c' is double"):
-        clustering.hash_values(pa.array([1.5]), "c")
+        hash_values(pa.array([1.5]), "c")
 
 
 def test_loss_per_unit():

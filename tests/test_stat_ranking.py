@@ -11,16 +11,34 @@ from sklearn import metrics
 import fastxent as fx
 from fastxent.data.batch import Columns, Matrix
 from fastxent.kernels.contract.scorecard import TARGET, WEIGHT, new_scorecard
-from fastxent.statistics.ranking import Histograms
+from fastxent.statistics.options import Measures
 from fastxent.statistics.record import RECORD_ROWS, Record
+from fastxent.totals.totals import Totals
 from tests.statdata import BREAST, breast, column, evaluated, table, weights
 
 
+class Ranked:
+    """The ranking of totals; ``counts`` are rows by cell and truth of the first label."""
+
+    def __init__(self, totals):
+        reading = totals.reading()
+        self._ranking = reading.statistics["ranking"]
+        self._labels = next(self._ranking.labels(reading))
+        self.edges = self._ranking._edges()
+        cells = reading.sums.cells("scores")
+        self.counts = np.zeros((len(self.edges), 2), np.int64)
+        first = cells.places < 2 * len(self.edges)
+        self.counts.reshape(-1)[cells.places[first]] = cells.columns[first, 1]
+
+    def read(self, label):
+        return self._labels[label]
+
+
 def ranked(scores, y, *, form="logits", kind="float64", w=None, labels=1, columns=False, mask=None):
-    """Histograms of scores, absorbed record by record without a job."""
+    """The ranking of scores, absorbed record by record without a job."""
     task = "binary" if labels == 1 else "multilabel"
     spec = fx.Spec.make(num_classes=labels, task=task, form=form, weighted=w is not None)
-    state = Histograms(spec)
+    totals = Totals(spec, Measures(spread=False, scores=False, statistics=("ranking",)))
     scores = np.asarray(scores).reshape(len(y), labels)
     predictions = Columns(tuple(np.ascontiguousarray(scores.T)), kind) if columns else Matrix(scores, kind)
     batch = SimpleNamespace(predictions=predictions, target=y, mask=mask)
@@ -30,8 +48,8 @@ def ranked(scores, y, *, form="logits", kind="float64", w=None, labels=1, column
         if labels == 1:
             card.whole[TARGET, :n] = y[lo : lo + n]
         card.real[WEIGHT, :n] = 1.0 if w is None else w[lo : lo + n]
-        state.absorb(Record(card, n, lo, batch))
-    return state
+        totals.absorb(Record(card, n, lo, batch))
+    return Ranked(totals)
 
 
 def check(found, y, scores, w=None, close=0.0):
@@ -100,25 +118,24 @@ def test_the_edges_of_floats():
     check(found, y, finite, close=1.0)
     p = np.array([0.0, 5e-324, 1e-20, 0.25, np.nextafter(0.5, 0), 0.5, np.nextafter(0.5, 1), 0.75, 1 - 2**-53, 1.0])
     cells = ranked(np.repeat(p, 2), np.tile([0, 1], len(p)).astype(np.uint8), form="probs")
-    used = np.flatnonzero(cells.cells[0].any(axis=1))
-    edges = cells._edges()
-    assert len(edges) == cells.cells.shape[1]
+    used = np.flatnonzero(cells.counts.any(axis=1))
+    edges = cells.edges
     assert (np.diff(edges) >= 0).all()
     for cell in used:
         inside = (p >= edges[cell]) & (p < (edges[cell + 1] if cell + 1 < len(edges) else np.inf))
-        assert cells.cells[0, cell, 0] == inside.sum()
+        assert cells.counts[cell, 0] == inside.sum()
 
 
 def test_every_cell_begins_at_its_edge():
     for form, low in (("logits", -70000.0), ("probs", 0.0), ("log_probs", -700.0)):
         state = ranked([0.25], np.array([1], np.uint8), form=form)
-        edges = state._edges()
+        edges = state.edges
         chosen = edges[(edges >= low) & (edges <= (1.0 if form == "probs" else 7e4))][::997]
         chosen = chosen[chosen <= 0.0] if form == "log_probs" else chosen
         for shift, at in ((0, chosen), (-1, np.nextafter(chosen, -np.inf))):
             at = at[at >= 0.0] if form == "probs" else at
             state = ranked(at, np.ones(len(at), np.uint8), form=form)
-            cells = np.repeat(np.arange(len(edges)), state.cells[0, :, 2])
+            cells = np.repeat(np.arange(len(edges)), state.counts[:, 1])
             assert cells.tolist() == (np.searchsorted(edges, at, side="right") - 1).tolist(), (form, shift)
 
 

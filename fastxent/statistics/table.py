@@ -115,10 +115,13 @@ class Table:
 
     def add(self, owners: NDArray[Any], places: Integers, cells: Integers) -> None:
         """Add rows, whose places are of level 0; negative places are left out."""
+        self._add_cells(owners, places, cells, 0)
+
+    def _add_cells(self, owners: NDArray[Any], places: Integers, cells: Integers, level: int) -> None:
         if (dense := self.dense) is not None:
             keyed_counts.add_by_place(owners, places, cells, self._bits, self._dense.shape[1], dense)
-            return
-        self._add(np.where(places < 0, -1, owners.astype(np.int64) << PLACE_BITS | places), cells, 0)
+        else:
+            self._add(np.where(places < 0, -1, owners.astype(np.int64) << PLACE_BITS | places), cells, level)
 
     def _add(self, keys: Integers, cells: Integers, level: int) -> None:
         """Add rows by their keys of a level to the hash table."""
@@ -178,18 +181,7 @@ class Table:
         for first in range(pieces):
             keys, cells = other._filled() if other._hash is None else _filled(other._hash[first::pieces])
             owners, places = numbers[keys >> PLACE_BITS], keys & PLACES
-            if self._hash is None:
-                here = owners >= 0
-                np.add.at(self._dense, (owners[here], places[here]), cells[here])
-                self._carry()
-            else:
-                self._add(np.where(owners < 0, -1, owners << PLACE_BITS | places), cells, other.level)
-
-    def _carry(self) -> None:
-        for column in np.flatnonzero(self._bits).tolist():
-            over = self._dense[..., column] >> self._bits[column]
-            self._dense[..., column - 1] += over
-            self._dense[..., column] -= over << self._bits[column]
+            self._add_cells(owners, np.where(owners < 0, -1, places), cells, other.level)
 
     def cells(self, numbers: Integers) -> Cells:
         """All that is there, under ``numbers`` of the owners (by the numbers here), in the order of owner and place."""

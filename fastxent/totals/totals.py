@@ -39,6 +39,8 @@ __all__ = ["Totals"]
 
 _MAGIC = b"FASTXENT"
 _VERSION = 7
+#: What reading a header raises that is not what this version writes.
+_LIES = (FastxentError, AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 _NEVER = np.iinfo(np.int64).max
 _ARRAYS = tuple(name for name in Tallies._fields if name != "positive")
 
@@ -237,7 +239,7 @@ class Totals:
             return _load(header, memoryview(data)[16 + length : -32])
         except StateError as error:
             raise StateError(f"{name}: {error}") from None
-        except (FastxentError, ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
+        except _LIES as error:
             raise StateError(f"{name}: damaged ({type(error).__name__}: {error}); make it again") from error
 
 
