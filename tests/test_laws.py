@@ -95,7 +95,8 @@ def problems(draw, keep=True):
         options["binning"] = draw(st.sampled_from(["equal_width", "equal_mass", "torchmetrics", "sklearn", "netcal"]))
         options["bins"] = draw(st.sampled_from(divisors))
         options["label_smoothing"] = draw(st.sampled_from([0.0, 0.0, 0.125]))
-        options["loss"] = draw(st.sampled_from(["cross_entropy", "cross_entropy", "focal", "poly1"]))
+        losses = ["cross_entropy", "cross_entropy", "focal", *(["poly1"] if task == "multiclass" else [])]
+        options["loss"] = draw(st.sampled_from(losses))
         if options["loss"] != "cross_entropy":
             options["label_smoothing"] = 0.0
             options["statistics"] = [name for name in options["statistics"] if name != "temperature"]
@@ -125,15 +126,20 @@ def lines(table):
 
 
 def told(evaluation):
-    """What an evaluation says of its rows, without the places at which single rows stand."""
+    """What an evaluation says of its rows, without the places at which single rows stand.
+
+    Clusters of groups keep one rank of the target, so that only top-1 has an interval there.
+    """
     values = {name: value for name, value in evaluation.to_dict().items() if name not in NUMBERS}
+    if "clusters" in values["loss"] and "accuracy" in values:
+        values["accuracy"]["ci95"] = values["accuracy"]["ci95"]["top1"]
     parts = [values.get(name, []) for name in ("worst", "worst_per_class")]
     for row in [row for part in (*parts, *values.get("label_errors", {}).values()) for row in part]:
         row.pop("row")
     return values
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(problem=problems())
 def test_a_group_says_what_its_rows_say_alone(problem):
     result = problem.evaluated(by=("a", "b"))
@@ -150,7 +156,7 @@ def test_a_group_says_what_its_rows_say_alone(problem):
     assert result.groups.column_names == ["a", "b", *result.fields]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(problem=problems())
 def test_margins_are_groups_by_one_column(problem):
     result = problem.evaluated(by=("a", "b"))
@@ -159,7 +165,7 @@ def test_margins_are_groups_by_one_column(problem):
         assert same(lines(result.margins[name]), lines(alone.groups))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(problem=problems(keep=False))
 def test_one_group_of_all_rows_says_what_all_rows_say(problem):
     result = problem.evaluated(by=("all",))
@@ -170,7 +176,7 @@ def test_one_group_of_all_rows_says_what_all_rows_say(problem):
     assert same(told(result.group("same")), told(problem.evaluated()))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(problem=problems())
 def test_dense_and_sparse_tables_hold_the_same(problem):
     dense = problem.evaluated(by=("a", "b"))
@@ -182,7 +188,7 @@ def test_dense_and_sparse_tables_hold_the_same(problem):
     assert same(sparse.to_dict() | {"run": None}, dense.to_dict() | {"run": None})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(problem=problems(keep=False), data=st.data())
 def test_any_split_and_any_order_of_merging_gives_the_same(problem, data):
     n = len(problem.arrays["target"])
@@ -219,7 +225,7 @@ NOTES = {
 }  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(problem=problems(), data=st.data())
 def test_little_memory_makes_groups_say_nothing_but_nothing_wrong(problem, data):
     """The limits are a few cells a group, down to the fewest for which the last level of a table has room."""
@@ -278,7 +284,7 @@ def test_means_over_classes_agree_with_scikit_learn(name, weighted):
                                                    found.calibration.rows if row["accuracy"] is not None]))  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 40), k=st.integers(2, 6), weighted=st.booleans())
 def test_means_over_classes_agree_with_scikit_learn_of_any_classes(seed, n, k, weighted):
     rng = np.random.default_rng(seed)

@@ -13,10 +13,13 @@ import pytest
 from test_sources_arrays import drain
 
 from fastxent import InvalidRowError, SourceError, UsageError
+from fastxent.base.status import Status
+from fastxent.data.spec import Spec
 from fastxent.engine.invalid_rows import raise_first_invalid
 from fastxent.sources import filter
 from fastxent.sources.filter_text import parse
 from fastxent.sources.open import Selection, open_source
+from fastxent.totals.totals import Totals
 
 N = 600
 RNG = np.random.default_rng(5)
@@ -130,14 +133,10 @@ def test_an_invalid_row_is_named_by_its_number_in_the_file(tmp_path):
     batch = [batch for split in source.splits() for batch in source.read(split)][1]
     assert (batch.first_row, batch.numbers.tolist()) == (1, [410, 417])
 
-    class Found:
-        class tallies:
-            rows = np.zeros(16, np.int64)
-            first = np.full(16, 2)
-
-    Found.tallies.rows[7] = 1
+    totals = Totals(Spec.make(num_classes=3))
+    totals.tallies.rows[Status.NAN_PREDICTION], totals.tallies.first[Status.NAN_PREDICTION] = 1, 2
     with pytest.raises(InvalidRowError, match="row 417"):
-        raise_first_invalid(Found, batch)
+        raise_first_invalid(totals, batch)
 
 
 @pytest.mark.parametrize(

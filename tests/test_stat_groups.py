@@ -231,6 +231,16 @@ def test_one_and_true_stay_apart_when_files_disagree():
     assert fx.Evaluation(first).groups["g"].to_pylist() == ["False", "True", "1"]
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_arrow_columns_beside_arrays_keep_their_values_and_nulls(chunked):
+    values = pa.array([2, None, 2, 3])
+    groups = fx.evaluate(
+        logits=np.eye(2)[[0, 1, 0, 1]], target=[0, 1, 1, 1],
+        group_by={"g": pa.chunked_array([values[:1], values[1:]]) if chunked else values},
+    ).groups  # fmt: skip
+    assert groups["g"].to_pylist() == [2, 3, None]
+
+
 def test_arrays_may_be_grouped_too():
     z, y = column(DIGITS, "logits"), column(DIGITS, "label")
     ink = column(DIGITS, "ink")

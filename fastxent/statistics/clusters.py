@@ -179,10 +179,12 @@ class Clusters(Statistic):
             cells = table.cells(np.arange(reading.owners))
         return cells, width
 
-    def stats(self, reading: Reading) -> ClusterStats:
-        """What the error of the only owner rests on."""
+    def stats(self, reading: Reading) -> ClusterStats | None:
+        """What the error of the only owner rests on; None where that is not known."""
         cells = reading.sums.cells("clusters") or reading.sums.cells("group_clusters")
         count = reading.number("clusters")
+        if count is None:
+            return None
         return ClusterStats(self.column, count, cells is not None and len(cells.places) == count and not cells.level)
 
     def section(self, reading: Reading) -> dict[str, Any]:

@@ -103,9 +103,9 @@ class Reading:
         return self._read[statistic]
 
     def number(self, name: str) -> Any:
-        """A field of the only owner, as a number of Python."""
-        value = self[name][0]
-        return self.fields[name].kind(value)
+        """A field of the only owner, as a number of Python; None for a count that is not known."""
+        value, kind = self[name][0], self.fields[name].kind
+        return None if kind is int and value != value else kind(value)
 
     def columns(self) -> dict[str, Any]:
         """All fields as Arrow arrays by name."""

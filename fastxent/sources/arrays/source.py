@@ -17,7 +17,7 @@ from fastxent.data.batch import Batch
 from fastxent.data.spec import Task
 from fastxent.sources.arrays.npy import forget
 from fastxent.sources.decode import numpy_blocks
-from fastxent.sources.object_kinds import library
+from fastxent.sources.object_kinds import is_arrow, library
 from fastxent.sources.source import Source, Split, check_mask
 
 if TYPE_CHECKING:
@@ -84,6 +84,27 @@ def _from_torch(tensor: Any, name: str) -> tuple[NDArray[Any], str | None]:
         raise UsageError(f"{name} is a tensor ({kind}) that NumPy cannot look at: {error}") from error
 
 
+def _riding_along(values: Any, name: str) -> Any:
+    """A column that rides along: an Arrow one as it is, with its type and its nulls, anything else as an array."""
+    if not is_arrow(values):
+        return plain_array(values, name)
+    import pyarrow as pa
+
+    if isinstance(values, pa.ChunkedArray):
+        return values
+    if hasattr(values, "__arrow_c_stream__"):
+        return pa.chunked_array(values)
+    return pa.chunked_array([pa.array(values, from_pandas=True)])
+
+
+def _arrow_rows(values: Any, lo: int, hi: int) -> Any:
+    import pyarrow as pa
+
+    if isinstance(values, pa.ChunkedArray):
+        return values.slice(lo, hi - lo).combine_chunks()
+    return pa.array(np.asarray(values[lo:hi]))
+
+
 def plain_array(value: Any, name: str) -> Any:
     """`as_array` of what is no prediction: torch's bfloat16, which NumPy cannot name, is widened where it is read."""
     array, patterns = as_array(value, name)
@@ -137,7 +158,7 @@ class ArraySource(Source):
         self._target = plain_array(target, "target")
         self._weight = None if weight is None else plain_array(weight, "weight")
         self._mask = None if mask is None else plain_array(mask, "mask")
-        self._extra = {name: plain_array(values, name) for name, values in (extra or {}).items()}
+        self._extra = {name: _riding_along(values, name) for name, values in (extra or {}).items()}
         self._task: Task = task
         check_mask(mask, task)
         self.class_names = None if class_names is None else tuple(class_names)
@@ -154,9 +175,7 @@ class ArraySource(Source):
         target, status = self._read_target(lo, hi)
         extra = None
         if self._extra:
-            import pyarrow as pa
-
-            extra = {name: pa.array(np.asarray(values[lo:hi])) for name, values in self._extra.items()}
+            extra = {name: _arrow_rows(values, lo, hi) for name, values in self._extra.items()}
         yield Batch(
             predictions=numpy_blocks.as_predictions(np.asarray(self._predictions[lo:hi]), self._dtype),
             target=target,
