@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 
-from fastxent import SourceError, UsageError
+from fastxent import OutOfMemoryError, SourceError, UsageError
 from fastxent.sources.open import Selection, open_source
 
 N, C = 500, 5
@@ -92,7 +92,7 @@ def main(folder, first, last):
             try:
                 source = open_source(path, selection, verify_checksums=name.startswith("sums"))
                 rows = sum(batch.num_rows for split in source.splits() for batch in source.read(split))
-            except (SourceError, UsageError) as error:
+            except (SourceError, UsageError, OutOfMemoryError) as error:
                 if not str(error):
                     raise RuntimeError("an error without a message") from error
                 outcomes[name, "refused"] = outcomes.get((name, "refused"), 0) + 1

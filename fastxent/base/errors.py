@@ -4,7 +4,9 @@ FastxentError
 ├── UsageError        the call is wrong: an argument, an option, a combination   (shell: exit code 2)
 ├── DataError         the data is wrong or cannot be read                        (shell: exit code 3)
 │   ├── SourceError   a file, row group or column cannot be read or understood
+│   │   └── UnavailableError  it cannot be reached: permission, network, disk, or it has changed
 │   └── InvalidRowError   a row cannot be scored, and the policy is to raise
+├── OutOfMemoryError  there is not enough memory                                 (shell: exit code 3)
 ├── OutputError       a file cannot be written: the disk is full, no permission  (shell: exit code 3)
 └── StateError        saved totals are damaged, or do not belong together        (shell: exit code 3)
 
@@ -19,9 +21,11 @@ __all__ = [
     "DataError",
     "FastxentError",
     "InvalidRowError",
+    "OutOfMemoryError",
     "OutputError",
     "SourceError",
     "StateError",
+    "UnavailableError",
     "UsageError",
 ]
 
@@ -37,6 +41,14 @@ def _restored(kind: type[FastxentError], args: tuple[Any, ...], attributes: dict
     error = kind.__new__(kind, *args)  # not by __init__, which puts the place before the message once more
     error.__dict__.update(attributes)
     return error
+
+
+def _place(path: str | None, row_group: int | None, column: str | None) -> str:
+    parts = (
+        path, None if row_group is None else f"row group {row_group}", None if column is None else f"column {column!r}",
+    )  # fmt: skip
+    known = ", ".join(part for part in parts if part)
+    return f"{known}: " if known else ""
 
 
 class UsageError(FastxentError, ValueError):
@@ -64,16 +76,14 @@ class SourceError(DataError):
         self.path = path
         self.row_group = row_group
         self.column = column
-        where = ", ".join(
-            part
-            for part in (
-                path,
-                None if row_group is None else f"row group {row_group}",
-                None if column is None else f"column {column!r}",
-            )
-            if part
-        )
-        super().__init__(f"{where}: {message}" if where else message)
+        super().__init__(f"{_place(path, row_group, column)}{message}")
+
+
+class UnavailableError(SourceError):
+    """A source cannot be reached (permission, network, disk) or has changed meanwhile; its bytes may be well.
+
+    Nothing is left out for it, whatever ``on_error`` says.
+    """
 
 
 class InvalidRowError(DataError):
@@ -88,6 +98,19 @@ class InvalidRowError(DataError):
         self.path = path
         self.row = row
         super().__init__(message)
+
+
+class OutOfMemoryError(FastxentError, MemoryError):
+    """There is not enough memory for what is read. Nothing is left out for it, whatever ``on_error`` says."""
+
+    def __init__(
+        self, message: str, *, path: str | None = None, row_group: int | None = None, column: str | None = None
+    ) -> None:
+        self.path = path
+        super().__init__(
+            f"{_place(path, row_group, column)}not enough memory: {message}; "
+            "give a smaller memory= (--memory), take fewer threads, or write smaller row groups"
+        )
 
 
 class OutputError(FastxentError, OSError):

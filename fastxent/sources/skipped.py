@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fastxent.base.errors import SourceError
+from fastxent.base.errors import SourceError, UnavailableError
 
 __all__ = ["LeftOut", "LeftOuts", "OnError", "in_order"]
 
@@ -44,8 +44,8 @@ class LeftOuts:
         self._found: dict[tuple[str, int | None, int], LeftOut] = {}
 
     def add(self, error: SourceError, rows: int | None, *, first_row: int = 0) -> None:
-        """Leave out what ``error`` is about; raises it where nothing may be left out."""
-        if not self.skips or error.path is None:
+        """Leave out what ``error`` is about; raises it where nothing may be left out, or it says nothing of the file."""
+        if not self.skips or error.path is None or isinstance(error, UnavailableError):
             raise error
         whole = str(error)
         where = error.path if error.row_group is None else f"{error.path}, row group {error.row_group}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from fastxent.base.errors import DataError, SourceError, UsageError
+from fastxent.base.errors import SourceError, UsageError
 from fastxent.base.kinds import KINDS
 from fastxent.sources.dataset.candidates import Candidate
 from fastxent.sources.dataset.dataset import Dataset, find_dataset
@@ -20,7 +20,7 @@ from fastxent.sources.dataset.description import Description, describe_files
 from fastxent.sources.dataset.infer import infer_selection
 from fastxent.sources.dataset.reading import find_width, resolve_predictions
 from fastxent.sources.decode.layout import decode_predictions
-from fastxent.sources.read_errors import DAMAGE, first_line
+from fastxent.sources.read_errors import check_damage, first_line
 from fastxent.sources.source import Selection
 
 __all__ = ["Inspection", "Speed", "inspect", "measure_reading"]
@@ -197,10 +197,9 @@ def _decoding(dataset: Dataset, columns: Sequence[str]) -> Iterator[None]:
     """Say of damage in the first file where it is."""
     try:
         yield
-    except DataError:
-        raise
-    except DAMAGE as error:
+    except Exception as error:
         path = dataset.files[0].name
+        check_damage(error, path, column=columns[0])
         raise SourceError(f"cannot be decoded: {first_line(error)}", path=path, column=columns[0]) from error
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from fastxent.base.errors import DataError, SourceError, UsageError
+from fastxent.base.errors import SourceError, UnavailableError, UsageError
 from fastxent.data.batch import Batch
 from fastxent.sources.dataset.dataset import Dataset
 from fastxent.sources.dataset.files import DataFile
@@ -26,7 +26,7 @@ from fastxent.sources.dataset.reading import Reading, decode_batch, resolve, row
 from fastxent.sources.filter import NUMBERS, BoundFilter, Filter
 from fastxent.sources.object_kinds import library
 from fastxent.sources.per_thread import PerThread
-from fastxent.sources.read_errors import DAMAGE, first_line
+from fastxent.sources.read_errors import check_damage, first_line
 from fastxent.sources.skipped import LeftOuts, OnError
 from fastxent.sources.source import Selection, Source, Split
 
@@ -224,8 +224,8 @@ def open_ipc(
         for number in range(len(part.ends)):
             try:
                 yield part.load(number, member.reading.columns)
-            except SourceError:
-                if not left_out.skips:
+            except SourceError as error:
+                if not left_out.skips or isinstance(error, UnavailableError):
                     raise
 
     members = find_members(dataset, selection, left_out, probe)
@@ -246,9 +246,8 @@ def open_table(data: Any, selection: Selection, path: str = "<table>", filter: F
         if stream:
             return StreamSource(reader, selection, filter)
         batches = list(reader)
-    except DAMAGE as error:
-        if isinstance(error, (DataError, UsageError)):
-            raise
+    except Exception as error:
+        check_damage(error, path)
         raise SourceError(f"cannot be read as Arrow data: {first_line(error)}", path=path) from error
     part = _Table(path, reader.schema, tuple(accumulate(batch.num_rows for batch in batches)), batches)
     return ArrowSource([(part, settle(resolve(part.schema, selection, path), batches, path))], filter)
@@ -289,9 +288,8 @@ def _guarded(batches: Iterable[Any], path: str) -> Iterator[Any]:
     try:
         for batch in batches:  # noqa: UP028 -- with `yield from`, abandoning this generator closes the reader
             yield batch
-    except DAMAGE as error:
-        if isinstance(error, DataError):
-            raise
+    except Exception as error:
+        check_damage(error, path)
         raise SourceError(f"the stream broke: {first_line(error)}", path=path) from error
 
 

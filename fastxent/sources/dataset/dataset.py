@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from fastxent.base.errors import SourceError, UsageError
+from fastxent.base.errors import SourceError, UnavailableError, UsageError
 from fastxent.sources.dataset import retry
 from fastxent.sources.dataset.files import DataFile, expand_local, format_by_name, partition_values
 from fastxent.sources.dataset.footer import Footer, read_parquet_footer
 from fastxent.sources.dataset.ipc import read_ipc_footer
 from fastxent.sources.dataset.open_files import OpenFiles
+from fastxent.sources.read_errors import check_damage, first_line
 
 __all__ = ["Dataset", "find_dataset", "list_files"]
 
@@ -83,7 +84,7 @@ class Dataset:
             try:
                 return self.footer(file)
             except SourceError as error:
-                if not skips:
+                if not skips or isinstance(error, UnavailableError):
                     raise
                 return error
 
@@ -105,7 +106,7 @@ class Dataset:
             try:
                 return file, self.footer(file)
             except SourceError as error:
-                if not skips:
+                if not skips or isinstance(error, UnavailableError):
                     raise
                 last = error
         raise last
@@ -116,8 +117,9 @@ class Dataset:
 
         try:
             magic = retry.call(read, file.is_remote, lambda: self.open_files.drop(file))
-        except OSError as error:
-            raise SourceError(f"cannot be opened: {error}", path=file.name) from error
+        except Exception as error:
+            check_damage(error, file.name)
+            raise SourceError(f"cannot be opened: {first_line(error)}", path=file.name) from error
         if magic[:4] == b"PAR1":
             return "parquet"
         if magic[:6] == b"ARROW1":

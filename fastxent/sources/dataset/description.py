@@ -14,7 +14,7 @@ from fastxent.sources.dataset.candidates import Candidate, prediction_candidates
 from fastxent.sources.dataset.dataset import Dataset
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.dataset.metadata import class_names_of, own_metadata
-from fastxent.sources.read_errors import DAMAGE, first_line
+from fastxent.sources.read_errors import check_damage, first_line
 
 __all__ = ["Column", "Description", "describe_files", "describe_schema"]
 
@@ -121,7 +121,8 @@ def _try_columns(reader: Any, path: str, names: list[str]) -> None:
     """Read a row of some columns; if that fails, of each, to name the one."""
     try:
         next(reader.iter_batches(batch_size=1, row_groups=[0], columns=names, use_threads=False), None)
-    except DAMAGE as error:
+    except Exception as error:
+        check_damage(error, path, 0)
         if len(names) == 1:
             raise SourceError(
                 f"cannot be decoded: {first_line(error)}", path=path, row_group=0, column=names[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from fastxent.base.errors import SourceError
+from fastxent.base.errors import SourceError, UnavailableError
 
 __all__ = [
     "TABLE_SUFFIXES", "DataFile", "expand_local", "format_by_name", "is_table_name", "partition_values",
@@ -66,9 +66,9 @@ class DataFile:
         return status.st_size, status.st_mtime_ns
 
     def check_unchanged(self, stamp: tuple[int, int] | None) -> None:
-        """Raise `SourceError` if the file no longer has the ``stamp`` (if any) that it had when reading was planned."""
+        """Raise `UnavailableError` if the file no longer has the ``stamp`` (if any) that it had when reading was planned."""
         if stamp is not None and self.stamp() != stamp:
-            raise SourceError("has changed since reading began; start again", path=self.name)
+            raise UnavailableError("has changed since reading began; start again", path=self.name)
 
 
 def stamp_of(filesystem: Any, info: Any) -> tuple[int, int] | None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from fastxent.base.errors import SourceError
+from fastxent.base.errors import SourceError, UnavailableError
 from fastxent.sources.dataset import retry
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.dataset.open_files import OpenFiles
-from fastxent.sources.read_errors import DAMAGE, first_line
+from fastxent.sources.read_errors import check_damage, first_line
 
 __all__ = ["Footer", "read_parquet_footer", "unreachable"]
 
@@ -61,10 +61,11 @@ def read_parquet_footer(file: DataFile, files: OpenFiles) -> Footer:
 
     try:
         return retry.call(read, file.is_remote, lambda: files.drop(file))
-    except DAMAGE as error:
+    except Exception as error:
         files.drop(file)
         if retry.is_transient(error, file.is_remote):
             raise unreachable(file, error) from error
+        check_damage(error, file.name)
         raise SourceError(
             f"is not a readable Parquet file: {first_line(error)}. It is damaged, cut short or something else; "
             "write or copy it again",
@@ -74,7 +75,7 @@ def read_parquet_footer(file: DataFile, files: OpenFiles) -> Footer:
 
 def unreachable(
     file: DataFile, error: BaseException, group: int | None = None, attempts: int = retry.ATTEMPTS
-) -> SourceError:
+) -> UnavailableError:
     """The error for a file that the network keeps away."""
     message = f"cannot be reached, after {attempts} attempts: {first_line(error)}"
-    return SourceError(message, path=file.name, row_group=group)
+    return UnavailableError(message, path=file.name, row_group=group)

@@ -12,7 +12,7 @@ from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.dataset.footer import Footer, unreachable
 from fastxent.sources.dataset.open_files import OpenFiles
 from fastxent.sources.per_thread import PerThread
-from fastxent.sources.read_errors import DAMAGE, first_line
+from fastxent.sources.read_errors import check_damage, first_line
 
 __all__ = ["IpcReader", "read_ipc_footer"]
 
@@ -36,7 +36,7 @@ def read_ipc_footer(file: DataFile, files: OpenFiles) -> Footer:
 
     try:
         return retry.call(read, file.is_remote, lambda: files.drop(file))
-    except DAMAGE as error:
+    except Exception as error:
         files.drop(file)
         raise _damaged(file, error) from error
 
@@ -75,7 +75,7 @@ class IpcReader:
 
         try:
             return retry.call(read, file.is_remote, begin_again)
-        except DAMAGE as error:
+        except Exception as error:
             raise _damaged(file, error, number) from error
 
 
@@ -114,10 +114,9 @@ def _gives_views(reader: Any, whole: Any) -> bool:
 
 
 def _damaged(file: DataFile, error: BaseException, number: int | None = None) -> SourceError:
-    if isinstance(error, SourceError):
-        return error
     if retry.is_transient(error, file.is_remote):
         return unreachable(file, error, number)
+    check_damage(error, file.name, number)
     return SourceError(
         f"is not a readable Arrow file: {first_line(error)}. It is damaged, cut short or something else; "
         "write or copy it again",

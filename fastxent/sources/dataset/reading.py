@@ -18,7 +18,7 @@ from fastxent.data.batch import Batch, Matrix
 from fastxent.sources.dataset.metadata import class_names_of
 from fastxent.sources.decode import labels, layout, numpy_blocks, runs, topk
 from fastxent.sources.decode.primitive import is_number
-from fastxent.sources.read_errors import DAMAGE, first_line
+from fastxent.sources.read_errors import check_damage, first_line
 from fastxent.sources.source import Selection
 
 __all__ = [
@@ -158,9 +158,8 @@ def decode_batch(
             mask, mask_status = labels.decode_mask(columns[column], width)
     except DataError as error:
         raise SourceError(str(error), path=path, row_group=row_group, column=column) from error
-    except DAMAGE as error:
-        if isinstance(error, UsageError):
-            raise
+    except Exception as error:
+        check_damage(error, path, row_group, column)
         raise SourceError(
             f"cannot be decoded: {first_line(error)}", path=path, row_group=row_group, column=column
         ) from error

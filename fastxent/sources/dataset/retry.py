@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from fastxent.sources.object_kinds import library
+from fastxent.sources.read_errors import is_callers_own
 
 __all__ = ["ATTEMPTS", "Attempts", "call", "is_transient"]
 
@@ -45,6 +46,8 @@ _CLIENTS = frozenset(("aiohttp", "botocore", "httpx", "huggingface_hub", "reques
 
 def is_transient(error: BaseException, remote: bool) -> bool:
     """Whether the same call may go well in a moment."""
+    if is_callers_own(error):
+        return False
     if isinstance(error, OSError) and error.errno in _ERRNOS:
         return True
     if not remote:

@@ -14,7 +14,7 @@ from fastxent.base.errors import SourceError
 from fastxent.sources.dataset.footer import Footer
 from fastxent.sources.filter import BoundFilter
 from fastxent.sources.parquet.row_groups import ReadPlan, RowGroups
-from fastxent.sources.read_errors import DAMAGE
+from fastxent.sources.read_errors import check_damage
 from fastxent.sources.skipped import LeftOuts
 
 __all__ = ["count_kept"]
@@ -29,7 +29,7 @@ def count_kept(
     """The number of rows of each row group that ``filter`` keeps; 0 of one that cannot be read and is left out."""
     if filter.keeps_all is not None:
         return footer.rows if filter.keeps_all else (0,) * len(footer.rows)
-    possible = _possible(filter, groups.dataset.open_files.get(plan.file), footer.schema)
+    possible = _possible(filter, groups.dataset.open_files.get(plan.file), plan.file.name, footer.schema)
     plan = replace(plan, columns=filter.columns, rows=COUNT_ROWS)
     counts = [0] * len(footer.rows)
     for group, rows in enumerate(footer.rows):
@@ -41,7 +41,7 @@ def count_kept(
     return tuple(counts)
 
 
-def _possible(filter: BoundFilter, file: Any, schema: Any) -> set[int] | None:
+def _possible(filter: BoundFilter, file: Any, path: str, schema: Any) -> set[int] | None:
     """The row groups that may hold such rows, by their statistics; None for all.
 
     Statistics say nothing of NaNs, so with columns of floats every row group is looked at.
@@ -60,5 +60,6 @@ def _possible(filter: BoundFilter, file: Any, schema: Any) -> set[int] | None:
             + [pa.field(name, value.type) for name, value in filter.constants.items()]
         )
         return {group.id for group in fragment.subset(filter=filter.expression, schema=whole).row_groups}
-    except DAMAGE:
+    except Exception as error:
+        check_damage(error, path)
         return None  # damage is told where the rows are read

@@ -12,14 +12,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from fastxent.base.errors import DataError, OutputError, SourceError
+from fastxent.base.errors import FastxentError, SourceError, UnavailableError
 from fastxent.sources.dataset import retry
 from fastxent.sources.dataset.dataset import Dataset
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.dataset.footer import unreachable
 from fastxent.sources.parquet import wide_groups
 from fastxent.sources.per_thread import PerThread
-from fastxent.sources.read_errors import DAMAGE, first_line
+from fastxent.sources.read_errors import check_damage, first_line
 
 __all__ = ["ReadPlan", "RowGroups"]
 
@@ -76,8 +76,8 @@ class RowGroups:
         for group in range(len(footer.rows)):
             try:
                 yield from self.batches(plan, group)
-            except SourceError:
-                if not skips:
+            except SourceError as error:
+                if not skips or isinstance(error, UnavailableError):
                     raise
 
     def batches(self, plan: ReadPlan, group: int) -> Iterator[Any]:
@@ -93,9 +93,9 @@ class RowGroups:
                     done += batch.num_rows
                     yield batch
                 return
-            except (DataError, OutputError):
+            except FastxentError:
                 raise
-            except DAMAGE as error:
+            except Exception as error:
                 self._close(plan.file)
                 if not attempts.again(error):
                     raise self._blame(plan, group, error, attempts) from error
@@ -149,16 +149,18 @@ class RowGroups:
             return unreachable(file, error, group, attempts.made)
         try:
             file.check_unchanged(plan.stamp)
-        except SourceError as changed:
+        except UnavailableError as changed:
             return changed
-        except DAMAGE:
+        except OSError:
             pass  # it cannot be asked any more
+        check_damage(error, file.name, group)
         if len(plan.columns) <= 64:
             for name in plan.columns:
                 try:
                     for _ in _batches(self._open(file, plan.largest, known=False), 4096, group, [name]):
                         pass
-                except DAMAGE:
+                except Exception as again:
+                    check_damage(again, file.name, group, name)
                     guilty = name
                     break
         return SourceError(
