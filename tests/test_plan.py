@@ -24,7 +24,10 @@ from fastxent.engine.plan import Failed, Scored, join, merge, plan_of
 from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.record import read_record
 from fastxent.engine.row_files.score_file import RowFile, score_file
-from fastxent.engine.runners import processes, threads
+from fastxent.engine.run import score_plan
+from fastxent.engine.runners import threads
+from fastxent.engine.runners.processes import Processes
+from fastxent.engine.runners.threads import Threads
 from fastxent.engine.score_split import score_split, score_splits
 from fastxent.results.finish import finish
 from fastxent.sources.open import Selection, open_arrays, open_source
@@ -211,7 +214,7 @@ def test_batches_decide_within_a_split(plans):
 @pytest.mark.parametrize(("kind", "count"), [("parquet", 2), ("arrow", 1), ("npy", 1)])
 def test_processes_are_a_runner(plans, expected, kind, count):
     told = []
-    scored = processes.run(plans[kind], count, done=told.append)
+    scored = score_plan(plans[kind], Processes(count), done=told.append)
     assert scored.totals.to_bytes() == expected[kind]
     assert told == list(plans[kind].splits)
 
@@ -225,11 +228,14 @@ def test_splits_files_and_spools_from_a_pool(plans, expected, tmp_path):
         futures = [pool.submit(score_split, own, split) for split in reversed(own.splits)]
         parts = [future.result() for future in futures]
         rows = futures_of_files(pool, own)
-        halfway = [pool.submit(spool_rows, *each, ("id",), ("country",)) for each in zip(halves, spools, strict=False)]
+        halfway = [
+            pool.submit(spool_rows, half, path, ("id",), ("country",), Threads(1))
+            for half, path in zip(halves, spools, strict=False)
+        ]
         spooled = merge(future.result() for future in halfway)
     for whole in (merge(parts).totals, rows, spooled.totals):
         assert whole.to_bytes() == expected["parquet"]
-    spool_rows(own, spools[2], ("id",), ("country",))
+    spool_rows(own, spools[2], ("id",), ("country",), Threads(1))
     assert pq.read_table(spools[:2]).sort_by("row").equals(pq.read_table(spools[2]).sort_by("row"))
 
 
@@ -262,7 +268,7 @@ def test_an_error_in_another_process_is_the_one_that_is_met_here(bad_plan):
     with pytest.raises(fx.InvalidRowError) as here:
         threads.run(bad_plan, 2)
     with pytest.raises(fx.InvalidRowError) as there:
-        processes.run(bad_plan, 1)
+        score_plan(bad_plan, Processes(1))
     assert said(here.value) == said(there.value)
 
 
@@ -278,7 +284,7 @@ def test_what_other_processes_leave_out_is_told(tmp_path):
     path.write_bytes(bytes(damaged))
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     sent = pickle.loads(pickle.dumps(own))
-    ev = finish(own, processes.run(own, 1), {}, Readings())
+    ev = finish(own, score_plan(own, Processes(1)), {}, Readings())
     assert [(left.path, left.row_group, left.rows) for left in ev.left_out] == [(str(path), 2, GROUP)]
     assert ev.warnings == [str(ev.left_out[0])]
     assert finish(sent, threads.run(sent, 2), {}, Readings()).to_dict() == ev.to_dict()
@@ -291,7 +297,7 @@ def test_memory_goes_to_no_other_process():
         open_source(TABLE.to_reader(), SELECTION),
     ):
         with pytest.raises(fx.UsageError, match="in the memory of this process, so no other process can read it"):
-            processes.run(plan(source, Measures()), 2)
+            score_plan(plan(source, Measures()), Processes(2))
 
 
 class Deadly(Source):
@@ -311,8 +317,8 @@ class Deadly(Source):
 
 def test_a_worker_that_dies_is_told(plans):
     own = replace(plans["parquet"], source=Deadly(plans["parquet"].splits))
-    with pytest.raises(fx.FastxentError, match="a worker process ended before its splits were scored"):
-        processes.run(own, 2)
+    with pytest.raises(fx.FastxentError, match=r"a worker process ended before .*0\.parquet, rows 0 to"):
+        score_plan(own, Processes(2))
 
 
 def test_what_ends_the_driver_ends_the_workers(plans):
@@ -320,7 +326,7 @@ def test_what_ends_the_driver_ends_the_workers(plans):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        processes.run(plans["parquet"], 1, done=interrupt)
+        score_plan(plans["parquet"], Processes(1), done=interrupt)
     assert not active_children()
 
 

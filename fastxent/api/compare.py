@@ -32,9 +32,10 @@ from fastxent.comparison.spool import Spooled, spool_rows
 from fastxent.data.options import LossOptions
 from fastxent.data.spec import Spec
 from fastxent.engine.options import Progress
-from fastxent.engine.plan import merge, plan_of
-from fastxent.engine.runners import threads as on_threads
-from fastxent.engine.runners.threads import Done
+from fastxent.engine.plan import plan_of
+from fastxent.engine.runners.choose import check_travels, runner_of
+from fastxent.engine.runners.runner import Runner
+from fastxent.engine.runners.threads import Done, thread_count
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import finish
 from fastxent.sources.object_kinds import is_paths, is_table
@@ -86,6 +87,7 @@ def compare(
     epsilon: float = 1.0,
     threads: int | None = None,
     memory: int | str | None = None,
+    runner: Any = None,
     progress: Progress | None = None,
     base: float | None = None,
 ) -> Comparison:
@@ -142,6 +144,10 @@ def compare(
         threads: threads to use; all processors by default.
         memory: bytes that the threads, and then the join before it goes to disk, may hold, about, or text such as
             "512M"; by default 256 MiB a thread, and 1 GiB.
+        runner: who scores: this process on threads (None); other processes ("processes", "processes:4"); or a cluster:
+            a `dask.distributed.Client` or its "tcp://host:8786", a SparkSession or "spark://host:7077", "local[4]", or
+            "ray", "ray://host:10001". The result has the same bits. Workers read the files themselves, so they must see
+            them; ``memory`` is then that of one task.
         progress: called with every finished split of either side and the number of rows of both, from any thread.
         base: unit of the losses and their differences: None for nats, 2 for bits, 10 for bans.
 
@@ -190,9 +196,10 @@ def compare(
         b_inputs = replace(b_inputs, logits=b_logits, probs=b_probs, log_probs=b_log_probs)
     elif b is None:
         raise UsageError("there is nothing to compare with: name a second set, or b_logits (b_probs, b_log_probs)")
-    threads = on_threads.thread_count(threads)
-    side_a = _Side.open("A", inputs, loss_options, keys, (*groups, *clusters), unit, memory, threads)
-    side_b = _Side.open("B", b_inputs, loss_options, keys, (), unit, memory, threads)
+    threads = thread_count(threads)
+    engine = runner_of(runner, threads)
+    side_a = _Side.open("A", inputs, loss_options, keys, (*groups, *clusters), unit, memory, engine)
+    side_b = _Side.open("B", b_inputs, loss_options, keys, (), unit, memory, engine)
     _check_alike(side_a, side_b, by_order=not keys, clip=clip)
     sides = (side_a, side_b)
     counts = [side.source.num_rows for side in sides]
@@ -200,7 +207,8 @@ def compare(
     step = None if progress is None else lambda split: progress(split, total)
     with tempfile.TemporaryDirectory(prefix="fastxent-", ignore_cleanup_errors=True) as folder:
         files = [os.path.join(folder, f"{name}.parquet") for name in "ab"]
-        results = [side.score(file, keys, threads, step) for side, file in zip(sides, files, strict=True)]
+        with engine:
+            results = [side.score(file, keys, engine, step) for side, file in zip(sides, files, strict=True)]
         if not keys:
             _check_counts(*(side.stored or spool.num_rows for side, (_, spool) in zip(sides, results, strict=True)))
         _check_spools(keys, clusters, *(spool for _, spool in results))
@@ -224,7 +232,12 @@ def compare(
     result.settings |= {"cluster_by": clusters[0]} if clusters else {}
     result.settings |= {"weight": weight} if isinstance(weight, str) else {}
     result.settings |= {} if filter is None else {"filter": str(filter)}
-    result.run = {"seconds": time.perf_counter() - started, "threads": threads, "version": package_version()}
+    result.run = {
+        "seconds": time.perf_counter() - started,
+        "threads": threads,
+        "runner": engine.name,
+        "version": package_version(),
+    }
     return result
 
 
@@ -253,7 +266,7 @@ class _Side:
         columns: tuple[str, ...],
         unit: Unit,
         memory: int | str | None,
-        threads: int,
+        runner: Runner,
     ) -> _Side:
         """Open one side; options that its form cannot have are the other side's."""
         form = next((form for form, value in inputs.forms.items() if value is not None), None)
@@ -263,13 +276,14 @@ class _Side:
             loss = replace(loss, normalize=False)
         with _naming(name):
             extra = tuple(dict.fromkeys((*keys, *columns)))
-            source, spec = prepare(inputs, loss, memory=memory, threads=threads, extra=extra)
+            source, spec = prepare(inputs, loss, memory=memory, threads=runner.readers, extra=extra)
+            check_travels(source, runner)
         return cls(name, source, spec, columns, unit)
 
-    def score(self, path: str, keys: tuple[str, ...], threads: int, step: Done | None) -> tuple[Evaluation, Spooled]:
+    def score(self, path: str, keys: tuple[str, ...], runner: Runner, step: Done | None) -> tuple[Evaluation, Spooled]:
         plan = plan_of(self.source, self.spec, Measures(scores=has_classes(self.spec)))
         with _naming(self.name):
-            scored = merge([spool_rows(plan, path, keys, self.columns, threads=threads, done=step)])
+            scored = spool_rows(plan, path, keys, self.columns, runner, done=step)
             spooled = Spooled(path, keys, self.columns)
         return finish(plan, scored, {"paths": list(self.source.paths)}, Readings(base=self.unit.base)), spooled
 

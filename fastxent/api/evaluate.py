@@ -9,7 +9,7 @@ from typing import Any, Literal
 from fastxent.api.job import ExtraColumns, open_job
 from fastxent.data.options import LossOptions
 from fastxent.engine.options import Progress, RunOptions
-from fastxent.engine.runners import threads as on_threads
+from fastxent.engine.run import score_plan
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import run_facts
 from fastxent.sources.options import Inputs
@@ -59,6 +59,7 @@ def evaluate(
     base: float | None = None,
     threads: int | None = None,
     memory: int | str | None = None,
+    runner: Any = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     r"""Evaluate predictions where they lie: loss and statistics of all rows in one pass and bounded memory.
@@ -126,6 +127,10 @@ def evaluate(
         threads: threads to use; all processors by default.
         memory: bytes of the data that all threads together may hold, about, or text such as "512M"; 256 MiB a thread by
             default.
+        runner: who scores: this process on threads (None); other processes ("processes", "processes:4"); or a cluster:
+            a `dask.distributed.Client` or its "tcp://host:8786", a SparkSession or "spark://host:7077", "local[4]", or
+            "ray", "ray://host:10001". The result has the same bits. Workers read the files themselves, so they must see
+            them; ``memory`` is then that of one task.
         progress: called with every finished split and the number of rows in all (-1 if unknown), from any thread.
 
     Returns:
@@ -164,9 +169,10 @@ def evaluate(
         label_errors=label_errors, statistics=requested(statistics),
     )  # fmt: skip
     readings = Readings(top_k=top_k, bins=bins, binning=binning, base=base)
-    run_options = RunOptions(threads=threads, memory=memory, progress=progress)
+    run_options = RunOptions(threads=threads, memory=memory, runner=runner, progress=progress)
     job = open_job(inputs, loss_options, measures, readings, run_options, extra.found)
     source = job.plan.source
     done = None if progress is None else lambda split: progress(split, source.num_rows)
-    scored = on_threads.run(job.plan, job.threads, done=done)
-    return job.evaluation(scored, run_facts(job.plan, job.threads, time.perf_counter() - started))
+    with job.runner:
+        scored = score_plan(job.plan, job.runner, done=done)
+    return job.evaluation(scored, run_facts(job.plan, job.runner, time.perf_counter() - started))

@@ -15,6 +15,8 @@ from fastxent.data.options import LossOptions
 from fastxent.data.spec import Form, Spec
 from fastxent.engine.options import RunOptions
 from fastxent.engine.plan import Plan, Scored, plan_of
+from fastxent.engine.runners.choose import check_travels, runner_of
+from fastxent.engine.runners.runner import Runner
 from fastxent.engine.runners.threads import thread_count
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import finish
@@ -80,6 +82,7 @@ class Job:
     readings: Readings
     threads: int
     topk: bool
+    runner: Runner
 
     def evaluation(self, scored: Scored, facts: dict[str, Any]) -> Evaluation:
         """What was scored, read, with ``facts`` about the run."""
@@ -96,12 +99,14 @@ def open_job(
 ) -> Job:
     """The job that the keywords of `evaluate` and `score` ask for; ``extra`` are the columns that ride along."""
     threads = thread_count(run.threads)
-    source, spec = prepare(inputs, loss, memory=run.memory, threads=threads, extra=extra)
+    runner = runner_of(run.runner, threads)
+    source, spec = prepare(inputs, loss, memory=run.memory, threads=runner.readers, extra=extra)
+    check_travels(source, runner)
     if not spec.definition.predicts_class:
         measures = dataclasses.replace(measures, scores=False)
     check_readings(spec, measures, readings)
     Unit(readings.base)
-    return Job(plan_of(source, spec, measures), readings, threads, inputs.topk)
+    return Job(plan_of(source, spec, measures), readings, threads, inputs.topk, runner)
 
 
 def prepare(

@@ -69,6 +69,7 @@ def score(
     base: float | None = None,
     threads: int | None = None,
     memory: int | str | None = None,
+    runner: Any = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     r"""Write the loss and the scores of every row beside the evaluation of all of them.
@@ -156,6 +157,10 @@ def score(
         threads: threads to use; all processors by default.
         memory: bytes of the data that all threads together may hold, about, or text such as "512M"; 256 MiB a thread by
             default.
+        runner: who scores: this process on threads (None); other processes ("processes", "processes:4"); or a cluster:
+            a `dask.distributed.Client` or its "tcp://host:8786", a SparkSession or "spark://host:7077", "local[4]", or
+            "ray", "ray://host:10001". The result has the same bits. Workers read the files themselves, so they must see
+            them; ``memory`` is then that of one task.
         progress: called with every finished split and the number of rows in all (-1 if unknown), from any thread.
 
     Returns:
@@ -199,7 +204,7 @@ def score(
         label_errors=label_errors, statistics=requested(statistics),
     )  # fmt: skip
     readings = Readings(top_k=top_k, bins=bins, binning=binning, base=base)
-    run_options = RunOptions(threads=threads, memory=memory, progress=progress)
+    run_options = RunOptions(threads=threads, memory=memory, runner=runner, progress=progress)
     job = open_job(inputs, loss_options, measures, readings, run_options, extra.found)
     out, unit = os.fspath(out_path), Unit(base)
     source, spec, measures = job.plan.source, job.plan.spec, job.plan.measures
@@ -218,7 +223,8 @@ def score(
     )  # fmt: skip
     names = source.class_names if job.topk else spec.class_names
     row_columns = RowColumns(spec, kept, prefix, scores=measures.scores, names=names, topk=job.topk, unit=unit)
-    run = RowRun(job.plan, row_columns, digest, job.threads, progress)
-    scored = run.into_folder(out, data, overwrite, resume) if is_folder(out) else run.into_file(out, overwrite)
+    run = RowRun(job.plan, row_columns, digest, job.runner, progress)
+    with job.runner:
+        scored = run.into_folder(out, data, overwrite, resume) if is_folder(out) else run.into_file(out, overwrite)
     seconds = time.perf_counter() - started
-    return job.evaluation(scored, run_facts(job.plan, job.threads, seconds, rows=run.rows, nbytes=run.nbytes))
+    return job.evaluation(scored, run_facts(job.plan, job.runner, seconds, rows=run.rows, nbytes=run.nbytes))

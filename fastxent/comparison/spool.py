@@ -11,7 +11,8 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,15 @@ from fastxent.base.errors import DataError, UsageError
 from fastxent.base.hashing import GOLDEN, mix
 from fastxent.data.batch import Batch
 from fastxent.data.spec import Spec
-from fastxent.engine.plan import Part, Plan
+from fastxent.engine.plan import Failed, Part, Plan, Scored, Stop, merge
+from fastxent.engine.run import run_splits
 from fastxent.engine.runners import threads as on_threads
-from fastxent.engine.runners.threads import Done, RowResults
+from fastxent.engine.runners.runner import Runner
+from fastxent.engine.runners.threads import Done, RowResults, Threads
+from fastxent.engine.work import Chunk, SplitWork
 from fastxent.kernels.block_loop import Outputs, no_outputs
 
-__all__ = ["Spooled", "spool_rows"]
+__all__ = ["SpoolFile", "SpoolWork", "Spooled", "spool_names", "spool_rows"]
 
 #: Rows that a thread gathers before it writes them.
 ROWS = 1 << 17
@@ -38,13 +42,40 @@ ROW_COLUMNS = ("row", "loss", "correct", "fate", "target")
 
 
 def spool_rows(
-    plan: Plan, path: str, keys: Sequence[str], columns: Sequence[str], *, threads: int = 1, done: Done | None = None
-) -> Part:
-    """Score the splits of a plan and write their rows to ``path``; there is no file if there are no rows."""
-    spool = _Spool(path, plan, keys, columns)
-    part = on_threads.score(plan, threads, rows=spool, done=done)
-    spool.close()
-    return part
+    plan: Plan, path: str, keys: Sequence[str], columns: Sequence[str], runner: Runner, *, done: Done | None = None
+) -> Scored:
+    """Score the splits of a plan and write their rows to ``path``; there is no file if there are no rows.
+
+    Threads write them at once; whoever else scores sends them back.
+    """
+    with SpoolFile(path, spool_names(plan, keys, columns)) as file:
+        if not isinstance(runner, Threads):
+            return run_splits(SpoolWork(plan, tuple(keys), tuple(columns)), runner, done=done, take=file.receive)
+        spool = _Spool(plan, keys, columns, file.write)
+        part = on_threads.score(plan, runner.readers, rows=spool, done=done)
+        spool.flush()
+    return merge([part])
+
+
+@dataclass(frozen=True)
+class SpoolWork(SplitWork):
+    """The splits of a plan, of which row results are sent back as well (`SpoolFile.receive`)."""
+
+    chunk_bytes = 1  # a split
+    merges = False
+
+    keys: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    def do(self, numbers: Chunk, stop: Stop | None = None) -> Part:
+        """Score the splits; the part has their row results as Arrow streams."""
+        plan = replace(self.plan, splits=tuple(self.plan.splits[number] for number in numbers))
+        pieces: list[bytes] = []
+        names = spool_names(plan, self.keys, self.columns)
+        spool = _Spool(plan, self.keys, self.columns, lambda columns: pieces.append(_streamed(columns, names)))
+        part = on_threads.score(plan, 1, rows=spool, stop=stop)
+        spool.flush()
+        return part if isinstance(part, Failed) else replace(part, rows=tuple(pieces))
 
 
 class Spooled:
@@ -66,23 +97,71 @@ def _short_names(keys: Sequence[str], columns: Sequence[str]) -> list[str]:
     return [*(f"k{i}" for i in range(len(keys))), *(f"c{i}" for i in range(len(columns)))]
 
 
-class _Spool(RowResults):
-    """One side's row results on their way into a Parquet file, in any order."""
+def spool_names(plan: Plan, keys: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """The names of the columns of a spool."""
+    return [*ROW_COLUMNS, *_short_names(keys, columns), *(("s", "x") if plan.spec.reads_weight else ())]
 
-    def __init__(self, path: str, plan: Plan, keys: Sequence[str], columns: Sequence[str]) -> None:
+
+class SpoolFile:
+    """The spool, a Parquet file that is written by any number of threads; there is none if there are no rows."""
+
+    def __init__(self, path: str, names: Sequence[str]) -> None:
         self._path = path
+        self._names = names
+        self._lock = threading.Lock()
+        self._schema: Any = None
+        self._writer: Any = None
+
+    def __enter__(self) -> SpoolFile:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def write(self, columns: Sequence[Any]) -> None:
+        """Append the rows of these columns, in the types of the first."""
+        with self._lock:
+            if self._writer is None:
+                self._schema = pa.schema([pa.field(n, c.type) for n, c in zip(self._names, columns, strict=True)])
+                self._writer = pq.ParquetWriter(self._path, self._schema, compression="lz4", use_dictionary=False)
+            try:
+                columns = [c.cast(t) for c, t in zip(columns, self._schema.types, strict=True)]
+                self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+            except pa.ArrowException as error:
+                raise DataError(f"the ids, groups or targets differ in type between files: {error}") from error
+            except OSError as error:
+                raise DataError(f"{self._path}: cannot be written: {error}; set TMPDIR to a larger disk") from error
+
+    def receive(self, rows: bytes) -> None:
+        """Append rows that a worker has sent."""
+        self.write(pa.ipc.open_stream(rows).read_next_batch().columns)
+
+
+def _streamed(columns: Sequence[Any], names: Sequence[str]) -> bytes:
+    """Columns as an Arrow stream of one batch."""
+    batch = pa.RecordBatch.from_arrays(list(columns), names)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as stream:
+        stream.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+class _Spool(RowResults):
+    """One side's row results on their way to whoever writes them down, in any order."""
+
+    def __init__(
+        self, plan: Plan, keys: Sequence[str], columns: Sequence[str], write: Callable[[Sequence[Any]], None]
+    ) -> None:
+        self._write_columns = write
         self._spec = plan.spec
         stored = plan.source.stored
         self._begins = dict(zip(stored, itertools.accumulate(stored.values(), initial=0), strict=False))
         self._keys = tuple(keys)
         self._columns = (*keys, *columns)
-        self._names = [*ROW_COLUMNS, *_short_names(keys, columns)]
-        self._names += ["s", "x"] if self._spec.reads_weight else []
         self._waiting = threading.local()
         self._all_waiting: list[list[list[Any]]] = []
         self._lock = threading.Lock()
-        self._schema: Any = None
-        self._writer: Any = None
 
     def outputs_of(self, batch: Batch) -> Outputs:
         """Fresh places for the results of a batch."""
@@ -110,13 +189,11 @@ class _Spool(RowResults):
         if sum(len(columns[0]) for columns in waiting) >= ROWS:
             self._write(waiting)
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Write what is left. Call it when all threads have ended."""
         for waiting in self._all_waiting:
             if waiting:
                 self._write(waiting)
-        if self._writer is not None:
-            self._writer.close()
 
     def _numbers(self, batch: Batch) -> NDArray[np.int64]:
         """The numbers of the rows in the data set as it is stored."""
@@ -137,17 +214,7 @@ class _Spool(RowResults):
     def _write(self, waiting: list[list[Any]]) -> None:
         columns = [pa.concat_arrays(_alike(parts)) for parts in zip(*waiting, strict=True)]
         waiting.clear()
-        with self._lock:
-            if self._writer is None:
-                self._schema = pa.schema([pa.field(n, c.type) for n, c in zip(self._names, columns, strict=True)])
-                self._writer = pq.ParquetWriter(self._path, self._schema, compression="lz4", use_dictionary=False)
-            try:
-                columns = [c.cast(t) for c, t in zip(columns, self._schema.types, strict=True)]
-                self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
-            except pa.ArrowException as error:
-                raise DataError(f"the ids, groups or targets differ in type between files: {error}") from error
-            except OSError as error:
-                raise DataError(f"{self._path}: cannot be written: {error}; set TMPDIR to a larger disk") from error
+        self._write_columns(columns)
 
 
 def _alike(parts: Sequence[Any]) -> list[Any]:

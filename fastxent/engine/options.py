@@ -32,6 +32,17 @@ class RunOptions:
         reads="size",
         brief="Data that all threads together may hold; 256M each by default.",
     )
+    runner: Any = option(
+        None,
+        'who scores: this process on threads (None); other processes ("processes", "processes:4"); or a cluster: a '
+        '`dask.distributed.Client` or its "tcp://host:8786", a SparkSession or "spark://host:7077", "local[4]", or '
+        '"ray", "ray://host:10001". The result has the same bits. Workers read the files themselves, so they must see '
+        "them; ``memory`` is then that of one task.",
+        annotation="Any",
+        metavar="RUNNER",
+        brief="Who scores: processes:4, tcp://host:8786 (Dask), spark://host:7077, local[4], ray, ray://...; threads "
+        "by default.",
+    )
     progress: Progress | None = option(
         None, "called with every finished split and the number of rows in all (-1 if unknown), from any thread."
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
+from typing import Protocol
 
 from fastxent.data.spec import Spec
 from fastxent.sources.skipped import LeftOut
@@ -16,7 +17,7 @@ from fastxent.sources.source import Source, Split
 from fastxent.statistics.options import Measures
 from fastxent.totals.totals import Totals
 
-__all__ = ["Failed", "Part", "Plan", "Scored", "Stopped", "join", "merge", "plan_of"]
+__all__ = ["Failed", "Part", "Plan", "Scored", "Stop", "Stopped", "join", "merge", "plan_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,17 @@ def plan_of(source: Source, spec: Spec, measures: Measures) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What rows leave behind: their totals, and what could not be read and was left out (``on_error="skip"``)."""
+    """What rows leave behind.
+
+    Attributes:
+        totals: their totals.
+        left_out: what could not be read and was left out (``on_error="skip"``).
+        rows: results of single rows, as bytes, where these are sent back.
+    """
 
     totals: Totals
     left_out: frozenset[LeftOut] = frozenset()
+    rows: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,16 @@ class Stopped(Exception):
     """Somebody said stop, so there is no part."""
 
 
+class Stop(Protocol):
+    """An event, of threads or of processes."""
+
+    def is_set(self) -> bool:
+        """Whether nothing will come of the work."""
+
+    def set(self) -> None:
+        """Say so."""
+
+
 def join(a: Part, b: Part) -> Part:
     """Two parts as one: the sum of what was scored, or the earlier of the errors. The totals of ``a`` are added to."""
     if isinstance(a, Failed):
@@ -81,7 +99,7 @@ def join(a: Part, b: Part) -> Part:
     if isinstance(b, Failed):
         return b
     a.totals.merge(b.totals)
-    return Scored(a.totals, a.left_out | b.left_out)
+    return Scored(a.totals, a.left_out | b.left_out, a.rows + b.rows)
 
 
 def merge(parts: Iterable[Part]) -> Scored:

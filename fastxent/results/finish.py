@@ -6,6 +6,7 @@ from typing import Any
 
 from fastxent.base.version import package_version
 from fastxent.engine.plan import Plan, Scored
+from fastxent.engine.runners.runner import Runner
 from fastxent.results.evaluation import Evaluation
 from fastxent.sources.skipped import in_order
 from fastxent.statistics.options import Readings
@@ -32,7 +33,7 @@ def finish(plan: Plan, scored: Scored, facts: dict[str, Any], readings: Readings
 
 
 def run_facts(
-    plan: Plan, threads: int, seconds: float, *, rows: int | None = None, nbytes: int | None = None
+    plan: Plan, runner: Runner, seconds: float, *, rows: int | None = None, nbytes: int | None = None
 ) -> dict[str, Any]:
     """What `Evaluation.run` says of a run, of which so many ``rows`` and bytes were scored; all of them by default."""
     rows = plan.source.num_rows if rows is None else rows
@@ -40,7 +41,8 @@ def run_facts(
         "seconds": seconds,
         "bytes": sum(split.nbytes for split in plan.splits) if nbytes is None else nbytes,
         "rows_per_second": rows / seconds if seconds else 0.0,
-        "threads": threads,
+        "threads": runner.readers,
+        "runner": runner.name,
         "paths": list(plan.source.paths),
         "version": package_version(),
     }

@@ -110,17 +110,17 @@ class Source(ABC):
     travels: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process.
+        """For another process, if it `travels`."""
+        self.check_travels()
+        return self.__dict__
 
-        Raises:
-            UsageError: the data are in the memory of this process.
-        """
+    def check_travels(self) -> None:
+        """Raise `UsageError` if the data are in the memory of this process, and so cannot be read elsewhere."""
         if not self.travels:
             raise UsageError(
                 f"{self.paths[0]}: lies in the memory of this process, so no other process can read it; write it to a "
                 "file (Parquet, Arrow, .npy) and name that"
             )
-        return self.__dict__
 
     _left_out: LeftOuts = LeftOuts("raise")
     _splits: Sequence[Split] = ()

@@ -11,8 +11,12 @@ from fastxent.base.errors import UsageError
 from fastxent.engine.options import Progress
 from fastxent.engine.plan import Plan, Scored, merge
 from fastxent.engine.row_files.columns import RowColumns
+from fastxent.engine.row_files.file_work import FileWork
 from fastxent.engine.row_files.record import read_record, totals_of
 from fastxent.engine.row_files.score_file import RowFile, score_files
+from fastxent.engine.run import run
+from fastxent.engine.runners.runner import Runner
+from fastxent.engine.runners.threads import Threads
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.source import Source, Split
 from fastxent.storage.output_paths import outputs_of
@@ -22,28 +26,33 @@ __all__ = ["RowRun"]
 
 
 class RowRun:
-    """One run on threads, and how far it has come.
+    """One run, and how far it has come.
 
     Args:
         plan: what is scored.
         columns: the columns of the outputs.
         job: digest of what is done (`fastxent.engine.row_files.record.job_digest`).
-        threads: how many threads.
+        runner: who scores.
         progress: called with every finished split and the number of rows to do.
     """
 
-    def __init__(self, plan: Plan, columns: RowColumns, job: str, threads: int, progress: Progress | None) -> None:
+    def __init__(self, plan: Plan, columns: RowColumns, job: str, runner: Runner, progress: Progress | None) -> None:
         self._plan = plan
         self._columns = columns
         self._job = job
-        self._threads = threads
+        self._runner = runner
         self._progress = progress
         self._lock = threading.Lock()
         self._to_do = self._whole = 0
         self.rows = self.nbytes = 0  #: of the splits that have been scored
 
     def into_file(self, out: str, overwrite: bool) -> Scored:
-        """Write all rows into one file."""
+        """Write all rows into one file, which takes threads."""
+        if not isinstance(self._runner, Threads):
+            raise UsageError(
+                f"{out}: runner={self._runner.name!r} writes an output for every input file, so name a directory (one "
+                "that exists, or a path that ends in a slash)"
+            )
         try:
             return self._score([RowFile(out, self._plan.splits, None, self._job, overwrite=overwrite)])
         except KeyboardInterrupt:
@@ -74,7 +83,16 @@ class RowRun:
     def _score(self, files: list[RowFile]) -> Scored:
         counts = [split.num_rows for file in files for split in file.splits]
         self._to_do = sum(counts) if min(counts, default=0) >= 0 else -1
-        return score_files(self._plan, self._columns, files, self._threads, done=self._count, whole=self._count_file)
+        if isinstance(self._runner, Threads):
+            count = self._runner.readers
+            return score_files(self._plan, self._columns, files, count, done=self._count, whole=self._count_file)
+
+        def done(number: int) -> None:
+            for split in files[number].splits:
+                self._count(split)
+            self._count_file(files[number])
+
+        return run(FileWork(self._plan, self._columns, tuple(files)), self._runner, done=done)
 
     def _count(self, split: Split) -> None:
         with self._lock:

@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
-from threading import Event
 from typing import Any
 
 from fastxent.base.atomic_files import writing
 from fastxent.data.batch import Batch
-from fastxent.engine.plan import Failed, Part, Plan, Scored, Stopped, merge
+from fastxent.engine.plan import Failed, Part, Plan, Scored, Stop, Stopped, merge
 from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.in_order import InOrder
 from fastxent.engine.row_files.record import make_record
@@ -59,7 +58,7 @@ def score_file(
     *,
     threads: int = 1,
     done: Done | None = None,
-    stop: Event | None = None,
+    stop: Stop | None = None,
 ) -> Part:
     """Score the splits of one file and write their rows: all of them, or nothing and an error."""
     split = file.splits[0] if file.splits else None
@@ -108,7 +107,7 @@ def score_files(
         whole: called with every file that is whole.
     """
 
-    def score(file: RowFile, stop: Event, *, threads: int = 1) -> Part:
+    def score(file: RowFile, stop: Stop, *, threads: int = 1) -> Part:
         part = score_file(plan, columns, file, threads=threads, done=done, stop=stop)
         if isinstance(part, Scored):
             whole(file)

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import reduce
 from typing import TypeVar
 
 from fastxent.base.errors import UsageError
 from fastxent.data.batch import Batch
-from fastxent.engine.plan import Failed, Part, Plan, Scored, Stopped, join, merge
+from fastxent.engine.plan import Failed, Part, Plan, Scored, Stop, Stopped, join, merge
+from fastxent.engine.runners.runner import CHUNKS, Runner, chunks_of
 from fastxent.engine.runners.shared_split import SharedSplit
 from fastxent.engine.runners.work_queue import WorkQueue
 from fastxent.engine.score_split import score_batch
 from fastxent.engine.scorer import Scorer
+from fastxent.engine.work import Chunk, Work
 from fastxent.kernels.block_loop import Outputs
 from fastxent.sources.source import Split
 from fastxent.totals.totals import Totals
 
-__all__ = ["Done", "RowResults", "default_threads", "run", "score", "score_each", "thread_count"]
+__all__ = ["Done", "RowResults", "Threads", "default_threads", "run", "score", "score_each", "thread_count"]
 
 #: Below this many bytes of work, starting threads costs more than it saves (about 0.3 ms).
 SMALL = 1 << 19
@@ -92,13 +95,30 @@ def run(plan: Plan, threads: int | None = None, *, rows: RowResults | None = Non
     return merge([score(plan, thread_count(threads), rows=rows, done=done)])
 
 
+class Threads(Runner):
+    """So many threads of this process."""
+
+    def __init__(self, count: int) -> None:
+        self.name, self.readers = f"threads:{count}", count
+
+    def cut(self, work: Work, numbers: Sequence[int]) -> list[Chunk]:
+        """Chunks that are worth the while of all threads, one after the other."""
+        return chunks_of(work, numbers, CHUNKS, work.chunk_bytes * self.readers)
+
+    def results(self, work: Work, chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, Part]]:
+        """The parts of the chunks, each scored by all threads."""
+        for chunk in chunks:
+            splits = tuple(split for number in chunk for split in work.splits(number))
+            yield chunk, score(replace(work.plan, splits=splits), self.readers)
+
+
 def score(
     plan: Plan,
     threads: int,
     *,
     rows: RowResults | None = None,
     done: Done | None = None,
-    stop: threading.Event | None = None,
+    stop: Stop | None = None,
 ) -> Part:
     """What all splits of a plan leave behind, or the earliest error. Raises `Stopped` if others set ``stop``."""
     source = plan.source
@@ -127,7 +147,7 @@ def score(
     return Scored(parts[0], frozenset(source.left_out))
 
 
-def score_each(function: Callable[[Item, threading.Event], Part], items: Sequence[Item], threads: int) -> Part | None:
+def score_each(function: Callable[[Item, Stop], Part], items: Sequence[Item], threads: int) -> Part | None:
     """The parts that a function makes of items (files, say), taken in order by several threads, joined.
 
     None is begun after one has failed. The function also gets an event: once it is set nothing will come of the work.

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from fastxent.engine.plan import Failed
+from fastxent.engine.plan import Failed, Stop
 
 __all__ = ["WorkQueue"]
 
@@ -20,13 +20,11 @@ class WorkQueue:
         wake: called when something has failed or somebody said stop, for those who wait elsewhere.
     """
 
-    def __init__(
-        self, count: int, stop: threading.Event | None = None, wake: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, count: int, stop: Stop | None = None, wake: Callable[[], None] = lambda: None) -> None:
         self._count = count
         self._next = 0
         self._lock = threading.Lock()
-        self._stop = threading.Event() if stop is None else stop
+        self._stop: Stop = threading.Event() if stop is None else stop
         self._wake = wake
         self._failed: dict[int, Failed] = {}
 

@@ -1,0 +1,41 @@
+"""What ``runner=`` means: a name, an address, or an object of the engine itself, told without importing any engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastxent.base.errors import UsageError
+from fastxent.engine.runners.processes import Processes
+from fastxent.engine.runners.runner import Runner
+from fastxent.engine.runners.threads import Threads
+from fastxent.sources.source import Source
+
+__all__ = ["check_travels", "runner_of"]
+
+
+def runner_of(value: Any, threads: int) -> Runner:
+    """The runner that a value of ``runner=`` means, not connected yet; None are so many ``threads``."""
+    if value is None:
+        return Threads(threads)
+    if isinstance(value, str) and value.partition(":")[0] == "processes":
+        return Processes(_count(value, threads))
+    raise UsageError(
+        "runner: expected 'processes', 'processes:4', 'tcp://host:8786' (Dask), 'spark://host:7077' or 'local[4]' "
+        f"(Spark), 'ray', 'ray://host:10001', or a dask.distributed.Client or a SparkSession, got {value!r}"
+    )
+
+
+def _count(value: str, default: int) -> int:
+    """N of ``processes:N``."""
+    _, colon, text = value.partition(":")
+    if not colon:
+        return default
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise UsageError(f"runner: expected a number of at least 1 after 'processes:', got {value!r}")
+    return int(text)
+
+
+def check_travels(source: Source, runner: Runner) -> None:
+    """Raise `UsageError` if the data lie in the memory of this process and the runner is in another."""
+    if not isinstance(runner, Threads):
+        source.check_travels()

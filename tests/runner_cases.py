@@ -1,0 +1,93 @@
+"""What every runner is held to: the bits of one machine, whatever is asked for, and errors that say the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import fastxent as fx
+
+CLASSES, FILES, ROWS, GROUP = 4, 5, 60, 20
+GATHERED = {"group_by": "country", "worst": 5, "keep": "id", "label_errors": 3, "statistics": "entropy"}
+
+
+def table(first: int, rows: int = ROWS, seed: int = 0) -> pa.Table:
+    rng = np.random.default_rng([seed, first])
+    scores = rng.normal(scale=3, size=(rows, CLASSES)).astype(np.float32)
+    ids = np.arange(first, first + rows)
+    return pa.table({
+        "z": pa.FixedSizeListArray.from_arrays(pa.array(scores.ravel()), CLASSES), "y": ids * 7 % CLASSES,
+        "id": ids, "country": np.array(["DE", "FR", "IT"])[ids % 3],
+    })  # fmt: skip
+
+
+def write(folder: Path, files: int = FILES, rows: int = ROWS, seed: int = 0) -> Path:
+    """A folder of Parquet files."""
+    folder.mkdir()
+    for i in range(files):
+        pq.write_table(table(i * rows, rows, seed), folder / f"{i:04}.parquet", row_group_size=GROUP)
+    return folder
+
+
+def spoil(folder: Path, number: int) -> Path:
+    """A file with a label that is no class."""
+    path = folder / f"{number:04}.parquet"
+    rows = pq.read_table(path)
+    labels = rows["y"].to_numpy().copy()
+    labels[7] = CLASSES
+    pq.write_table(rows.set_column(1, "y", pa.array(labels)), path, row_group_size=GROUP)
+    return path
+
+
+def evaluate(folder: Path, **options: Any) -> fx.Evaluation:
+    return fx.evaluate(str(folder), "y", logits="z", **GATHERED, **options)
+
+
+def check_evaluate(folder: Path, runner: Any) -> None:
+    told = []
+    one = evaluate(folder, threads=1)
+    there = evaluate(folder, runner=runner, progress=lambda split, rows: told.append((split.path, split.lo, rows)))
+    assert there.totals.to_bytes() == one.totals.to_bytes()
+    assert len(told) == len(set(told)) == FILES
+    assert {rows for _, _, rows in told} == {FILES * ROWS}
+    kept = [{key: value for key, value in ev.to_dict().items() if key != "run"} for ev in (one, there)]
+    assert kept[0] == kept[1]
+
+
+def check_score(folder: Path, out: Path, runner: Any) -> None:
+    one = fx.score(str(folder), f"{out}/one/", "y", logits="z", keep="id", group_by="country", threads=1)
+    there = fx.score(str(folder), f"{out}/there/", "y", logits="z", keep="id", group_by="country", runner=runner)
+    assert there.totals.to_bytes() == one.totals.to_bytes()
+    names = sorted(path.name for path in (out / "one").iterdir())
+    assert names == sorted(path.name for path in (out / "there").iterdir())
+    assert len([name for name in names if name.endswith(".parquet")]) == FILES
+    for name in names:
+        assert (out / "there" / name).read_bytes() == (out / "one" / name).read_bytes()
+    again = fx.score(str(folder), f"{out}/there/", "y", logits="z", keep="id", group_by="country", runner=runner)
+    assert again.totals.to_bytes() == one.totals.to_bytes()
+    assert again.run["bytes"] == 0  # everything was there
+
+
+def check_compare(folder: Path, other: Path, runner: Any) -> None:
+    options = {"on": "id", "group_by": "country", "k": 3, "permutations": 20, "weight": "id"}
+    one = fx.compare(str(folder), str(other), "y", logits="z", threads=1, **options)
+    there = fx.compare(str(folder), str(other), "y", logits="z", runner=runner, **options)
+    kept = [{key: value for key, value in c.to_dict().items() if key != "run"} for c in (one, there)]
+    assert kept[0] == kept[1]
+
+
+def check_error(folder: Path, runner: Any) -> None:
+    """The earliest of two bad rows is raised, as on one machine."""
+    spoil(folder, 3)
+    path = spoil(folder, 1)
+    with pytest.raises(fx.InvalidRowError) as here:
+        evaluate(folder, threads=1)
+    with pytest.raises(fx.InvalidRowError) as there:
+        evaluate(folder, runner=runner)
+    assert str(there.value) == str(here.value)
+    assert (there.value.path, there.value.row) == (str(path), 7)
