@@ -33,6 +33,7 @@ kernels.contract
 kernels.sums
 kernels.rows
 kernels.block_loop
+kernels.parquet
 losses
 data
 sources.object_kinds
@@ -40,6 +41,7 @@ sources.per_thread
 sources.skipped
 sources.read_errors
 sources.dataset.files
+sources.pages
 sources
 sources.source
 sources.decode

@@ -15,6 +15,7 @@ import fastxent as fx
 from fastxent import OutputError, SourceError
 from fastxent.base.status import Status
 from fastxent.sources.open import Selection, open_source
+from fastxent.sources.pages.footer import parse_footer
 from fastxent.sources.parquet import wide_groups
 
 N, C = 3000, 40
@@ -111,13 +112,15 @@ def test_with_a_filter_over_spilled_columns(path, blocks):
 
 
 def test_every_block_fits_and_every_column_is_in_one(path):
-    group = pq.read_metadata(path).row_group(0)
-    found = wide_groups.blocks_of(group, list(NAMES), 100_000, 64 << 10)
+    data = path.read_bytes()
+    footer = parse_footer(data[-8 - int.from_bytes(data[-8:-4], "little") : -8], len(data))
+    found = wide_groups.blocks_of(footer, 0, list(NAMES), 100_000, 64 << 10)
     assert [name for block in found for name in block] == list(NAMES)
+    group = pq.read_metadata(path).row_group(0)
     size = {group.column(i).path_in_schema: group.column(i).total_uncompressed_size for i in range(group.num_columns)}
     assert max(sum(size[name] for name in block) for block in found) < 100_000
-    assert wide_groups.blocks_of(group, ["words", "p1"], 1, 1) == [["words"], ["p1"]]
-    assert wide_groups.blocks_of(group, ["words"], 1, 1) == [["words"]]
+    assert wide_groups.blocks_of(footer, 0, ["words", "p1"], 1, 1) == [["words"], ["p1"]]
+    assert wide_groups.blocks_of(footer, 0, ["words"], 1, 1) == [["words"]]
 
 
 def test_damage_is_told_and_left_out(path, tmp_path):

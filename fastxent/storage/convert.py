@@ -23,6 +23,8 @@ from fastxent.sources.dataset.footer import Footer
 from fastxent.sources.dataset.infer import infer_selection
 from fastxent.sources.dataset.reading import find_width, resolve_predictions
 from fastxent.sources.decode.layout import decode_predictions
+from fastxent.sources.pages.checksum import CHECKSUM_KEY
+from fastxent.sources.pages.footer import ParquetFooter
 from fastxent.sources.parquet.row_groups import ReadPlan, RowGroups
 from fastxent.storage.inspect import Speed, measure_reading
 from fastxent.storage.layout import Layout, Storage, choose_layout, convert_kind, describe_self, is_lossless
@@ -35,9 +37,13 @@ __all__ = ["Conversion", "convert"]
 BATCH_BYTES = 8 << 20
 #: What reading may hold beside that.
 HELD_BYTES = 128 << 20
-_CODECS = ("NONE", "SNAPPY", "GZIP", "BROTLI", "LZ4", "ZSTD")
+#: Codecs that are kept, and their names in pyarrow's writer.
+_CODECS = {
+    "UNCOMPRESSED": "NONE", "SNAPPY": "SNAPPY", "GZIP": "GZIP", "BROTLI": "BROTLI", "LZ4": "LZ4", "LZ4_RAW": "LZ4",
+    "ZSTD": "ZSTD",
+}  # fmt: skip
 #: Keys of the file's metadata that describe columns by place or name, and would be wrong afterwards.
-_STALE = (b"pandas", b"huggingface", b"ARROW:schema")
+_STALE = (b"pandas", b"huggingface", b"ARROW:schema", CHECKSUM_KEY.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +169,7 @@ def _convert(
                     )
                 storage = _storage_of(columns, choose_layout(layout, columns.num_classes), dtype or kind)
                 schema = _schema_of(columns, storage)
-                file.begin(schema, **score_settings(schema, storage, _codecs(columns.footer.metadata)))
+                file.begin(schema, **score_settings(schema, storage, _codecs(columns.footer.parquet)))
             file.write(_encode(batch, convert_kind(scores, kind, storage.kind), missing, storage, file.schema))
             rows += batch.num_rows
         if file.schema is None:
@@ -291,23 +297,18 @@ def _has_nulls(columns: _ScoreColumns) -> bool:
     """Whether rows may lack scores: no, only if the statistics of all chunks say so."""
     if not any(columns.footer.schema.field(name).nullable for name in columns.names):
         return False
-    for group in map(columns.footer.metadata.row_group, range(len(columns.footer.rows))):
-        for chunk in map(group.column, range(group.num_columns)):
-            if chunk.path_in_schema.partition(".")[0] in columns.names:
-                statistics = chunk.statistics
-                if statistics is None or not statistics.has_null_count or statistics.null_count:
-                    return True
-    return False
+    footer = columns.footer.parquet
+    assert footer is not None
+    leaves = [leaf for name in columns.names for leaf in footer.leaves_of[name]]
+    return any(footer.chunk(group, leaf).nulls != 0 for group in range(len(footer.rows)) for leaf in leaves)
 
 
-def _codecs(metadata: Any) -> dict[str, str]:
+def _codecs(footer: ParquetFooter | None) -> dict[str, str]:
     """The codec of each column, as it was."""
-    codecs = {}
-    for leaf in range(metadata.num_columns if metadata.num_row_groups else 0):
-        chunk = metadata.row_group(0).column(leaf)
-        codec = "NONE" if chunk.compression == "UNCOMPRESSED" else chunk.compression
-        codecs[chunk.path_in_schema.partition(".")[0]] = codec if codec in _CODECS else "ZSTD"
-    return codecs
+    if footer is None or not footer.rows:
+        return {}
+    chunks = {name: footer.chunk(0, numbers[-1]) for name, numbers in footer.leaves_of.items()}
+    return {name: _CODECS.get(chunk.codec, "ZSTD") for name, chunk in chunks.items()}
 
 
 def _schema_of(columns: _ScoreColumns, storage: Storage) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fastxent.base.atomic_files import PendingFile, writing
+from fastxent.sources.pages.checksum import BLANK, CHECKSUM_KEY, checksum_of
 from fastxent.storage.layout import Storage, leaves
 
 __all__ = ["GROUP_BYTES", "PendingParquet", "score_settings"]
@@ -21,6 +23,8 @@ GROUP_BYTES = 64 << 20
 
 class PendingParquet:
     """A Parquet file that appears whole or not at all; record batches are gathered into row groups.
+
+    It holds a checksum of its footer (`fastxent.sources.pages.checksum`).
 
     Args:
         path: where the file is to appear.
@@ -68,9 +72,9 @@ class PendingParquet:
         self._write_group()
         try:
             with writing(self.path):
-                if metadata:
-                    self._parquet.add_key_value_metadata(metadata)
+                self._parquet.add_key_value_metadata({**(metadata or {}), CHECKSUM_KEY: BLANK})
                 self._parquet.close()
+                _enter_checksum(self._file.partial)
         except BaseException:
             self.abort()
             raise
@@ -96,6 +100,20 @@ class PendingParquet:
             except BaseException:
                 self.abort()
                 raise
+
+
+def _enter_checksum(path: str) -> None:
+    """Put the checksum of the footer into the footer, where a blank was left for it."""
+    with open(path, "r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(size - 8)
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(size - 8 - length)
+        made = checksum_of(file.read(length), size)
+        assert made is not None
+        value, place = made
+        file.seek(size - 8 - length + place)
+        file.write(value)
 
 
 def score_settings(schema: Any, storage: Storage, codecs: Mapping[str, str] | None = None) -> dict[str, Any]:

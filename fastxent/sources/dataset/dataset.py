@@ -72,7 +72,7 @@ class Dataset:
         if footer is None:
             read = read_parquet_footer if self.format == "parquet" else read_ipc_footer
             footer = read(file, self.open_files)
-            self._footer_bytes += 0 if footer.metadata is None else footer.metadata.serialized_size
+            self._footer_bytes += 0 if footer.parquet is None else len(footer.parquet.data)
             if self._footer_bytes <= FOOTER_BYTES:
                 self._footers[file.name] = footer
         return footer

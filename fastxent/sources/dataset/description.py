@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from fastxent.base.errors import SourceError
 from fastxent.sources.dataset.candidates import Candidate, prediction_candidates, target_candidates
 from fastxent.sources.dataset.dataset import Dataset
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.dataset.metadata import class_names_of, own_metadata
-from fastxent.sources.read_errors import check_damage, first_line
 
 __all__ = ["Column", "Description", "describe_files", "describe_schema"]
 
-#: Columns of which a row is read at once: each holds a page meanwhile.
-TRIED_COLUMNS = 32
 #: Columns whose storage is looked at.
 MAX_COLUMNS = 500
 #: codec, encodings, compressed bytes
@@ -93,43 +87,15 @@ def describe_schema(
 
 
 def _stored(dataset: Dataset, file: DataFile) -> dict[str, Storage]:
-    """Codec, encodings and compressed bytes of each column in the first row group.
-
-    A row of each column is read before its metadata is looked at: what pyarrow raises for reading a damaged footer,
-    kills the process when it is thrown by the metadata's accessors.
-    """
-    footer = dataset.footer(file)
-    if sum(footer.rows[:1]) == 0:
+    """Codec, encodings and compressed bytes of each column in the first row group."""
+    footer = dataset.footer(file).parquet
+    if footer is None or sum(footer.rows[:1]) == 0:
         return {}
-    metadata, columns = footer.metadata, defaultdict(list)
-    for i in range(min(metadata.num_columns, MAX_COLUMNS)):
-        columns[metadata.schema.column(i).path.partition(".")[0]].append(i)
-    names = list(columns)
-    reader = pq.ParquetFile(dataset.open_files.get(file), metadata=metadata, pre_buffer=False, buffer_size=64 << 10)
-    for first in range(0, len(names), TRIED_COLUMNS):
-        _try_columns(reader, file.name, names[first : first + TRIED_COLUMNS])
-    group = metadata.row_group(0)
     stored: dict[str, Storage] = {}
-    for name, places in columns.items():
-        chunks = [group.column(i) for i in places]
-        size = sum(chunk.total_compressed_size for chunk in chunks)
-        stored[name] = (chunks[-1].compression, tuple(chunks[-1].encodings), size)
+    for name, leaves in islice(footer.leaves_of.items(), MAX_COLUMNS):
+        chunks = [footer.chunk(0, leaf) for leaf in leaves]
+        stored[name] = (chunks[-1].codec, chunks[-1].encodings, sum(chunk.size for chunk in chunks))
     return stored
-
-
-def _try_columns(reader: Any, path: str, names: list[str]) -> None:
-    """Read a row of some columns; if that fails, of each, to name the one."""
-    try:
-        next(reader.iter_batches(batch_size=1, row_groups=[0], columns=names, use_threads=False), None)
-    except Exception as error:
-        check_damage(error, path, 0)
-        if len(names) == 1:
-            raise SourceError(
-                f"cannot be decoded: {first_line(error)}", path=path, row_group=0, column=names[0]
-            ) from error
-        for name in names:
-            _try_columns(reader, path, [name])
-        raise SourceError(f"cannot be decoded: {first_line(error)}", path=path, row_group=0) from error
 
 
 def _advice(predictions: Sequence[Candidate], stored: Mapping[str, Storage]) -> Iterator[str]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fastxent.base.errors import SourceError, UnavailableError
 from fastxent.sources.dataset import retry
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.dataset.open_files import OpenFiles
+from fastxent.sources.pages.damage import Damage
+from fastxent.sources.pages.footer import MAGIC, ParquetFooter, footer_bytes, parse_footer
 from fastxent.sources.read_errors import check_damage, first_line
 
 __all__ = ["Footer", "read_parquet_footer", "unreachable"]
@@ -25,12 +26,14 @@ class Footer:
     Attributes:
         schema: the Arrow schema.
         rows: rows of each row group (Parquet) or record batch (Arrow).
-        metadata: of Parquet, `pyarrow.parquet.FileMetaData`: the chunks of every row group, their codecs and sizes.
+        parquet: of Parquet, what is stored where: the chunks of every row group, their codecs and sizes.
+        metadata: the same as a `pyarrow.parquet.FileMetaData`, for pyarrow's readers.
         views: of Arrow, whether record batches are views of the mapped file.
     """
 
     schema: Any
     rows: tuple[int, ...]
+    parquet: ParquetFooter | None = None
     metadata: Any = None
     views: bool = False
 
@@ -39,25 +42,29 @@ class Footer:
         """Rows of the file."""
         return sum(self.rows)
 
-    @cached_property
+    @property
     def largest(self) -> int:
         """Bytes of the largest row group."""
-        groups: Iterable[Any] = map(self.metadata.row_group, range(len(self.rows)))
-        return max((group.total_byte_size for group in groups), default=0)
+        return max(self.parquet.group_bytes, default=0) if self.parquet is not None else 0
 
 
 def read_parquet_footer(file: DataFile, files: OpenFiles) -> Footer:
-    """The footer of a Parquet file.
+    """The footer of a Parquet file, checked.
 
     Raises:
         SourceError: it cannot be reached, or is damaged.
     """
 
     def read() -> Footer:
-        reader = pq.ParquetFile(files.get(file), pre_buffer=False)
-        metadata = reader.metadata
-        rows = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
-        return Footer(reader.schema_arrow, rows, metadata)
+        opened = files.get(file)
+        size = opened.size()
+        data = footer_bytes(opened.read_at, size)
+        if data is None:  # it is encrypted, or something else, which pyarrow tells
+            raise Damage(f"it does not end as Parquet files do ({pq.ParquetFile(opened, pre_buffer=False).metadata})")
+        parquet = parse_footer(data, size)
+        framed = b"".join((MAGIC, data, len(data).to_bytes(4, "little"), MAGIC))
+        reader = pq.ParquetFile(pa.BufferReader(framed), pre_buffer=False)
+        return Footer(reader.schema_arrow, parquet.rows, parquet, reader.metadata)
 
     try:
         return retry.call(read, file.is_remote, lambda: files.drop(file))
@@ -66,11 +73,12 @@ def read_parquet_footer(file: DataFile, files: OpenFiles) -> Footer:
         if retry.is_transient(error, file.is_remote):
             raise unreachable(file, error) from error
         check_damage(error, file.name)
+        group, column = (error.row_group, error.column) if isinstance(error, Damage) else (None, None)
         raise SourceError(
             f"is not a readable Parquet file: {first_line(error)}. It is damaged, cut short or something else; "
             "write or copy it again",
-            path=file.name,
-        ) from error
+            path=file.name, row_group=group, column=column,
+        ) from error  # fmt: skip
 
 
 def unreachable(

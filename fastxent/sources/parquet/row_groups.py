@@ -105,15 +105,16 @@ class RowGroups:
         reader = self._reader(plan)
         if len(plan.columns) == 1:
             return _batches(reader, plan.rows, group, plan.columns)
-        metadata = reader.metadata.row_group(group)
+        footer = self.dataset.footer(plan.file).parquet
+        assert footer is not None
 
         def blocks_in(memory: int) -> list[list[str]]:
-            return wide_groups.blocks_of(metadata, plan.columns, memory, _read_bytes(plan.file))
+            return wide_groups.blocks_of(footer, group, plan.columns, memory, _read_bytes(plan.file))
 
         blocks = blocks_in(self._memory // 2)
         if len(blocks) == 1:
             return _batches(reader, plan.rows, group, plan.columns)
-        held = 0 < metadata.num_rows * plan.row_bytes <= self._memory // 4 * 3
+        held = 0 < footer.rows[group] * plan.row_bytes <= self._memory // 4 * 3
         blocks = blocks_in(self._memory // 4) if held else blocks
         return wide_groups.in_blocks(blocks, lambda block: _batches(reader, plan.rows, group, block), held=held)
 

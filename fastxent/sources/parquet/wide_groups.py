@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from fastxent.base.errors import OutputError
+from fastxent.sources.pages.footer import ParquetFooter
 
 __all__ = ["blocks_of", "in_blocks"]
 
@@ -35,26 +36,27 @@ class _Piece(NamedTuple):
     length: int
 
 
-def blocks_of(metadata: Any, columns: Sequence[str], memory: int, read_bytes: int) -> list[list[str]]:
-    """The columns in blocks, each of which may be decoded batch by batch within ``memory``.
+def blocks_of(
+    footer: ParquetFooter, group: int, columns: Sequence[str], memory: int, read_bytes: int
+) -> list[list[str]]:
+    """The columns of a row group in blocks, each of which may be decoded batch by batch within ``memory``.
 
     Args:
-        metadata: of the row group.
+        footer: of the file.
+        group: which row group.
         columns: the columns that are read, in their order.
         memory: bytes.
         read_bytes: the size of the pieces in which the file is read.
     """
-    if len(columns) == 1 or HELD_TIMES * metadata.total_byte_size <= memory:
+    if len(columns) == 1 or HELD_TIMES * footer.group_bytes[group] <= memory:
         return [list(columns)]
     held = dict.fromkeys(columns, 0)
-    for leaf in range(metadata.num_columns):
-        chunk = metadata.column(leaf)
-        name = chunk.path_in_schema
-        name = name if name in held else name.partition(".")[0]
-        if name in held:
-            page = min(chunk.total_uncompressed_size, PAGE_BYTES)
-            packed = 0 if chunk.compression == "UNCOMPRESSED" else min(chunk.total_compressed_size, PAGE_BYTES)
-            held[name] += page + packed + min(chunk.total_compressed_size, read_bytes)
+    for name in columns:
+        for leaf in footer.leaves_of[name]:
+            chunk = footer.chunk(group, leaf)
+            page = min(chunk.stored_bytes, PAGE_BYTES)
+            packed = 0 if chunk.codec == "UNCOMPRESSED" else min(chunk.size, PAGE_BYTES)
+            held[name] += page + packed + min(chunk.size, read_bytes)
     blocks: list[list[str]] = [[]]
     room = memory
     for name in columns:
