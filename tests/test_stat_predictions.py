@@ -266,14 +266,24 @@ def test_equal_mass_bins_are_about_equal():
         assert row["count"] == inside.sum()
 
 
+def beside_edge(x):
+    """A float32, with the ones before and after it, as float64."""
+    return [float(y) for y in (np.nextafter(x, np.float32(0)), x, np.nextafter(x, np.float32(1)))]
+
+
 def cell_of(c):
     """The slow twin of `tally.calibration_cell`."""
     edges = [k / 3600 for k in range(3601)]
     if c in (0.0, 1.0):
-        return 0 if c == 0.0 else tally.CELLS - 1
+        return 0 if c == 0.0 else tally.ONE
     k = int(np.searchsorted(edges, c, side="right")) - 1
     if c == edges[k]:
         return tally.FIRST_EDGE + 2 * (k - 1)
+    for near in (k, k + 1):
+        if 0 < near < 3600:
+            beside = [*beside_edge(np.float32(edges[near])), *np.nextafter(edges[near], [0.0, 1.0])]
+            if c in beside:
+                return tally.ONE + 1 + 5 * (near - 1) + max(i for i, x in enumerate(beside) if x == c)
     if 0 < k < 3599:
         return tally.FIRST_EDGE + 2 * k - 1
     size = Fraction(c) if k == 0 else 1 - Fraction(c)
@@ -285,15 +295,26 @@ def cell_of(c):
 
 def test_cells_are_exact_at_every_edge():
     edges = np.arange(3601) / 3600
-    tried = np.concatenate([edges, np.nextafter(edges, 0.0), np.nextafter(edges, 1.0)])
+    tried = [edges, *(np.nextafter(edges, x) for x in (0.0, 1.0)), *map(beside_edge, edges.astype(np.float32))]
+    tried = np.concatenate([*tried, *(np.nextafter(x, y) for x in tried[1:3] for y in (0.0, 1.0))])
     tried = np.concatenate([tried, 10.0 ** -np.linspace(0, 300, 60), 1.0 - 10.0 ** -np.linspace(0.5, 16, 60)])
     tried = np.unique(tried[(tried >= 0.0) & (tried <= 1.0)])
     found = np.array([tally.calibration_cell(c) for c in tried])
     assert found.tolist() == [cell_of(c) for c in tried]
-    assert (np.diff(found) >= 0).all()
     base = np.array([tally.base_of(cell) for cell in found])
-    k, _ = calibrating._places()
-    assert (base == np.where(k[found] == 3600, 1.0, k[found] * (1 / 3600))).all()
+    assert (np.abs(tried - base) < 1 / 3600).all()
+    words = calibrating._bases()
+    exact = sum(word[found].astype(np.float64) * 2.0 ** (-16 * i) for i, word in enumerate(words))
+    assert (exact == base).all()
+
+
+def test_numbers_of_cells_stand_in_their_order():
+    alone, order = calibrating._alone(), calibrating._order()
+    singles = np.unique(calibrating._lows()[alone])
+    cells = np.array([tally.calibration_cell(c) for c in singles])
+    assert alone[cells].all()
+    assert (calibrating._numbers()[cells] == singles).all()
+    assert (np.diff(order[cells]) > 0).all()
 
 
 def test_bins_that_cannot_be():
@@ -304,3 +325,88 @@ def test_bins_that_cannot_be():
         found.calibrate(10, "guo")
     with pytest.raises(fx.UsageError, match="top_k: expected numbers from 1 to 10, got 11"):
         _ = evaluated("digits", top_k=(11,)).top_k
+
+
+VOTES = np.arange(11) / 10
+
+
+def at_edges(kind):
+    """Tenths and fifteenths, and the numbers one step beside them."""
+    edges = np.unique(np.concatenate([VOTES, np.arange(16) / 15]).astype(kind))
+    near = np.concatenate([edges, np.nextafter(edges, kind(0)), np.nextafter(edges, kind(1))])
+    return np.unique(near[(near >= 0) & (near <= 1)])
+
+
+def scores_of(p, form):
+    """Binary scores whose probabilities are p, as far as they can be written."""
+    with np.errstate(divide="ignore"):
+        return {"probs": p, "log_probs": np.log(p), "logits": np.log(p) - np.log1p(-p)}[form]
+
+
+@pytest.mark.parametrize("group_by", [None, np.zeros(1000, np.int64)])
+@pytest.mark.parametrize("weight", [None, np.full(1000, 0.5)])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("binning", ["equal_width", "equal_mass", "sklearn", "torchmetrics", "netcal"])
+def test_the_bin_of_a_binary_row_does_not_depend_on_its_label(binning, kind, weight, group_by):
+    p, y = np.full(1000, 0.2, kind), (np.arange(1000) < 200).astype(np.int64)
+    ev = fx.evaluate(probs=p, target=y, task="binary", bins=10, binning=binning, weight=weight, group_by=group_by)
+    for calibration in (ev.calibration, *([ev.group(0).calibration] if group_by is not None else [])):
+        assert calibration.ece == pytest.approx(0.0, abs=1e-8)
+        assert calibration.mce == pytest.approx(0.0, abs=1e-8)
+        assert sum(row["count"] > 0 for row in calibration.table.to_pylist()) == 1
+    assert ev.brier_parts.reliability == pytest.approx(0.0, abs=1e-12)
+    assert ev.brier_parts.resolution == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("form", ["probs", "log_probs", "logits"])
+@pytest.mark.parametrize("bins", [10, 15])
+def test_votes_of_ten_trees_stand_in_the_same_bins_for_both_labels(form, bins):
+    scores = scores_of(np.repeat(VOTES, 100), form)
+    of_label = [
+        fx.evaluate(**{form: scores}, target=np.full(len(scores), y), task="binary", bins=bins).calibration.bins
+        for y in (0, 1)
+    ]
+    assert [row[:4] for row in of_label[0]] == [row[:4] for row in of_label[1]]
+
+
+def test_calibration_of_votes():
+    rng = np.random.default_rng(7)
+    k = rng.integers(0, 11, 20_000)
+    y = (rng.random(20_000) < VOTES[k]).astype(np.int64)
+    true = sum(abs(y[k == v].mean() - VOTES[v]) * (k == v).mean() for v in range(10))
+    true += abs(y[k == 10].mean() - 1.0) * (k == 10).mean()
+    ev = fx.evaluate(probs=VOTES[k], target=y, task="binary", bins=20)
+    assert ev.calibration.ece == pytest.approx(true, rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("bins", [5, 10, 15])
+def test_sklearn_bins_at_edges_and_beside(kind, bins):
+    rng = np.random.default_rng(bins)
+    p = rng.choice(at_edges(kind), 4000)
+    y = rng.integers(0, 2, len(p))
+    share, mean = calibration_curve(y, p, n_bins=bins)
+    ev = fx.evaluate(probs=p, target=y, task="binary", bins=bins, binning="sklearn")
+    used = [row for row in ev.calibration.table.to_pylist() if row["count"]]
+    assert [row["accuracy"] for row in used] == pytest.approx(share.tolist(), rel=1e-12)
+    assert [row["confidence"] for row in used] == pytest.approx(mean.tolist(), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("bins", [5, 10, 15, 20, 100])
+def test_torchmetrics_bins_at_edges_and_beside(kind, bins):
+    torch = pytest.importorskip("torch")
+    error = pytest.importorskip("torchmetrics.functional.classification").binary_calibration_error
+    rng = np.random.default_rng(bins)
+    p = rng.choice(at_edges(kind), 4000)
+    y = rng.integers(0, 2, len(p))
+    edges = torch.linspace(0, 1, bins + 1, dtype=torch.from_numpy(p).dtype).numpy()
+    assert (calibrating._torch_edges(bins, kind) == edges[1:].astype(np.float64)).all()
+    ev = fx.evaluate(probs=p, target=y, task="binary", bins=bins, binning="torchmetrics")
+    number = np.searchsorted(edges, p, side="right") - 1
+    counts = np.bincount(number, minlength=bins + 1)
+    table = ev.calibration.table.to_pylist()
+    assert [row["count"] for row in table] == counts[: len(table)].tolist()
+    for norm, mine in (("l1", "ece"), ("max", "mce")):
+        true = float(error(torch.from_numpy(p), torch.from_numpy(y), n_bins=bins, norm=norm))
+        assert getattr(ev.calibration, mine) == pytest.approx(true, rel=1e-4 if kind is np.float32 else 1e-9)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from functools import cache
 from typing import Any, get_args
 
@@ -255,8 +256,7 @@ def calibrate(reading: Reading, bins: int | None, binning: Binning) -> Calibrati
 
 def _rows(reading: Reading, numbers: Integers, count: int, binning: Binning) -> Iterator[dict[str, Any]]:
     """The reliability table of the only owner, a row a bin."""
-    cells = reading.sums.cells("calibration")
-    assert cells is not None
+    cells = _cells(reading)
     words = _words(cells, weighted=reading.weighted)
     known = bool(known_weight(reading, words[0].by_owner(cells.owners, 1))[0])
     starts = run_starts(numbers)
@@ -277,23 +277,51 @@ def _rows(reading: Reading, numbers: Integers, count: int, binning: Binning) -> 
 
 
 @cache
-def _places() -> tuple[Integers, NDArray[np.bool_]]:
-    """For every cell the number k of its lower edge k / 3600, and whether it holds that edge alone."""
-    k = np.zeros(tally.CELLS, np.int64)
-    edge = np.zeros(tally.CELLS, np.bool_)
-    inner = np.arange(tally.LAST_EDGE - tally.FIRST_EDGE + 1)
-    k[tally.FIRST_EDGE : tally.LAST_EDGE + 1] = 1 + (inner >> 1)
-    edge[tally.FIRST_EDGE : tally.LAST_EDGE + 1] = inner % 2 == 0
-    k[tally.LAST_EDGE + 1 :] = tally.WIDTHS - 1
-    k[-1], edge[0], edge[-1] = tally.WIDTHS, True, True
-    return k, edge
+def _lows() -> Numbers:
+    """The least number of every cell: the number itself, or the edge above which a cell begins."""
+    edges = np.arange(tally.WIDTHS + 1) / tally.WIDTHS
+    octaves = ((np.arange(tally.TAIL, dtype=np.int64) + ((1023 - 53) << 3)) << (52 - 3)).view(np.float64)
+    inner = edges[1:-1]
+    nearest = inner.astype(np.float32)
+    beside = [np.nextafter(nearest, np.float32(0)), nearest, np.nextafter(nearest, np.float32(1))]
+    beside += [np.nextafter(inner, 0.0), np.nextafter(inner, 1.0)]
+    tail = np.append(edges[-2], 1.0 - octaves[1:][::-1])
+    return np.concatenate(
+        ([0.0], octaves, np.repeat(inner, 2)[:-1], tail, [1.0], np.stack(beside, axis=1).astype(np.float64).ravel())
+    )
+
+
+@cache
+def _alone() -> NDArray[np.bool_]:
+    """Which cells hold one number."""
+    alone = np.ones(tally.CELLS, np.bool_)
+    alone[1 : tally.FIRST_EDGE] = alone[tally.FIRST_EDGE + 1 : tally.LAST_EDGE : 2] = False
+    alone[tally.LAST_EDGE + 1 : tally.ONE] = False
+    return alone
+
+
+@cache
+def _order() -> Integers:
+    """The place of every cell among all by its number, in the tails by where it begins."""
+    order = np.empty(tally.CELLS, np.int64)
+    order[np.lexsort((_lows(), _numbers()))] = np.arange(tally.CELLS)
+    return order
+
+
+@cache
+def _numbers() -> Numbers:
+    """A number of every cell that is in the cell's bin, whatever the library's edges are."""
+    width = np.clip(np.floor(_lows() * tally.WIDTHS + 1e-9), 0, tally.WIDTHS - 1)
+    return np.where(_alone(), _lows(), (width + 0.5) / tally.WIDTHS)
 
 
 @cache
 def _bases() -> tuple[Integers, ...]:
     """The bases of the cells (`fastxent.kernels.sums.tally.base_of`), whose bits end at 2^-64, in words of 16 bits."""
-    k, _ = _places()
-    rest = np.where(k == tally.WIDTHS, 1.0, k * tally.WIDTH)
+    inner = np.arange(1, tally.WIDTHS)
+    k = np.concatenate((np.zeros(tally.FIRST_EDGE), np.repeat(inner, 2)[:-1], np.full(tally.TAIL + 1, inner[-1])))
+    rest = np.append(k, np.repeat(inner, tally.BESIDE)) * tally.WIDTH
+    rest[tally.ONE] = 1.0
     words = []
     for _ in range(5):
         whole = np.floor(rest)
@@ -306,7 +334,7 @@ def _widened(keys: Integers, cells: Integers, level: int) -> tuple[Integers, Int
     """Cells become equal widths; the place after the widths is that of exactly 1."""
     places, last = np.where(keys < 0, 0, keys & PLACES), len(_WIDTHS)
     if level == 1:
-        places = _places()[0][places] * _WIDTHS[0] // tally.WIDTHS
+        places = _widths(_numbers(), _WIDTHS[0])[places]
     elif level <= last:
         before, now = _WIDTHS[level - 2 : level]
         places = np.where(places == before, now if level < last else now - 1, places * now // before)
@@ -326,32 +354,73 @@ def _words(cells: Cells, *, weighted: bool) -> tuple[Words, Words, Words]:
     return Words.of_counts(columns[:, 0]), Words.of_counts(columns[:, 1]), Words(parts, bits).carried()
 
 
-def _bins(reading: Reading, numbers: Integers) -> tuple[Cells, Bins]:
+def _cells(reading: Reading) -> Cells:
+    """The cells in the order of their owners and of the numbers that they hold."""
     cells = reading.sums.cells("calibration")
     assert cells is not None
+    if cells.level or not (cells.places > tally.ONE).any():
+        return cells
+    order = np.argsort(cells.owners * tally.CELLS + _order()[cells.places])
+    return Cells(cells.owners[order], cells.places[order], cells.columns[order], cells.level)
+
+
+def _bins(reading: Reading, numbers: Integers) -> tuple[Cells, Bins]:
+    cells = _cells(reading)
     return cells, Bins.of(cells.owners, numbers, *_words(cells, weighted=reading.weighted))
 
 
 def _bin_numbers(reading: Reading, bins: int | None, binning: Binning) -> Integers | None:
     """The bin of every cell; None if cells have been put together to others than make such bins."""
-    cells = reading.sums.cells("calibration")
-    assert cells is not None
+    cells = _cells(reading)
     count = check_bins(bins, binning)
     if cells.level:
         level = min(cells.level, len(_WIDTHS))
         widths, one_apart = _WIDTHS[level - 1], level < len(_WIDTHS)
         if widths % count or binning in ("sklearn", "equal_mass") or (binning == "torchmetrics" and not one_apart):
             return None
-        k, edge = cells.places * (tally.WIDTHS // widths), np.zeros(len(cells.places), np.bool_)
-    else:
-        all_k, all_edges = _places()
-        k, edge = all_k[cells.places], all_edges[cells.places]
-    if binning == "equal_mass":
+        numbers = np.minimum((np.arange(widths + 1) + 0.5) / widths, 1.0)
+    elif binning == "equal_mass":
         return _equal_mass(cells, count, weighted=reading.weighted)
-    numbers = k * count // tally.WIDTHS
-    if binning == "sklearn":
-        numbers -= edge & (k * count % tally.WIDTHS == 0)
-    return np.clip(numbers, 0, count if binning == "torchmetrics" else count - 1)
+    else:
+        numbers = _numbers()
+    return _BINS_OF[binning](numbers, count)[cells.places]
+
+
+def _widths(numbers: Numbers, count: int) -> Integers:
+    """Bins closed below, 1 apart from them."""
+    return np.searchsorted(np.arange(1, count + 1) / count, numbers, side="right")
+
+
+def _equal_width(numbers: Numbers, count: int) -> Integers:
+    """Bins closed below, the last one above too."""
+    return np.minimum(_widths(numbers, count), count - 1)
+
+
+def _sklearn(numbers: Numbers, count: int) -> Integers:
+    """Bins as `sklearn.calibration.calibration_curve` has them: closed above, and the first one below too."""
+    return np.searchsorted(np.linspace(0.0, 1.0, count + 1)[1:-1], numbers)
+
+
+def _torchmetrics(numbers: Numbers, count: int) -> Integers:
+    """Bins as torchmetrics' calibration errors have them: closed below, 1 apart from them.
+
+    Its edges are those of ``torch.linspace``, in the precision of the predictions.
+    """
+    single = np.searchsorted(_torch_edges(count, np.float32), numbers, side="right")
+    double = np.searchsorted(_torch_edges(count, np.float64), numbers, side="right")
+    return np.where(numbers == numbers.astype(np.float32), single, double)
+
+
+def _torch_edges(count: int, kind: type[np.floating[Any]]) -> Numbers:
+    """The upper edges of ``torch.linspace(0, 1, count + 1)``: from both ends, products and differences rounded once."""
+    step, half = Fraction(float(kind(1) / kind(count))), (count + 1) // 2
+    exact = [i * step if i < half else 1 - (count - i) * step for i in range(1, count + 1)]
+    return np.array([float(edge) for edge in exact]).astype(kind).astype(np.float64)
+
+
+_BINS_OF: dict[str, Callable[[Numbers, int], Integers]] = {
+    "equal_width": _equal_width, "netcal": _equal_width, "sklearn": _sklearn, "torchmetrics": _torchmetrics,
+}  # fmt: skip
 
 
 def _equal_mass(cells: Cells, bins: int, *, weighted: bool) -> Integers:
@@ -374,7 +443,7 @@ def _even(bins: int) -> tuple[list[float], list[float]]:
 
 def _bounds(cells: Cells, numbers: Integers, bins: int) -> tuple[list[float], list[float]]:
     """Edges of equal-mass bins: of the first cell with rows, and the next bin's first."""
-    edges = _fine_edges()
+    edges = _lows()
     lows = [math.nan] * bins
     for cell, number in zip(cells.places[::-1].tolist(), numbers[::-1].tolist(), strict=True):
         lows[number] = float(edges[cell])
@@ -385,16 +454,6 @@ def _bounds(cells: Cells, numbers: Integers, bins: int) -> tuple[list[float], li
         if not math.isnan(lows[i]):
             highs[i], high = high, lows[i]
     return lows, highs
-
-
-def _fine_edges() -> Numbers:
-    """The lower edge of every cell, in the tails by octaves."""
-    edges: Numbers = _places()[0] / tally.WIDTHS
-    octaves = (np.arange(tally.TAIL, dtype=np.int64) + ((1023 - 53) << 3)) << (52 - 3)
-    sizes = octaves.view(np.float64)
-    edges[1 : 1 + tally.TAIL] = sizes
-    edges[tally.LAST_EDGE + 2 : -1] = 1.0 - sizes[1:][::-1]
-    return edges
 
 
 def check_bins(bins: int | None, binning: Binning) -> int:

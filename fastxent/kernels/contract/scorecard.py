@@ -19,7 +19,7 @@ __all__ = ["BLOCK", "Scorecard", "new_scorecard"]
 BLOCK = 1024
 
 # rows of ``real``
-LOSS, WEIGHT, P_TARGET, CONFIDENCE, BRIER, ENTROPY, SCRATCH, MARGIN = range(8)
+LOSS, WEIGHT, P_TARGET, CONFIDENCE, BRIER, ENTROPY, SCRATCH, MARGIN, P_ONE = range(9)  # P_ONE, of class 1: binary only
 # rows of ``whole``
 TARGET, PREDICTED, RANK, CELL = range(4)  # CELL is scratch of the tallies
 
@@ -53,7 +53,7 @@ class Scorecard(NamedTuple):
 def new_scorecard(rows: int = BLOCK) -> Scorecard:
     """An empty scorecard: its rows start cache lines, and are not a multiple of 4096 bytes apart."""
     width = (rows + 7) // 8 * 8 + 40
-    room = np.zeros(8 * width + 7)
+    room = np.zeros((P_ONE + 1) * width + 7)
     first = -room.ctypes.data % 64 // 8
-    real = room[first : first + 8 * width].reshape(8, width)
+    real = room[first : first + (P_ONE + 1) * width].reshape(P_ONE + 1, width)
     return Scorecard(real, np.zeros((4, width), np.int32), np.zeros(rows, np.uint8))

@@ -144,6 +144,7 @@ def describer(form: Form, kind: str, target_kind: str) -> Any:
             miss = select(e > 0.5, (t * -1.0 + 1.0) - u, t - e)
             store(real[sc.P_TARGET], i + k, select(true, e, u))
             store(real[sc.CONFIDENCE], i + k, maximum(e, u))
+            store(real[sc.P_ONE], i + k, e)
             store(real[sc.BRIER], i + k, miss * miss)
             store(real[sc.MARGIN], i + k, margin)
             one = splat_i32(np.int32(1), 8)
@@ -179,7 +180,7 @@ def binary(form: Form, kind: str, target_kind: str, full: bool) -> Any:
 
     Integer targets are hard labels, 0 or 1; float targets are soft ones, in [0, 1]. Smoothing, ``pos_weight`` and,
     for probs, ``clip`` apply to the loss only. When full, BRIER is (p - y)^2 (once, not for both classes), MARGIN
-    is the logit, TARGET is y >= 1/2 and P_TARGET the probability of that class.
+    is the logit, TARGET is y >= 1/2, P_TARGET the probability of that class and P_ONE that of class 1.
     """
     split, lose, _, _ = plain(kind, target_kind)
     kinds = form, kind, target_kind

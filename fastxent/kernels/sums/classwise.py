@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.functions.vecmath import exp
@@ -18,6 +20,7 @@ __all__ = [
     "SQUARE",
     "WEIGHT",
     "add_classes",
+    "cell_of",
     "places_of_classes",
 ]
 
@@ -54,6 +57,15 @@ def _powers(row: Any, form: int, normalize: bool, p: Any) -> float:
     return total
 
 
+@kernel(inline="always")
+def cell_of(share: float) -> Any:
+    """The width of [0, 1] that holds a probability: an edge belongs to the width above it."""
+    k = np.int64(share * CELLS)
+    if share < k / CELLS:  # the product was rounded up to an edge
+        k -= 1
+    return min(k, np.int64(CELLS - 1))
+
+
 @kernel()
 def add_classes(
     scores: Any, status: Any, target: Any, weight: Any, form: int, normalize: bool, p: Any, table: Any
@@ -68,7 +80,7 @@ def add_classes(
         for j in range(classes):
             share = min(p[j] / total, 1.0)
             gap = share - 1.0 if target[i] == j else share
-            at = j * CELLS + min(int(share * CELLS), CELLS - 1)
+            at = j * CELLS + cell_of(share)
             add_fixed(table, at, WEIGHT, w)
             if target[i] == j:
                 add_fixed(table, at, HITS, w)
@@ -96,7 +108,7 @@ def places_of_classes(
             share = min(p[j] / total, 1.0)
             gap = share - 1.0 if target[i] == j else share
             at = i * classes + j
-            places[at] = j * CELLS + min(int(share * CELLS), CELLS - 1)
+            places[at] = j * CELLS + cell_of(share)
             add_fixed(cells, at, WEIGHT, w)
             if target[i] == j:
                 add_fixed(cells, at, HITS, w)

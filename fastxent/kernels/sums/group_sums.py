@@ -15,7 +15,7 @@ from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums import tally
 from fastxent.kernels.sums.records import LIMIT
-from fastxent.kernels.sums.tally import base_of, calibration_cell, probability_of_one
+from fastxent.kernels.sums.tally import base_of, calibration_cell
 from fastxent.kernels.vector.simd import as_bits
 
 __all__ = [
@@ -151,7 +151,7 @@ def calibration_places(card: Any, n: int, weighted: bool, positive: bool, places
         if card.status[i] != sc.SCORED:
             continue
         if positive:
-            c = probability_of_one(card, i)
+            c = card.real[sc.P_ONE, i]
             hit = np.int64(card.whole[sc.TARGET, i] == 1)
         else:
             c = card.real[sc.CONFIDENCE, i]

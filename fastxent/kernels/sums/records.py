@@ -14,7 +14,7 @@ import numpy as np
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.functions.hashing import mix
-from fastxent.kernels.sums.tally import calibration_cell, probability_of_one
+from fastxent.kernels.sums.tally import calibration_cell
 from fastxent.kernels.vector.simd import as_bits
 
 __all__ = [
@@ -52,7 +52,7 @@ def weigh(card: Any, n: int, positive: bool, classes: int, ranks: Any, cells: An
         target = np.int64(card.whole[sc.TARGET, i])
         summed = w < LIMIT and real[sc.SCRATCH, i] < LIMIT
         if positive:
-            c = probability_of_one(card, i)
+            c = real[sc.P_ONE, i]
             hit = target == 1
         else:
             c = real[sc.CONFIDENCE, i]

@@ -26,7 +26,6 @@ from fastxent.kernels.vector.simd import (
     maximum,
     minimum,
     narrow,
-    select,
     shift_left,
     shift_right,
     splat_i64,
@@ -57,13 +56,17 @@ HISTOGRAM = BINS + 3
 #: numbers of bins. A number that is an edge has a cell of its own, so that bins can be closed on either side. The first
 #: and the last width are cut by octaves of c and 1 - c (8 cells each), so that equal-mass bins can tell them apart:
 #: 0 | TAIL cells of (0, e_1) | e_1 | (e_1, e_2) | e_2 | ... | e_3599 | TAIL cells of (e_3599, 1) | 1.
+#: Libraries round their edges each in its own way, in float32 too. After those cells come the numbers beside every edge
+#: that such edges can be: the float32 nearest to it and the one below and above that, then its neighbours in float64.
 WIDTHS = 3600
 TAIL = 42 * 8
 _TAIL_SHIFT = 52 - 3
 _TAIL_LOWEST = (1023 - 53) << 3
 FIRST_EDGE = 1 + TAIL
 LAST_EDGE = FIRST_EDGE + 2 * (WIDTHS - 2)
-CELLS = LAST_EDGE + 1 + TAIL + 1
+ONE = LAST_EDGE + TAIL + 1
+BESIDE = 5
+CELLS = ONE + 1 + BESIDE * (WIDTHS - 1)
 
 #: Rows after which words that are carried late must be carried (`fastxent.totals.totals` does it).
 LATE = 1 << 20
@@ -86,7 +89,8 @@ ODD = -(2**63)
 
 #: Bases of offsets are multiples of this: k * WIDTH, without a division.
 WIDTH = 1.0 / WIDTHS
-_NEAR = 1e-9
+_NEAR = 2.0**-11  # more than one and a half steps of float32 below 1
+_FLOAT32_BITS = 29  # that float32 has less
 # Of the histogram, for the upper halves of losses as int32, of which a vector holds twice as many.
 _SHIFT, _BELOW = SHIFT - 32, np.int32(LOWEST - 1)
 _FIRST_CELL, _LAST_CELL, _INF_BITS = np.int32(0), np.int32(BINS + 1), np.int32(0x7FF << 20)
@@ -179,21 +183,38 @@ def count_uneven(card: Any, n: int, first_id: int, slack: float, t: Any) -> None
 
 
 @kernel()
+def _beside(c: float, edge: float) -> Any:
+    """Which of the numbers `BESIDE` an edge c is, or -1."""
+    step = as_bits(c) - as_bits(edge)
+    if abs(step) == 1:
+        return 3 + (step > 0)
+    if as_bits(c) & ((1 << _FLOAT32_BITS) - 1) == 0:
+        nearest = (as_bits(edge) + (1 << (_FLOAT32_BITS - 1))) >> _FLOAT32_BITS
+        step = (as_bits(c) >> _FLOAT32_BITS) - nearest
+        if abs(step) <= 1:
+            return step + 1
+    return -1
+
+
+@kernel()
 def calibration_cell(c: float) -> Any:
     """The calibration cell of a number in [0, 1]."""
     if c <= 0.0:
         return 0
     if c >= 1.0:
-        return CELLS - 1
+        return ONE
     scaled = c * WIDTHS
     k = np.int64(scaled)
     if k > WIDTHS - 1:
         k = np.int64(WIDTHS - 1)
-    if abs(scaled - np.int64(scaled + 0.5)) < _NEAR:
-        near = np.int64(scaled + 0.5)
+    near = np.int64(scaled + 0.5)
+    if abs(scaled - near) < _NEAR and 0 < near < WIDTHS:
         edge = near / WIDTHS
         if c == edge:
             return FIRST_EDGE + 2 * (near - 1)
+        which = np.int64(_beside(c, edge))
+        if which >= 0:
+            return ONE + 1 + BESIDE * (near - 1) + which
         k = near - 1 if c < edge else near
     if k == 0:
         return 1 + max((as_bits(c) >> _TAIL_SHIFT) - _TAIL_LOWEST, 0)
@@ -207,8 +228,10 @@ def base_of(cell: int) -> float:
     """What offsets of a cell count from: near its lower edge, and exact as a float64."""
     if cell < FIRST_EDGE:
         return 0.0
+    if cell > ONE:
+        return (1 + (cell - ONE - 1) // BESIDE) * WIDTH
     if cell >= LAST_EDGE:
-        return (WIDTHS - 1) * WIDTH if cell < CELLS - 1 else 1.0
+        return (WIDTHS - 1) * WIDTH if cell < ONE else 1.0
     return (1 + ((cell - FIRST_EDGE) >> 1)) * WIDTH
 
 
@@ -259,19 +282,6 @@ def _rank(card: Any, n: int, all_scored: bool, t: Any) -> None:
 
 
 @kernel(inline="always")
-def _of_one(of_target: Any, largest: Any, target: Any, predicted: Any) -> Any:
-    """P(class 1), of numbers or lanes, from the probability of the target or of the predicted class."""
-    return select(target == 1, of_target, select(predicted == 1, largest, largest * -1.0 + 1.0))
-
-
-@kernel(inline="always")
-def probability_of_one(card: Any, i: int) -> Any:
-    """P(class 1) of a binary row."""
-    whole = card.whole
-    return _of_one(card.real[sc.P_TARGET, i], card.real[sc.CONFIDENCE, i], whole[sc.TARGET, i], whole[sc.PREDICTED, i])
-
-
-@kernel(inline="always")
 def _whole_part(x: Any) -> Any:
     """The whole part of lanes in [0, 2^51), as float64 and as int64."""
     whole = floor(x)
@@ -280,15 +290,9 @@ def _whole_part(x: Any) -> Any:
 
 @kernel()
 def _calibrate(card: Any, n: int, all_scored: bool, t: Any) -> None:
-    c = card.real[sc.CONFIDENCE]
+    c = card.real[sc.P_ONE if t.positive else sc.CONFIDENCE]
     words = card.real[_WORDS]
     places = card.real[_MORE_WORDS]
-    if t.positive:
-        c = card.real[sc.SCRATCH]
-        for i in range(0, n, 8):
-            of_target, largest = fetch(card.real[sc.P_TARGET], i, 8), fetch(card.real[sc.CONFIDENCE], i, 8)
-            target, predicted = fetch(card.whole[sc.TARGET], i, 8), fetch(card.whole[sc.PREDICTED], i, 8)
-            store(c, i, _of_one(of_target, largest, target, predicted))
     # Eight at a time where multiplication cannot round across an edge; what `base_of` says there is k * WIDTH.
     odd = splat_i64(0, 8)
     for i in range(0, n, 8):
@@ -321,12 +325,15 @@ def _calibrate(card: Any, n: int, all_scored: bool, t: Any) -> None:
 def _mend_odd_places(card: Any, c: Any, n: int, positive: bool) -> None:
     """Find places and words of the numbers that the quick way left."""
     places, words = card.real[_MORE_WORDS], card.real[_WORDS]
-    for i in range(n):
-        if as_bits(places[i]) < 0:
-            cell = np.int64(calibration_cell(c[i]))
-            hit = card.whole[sc.TARGET, i] == 1 if positive else card.whole[sc.RANK, i] == 0
-            places[i] = as_float(cell * CALIBRATION_COLUMNS + np.int64(hit) - np.int64(_FIRST_PLACE))
-            words[i] = as_float(np.int64((c[i] - base_of(cell)) * _OFFSET))
+    for first in range(0, n, 8):
+        if not any_lane(as_bits(fetch(places, first, 8)) < 0):
+            continue
+        for i in range(first, min(first + 8, n)):
+            if as_bits(places[i]) < 0:
+                cell = np.int64(calibration_cell(c[i]))
+                hit = card.whole[sc.TARGET, i] == 1 if positive else card.whole[sc.RANK, i] == 0
+                places[i] = as_float(cell * CALIBRATION_COLUMNS + np.int64(hit) - np.int64(_FIRST_PLACE))
+                words[i] = as_float(np.int64((c[i] - base_of(cell)) * _OFFSET))
 
 
 @kernel()
