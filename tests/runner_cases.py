@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import uuid
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import fastxent as fx
+from fastxent import Spec
+from fastxent.engine.plan import Plan, plan_of
+from fastxent.sources.open import Selection, Source, Split, open_source
+from fastxent.statistics.options import Measures
 
 CLASSES, FILES, ROWS, GROUP = 4, 5, 60, 20
 GATHERED = {"group_by": "country", "worst": 5, "keep": "id", "label_errors": 3, "statistics": "entropy"}
@@ -91,3 +99,53 @@ def check_error(folder: Path, runner: Any) -> None:
         evaluate(folder, runner=runner)
     assert str(there.value) == str(here.value)
     assert (there.value.path, there.value.row) == (str(path), 7)
+
+
+class Faulty(Source):
+    """A source whose first reads of some splits go wrong; how often is counted in files of a folder.
+
+    Args:
+        source: what is read.
+        folder: where reads are counted, over all processes.
+        faults: number of a split -> how many reads of it go wrong, and how: "kill", or an error to raise.
+    """
+
+    travels = True
+
+    def __init__(self, source: Source, folder: Path, faults: dict[int, tuple[int, Any]]) -> None:
+        self.source, self.folder, self.faults = source, folder, faults
+        for name in ("num_classes", "num_rows", "paths", "files", "class_names", "dense_target", "batches_last"):
+            setattr(self, name, getattr(source, name))
+
+    def splits(self) -> Sequence[Split]:
+        return self.source.splits()
+
+    def read(self, split: Split) -> Iterator[Any]:
+        (self.folder / f"{split.id}-{uuid.uuid4().hex}").touch()
+        count, how = self.faults.get(split.id, (0, None))
+        if self.reads(split.id) <= count:
+            if how == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise how
+        return self.source.read(split)
+
+    def reads(self, number: int) -> int:
+        """How often reading a split was begun."""
+        return len(list(self.folder.glob(f"{number}-*")))
+
+
+def plan(folder: Path, counts: Path, faults: dict[int, tuple[int, Any]]) -> Plan:
+    """A plan over the files of a folder whose source goes wrong."""
+    source = open_source(str(folder), Selection(("z",), "y", extra=("id", "country")))
+    counts.mkdir()
+    measures = Measures(group_by=("country",), worst=5, keep=("id",))
+    return plan_of(Faulty(source, counts, faults), Spec.make(num_classes=CLASSES), measures)
+
+
+def check_many(folder: Path, runner: Any) -> None:
+    """2,000 small splits."""
+    write(folder, files=2000, rows=2)
+    one = fx.evaluate(str(folder), "y", logits="z", group_by="country")
+    there = fx.evaluate(str(folder), "y", logits="z", group_by="country", runner=runner)
+    assert there.totals.to_bytes() == one.totals.to_bytes()
+    assert len(one.totals.to_bytes()) > 0

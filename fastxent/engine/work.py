@@ -34,7 +34,7 @@ ATTEMPTS, PAUSE = 3, 0.1
 #: Errors that would be the same again.
 _LASTING = (InvalidRowError, OutputError, StateError, UsageError)
 
-_log = logging.getLogger("fastxent")
+_LOG = logging.getLogger("fastxent")
 
 #: The numbers of units that are done by one call.
 Chunk = tuple[int, ...]
@@ -111,17 +111,17 @@ def send(work: Work) -> Sent:
     return Sent(zlib.compress(pickle.dumps(work), 1), _versions(), uuid.uuid4().hex[:12])
 
 
-def do(sent: Sent, numbers: Chunk, stop: Stop | None = None) -> Part:
+def do(sent: Sent, numbers: Chunk, stop: Stop | None = None, log: logging.Logger = _LOG) -> Part:
     """What some units leave behind: called by workers, wherever they are. Errors say where that is.
 
-    What fails for a reason that may pass is tried again.
+    What fails for a reason that may pass is tried again. The log names the units.
     """
     try:
         if (own := _versions()) != sent.versions:
             theirs = ", ".join(f"{name} {version}" for name, version in sent.versions)
             mine = ", ".join(f"{name} {version}" for name, version in own)
             raise FastxentError(f"the worker {_here()} has {mine}, but the run has {theirs}; install the same there")
-        part = _tried(_received(sent), numbers, stop)
+        part = _tried(_received(sent), numbers, stop, log)
     except Stopped:
         raise
     except Exception as error:
@@ -129,7 +129,7 @@ def do(sent: Sent, numbers: Chunk, stop: Stop | None = None) -> Part:
     return part if isinstance(part, Scored) else replace(part, error=_placed(part))
 
 
-def _tried(work: Work, numbers: Chunk, stop: Stop | None) -> Part:
+def _tried(work: Work, numbers: Chunk, stop: Stop | None, log: logging.Logger) -> Part:
     """What some units leave behind, tried again where that may help."""
     attempt = 0
     while True:
@@ -137,9 +137,9 @@ def _tried(work: Work, numbers: Chunk, stop: Stop | None) -> Part:
         began = time.perf_counter()
         part = work.do(numbers, stop)
         if isinstance(part, Scored):
-            _log.info("%s: done in %.3f s", work.name(numbers), time.perf_counter() - began)
+            log.info("%s: done in %.3f s", work.name(numbers), time.perf_counter() - began)
             return part
-        _log.warning("%s: attempt %d of %d: %s", work.name(numbers), attempt, ATTEMPTS, part.error)
+        log.warning("%s: attempt %d of %d: %s", work.name(numbers), attempt, ATTEMPTS, part.error)
         if isinstance(part.error, _LASTING) or attempt == ATTEMPTS:
             return part
         time.sleep(PAUSE * attempt)

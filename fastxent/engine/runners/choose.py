@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from fastxent.base.errors import UsageError
+from fastxent.engine.runners.dask import Dask
 from fastxent.engine.runners.processes import Processes
 from fastxent.engine.runners.runner import Runner
 from fastxent.engine.runners.threads import Threads
+from fastxent.sources.object_kinds import library
 from fastxent.sources.source import Source
 
 __all__ = ["check_travels", "runner_of"]
+
+
+#: How addresses of schedulers of Dask begin.
+_DASK = ("tcp://", "tls://", "ws://", "wss://", "ucx://", "inproc://")
 
 
 def runner_of(value: Any, threads: int) -> Runner:
@@ -19,6 +25,8 @@ def runner_of(value: Any, threads: int) -> Runner:
         return Threads(threads)
     if isinstance(value, str) and value.partition(":")[0] == "processes":
         return Processes(_count(value, threads))
+    if library(value) == "distributed" or (isinstance(value, str) and value.startswith(_DASK)):
+        return Dask(value)
     raise UsageError(
         "runner: expected 'processes', 'processes:4', 'tcp://host:8786' (Dask), 'spark://host:7077' or 'local[4]' "
         f"(Spark), 'ray', 'ray://host:10001', or a dask.distributed.Client or a SparkSession, got {value!r}"

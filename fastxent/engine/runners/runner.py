@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
 from typing import Any, TypeVar
 
-from fastxent.base.errors import FastxentError
+from fastxent.base.errors import FastxentError, UsageError
 from fastxent.engine.plan import Part
 from fastxent.engine.work import Chunk, Work, joined
 
-__all__ = ["CHUNKS", "Runner", "chunks_of", "groups_of", "in_order", "one_by_one"]
+__all__ = ["CHUNKS", "FAN_IN", "Runner", "chunks_of", "groups_of", "in_order", "need", "one_by_one"]
 
 #: Chunks for each worker, at least: more of them even out what takes longer, fewer send less back.
 CHUNKS = 16
@@ -19,6 +20,18 @@ CHUNKS = 16
 FAN_IN = 8
 
 Future = TypeVar("Future")
+
+
+def need(module: str, extra: str) -> Any:
+    """A module that comes with an extra.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise UsageError(f"runner: needs {module}: pip install 'fastxent[{extra}]' ({error})") from None
 
 
 class Runner(ABC):
