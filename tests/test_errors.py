@@ -29,7 +29,7 @@ def logits(**changes):
 CALLS = {
     "no predictions": ({}, fx.UsageError, "exactly one of logits=, probs= and log_probs=, got none of them"),
     "two forms": ({"logits": Z, "probs": Z}, fx.UsageError, "got logits and probs"),
-    "one axis": ({"logits": Z[0]}, fx.UsageError, r"shape \(n, classes\), got \(4,\); one score a row is task='binary'"),
+    "one axis": ({"logits": Z[0]}, fx.UsageError, r"shape \(n, classes\), got \(4,\); one score a row .*binary_cross_entropy"),
     "no classes": ({"logits": Z[:, :0]}, fx.UsageError, "no classes"),
     "text": ({"logits": [["a"]] * 3}, fx.UsageError, "predictions must be numbers"),
     "lengths": ({"logits": Z[:2]}, fx.UsageError, r"target must have shape \(2,\) or \(2, 4\)"),

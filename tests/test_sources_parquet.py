@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_sources_arrays import drain
 
+import fastxent as fx
 from fastxent import SourceError, UsageError
 from fastxent.base.status import Status
 from fastxent.data.batch import Columns
@@ -238,3 +239,34 @@ def test_sources_can_be_sent_to_workers(wide):
     copy = pickle.loads(pickle.dumps(source))
     assert copy.splits() == source.splits()
     np.testing.assert_array_equal(drain(copy)[0], SCORES)
+
+
+def test_partitions_can_be_target_and_weight(tmp_path):
+    """What the path says of all rows of a file: integers, text, or nothing."""
+    tmp_path, rows = tmp_path / "in", tmp_path / "rows.parquet"
+    scores = {0: [[2.0, 0.0], [0.0, 1.0]], 1: [[0.5, 0.5]]}
+    for label, z in scores.items():
+        folder = tmp_path / f"label={label}" / f"w={label + 0.5}" / f"name={'no' if label == 0 else 'yes'}"
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"z": pa.array(z)}), folder / "a.parquet")
+    z, y = np.concatenate([*scores.values()]), [0, 0, 1]
+    assert fx.evaluate(tmp_path, "label", logits="z").loss == fx.cross_entropy(y, logits=z)
+    weighted = fx.evaluate(tmp_path, "label", logits="z", weight="w")
+    assert weighted.loss == fx.cross_entropy(y, logits=z, sample_weight=[0.5, 0.5, 1.5])
+    named = fx.evaluate(tmp_path, "name", logits="z", class_names=["no", "yes"], group_by="label", filter="label >= 0")
+    assert (named.loss, named.groups["label"].to_pylist()) == (fx.cross_entropy(y, logits=z), [0, 1])
+    fx.score(tmp_path, rows, "label", logits="z", keep="name")
+    assert pq.read_table(rows, partitioning=None)["loss"].to_pylist() == list(
+        fx.cross_entropy(y, logits=z, reduction="none")
+    )
+    assert fx.inspect(tmp_path / "label=0").selection.target == "label"
+    with pytest.raises(fx.SourceError, match="holds text .*; weights are numbers"):
+        fx.evaluate(tmp_path, "label", logits="z", weight="name")
+
+
+def test_a_partition_without_a_value_is_null(tmp_path):
+    for label in ("0", "__HIVE_DEFAULT_PARTITION__"):
+        (tmp_path / f"label={label}").mkdir()
+        pq.write_table(pa.table({"z": pa.array([[1.0, 0.0]])}), tmp_path / f"label={label}" / "a.parquet")
+    ev = fx.evaluate(tmp_path, "label", logits="z", on_invalid="skip")
+    assert (ev.rows["scored"], ev.rows["invalid"]) == (1, {"null_target": 1})

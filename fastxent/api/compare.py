@@ -72,6 +72,7 @@ def compare(
     weight: Any = None,
     mask: Any = None,
     class_names: Iterable[str] | None = None,
+    labels: Iterable[Any] | None = None,
     dtype: str | None = None,
     filter: Any = None,
     verify_checksums: bool = False,
@@ -125,6 +126,8 @@ def compare(
         weight: column of ``a`` (or array) with sample weights: means, differences and their errors are weighted.
         mask: column (or array) of bool that says which labels of a multilabel row count.
         class_names: the classes in the order of the scores; needed for labels that are text.
+        labels: the values by which the target names the classes, in the order of the scores, where these are not 0 to C
+            - 1: ``range(1, C + 1)``, ``[-1, 1]``, ``["no", "yes"]``.
         dtype: kind of number in packed columns ("float16", "bfloat16", "float32", "float64").
         filter: which rows of both sides are read, as in `evaluate`; the others are counted. A row that only one side
             keeps is only on that side. With ``by_order`` rows keep the places they have without the filter.
@@ -175,7 +178,7 @@ def compare(
     keys = _keys(on, by_order, arrays=a is None)
     inputs = Inputs(
         target=target, logits=logits, probs=probs, log_probs=log_probs, task=task, weight=weight, mask=mask,
-        class_names=class_names, dtype=dtype, filter=filter, verify_checksums=verify_checksums,
+        class_names=class_names, labels=labels, dtype=dtype, filter=filter, verify_checksums=verify_checksums,
     )  # fmt: skip
     loss_options = LossOptions(
         loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_smoothing=label_smoothing,

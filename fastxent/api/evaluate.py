@@ -29,6 +29,7 @@ def evaluate(
     weight: Any = None,
     mask: Any = None,
     class_names: Iterable[str] | None = None,
+    labels: Iterable[Any] | None = None,
     dtype: str | None = None,
     filter: Any = None,
     on_error: Literal["raise", "skip"] = "raise",
@@ -86,6 +87,8 @@ def evaluate(
         weight: column (or array) of sample weights of at least 0.
         mask: column (or array) of bool that says which labels of a multilabel row count.
         class_names: the classes in the order of the scores; needed for labels that are text.
+        labels: the values by which the target names the classes, in the order of the scores, where these are not 0 to C
+            - 1: ``range(1, C + 1)``, ``[-1, 1]``, ``["no", "yes"]``.
         dtype: kind of number in packed columns ("float16", "bfloat16", "float32", "float64").
         filter: which rows of ``data`` are read: text such as ``"country == 'DE' and year >= 2024"`` or a pyarrow
             expression. Hive partitions count as columns; the other rows are as if they were not there.
@@ -154,8 +157,8 @@ def evaluate(
     started = time.perf_counter()
     inputs = Inputs(
         data=data, target=target, logits=logits, probs=probs, log_probs=log_probs, task=task, weight=weight, mask=mask,
-        class_names=class_names, dtype=dtype, filter=filter, on_error=on_error, ids=ids, num_classes=num_classes,
-        verify_checksums=verify_checksums,
+        class_names=class_names, labels=labels, dtype=dtype, filter=filter, on_error=on_error, ids=ids,
+        num_classes=num_classes, verify_checksums=verify_checksums,
     )  # fmt: skip
     loss_options = LossOptions(
         loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_smoothing=label_smoothing,

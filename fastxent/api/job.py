@@ -13,6 +13,7 @@ from fastxent.base.errors import UsageError
 from fastxent.base.log_unit import Unit
 from fastxent.data.options import LossOptions
 from fastxent.data.spec import Form, Spec
+from fastxent.data.stored_labels import StoredLabels
 from fastxent.engine.options import RunOptions
 from fastxent.engine.plan import Plan, Scored, plan_of
 from fastxent.engine.runners.choose import check_travels, runner_of
@@ -26,7 +27,7 @@ from fastxent.sources.options import Inputs
 from fastxent.statistics.options import Measures, Readings
 from fastxent.statistics.registry import check_readings
 
-__all__ = ["ExtraColumns", "Job", "one_form", "open_job", "prepare", "spec_of"]
+__all__ = ["ExtraColumns", "Job", "one_form", "open_job", "prepare", "spec_of", "stored_labels"]
 
 #: What a single array is called that a keyword was given without a name.
 _UNNAMED = {"group_by": "group", "cluster_by": "cluster", "units": "units"}
@@ -125,7 +126,7 @@ def prepare(
     if inputs.topk:
         _check_topk(inputs, loss)
     share = None if memory is None else max(1, byte_size(memory) // threads)
-    source = _open_predictions(inputs, form, predictions, extra, share)
+    source = _open_predictions(inputs, form, predictions, extra, share, stored_labels(inputs, loss))
     return source, spec_of(inputs, loss, form, source)
 
 
@@ -147,16 +148,44 @@ def spec_of(inputs: Inputs, loss: LossOptions, form: Form, source: Source) -> Sp
         loss=loss.loss,
         soft=source.dense_target,
         label_smoothing=loss.label_smoothing,
-        ignore_index=loss.ignore_index,
+        ignore_index=_ignored(inputs, loss, source),
         class_weight=loss.class_weight,
         pos_weight=loss.pos_weight,
         weighted=inputs.weight is not None,
         on_invalid=loss.on_invalid,
         clip=loss.clip,
         normalize=loss.normalize,
-        class_names=None if inputs.topk else inputs.class_names or source.class_names,
+        class_names=None if inputs.topk else _class_names(inputs, source),
         **loss.own,
     )
+
+
+def stored_labels(inputs: Inputs, loss: LossOptions) -> StoredLabels | None:
+    """What the values of the target mean, where the call says it."""
+    if inputs.labels is None:
+        return None
+    if inputs.topk:
+        raise UsageError("labels: the targets of top-k predictions are ids of classes, as they are stored")
+    return StoredLabels.of(inputs.labels, loss.ignore_index)
+
+
+def _class_names(inputs: Inputs, source: Source) -> tuple[str, ...] | None:
+    """The names of the call or of the source, else the labels as text; they are better than numbers of columns."""
+    own = source.class_names if inputs.class_names is None else tuple(inputs.class_names)
+    numbered = own is not None and list(own) == list(map(str, range(len(own))))
+    if inputs.labels is not None and inputs.task != "multilabel" and (own is None or numbered):
+        return tuple(map(str, inputs.labels))
+    return own
+
+
+def _ignored(inputs: Inputs, loss: LossOptions, source: Source) -> int | None:
+    """The label whose rows kernels ignore; with ``labels`` the source has found them, and it may be a class's index."""
+    ignored = loss.ignore_index
+    if ignored is None or inputs.labels is None or not 0 <= ignored < max(source.num_classes, 2):
+        return ignored
+    if inputs.task == "multilabel":
+        raise UsageError(f"ignore_index: beside labels of a multilabel task it cannot be {ignored}; pass a mask")
+    return None
 
 
 def _are_tables(data: Any) -> bool:
@@ -171,13 +200,14 @@ def _inferred(inputs: Inputs) -> tuple[Inputs, Form, Any]:
     A task other than the default counts as said.
     """
     from fastxent.sources.dataset.dataset import find_dataset
-    from fastxent.sources.dataset.description import describe_schema
+    from fastxent.sources.dataset.description import describe_schema, with_partitions
     from fastxent.sources.dataset.infer import infer_selection
 
     dataset = find_dataset(inputs.data)
     inputs = dataclasses.replace(inputs, data=dataset)
     file, footer = dataset.first_readable(skips=inputs.on_error == "skip")
-    found = describe_schema(footer.schema, (file.name,), dataset.format, footer.num_rows, len(footer.rows))
+    schema = with_partitions(footer.schema, dataset.partitions[dataset.files.index(file)])
+    found = describe_schema(schema, (file.name,), dataset.format, footer.num_rows, len(footer.rows))
     if any(value is not None for value in inputs.forms.values()):
         form, predictions = one_form(**inputs.forms)
         names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
@@ -204,7 +234,12 @@ def _check_topk(inputs: Inputs, loss: LossOptions) -> None:
 
 
 def _open_predictions(
-    inputs: Inputs, form: Form, predictions: Any, extra: tuple[str, ...] | Mapping[str, Any], memory: int | None
+    inputs: Inputs,
+    form: Form,
+    predictions: Any,
+    extra: tuple[str, ...] | Mapping[str, Any],
+    memory: int | None,
+    labels: StoredLabels | None,
 ) -> Source:
     """The source that ``data`` names, or, without it, the one over arrays or the files that hold them."""
     data, target = inputs.data, inputs.target
@@ -216,6 +251,7 @@ def _open_predictions(
         selection = Selection(
             columns, target, task=inputs.task, weight=inputs.weight, mask=inputs.mask, extra=tuple(extra),
             class_names=names, dtype=inputs.dtype, ids=inputs.ids, num_classes=inputs.num_classes, form=form,
+            labels=labels,
         )  # fmt: skip
         return open_source(
             data, selection, memory=memory, verify_checksums=inputs.verify_checksums, filter=inputs.filter,
@@ -228,10 +264,10 @@ def _open_predictions(
     if isinstance(predictions, str | os.PathLike):
         selection = Selection(
             (), os.fspath(target), task=inputs.task, weight=inputs.weight, mask=inputs.mask, extra=tuple(extra),
-            class_names=names, dtype=inputs.dtype,
+            class_names=names, dtype=inputs.dtype, labels=labels,
         )  # fmt: skip
         return open_source(os.fspath(predictions), selection)
     return open_arrays(
         predictions, target, weight=inputs.weight, mask=inputs.mask, task=inputs.task, class_names=names,
-        dtype=inputs.dtype, extra=dict(extra) if isinstance(extra, Mapping) else None,
+        dtype=inputs.dtype, extra=dict(extra) if isinstance(extra, Mapping) else None, labels=labels,
     )  # fmt: skip

@@ -32,6 +32,7 @@ def cross_entropy(
     normalize: bool = False,
     on_invalid: Literal["raise", "skip", "propagate"] = "raise",
     class_names: Iterable[str] | None = None,
+    labels: Iterable[Any] | None = None,
     dtype: str | None = None,
     threads: int | None = None,
 ) -> Any:
@@ -69,6 +70,8 @@ def cross_entropy(
         normalize: divide the probabilities of a row by their sum.
         on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
         class_names: the classes in the order of the scores, when targets are names.
+        labels: the values by which the target names the classes, in the order of the scores, where these are not 0 to C
+            - 1: ``range(1, C + 1)``, ``[-1, 1]``, ``["no", "yes"]``.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
         threads: threads to use; all processors by default.
 
@@ -92,7 +95,7 @@ def cross_entropy(
     """
     inputs = Inputs(
         target=target, logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, class_names=class_names,
-        dtype=dtype,
+        labels=labels, dtype=dtype,
     )  # fmt: skip
     loss = LossOptions(
         class_weight=class_weight, label_smoothing=label_smoothing, ignore_index=ignore_index, on_invalid=on_invalid,
@@ -117,6 +120,7 @@ def binary_cross_entropy(
     clip: float | str | None = None,
     on_invalid: Literal["raise", "skip", "propagate"] = "raise",
     class_names: Iterable[str] | None = None,
+    labels: Iterable[Any] | None = None,
     dtype: str | None = None,
     threads: int | None = None,
 ) -> Any:
@@ -152,6 +156,8 @@ def binary_cross_entropy(
         clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch" for their rules.
         on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
         class_names: the two classes, the positive one second, when targets are names; of a multilabel task the labels.
+        labels: the values by which the target names the classes, in the order of the scores, where these are not 0 to C
+            - 1: ``range(1, C + 1)``, ``[-1, 1]``, ``["no", "yes"]``.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
         threads: threads to use; all processors by default.
 
@@ -175,7 +181,7 @@ def binary_cross_entropy(
     task: Task = "multilabel" if dimensions == 2 else "binary"
     inputs = Inputs(
         target=target, logits=logits, probs=probs, log_probs=log_probs, task=task, weight=sample_weight, mask=mask,
-        class_names=class_names, dtype=dtype,
+        class_names=class_names, labels=labels, dtype=dtype,
     )  # fmt: skip
     loss = LossOptions(
         pos_weight=pos_weight, label_smoothing=label_smoothing, ignore_index=ignore_index, on_invalid=on_invalid,
@@ -204,6 +210,7 @@ def focal_loss(
     normalize: bool = False,
     on_invalid: Literal["raise", "skip", "propagate"] = "raise",
     class_names: Iterable[str] | None = None,
+    labels: Iterable[Any] | None = None,
     dtype: str | None = None,
     threads: int | None = None,
 ) -> Any:
@@ -246,6 +253,8 @@ def focal_loss(
         normalize: divide the probabilities of a row by their sum.
         on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
         class_names: the classes in the order of the scores, when targets are names.
+        labels: the values by which the target names the classes, in the order of the scores, where these are not 0 to C
+            - 1: ``range(1, C + 1)``, ``[-1, 1]``, ``["no", "yes"]``.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
         threads: threads to use; all processors by default.
 
@@ -270,7 +279,7 @@ def focal_loss(
     task = task or ("binary" if dimensions == 1 else "multiclass")
     inputs = Inputs(
         target=target, logits=logits, probs=probs, log_probs=log_probs, task=task, weight=sample_weight, mask=mask,
-        class_names=class_names, dtype=dtype,
+        class_names=class_names, labels=labels, dtype=dtype,
     )  # fmt: skip
     loss = LossOptions(
         loss="focal", class_weight=class_weight, pos_weight=pos_weight, label_smoothing=label_smoothing,
@@ -296,6 +305,7 @@ def poly1_loss(
     normalize: bool = False,
     on_invalid: Literal["raise", "skip", "propagate"] = "raise",
     class_names: Iterable[str] | None = None,
+    labels: Iterable[Any] | None = None,
     dtype: str | None = None,
     threads: int | None = None,
 ) -> Any:
@@ -331,6 +341,8 @@ def poly1_loss(
         normalize: divide the probabilities of a row by their sum.
         on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
         class_names: the classes in the order of the scores, when targets are names.
+        labels: the values by which the target names the classes, in the order of the scores, where these are not 0 to C
+            - 1: ``range(1, C + 1)``, ``[-1, 1]``, ``["no", "yes"]``.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
         threads: threads to use; all processors by default.
 
@@ -354,7 +366,7 @@ def poly1_loss(
     """
     inputs = Inputs(
         target=target, logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, class_names=class_names,
-        dtype=dtype,
+        labels=labels, dtype=dtype,
     )  # fmt: skip
     loss = LossOptions(
         loss="poly1", class_weight=class_weight, label_smoothing=label_smoothing, ignore_index=ignore_index,

@@ -19,7 +19,7 @@ from fastxent.statistics.options import Measures, Readings
 __all__ = ["DEFINITIONS", "SIGNATURES", "Signature"]
 
 #: What entropy and divergence of distributions do without.
-_NO_CLASS = "task class_weight pos_weight mask label_smoothing ignore_index clip class_names"
+_NO_CLASS = "task class_weight pos_weight mask label_smoothing ignore_index clip class_names labels"
 #: The dataclasses that define keywords.
 DEFINITIONS = (Inputs, LossOptions, Measures, Readings, RunOptions, RowOutput, Pairing)
 
@@ -136,7 +136,7 @@ def _arrays() -> dict[str, Option]:
     )
     order = (
         "target logits probs log_probs own task class_weight pos_weight sample_weight mask label_smoothing "
-        "ignore_index reduction base clip normalize on_invalid class_names dtype threads"
+        "ignore_index reduction base clip normalize on_invalid class_names labels dtype threads"
     )
     return {name: options[name] for name in order.split()}
 

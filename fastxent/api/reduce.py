@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.api.job import one_form, spec_of
+from fastxent.api.job import one_form, spec_of, stored_labels
 from fastxent.base.errors import UsageError
 from fastxent.base.log_unit import Unit
 from fastxent.base.status import Status
@@ -23,7 +23,7 @@ from fastxent.losses.registry import LOSSES
 from fastxent.sources.arrays.source import as_array, plain_array
 from fastxent.sources.open import open_arrays
 from fastxent.sources.options import Inputs
-from fastxent.sources.source import Source
+from fastxent.sources.source import ONE_SCORE, Source
 from fastxent.statistics.options import Measures
 
 __all__ = ["LOSS_ONLY", "Reduction", "reduced"]
@@ -57,10 +57,14 @@ def _opened(inputs: Inputs, loss: LossOptions) -> tuple[Source, Spec]:
     if not definition.needs_target:
         target = np.broadcast_to(np.uint8(0), len(as_array(predictions, form)[0]))
     names = None if inputs.class_names is None else tuple(inputs.class_names)
-    source = open_arrays(
-        predictions, target, weight=inputs.weight, mask=inputs.mask, task=inputs.task, class_names=names,
-        dtype=inputs.dtype,
-    )  # fmt: skip
+    try:
+        source = open_arrays(
+            predictions, target, weight=inputs.weight, mask=inputs.mask, task=inputs.task, class_names=names,
+            dtype=inputs.dtype, labels=stored_labels(inputs, loss),
+        )  # fmt: skip
+    except UsageError as error:  # these functions have no task
+        ours = "one score a row is what fastxent.binary_cross_entropy takes"
+        raise UsageError(str(error).replace(ONE_SCORE, ours)) from error
     if definition.target_in_form:
         _check_distributions(inputs, loss.loss, dense=source.dense_target)
     return source, spec_of(replace(inputs, target=target), loss, form, source)

@@ -48,8 +48,8 @@ EXPLANATION: dict[Status, tuple[str, str]] = {
         "every row needs one score for each class",
     ),
     Status.UNKNOWN_LABEL: (
-        "the label is none of the class names",
-        "pass class_names in the order of the scores, with every label that occurs",
+        "the label is none of the class names (or of labels)",
+        "pass class_names (or labels) in the order of the scores, with every label that occurs",
     ),
     Status.LABEL_OUT_OF_RANGE: (
         "the label lies outside the classes",

@@ -56,6 +56,8 @@ def _inspection_lines(found: Any) -> Any:
     if what.class_names:
         shown = ", ".join(what.class_names[:10]) + (", ..." if len(what.class_names) > 10 else "")
         yield f"classes      {shown}"
+    for note in found.notes:
+        yield f"note         {note}"
     if found.speed is not None:
         speed = found.speed
         whole = speed.seconds * what.num_rows / max(1, speed.rows)

@@ -18,7 +18,7 @@ from fastxent.losses import base
 from fastxent.losses.base import Form, Task
 from fastxent.losses.registry import LOSSES, OPTIONS
 
-__all__ = ["CLIP_NAMES", "NUMERICS_VERSION", "Form", "OnInvalid", "Spec", "Task"]
+__all__ = ["CLIP_NAMES", "NUMERICS_VERSION", "Form", "OnInvalid", "Spec", "Task", "check_distinct"]
 
 OnInvalid = Literal["raise", "skip", "propagate"]
 
@@ -52,6 +52,15 @@ def _weights(name: str, values: Iterable[float] | None, count: int, what: str) -
         if not (0.0 <= value < math.inf):
             raise UsageError(f"{name}[{i}]: expected a finite number of at least 0, got {value!r}")
     return result
+
+
+def check_distinct(names: Iterable[Any]) -> None:
+    """Raise `UsageError` if two classes have the same name."""
+    seen: set[str] = set()
+    for name in map(str, names):
+        if name in seen:
+            raise UsageError(f"class_names: {name!r} names two classes; every class needs a name of its own")
+        seen.add(name)
 
 
 def _is_single(value: Any) -> bool:
@@ -139,6 +148,7 @@ class Spec:
             raise UsageError(f"class_weight applies to task 'multiclass'; for {self.task} use pos_weight")
         if self.pos_weight is not None and self.task == "multiclass":
             raise UsageError("pos_weight applies to tasks 'binary' and 'multilabel'; for multiclass use class_weight")
+        check_distinct(self.class_names or ())
         if self.class_names is not None and self.task != "binary" and len(self.class_names) != self.num_classes:
             raise UsageError(f"class_names: expected {self.num_classes} names, got {len(self.class_names)}")
 

@@ -45,4 +45,4 @@ def run_facts(
         "runner": runner.name,
         "paths": list(plan.source.paths),
         "version": package_version(),
-    }
+    } | ({"notes": list(plan.source.notes)} if plan.source.notes else {})

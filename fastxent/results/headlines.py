@@ -34,6 +34,7 @@ def headlines(rows: Mapping[str, Any], reading: Reading, run: Mapping[str, Any])
     if invalid := sum(rows["invalid"].values()):
         others.append(f"{invalid:,} invalid")
     yield "rows", f"{rows['scored']:,}" + (f"  ({', '.join(others)} of {rows['read']:,})" if others else "")
+    yield from (("note", note) for note in run.get("notes", ()))
     lines = {name: list(each.headlines(reading)) for name, each in reading.statistics.items()}
     last = lines.pop("spread", [])  # quantiles and range follow what the predictions say
     yield from (line for group in (*lines.values(), last) for line in group)

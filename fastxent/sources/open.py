@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastxent.base.errors import UsageError
 from fastxent.data.spec import Task
+from fastxent.data.stored_labels import StoredLabels
 from fastxent.sources.object_kinds import is_array_file, is_arrow, is_paths, is_table, library
 from fastxent.sources.skipped import LeftOut, OnError
 from fastxent.sources.source import Selection, Source, Split
@@ -35,6 +36,7 @@ def open_arrays(
     dtype: str | None = None,
     extra: Mapping[str, Any] | None = None,
     path: str = "<array>",
+    labels: StoredLabels | None = None,
 ) -> Source:
     """A source over arrays in memory: NumPy, memory maps, torch, JAX, or objects that slice like arrays.
 
@@ -49,6 +51,7 @@ def open_arrays(
         dtype: what 16-bit patterns are ("float16", "bfloat16"), where the array does not say it.
         extra: arrays of n that ride along, by name (groups, clusters).
         path: name of the source, for messages.
+        labels: which class each value of the target means, where these are no class indices.
 
     Raises:
         UsageError: shapes or types do not fit together.
@@ -58,13 +61,13 @@ def open_arrays(
 
         return open_columns(
             predictions, target, weight=weight, mask=mask, task=task, class_names=class_names, dtype=dtype, extra=extra,
-            path=path,
+            path=path, labels=labels,
         )  # fmt: skip
     from fastxent.sources.arrays.source import ArraySource
 
     return ArraySource(
         predictions, target, weight=weight, mask=mask, task=task, class_names=class_names, dtype=dtype, extra=extra,
-        path=path,
+        path=path, labels=labels,
     )  # fmt: skip
 
 

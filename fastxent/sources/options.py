@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from fastxent.base.option import option
-from fastxent.data.spec import Task
+from fastxent.data.spec import Task, check_distinct
 from fastxent.sources.skipped import OnError
 
 __all__ = ["Inputs"]
@@ -64,6 +64,14 @@ class Inputs:
         metavar="A,B,...",
         brief="Classes in the order of the scores, for labels that are text.",
     )
+    labels: Iterable[Any] | None = option(
+        None,
+        "the values by which the target names the classes, in the order of the scores, where these are not 0 to C - 1: "
+        '``range(1, C + 1)``, ``[-1, 1]``, ``["no", "yes"]``.',
+        reads="columns",
+        metavar="V,V,...",
+        brief="Values of the target in the order of the scores, such as 1,2,3 or -1,1.",
+    )
     dtype: str | None = option(
         None,
         'kind of number in packed columns ("float16", "bfloat16", "float32", "float64").',
@@ -105,6 +113,9 @@ class Inputs:
     def __post_init__(self) -> None:
         if self.class_names is not None:
             object.__setattr__(self, "class_names", tuple(self.class_names))
+            check_distinct(self.class_names)
+        if self.labels is not None:
+            object.__setattr__(self, "labels", tuple(self.labels))
 
     @property
     def forms(self) -> dict[str, Any]:

@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 from fastxent.base.errors import UsageError
 from fastxent.data.batch import Batch
 from fastxent.data.spec import Task
+from fastxent.data.stored_labels import StoredLabels
 from fastxent.sources.skipped import LeftOut, LeftOuts
 
 if TYPE_CHECKING:
     from fastxent.sources.dataset.files import DataFile
 
-__all__ = ["Selection", "Source", "Split", "check_mask"]
+__all__ = ["ONE_SCORE", "Selection", "Source", "Split", "check_mask"]
+
+
+#: What is to be done about predictions that are single numbers, of a task with classes.
+ONE_SCORE = "one score a row is task='binary' (--task binary)"
 
 
 def check_mask(mask: Any, task: Task) -> None:
@@ -46,6 +51,7 @@ class Selection:
         ids: name of the column with lists of class ids, for predictions that hold the top k classes only.
         num_classes: how many classes there are in all, for top-k predictions (which it makes them).
         form: what the scores of top-k predictions are, "probs" or "log_probs".
+        labels: which class each value of the target means, where these are no class indices.
     """
 
     predictions: tuple[str, ...]
@@ -59,6 +65,7 @@ class Selection:
     ids: str | None = None
     num_classes: int | None = None
     form: str = "log_probs"
+    labels: StoredLabels | None = None
 
     def __post_init__(self) -> None:
         check_mask(self.mask, self.task)
@@ -96,6 +103,8 @@ class Source(ABC):
     num_rows: int
     #: names of the classes in the order of the scores, where known
     class_names: tuple[str, ...] | None = None
+    #: what a reader should know of how it was read
+    notes: tuple[str, ...] = ()
     #: whether targets are (n, C) matrices (distributions, multilabel) rather than one label a row
     dense_target: bool = False
     #: which paths were read, for reports

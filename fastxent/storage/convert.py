@@ -21,7 +21,7 @@ from fastxent.sources.dataset.description import describe_files
 from fastxent.sources.dataset.files import DataFile, expand_local
 from fastxent.sources.dataset.footer import Footer
 from fastxent.sources.dataset.infer import infer_selection
-from fastxent.sources.dataset.reading import find_width, resolve_predictions
+from fastxent.sources.dataset.reading import Reading, find_width, resolve_predictions, score_arrays
 from fastxent.sources.decode.layout import decode_predictions
 from fastxent.sources.pages.checksum import CHECKSUM_KEY
 from fastxent.sources.pages.footer import ParquetFooter
@@ -206,6 +206,7 @@ class _ScoreColumns:
     dataset: Dataset
     footer: Footer
     names: tuple[str, ...]
+    reading: Reading
     num_classes: int
     dtype: str | None
     form: Form | None
@@ -238,7 +239,7 @@ def _find_columns(dataset: Dataset, named: dict[str, Any], target: str | None, d
         raise UsageError(f"{file.name}: has no rows, so the number of classes is not known")
     class_names = description.class_names or reading.class_names
     return _ScoreColumns(
-        dataset, footer, reading.predictions, width, selection.dtype,
+        dataset, footer, reading.predictions, reading, width, selection.dtype,
         cast("Form | None", next(iter(named), None) or next(own, None)),
         description.metadata.get("task") or ("binary" if selection.task == "binary" else None), target,
         class_names if class_names is not None and len(class_names) in (width, 2) else None,
@@ -257,7 +258,7 @@ def _read(columns: _ScoreColumns) -> Iterator[Any]:
 
 def _decode(columns: _ScoreColumns, batch: Any, first_row: int) -> tuple[Any, Kind, Any]:
     """Scores as (n, C) carriers, and which rows have none at all."""
-    arrays = [batch.column(name) for name in columns.names]
+    arrays = score_arrays(columns.reading, dict(zip(batch.schema.names, batch.columns, strict=True)))
     try:
         decoded = decode_predictions(arrays, columns.num_classes, columns.dtype)
     except DataError as error:

@@ -18,7 +18,7 @@ from fastxent.sources.dataset.candidates import Candidate
 from fastxent.sources.dataset.dataset import Dataset, find_dataset
 from fastxent.sources.dataset.description import Description, describe_files
 from fastxent.sources.dataset.infer import infer_selection
-from fastxent.sources.dataset.reading import find_width, resolve_predictions
+from fastxent.sources.dataset.reading import Reading, find_width, resolve_predictions
 from fastxent.sources.decode.layout import decode_predictions
 from fastxent.sources.read_errors import check_damage, first_line
 from fastxent.sources.source import Selection
@@ -62,6 +62,7 @@ class Inspection:
         commands: the command to run; several where the data leaves a choice, with placeholders in angle brackets
             for what is open.
         open_questions: what the data does not decide.
+        notes: what a reader should know of how it is read, such as the order of the classes.
     """
 
     description: Description
@@ -72,6 +73,7 @@ class Inspection:
     file_bytes: int
     commands: tuple[str, ...]
     open_questions: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; what is not known is left out."""
@@ -97,6 +99,7 @@ class Inspection:
             reading=None if speed is None else {"rows": speed.rows, "bytes": speed.nbytes, "seconds": speed.seconds},
             commands=list(self.commands),
             open_questions=list(self.open_questions),
+            notes=list(self.notes) or None,
         )
 
 
@@ -144,17 +147,20 @@ def inspect(data: Any, *, measure: bool = True) -> Inspection:
     if selection is not None and form is None:
         questions.append("whether the scores are logits, probs or log_probs")
     speed, classes = None, 0
+    notes: tuple[str, ...] = ()
     if choices and dataset.format == "parquet" and description.num_rows > 0 and not dataset.files[0].is_remote:
         first = choices[0][0]
-        columns, classes = _columns_of(dataset, first)
-        if measure and classes:
-            speed = measure_reading(dataset, columns, classes, first.dtype)
+        reading, classes = _columns_of(dataset, first)
+        if reading is not None:
+            notes = reading.notes
+            if measure and classes:
+                speed = measure_reading(dataset, reading.predictions, classes, first.dtype)
     size = sum(os.path.getsize(path) for path in dataset.names if os.path.exists(path))
     paths = [data] if isinstance(data, (str, os.PathLike)) else data
     line = _quoted(["fastxent", "evaluate", *map(os.fspath, paths)])
     commands = tuple(line + _flags(description, *choice) for choice in choices)
     commands = commands or (f"{line} --logits <columns> --target <column>",)
-    return Inspection(description, selection, form, classes, speed, size, commands, tuple(questions))
+    return Inspection(description, selection, form, classes, speed, size, commands, tuple(questions), notes)
 
 
 def measure_reading(
@@ -220,17 +226,16 @@ def _choices(description: Description) -> tuple[list[tuple[Selection, str | None
     return [(infer_selection(description, predictions=c.columns, target=target), c.form) for c in candidates], questions
 
 
-def _columns_of(dataset: Dataset, selection: Selection) -> tuple[tuple[str, ...], int]:
-    """The columns of the predictions, and the number of classes; 0 if the first rows do not tell."""
+def _columns_of(dataset: Dataset, selection: Selection) -> tuple[Reading | None, int]:
+    """How the predictions are read, if they can be, and the number of classes; 0 if the first rows do not tell."""
     file = dataset.files[0]
     with _decoding(dataset, selection.predictions):
         try:
             reading = resolve_predictions(dataset.footer(file).schema, selection, file.name)
-            columns = reading.predictions
-            batches = _reader(dataset, 0).iter_batches(256, columns=list(columns))
-            return columns, reading.num_classes or find_width(reading, batches)
+            batches = _reader(dataset, 0).iter_batches(256, columns=list(reading.predictions))
+            return reading, reading.num_classes or find_width(reading, batches)
         except (UsageError, SourceError):
-            return (), 0  # packed bytes without a dtype, for one
+            return None, 0  # packed bytes without a dtype, for one
 
 
 def _flags(description: Description, selection: Selection, form: str | None) -> str:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from fastxent.base.errors import UsageError
 from fastxent.base.kinds import KINDS, PATTERNS, Kind
-from fastxent.data.spec import Form, Task
+from fastxent.data.spec import Form, Task, check_distinct
 from fastxent.sources.arrays.source import as_array, plain_array
 from fastxent.storage.layout import Storage, choose_layout, convert_kind, describe_self, is_lossless
 from fastxent.storage.parquet_writer import PendingParquet, score_settings
@@ -75,6 +75,7 @@ class PredictionWriter:
         self._form, self._task, self._layout = form, task, layout
         self._kind = cast("Kind | None", dtype)
         self._class_names = None if class_names is None else [str(name) for name in class_names]
+        check_distinct(self._class_names or ())
         if num_classes is None and self._class_names is not None and task != "binary":
             num_classes = len(self._class_names)
         self._num_classes = 1 if task == "binary" else num_classes

@@ -15,10 +15,12 @@ from fastxent.base.errors import UsageError
 from fastxent.base.kinds import as_floats
 from fastxent.data.batch import Batch
 from fastxent.data.spec import Task
+from fastxent.data.stored_labels import StoredLabels
 from fastxent.sources.arrays.npy import forget
+from fastxent.sources.class_order import check_integer_labels, in_order, order_note
 from fastxent.sources.decode import numpy_blocks
 from fastxent.sources.object_kinds import is_arrow, library
-from fastxent.sources.source import Source, Split, check_mask
+from fastxent.sources.source import ONE_SCORE, Source, Split, check_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -151,8 +153,12 @@ class ArraySource(Source):
         dtype: str | None = None,
         extra: Mapping[str, Any] | None = None,
         path: str = "<array>",
+        labels: StoredLabels | None = None,
         split_bytes: int | None = None,
     ) -> None:
+        own = None
+        if library(predictions) == "pandas" and hasattr(predictions, "columns"):
+            predictions, own = self._ordered(predictions, known=class_names is not None or labels is not None)
         self._predictions, kind = as_array(predictions, "predictions")
         self._dtype = kind or dtype
         self._target = plain_array(target, "target")
@@ -161,13 +167,27 @@ class ArraySource(Source):
         self._extra = {name: _riding_along(values, name) for name, values in (extra or {}).items()}
         self._task: Task = task
         check_mask(mask, task)
-        self.class_names = None if class_names is None else tuple(class_names)
+        self._labels = labels
+        self._of_columns = class_names is None
+        self.class_names = own if class_names is None else tuple(class_names)
         self.paths = (path,)
         self._path = path
         self.num_rows, self.num_classes = self._check_predictions()
         self._check_rest()
         self.dense_target = task != "binary" and len(self._target.shape) == 2
         self._splits = self._plan(split_bytes)
+
+    def _ordered(self, frame: Any, *, known: bool) -> tuple[Any, tuple[str, ...] | None]:
+        """A frame with its columns in the order of the classes, and their names where they have some."""
+        names = list(map(str, frame.columns))
+        order = in_order(names, "the frame has", known=known) if len(names) > 1 else [0]
+        if len(names) > 1 and (note := order_note("the frame", names, order)):
+            self.notes = (note,)
+        if order != list(range(len(names))):
+            frame = frame.iloc[:, order]
+        ordered = tuple(names[place] for place in order)
+        plain = len(names) == 1 or ordered == tuple(map(str, range(len(names))))
+        return frame, None if plain else ordered
 
     def read(self, split: Split) -> Iterator[Batch]:
         """The rows of ``split`` as one batch."""
@@ -207,10 +227,14 @@ class ArraySource(Source):
         if self._task == "binary":
             if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
                 return int(shape[0]), 1
-            hint = "; two columns are task='multiclass', or pass the second column" if shape[1:] == (2,) else ""
+            hint = (
+                "; two columns are two classes (task='multiclass'), or pass the second column"
+                if shape[1:] == (2,)
+                else ""
+            )
             raise UsageError(f"predictions of a binary task must have shape (n,), got {shape}{hint}")
         if len(shape) != 2:
-            hint = "; one score a row is task='binary'" if len(shape) == 1 else ""
+            hint = f"; {ONE_SCORE}" if len(shape) == 1 else ""
             raise UsageError(f"predictions must have shape (n, classes), got {shape}{hint}")
         if shape[1] == 0:
             raise UsageError(f"predictions have no classes: their shape is {shape}")
@@ -233,10 +257,16 @@ class ArraySource(Source):
         names = self.class_names
         if names is not None and len(names) != max(self.num_classes, 2 if self._task == "binary" else 1):
             raise UsageError(f"class_names has {len(names)} names, the predictions have {self.num_classes} classes")
-        if _is_text(np.dtype(self._target.dtype)) and names is None:
+        if self._labels is not None:
+            self._labels.check_count(self.num_classes, self._task)
+        text = _is_text(np.dtype(self._target.dtype))
+        if self._labels is None and not text and len(shape) == 1 and self._task != "multilabel":
+            check_integer_labels(names, of_columns=self._of_columns)
+        if text and names is None and self._labels is None:
             what = "Python objects" if np.dtype(self._target.dtype).kind == "O" else "labels that are text"
             raise UsageError(
-                f"target holds {what}; pass class_names in the order of the scores, or class indices as integers"
+                f"target holds {what}; pass class_names (or labels) in the order of the scores, or class indices as "
+                "integers"
             )
         numpy_blocks.check_target_dtype(np.dtype(self._target.dtype))
         for name, array in [("weight", self._weight), ("mask", self._mask)]:
@@ -248,8 +278,13 @@ class ArraySource(Source):
         if self._task == "binary" and block.ndim == 2:
             block = block[:, 0]
         if _is_text(block.dtype):
-            index = {name: i for i, name in enumerate(self.class_names or ())}
-            return numpy_blocks.lookup_labels(block, index)
+            names = self._labels.names if self._labels is not None else self.class_names or ()
+            return numpy_blocks.lookup_labels(block, {name: i for i, name in enumerate(names)})
+        if self._labels is not None:
+            if block.ndim == 2:
+                return numpy_blocks.stored_matrix(block, self._task, self._labels)
+            targets, status = self._labels.places(block)
+            return numpy_blocks.frozen(targets), status
         if block.ndim == 2:
             return numpy_blocks.as_dense_target(block), None
         if self._task == "multiclass" and (block.dtype.kind == "f" or numpy_blocks.is_float16(block.dtype)):

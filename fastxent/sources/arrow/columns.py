@@ -10,8 +10,11 @@ import pyarrow as pa
 
 from fastxent.base.errors import UsageError
 from fastxent.data.spec import Task
+from fastxent.data.stored_labels import StoredLabels
 from fastxent.sources.arrays.source import plain_array
 from fastxent.sources.arrow.source import open_table
+from fastxent.sources.class_order import in_order, order_note
+from fastxent.sources.dataset.reading import FRAME
 from fastxent.sources.object_kinds import is_arrow, library
 from fastxent.sources.source import Selection, Source
 
@@ -29,6 +32,7 @@ def open_columns(
     dtype: str | None = None,
     extra: Mapping[str, Any] | None = None,
     path: str = "<array>",
+    labels: StoredLabels | None = None,
 ) -> Source:
     """A source over one column of scores (or a frame, a column a class) and the columns that belong to it."""
     scores = _frame(predictions)
@@ -37,15 +41,18 @@ def open_columns(
     for name, column in beside.items():
         if len(column) != len(scores):
             raise UsageError(f"{name.strip('<>')} has {len(column)} rows, the predictions have {len(scores)}")
-    names = tuple(f"<predictions> {name}".strip() for name in scores.column_names)
+    order = in_order(scores.column_names, "the frame has", known=class_names is not None or labels is not None)
+    note = order_note("the frame", scores.column_names, order) if len(order) > 1 else None
+    scores = scores.select(order)
+    names = tuple(f"{FRAME}{name}".strip() for name in scores.column_names)
     table = pa.table(dict(zip(names, scores.columns, strict=True)) | beside)
-    if class_names is None and len(names) > 1:
-        class_names = scores.column_names
     selection = Selection(
         names, "<target>", task, "<weight>" if weight is not None else None, "<mask>" if mask is not None else None,
-        tuple(extra or ()), None if class_names is None else tuple(class_names), dtype,
+        tuple(extra or ()), None if class_names is None else tuple(class_names), dtype, labels=labels,
     )  # fmt: skip
-    return open_table(table, selection, path)
+    source = open_table(table, selection, path)
+    source.notes += (note,) if note else ()
+    return source
 
 
 def _frame(predictions: Any) -> Any:

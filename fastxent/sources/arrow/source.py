@@ -112,6 +112,7 @@ class ArrowSource(Source):
         self.paths = tuple(part.name for part, _ in parts)
         first = parts[0][1]
         self.num_classes, self.class_names, self.dense_target = first.num_classes, first.class_names, first.dense_target
+        self.notes = first.notes
         self.files = tuple(part.file for part, _ in parts if isinstance(part, _IpcFile))
         self.travels = len(self.files) == len(parts)
         self._parts: dict[str, tuple[Part, Reading, int]] = {}
@@ -179,7 +180,7 @@ class StreamSource(Source):
         self._rest: Iterator[Any] | None = iter(reader)
         self._reading = settle(resolve(reader.schema, selection, self.paths[0]), self._peek(), self.paths[0])
         self.num_classes, self.class_names = self._reading.num_classes, self._reading.class_names
-        self.dense_target = self._reading.dense_target
+        self.dense_target, self.notes = self._reading.dense_target, self._reading.notes
         self._splits = [Split(0, self.paths[0], 0, 1, 0, 0, -1, -1)]
         self._filter = None if filter is None else filter.bind(reader.schema, {}, self.paths[0])
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from fastxent.sources.class_order import in_order
 from fastxent.sources.dataset.metadata import class_names_of
 from fastxent.sources.decode import runs
 from fastxent.sources.decode.labels import is_text
@@ -65,21 +66,29 @@ def _holds_scores(kind: Any) -> bool:
 
 
 def _families(schema: Any) -> Iterator[Candidate]:
-    """Columns of floats that share what stands before their number or last underscore; else single ones."""
+    """Columns of floats that share what stands before their number, or else last underscore; else single ones."""
     floats = [field.name for field in schema if pa.types.is_floating(field.type) and not _named_target(field.name)]
-    families: dict[str, list[str]] = {}
-    for name in floats:
-        match = re.fullmatch(r"(.*?)\d+", name) or re.fullmatch(r"(.*_)[^_]+", name)
-        if match and match[1]:
-            families.setdefault(match[1], []).append(name)
-    joined = {prefix: names for prefix, names in families.items() if len(names) > 1}
+    numbered = _joined(floats, r"(.*?)\d+")
+    beside = {name for prefix in numbered for name in floats if re.fullmatch(re.escape(prefix) + "[^_]+", name)}
+    joined = numbered | _joined([name for name in floats if name not in beside], r"(.*_)[^_]+")
     for prefix, names in joined.items():
         exact = [name for name in schema.names if name.startswith(prefix)] == names and not set(prefix) & set("*?[")
-        yield _candidate((f"{prefix}*",) if exact else tuple(names), "one column a class", prefix)
-    members = {name for names in joined.values() for name in names}
+        listed = tuple(names[place] for place in in_order(names, prefix))
+        yield _candidate((f"{prefix}*",) if exact else listed, "one column a class", prefix)
+    members = {name for names in joined.values() for name in names} | {name for name in beside if "_" in name}
     for name in floats:
         if name not in members and _words(name) & SCORE_WORDS:
             yield _candidate((name,), "one score a row (binary)", name)
+
+
+def _joined(names: Sequence[str], pattern: str) -> dict[str, list[str]]:
+    """Several names that a pattern finds the same prefix of."""
+    families: dict[str, list[str]] = {}
+    for name in names:
+        match = re.fullmatch(pattern, name)
+        if match and match[1]:
+            families.setdefault(match[1], []).append(name)
+    return {prefix: names for prefix, names in families.items() if len(names) > 1}
 
 
 def _candidate(columns: tuple[str, ...], form: str, name: str) -> Candidate:

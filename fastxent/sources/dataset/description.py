@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import pyarrow as pa
+
 from fastxent.sources.dataset.candidates import Candidate, prediction_candidates, target_candidates
 from fastxent.sources.dataset.dataset import Dataset
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.dataset.metadata import class_names_of, own_metadata
+from fastxent.sources.dataset.reading import constant_type
 
-__all__ = ["Column", "Description", "describe_files", "describe_schema"]
+__all__ = ["Column", "Description", "describe_files", "describe_schema", "with_partitions"]
 
 #: Columns whose storage is looked at.
 MAX_COLUMNS = 500
@@ -54,14 +57,23 @@ class Description:
 def describe_files(dataset: Dataset) -> Description:
     """What the footers of all files say."""
     footers = [dataset.footer(file) for file in dataset.files]
+    schema = with_partitions(footers[0].schema, dataset.partitions[0])
     stored = _stored(dataset, dataset.files[0]) if dataset.format == "parquet" else None
     rows, groups = sum(footer.num_rows for footer in footers), sum(len(footer.rows) for footer in footers)
-    description = describe_schema(footers[0].schema, dataset.names, dataset.format, rows, groups, stored)
+    description = describe_schema(schema, dataset.names, dataset.format, rows, groups, stored)
     largest = max(footer.largest for footer in footers) if dataset.format == "parquet" else 0
     if largest > 1 << 30:
         note = f"a row group of {largest / 2**30:.1f} GiB can only be read by one thread; write smaller ones"
         return replace(description, advice=(*description.advice, note))
     return description
+
+
+def with_partitions(schema: Any, partitions: Mapping[str, Any]) -> Any:
+    """A schema and the columns that the path holds."""
+    for name, value in partitions.items():
+        if name not in schema.names:
+            schema = schema.append(pa.field(name, constant_type(value)))
+    return schema
 
 
 def describe_schema(

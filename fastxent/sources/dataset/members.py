@@ -97,7 +97,7 @@ def _check_same(first: Reading, other: Reading, path: str, other_path: str) -> N
             path=other_path,
         )
     for (name, kind), (_, other_kind) in zip(first.signatures, other.signatures, strict=True):
-        if kind != other_kind:
+        if kind != other_kind and "null" not in (kind, other_kind):
             message = f"is {other_kind} here, but {kind} in {path}; write them alike"
             raise SourceError(message, path=other_path, column=name)
     if first.class_names != other.class_names and first.class_names is not None and other.class_names is not None:

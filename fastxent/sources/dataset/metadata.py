@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["class_names_of", "own_metadata"]
+__all__ = ["class_names_of", "is_class_label", "own_metadata"]
 
 
 def own_metadata(metadata: Mapping[bytes, bytes] | None) -> Mapping[str, Any]:
@@ -24,6 +24,11 @@ def class_names_of(metadata: Mapping[bytes, bytes] | None, target: str | None) -
     if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
         return tuple(names)
     return None
+
+
+def is_class_label(metadata: Mapping[bytes, bytes] | None, target: str | None) -> bool:
+    """Whether Hugging Face says of the target that its integers are positions among the names."""
+    return bool(_huggingface_names(metadata, target))
 
 
 def _huggingface_names(metadata: Mapping[bytes, bytes] | None, target: str | None) -> Any:

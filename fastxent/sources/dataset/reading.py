@@ -15,16 +15,28 @@ import pyarrow as pa
 from fastxent.base.errors import DataError, SourceError, UsageError
 from fastxent.base.kinds import KINDS, item_bytes
 from fastxent.data.batch import Batch, Matrix
-from fastxent.sources.dataset.metadata import class_names_of
+from fastxent.sources.class_order import (
+    bare_names,
+    check_integer_labels,
+    check_same_order,
+    in_order,
+    is_numbered,
+    order_note,
+)
+from fastxent.sources.dataset.metadata import class_names_of, is_class_label
 from fastxent.sources.decode import labels, layout, numpy_blocks, runs, topk
-from fastxent.sources.decode.primitive import is_number
+from fastxent.sources.decode.primitive import is_number, plain
 from fastxent.sources.read_errors import check_damage, first_line
-from fastxent.sources.source import Selection
+from fastxent.sources.source import ONE_SCORE, Selection
 
 __all__ = [
-    "Reading", "decode_batch", "find_width", "missing_column", "nothing", "resolve", "resolve_predictions",
-    "row_bytes", "settle", "width_without_scores", "with_width",
+    "FRAME", "Reading", "constant_type", "decode_batch", "find_width", "missing_column", "nothing", "resolve",
+    "resolve_predictions", "row_bytes", "score_arrays", "settle", "width_without_scores", "with_width",
 ]  # fmt: skip
+
+
+#: What the columns of a frame of scores are called beside those of arrays, before their own names.
+FRAME = "<predictions> "
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,8 @@ class Reading:
     signatures: tuple[tuple[str, str], ...]
     class_names: tuple[str, ...] | None
     num_classes: int  #: 0 as long as only the rows can tell
+    field_order: tuple[int, ...] = ()  #: the places of a struct's fields in the order of the classes
+    notes: tuple[str, ...] = ()
 
     @property
     def dense_target(self) -> bool:
@@ -45,18 +59,30 @@ class Reading:
         return dict(self.signatures)[self.selection.target].startswith("list of")
 
 
-def resolve(schema: Any, selection: Selection, path: str, constants: Mapping[str, Any] | None = None) -> Reading:
-    """Match ``selection`` against the columns of ``schema``; ``constants`` are those that the path holds."""
+def resolve(
+    schema: Any,
+    selection: Selection,
+    path: str,
+    constants: Mapping[str, Any] | None = None,
+    *,
+    open_target: bool = False,
+) -> Reading:
+    """Match ``selection`` against the columns of ``schema``; ``constants`` are those that the path holds.
+
+    Where the target is open, nothing is asked of the one that is named.
+    """
     constants = constants or {}
-    predictions = tuple(name for pattern in selection.predictions for name in _matching(schema, pattern, path))
+    predictions, notes = _predictions(schema, selection, path)
     if len(set(predictions)) != len(predictions):
         raise UsageError(f"predictions name a column twice: {', '.join(predictions)}")
     if selection.is_topk:
         topk.check_topk(selection)
-    named = (selection.target, selection.weight, selection.mask, selection.ids)
-    single = [name for name in named if name is not None]
-    extra = [name for name in selection.extra if name not in constants]
+    flat = [None if open_target else selection.target, selection.weight]
     existing = set(schema.names)
+    of_path = {name: constants[name] for name in flat if name is not None and name in constants.keys() - existing}
+    named = (*flat, selection.mask, selection.ids)
+    single = [name for name in named if name is not None and name not in of_path]
+    extra = [name for name in selection.extra if name not in constants]
     for name in [*single, *extra]:
         if name not in existing:
             raise missing_column(schema, name, path, constants)
@@ -67,14 +93,19 @@ def resolve(schema: Any, selection: Selection, path: str, constants: Mapping[str
             raise SourceError("occurs more than once in the schema; rename one of them", path=path, column=name)
     scored = dict.fromkeys([*predictions, *single])  # those that only ride along may differ from file to file
     signatures = tuple((name, _signature(schema.field(name).type)) for name in scored)
-    reading = Reading(selection, predictions, columns, constants, signatures, selection.class_names, 0)
+    signatures += tuple((name, _signature(constant_type(value))) for name, value in of_path.items())
+    reading = Reading(selection, predictions, columns, constants, signatures, selection.class_names, 0, notes=notes)
     return _known_width(reading, schema, path)
 
 
 def resolve_predictions(schema: Any, selection: Selection, path: str) -> Reading:
     """`resolve` of the predictions alone, where the target is open."""
-    target = selection.target if selection.target in schema.names else schema.names[0]
-    return resolve(schema, replace(selection, target=target), path)
+    return resolve(schema, selection, path, open_target=selection.target not in schema.names)
+
+
+def constant_type(value: Any) -> Any:
+    """The Arrow type of a value that a path gives."""
+    return pa.null() if value is None else pa.int64() if isinstance(value, int) else pa.string()
 
 
 def missing_column(schema: Any, name: str, path: str, constants: Iterable[str] = ()) -> SourceError:
@@ -140,15 +171,18 @@ def decode_batch(
     """One Arrow record batch -> a `Batch`, as views where the layout allows it."""
     selection, width = reading.selection, max(1, reading.num_classes)
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    columns = {name: _repeated(value, batch.num_rows) for name, value in reading.constants.items()} | columns
     column = ids = None
     try:
         column = reading.predictions[0]
         if selection.is_topk:
             decoded, target, ids, doubtful = topk.decode_topk(columns, selection, max(2, width), reading.class_names)
         else:
-            decoded = layout.decode_predictions([columns[n] for n in reading.predictions], width, selection.dtype)
+            decoded = layout.decode_predictions(score_arrays(reading, columns), width, selection.dtype)
             column = selection.target
-            target, doubtful = labels.decode_target(columns[column], selection.task, width, reading.class_names)
+            target, doubtful = labels.decode_target(
+                columns[column], selection.task, width, reading.class_names, selection.labels
+            )
         weight = mask = weight_status = mask_status = None
         if selection.weight is not None:
             column = selection.weight
@@ -178,6 +212,15 @@ def decode_batch(
     )
 
 
+def score_arrays(reading: Reading, columns: Mapping[str, Any]) -> list[Any]:
+    """The columns of the scores, or the fields of the struct that they are, in the order of the classes."""
+    arrays = [columns[name] for name in reading.predictions]
+    if not reading.field_order:
+        return arrays
+    fields = plain(arrays[0]).flatten()
+    return [fields[place] for place in reading.field_order]
+
+
 def nothing(reading: Reading, *, path: str) -> Batch:
     """A batch without rows: given where reading takes long, so that who reads may stop."""
     empty = Matrix(np.empty((0, max(1, reading.num_classes)), np.float32), "float32")
@@ -195,6 +238,8 @@ def with_width(reading: Reading, width: int, path: str) -> Reading:
             f"class_names has {len(names)} names, the predictions have {width} classes",
             path=path, column=reading.predictions[0],
         )  # fmt: skip
+    if reading.selection.labels is not None and width:
+        reading.selection.labels.check_count(width, reading.selection.task)
     if reading.selection.task == "binary" and width > 1:
         raise UsageError(f"a binary task needs one score a row, the predictions in {path} have {width}")
     return replace(reading, num_classes=width)
@@ -216,13 +261,48 @@ def row_bytes(reading: Reading, schema: Any) -> int:
     return max(1, total)
 
 
-def _matching(schema: Any, pattern: str, path: str) -> list[str]:
-    if schema.get_field_index(pattern) >= 0:
-        return [pattern]
-    names = [name for name in schema.names if fnmatchcase(name, pattern)] if set(pattern) & set("*?[") else []
-    if not names:
-        raise missing_column(schema, pattern, path)
-    return names
+def _predictions(schema: Any, selection: Selection, path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The columns that are named as predictions, those of globs in the order of the classes; and what is to be said."""
+    names: list[str] = []
+    notes: list[str] = []
+    for pattern in selection.predictions:
+        if schema.get_field_index(pattern) >= 0:
+            names.append(pattern)
+            continue
+        found = [name for name in schema.names if fnmatchcase(name, pattern)] if set(pattern) & set("*?[") else []
+        if not found:
+            raise missing_column(schema, pattern, path)
+        found, said = _scores_among(schema, found, selection, pattern)
+        known = selection.class_names is not None or selection.labels is not None
+        order = in_order(found, f"{path}: {pattern!r} matches", known=known)
+        notes += filter(None, (said, order_note(repr(pattern), found, order)))
+        names += [found[place] for place in order]
+    return tuple(names), tuple(notes)
+
+
+def _scores_among(schema: Any, found: list[str], selection: Selection, pattern: str) -> tuple[list[str], str | None]:
+    """What a glob matches without the columns that mean something else, and what is to be said of these.
+
+    Raises:
+        UsageError: the names do not tell the scores from the rest.
+    """
+    named = {selection.target, selection.weight, selection.mask, selection.ids}
+    rest = [name for name in found if name not in named]
+    scores = [name for name in rest if name not in selection.extra]
+    if is_numbered(rest):
+        scores = rest  # a class may be kept, or grouped by, as well
+    others = [name for name in found if name not in scores]
+    if not others:
+        return found, None
+    kinds = {schema.field(name).type for name in scores}
+    asked = others if is_numbered(found) else [] if is_numbered(scores) else [name for name in rest if name in others]
+    doubtful = [name for name in asked if not scores or schema.field(name).type in kinds]
+    if doubtful or not scores:
+        raise UsageError(
+            f"{pattern!r} matches {', '.join(map(repr, (doubtful or others)[:4]))} too: a class, or only what it is "
+            "also named as (target, weight, group, kept)? List the columns of the scores"
+        )
+    return scores, f"{', '.join(map(repr, others))}: no class, though {pattern!r} matches"
 
 
 def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
@@ -237,9 +317,13 @@ def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
             if not is_number(other):
                 message = f"is {other}; of several columns each holds the scores of one class"
                 raise SourceError(message, path=path, column=name)
+        if len(kinds) == 1 and reading.selection.task == "multiclass":
+            raise UsageError(f"{path}, column {reading.predictions[0]!r}: holds one score a row; {ONE_SCORE}")
         width, names = len(kinds), _names_of_columns(reading) if len(kinds) > 1 else None
     elif pa.types.is_struct(kind) and not runs.is_vector(kind):
-        width, names = kind.num_fields, tuple(field.name for field in kind)
+        reading = _with_fields(reading, [field.name for field in kind], path)
+        width = kind.num_fields
+        names = tuple(kind[place].name for place in reading.field_order or range(width))
     elif pa.types.is_fixed_size_list(kind):
         width = kind.list_size
     elif pa.types.is_fixed_size_binary(kind) and reading.selection.dtype in KINDS:
@@ -250,22 +334,53 @@ def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
         )
     else:
         width = 0
-    own = reading.class_names or class_names_of(schema.metadata, reading.selection.target) or names
-    return with_width(replace(reading, class_names=own), width, path)
+    return with_width(replace(reading, class_names=_names(reading, schema, names)), width, path)
+
+
+def _with_fields(reading: Reading, fields: list[str], path: str) -> Reading:
+    """``reading`` of a struct with these fields, in the order of the classes."""
+    what, selection = f"{path}: the struct {reading.predictions[0]!r} has", reading.selection
+    known = selection.class_names is not None or selection.labels is not None
+    order = in_order(fields, what, known=known)
+    moved = tuple(order) if order != list(range(len(fields))) else ()
+    note = order_note(repr(reading.predictions[0]), fields, order)
+    return replace(reading, field_order=moved, notes=(*reading.notes, *filter(None, (note,))))
+
+
+def _names(reading: Reading, schema: Any, of_columns: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The class names of the call or of the file, else those ``of_columns``.
+
+    Raises:
+        UsageError: they name the classes in another order, or integer labels may mean names or positions.
+    """
+    selection, own = reading.selection, reading.class_names
+    said = "class_names" if own else "the class names of the file's metadata"
+    own = own or class_names_of(schema.metadata, selection.target)
+    if own is not None and of_columns is not None:
+        check_same_order(own, bare_names(of_columns, own), said)
+    signature = dict(reading.signatures).get(selection.target, "")
+    positions = not signature or signature.startswith(("list of", "text", "binary")) or selection.task == "multilabel"
+    if selection.labels is None and not positions and not is_class_label(schema.metadata, selection.target):
+        check_integer_labels(own or of_columns, of_columns=own is None)
+    return own or of_columns
 
 
 def _names_of_columns(reading: Reading) -> tuple[str, ...]:
-    """The columns' names; of one pattern with one star, the part that the star stands for."""
+    """The columns' names; of one pattern with one star, the part that the star stands for; of a frame, its own."""
     patterns = reading.selection.predictions
     if len(patterns) == 1 and patterns[0].count("*") == 1 and not set(patterns[0]) & set("?["):
         before, _, after = patterns[0].partition("*")
         return tuple(name[len(before) : len(name) - len(after)] for name in reading.predictions)
-    return reading.predictions
+    return tuple(name.removeprefix(FRAME) for name in reading.predictions)
 
 
 def _extra(reading: Reading, batch: Any, name: str) -> Any:
     if name in reading.constants:
         value = reading.constants[name]
-        kind = pa.int64() if isinstance(value, int) else pa.string()
-        return pa.repeat(pa.scalar(value, kind), batch.num_rows)
+        return pa.repeat(pa.scalar(value, pa.int64() if isinstance(value, int) else pa.string()), batch.num_rows)
     return batch.column(name)
+
+
+def _repeated(value: Any, rows: int) -> Any:
+    """A column of a value that the path gives; a target or a weight without a value is null."""
+    return pa.nulls(rows, pa.int64()) if value is None else pa.repeat(pa.scalar(value, constant_type(value)), rows)

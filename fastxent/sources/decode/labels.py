@@ -12,6 +12,7 @@ from fastxent.base.kinds import as_floats
 from fastxent.base.status import Status
 from fastxent.data.batch import Matrix
 from fastxent.data.spec import Task
+from fastxent.data.stored_labels import StoredLabels
 from fastxent.sources.decode import numpy_blocks
 from fastxent.sources.decode.layout import decode_matrix
 from fastxent.sources.decode.primitive import is_number, numbers, plain, validity
@@ -32,26 +33,39 @@ def is_text(kind: Any) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-def decode_target(array: Any, task: Task, num_classes: int, class_names: tuple[str, ...] | None) -> _Decoded:
+def decode_target(
+    array: Any, task: Task, num_classes: int, class_names: tuple[str, ...] | None, labels: StoredLabels | None = None
+) -> _Decoded:
     """A target column -> targets as `Batch` wants them, and the status of rows that have none."""
     if is_text(array.type) or is_binary(array.type):
-        return _named(array, class_names)
+        return _named(array, class_names if labels is None else labels.names)
     array = plain(array)
     if is_list(array.type):
-        return _dense(array, num_classes)
+        return _dense(array, num_classes, task, labels)
     if not is_number(array.type):
         raise SourceError(f"holds {array.type}; targets are integers, bool, floats, text or lists of numbers")
+    if labels is not None:
+        return _stored(array, labels)
     return _flat(array, task)
 
 
 def decode_weight(array: Any) -> _Decoded:
-    """A weight column -> float64; a null becomes NaN and `Status.INVALID_WEIGHT`."""
+    """A weight column -> float64; a null becomes NaN and `Status.INVALID_WEIGHT`. Partitions are text such as 0.5."""
+    if is_text(array.type):
+        array = _numbers_of_text(array)
     part = numbers(plain(array))
     values = numpy_blocks.as_weight(as_floats(part.values, part.kind))
     if part.valid is None:
         return values, None
     status = np.where(part.valid, 0, Status.INVALID_WEIGHT).astype(np.uint8)
     return numpy_blocks.as_weight(np.where(part.valid, values, np.nan)), status
+
+
+def _numbers_of_text(array: Any) -> Any:
+    try:
+        return array.cast(pa.float64())
+    except pa.ArrowInvalid:
+        raise SourceError(f"holds text ({array[0].as_py()!r}, ...); weights are numbers") from None
 
 
 def decode_mask(array: Any, num_classes: int) -> _Decoded:
@@ -93,11 +107,22 @@ def _flat(array: Any, task: Task) -> _Decoded:
     return labels, numpy_blocks.merge_status(status, doubtful)
 
 
-def _dense(array: Any, num_classes: int) -> _Decoded:
+def _stored(array: Any, labels: StoredLabels) -> _Decoded:
+    """Numbers that stand for classes."""
+    values, status = _flat(array, "binary")
+    targets, unknown = labels.places(values)
+    return numpy_blocks.frozen(targets), numpy_blocks.merge_status(status, unknown)
+
+
+def _dense(array: Any, num_classes: int, task: Task, labels: StoredLabels | None) -> _Decoded:
     decoded = decode_matrix(array, num_classes)
     assert isinstance(decoded.predictions, Matrix)
     values = as_floats(decoded.predictions.values, decoded.predictions.kind)
-    return numpy_blocks.as_dense_target(values), _as_target_status(decoded.status)
+    status = _as_target_status(decoded.status)
+    if labels is None:
+        return numpy_blocks.as_dense_target(values), status
+    targets, unknown = numpy_blocks.stored_matrix(values, task, labels)
+    return targets, numpy_blocks.merge_status(status, unknown)
 
 
 def _as_target_status(status: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:

@@ -15,13 +15,16 @@ from fastxent.base.errors import UsageError
 from fastxent.base.kinds import KINDS, PATTERNS, Kind
 from fastxent.base.status import Status
 from fastxent.data.batch import Columns, Matrix, Predictions
+from fastxent.data.spec import Task
+from fastxent.data.stored_labels import StoredLabels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
     "as_dense_target", "as_mask", "as_predictions", "as_target", "as_weight", "check_number_dtype",
-    "check_target_dtype", "frozen", "is_float16", "kind_of", "lookup_labels", "merge_status", "whole_numbers",
+    "check_target_dtype", "frozen", "is_float16", "kind_of", "lookup_labels", "merge_status", "stored_matrix",
+    "whole_numbers",
 ]  # fmt: skip
 
 #: Above this many classes one view a column costs more than copying the block row by row.
@@ -136,6 +139,25 @@ def lookup_labels(block: NDArray[Any], index: dict[str, int]) -> tuple[NDArray[n
         else:
             labels[row] = label
     return labels, status if status.any() else None
+
+
+def stored_matrix(
+    block: NDArray[Any], task: Task, labels: StoredLabels
+) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+    """The targets of several events a row, by the values that stand for no and yes.
+
+    Raises:
+        UsageError: the rows are distributions over classes.
+    """
+    if task != "multilabel":
+        raise UsageError("labels: targets are distributions, of which every number is a share and no label")
+    targets, status = labels.places(block)
+    if status is None:
+        return as_dense_target(targets), None
+    if labels.ignored is not None:
+        targets = np.where(status == Status.IGNORED, labels.ignored, targets)
+    wrong = (status > Status.IGNORED).any(axis=1)
+    return as_dense_target(targets), np.where(wrong, Status.INVALID_TARGET, 0).astype(np.uint8)
 
 
 def merge_status(*parts: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:

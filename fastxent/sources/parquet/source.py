@@ -171,8 +171,9 @@ class ParquetSource(Source):
         self.files = tuple(member.file for member in members)
         self.paths = tuple(file.name for file in self.files)
         self.num_classes, self.class_names, self.dense_target = first.num_classes, first.class_names, first.dense_target
+        self.notes = first.notes
         schema = members[0].footer.schema
-        if is_text(schema.field(first.selection.target).type):
+        if first.selection.target in first.columns and is_text(schema.field(first.selection.target).type):
             self._groups.dictionaries = [first.selection.target]
         if filter is not None:
             self.stored = {member.file.name: member.footer.num_rows for member in members}
