@@ -1,4 +1,4 @@
-"""The distributions of `fastxent.comparison.significance` against SciPy and statsmodels."""
+"""Student's t and McNemar's test against SciPy and statsmodels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fastxent.comparison.significance import EXACT_UP_TO, NORMAL_FROM, mcnemar_p, t_quantile, t_two_sided
+from fastxent.comparison.significance import EXACT_UP_TO, mcnemar_p
+from fastxent.statistics.students_t import NORMAL_FROM, half_widths, t_quantile, t_two_sided
 
 DEGREES = [1, 2, 3, 4, 10, 29.5, 100, 1796, 50_000, 999_999, NORMAL_FROM, 1e9]
 
@@ -19,6 +20,12 @@ def test_t_against_scipy(df: float) -> None:
         assert t_two_sided(-t, df) == t_two_sided(t, df)
     for confidence in (0.5, 0.9, 0.95, 0.999):
         assert t_quantile(confidence, df) == pytest.approx(stats.t.ppf(0.5 + confidence / 2, df), rel=3e-6)
+
+
+def test_half_widths_against_scipy() -> None:
+    df = np.concatenate([np.arange(1, 400), [99.5, 100.5, 1e3, 1e5, 1e7, 1e15]])
+    assert half_widths(df) == pytest.approx(stats.t.ppf(0.975, df), rel=1e-10)
+    assert np.isnan(half_widths(np.array([0, -1, np.nan]))).all()
 
 
 def test_t_at_the_edges() -> None:

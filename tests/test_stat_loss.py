@@ -31,7 +31,7 @@ def test_spread_agrees_with_scipy(name):
     assert found.variance == pytest.approx(losses.var(ddof=1), rel=1e-11)
     assert found.std == pytest.approx(losses.std(ddof=1), rel=1e-11)
     assert found.stderr == pytest.approx(scipy_stats.sem(losses), rel=1e-11)
-    low, high = scipy_stats.norm.interval(0.95, losses.mean(), scipy_stats.sem(losses))
+    low, high = scipy_stats.t.interval(0.95, len(losses) - 1, losses.mean(), scipy_stats.sem(losses))
     assert found.ci95 == pytest.approx((low, high), rel=1e-10)
     assert (found.min, found.max) == pytest.approx((losses.min(), losses.max()), rel=1e-12)
 
@@ -86,7 +86,8 @@ def test_interval_of_accuracy_respects_clusters(weighted):
         hit = (by_rank < k) * 1.0
         share = np.average(hit, weights=w)
         error = float(sm.WLS(hit, np.ones(len(y)), weights=w).fit(cov_type="cluster", cov_kwds={"groups": ids}).bse[0])
-        rows = min(n, n * share * (1 - share) / (n - 1) / error**2)
+        t, few = (scipy_stats.t.ppf(0.975, count - 1) for count in (n, ids[-1] + 1))
+        rows = min(n, n * share * (1 - share) / (n - 1) / error**2 * (t / few) ** 2)
         expected = proportion_confint(share * rows, rows, alpha=0.05, method="wilson")
         assert found.top_k_interval(k) == pytest.approx(expected, rel=1e-9)
         assert found.to_dict()["accuracy"]["ci95"][f"top{k}"] == list(found.top_k_interval(k))
@@ -95,12 +96,45 @@ def test_interval_of_accuracy_respects_clusters(weighted):
     assert all(math.isnan(row["accuracy_low"]) for row in found.groups.to_pylist())  # one cluster alone says nothing
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("rows", "clusters"), [(2, None), (3, None), (10, None), (12, 2), (15, 5)])
+def test_intervals_of_means_cover_what_they_say(rows, clusters, weighted):
+    """Losses about normal, within clusters alike: 95 % of the intervals hold their mean, up to four standard errors."""
+    rng = np.random.default_rng(rows)
+    samples = 4000
+    loss = 3.0 + 0.1 * rng.standard_normal((samples, rows))
+    cluster = np.arange(samples * rows).reshape(samples, rows)
+    if clusters:
+        loss += 0.2 * np.repeat(rng.standard_normal((samples, clusters)), rows // clusters, axis=1)
+        cluster = np.repeat(np.arange(samples * clusters).reshape(samples, clusters), rows // clusters, axis=1)
+    ev = fx.evaluate(
+        log_probs=np.stack([-loss.ravel(), np.log(-np.expm1(-loss.ravel()))], axis=1),
+        target=np.zeros(samples * rows, np.int64),
+        weight=np.full(samples * rows, 0.7) if weighted else None,
+        group_by=np.repeat(np.arange(samples), rows),
+        cluster_by=cluster.ravel() if clusters else None,
+    )
+    table = ev.groups
+    held = (table["ci_low"].to_numpy() <= 3.0) & (3.0 <= table["ci_high"].to_numpy())
+    assert held.mean() == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / samples))
+
+
+def test_the_interval_of_a_loss_does_not_begin_below_0():
+    ev = fx.evaluate(probs=np.array([[0.999, 0.001], [0.9, 0.1], [0.1, 0.9]]), target=np.array([0, 0, 0]))
+    assert ev.loss_stats.ci95[0] == 0.0
+    ev = fx.evaluate(
+        probs=np.array([[0.999, 0.001], [0.9, 0.1], [0.1, 0.9]]), target=np.array([0, 0, 0]), units=np.array([1, 1, 2])
+    )
+    assert ev.units.ci95[0] == 0.0
+
+
 def test_rows_that_a_share_is_worth():
     assert math.isnan(independent_rows(0.5, math.nan, 10, 3))
     assert independent_rows(1.0, 0.0, 10, 3) == 3.0
     assert independent_rows(0.5, 0.0, 10, 3) == 10
     assert independent_rows(0.5, 1e-9, 10, 3) == 10
-    assert independent_rows(0.5, 0.25, 10, 3) == pytest.approx(10 * 0.25 / 9 / 0.0625)
+    few = (scipy_stats.t.ppf(0.975, 9) / scipy_stats.t.ppf(0.975, 2)) ** 2
+    assert independent_rows(0.5, 0.25, 10, 3) == pytest.approx(10 * 0.25 / 9 / 0.0625 * few)
 
 
 def test_clusters_of_single_rows_give_the_plain_error():
@@ -141,7 +175,7 @@ def test_loss_per_unit():
     assert found.bits == pytest.approx(found.loss / math.log(2), rel=1e-15)
     assert found.perplexity == pytest.approx(math.exp(found.loss), rel=1e-15)
     low, high = found.ci95
-    assert (high - low) / 2 == pytest.approx(1.959963984540054 * found.stderr, rel=1e-12)
+    assert (high - low) / 2 == pytest.approx(scipy_stats.t.ppf(0.975, 568) * found.stderr, rel=1e-11)
     assert found.bits_ci95 == pytest.approx((low / math.log(2), high / math.log(2)), rel=1e-15)
     bad = table(BREAST).append_column("bytes", [pa.array([1] * 568 + [None])])
     with pytest.raises(fx.DataError, match=r"row 568 .* column 'bytes' \(units\) is nan"):

@@ -22,7 +22,8 @@ from fastxent.base import exact
 from fastxent.base.log_unit import Unit
 from fastxent.comparison.cluster_sums import ClusterSums, edges_of
 from fastxent.comparison.sign_flip import Permutation
-from fastxent.comparison.significance import mcnemar_p, t_quantile, t_two_sided
+from fastxent.comparison.significance import mcnemar_p
+from fastxent.statistics.students_t import t_quantile, t_two_sided
 
 __all__ = ["Difference", "McNemar", "Outcome", "PairSums", "Pairing", "runs"]
 

@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent.statistics.students_t import Z95, half_widths
 from fastxent.statistics.sums import Exact, rounded_ratio
 
-__all__ = ["Z95", "cluster_errors", "effective_rows", "ratio_error", "wilson", "wilson_intervals"]
-
-#: Half-width of a central 95 % interval of the normal distribution, in standard errors.
-Z95 = 1.959963984540054
+__all__ = ["cluster_errors", "effective_rows", "mean_intervals", "ratio_error", "wilson", "wilson_intervals"]
 
 Numbers = NDArray[np.float64]
 
@@ -46,6 +44,16 @@ def cluster_errors(x: NDArray[Any], y: NDArray[Any], starts: NDArray[np.int64]) 
     return errors
 
 
+def mean_intervals(mean: Numbers, error: Numbers, independent: NDArray[Any]) -> tuple[Numbers, Numbers]:
+    r"""The 95 % intervals of means that cannot be below 0, :math:`\mu \mp t_{0.975, m - 1} s`, the lower end cut at 0.
+
+    ``independent``: how many rows, or clusters, each error rests on (m). Such an interval takes the mean for normal,
+    which few rows of skewed losses are not: where most of the loss sits in rare rows it covers less than 95 %.
+    """
+    half = half_widths(independent - 1) * error
+    return np.maximum(mean - half, 0.0), mean + half
+
+
 def wilson(share: float, n: float) -> tuple[float, float]:
     """The 95 % interval of Wilson (1927) for a share of n trials; n may be an effective number of trials."""
     low, high = wilson_intervals(np.array([share]), np.array([n]))
@@ -67,10 +75,12 @@ def effective_rows(share: Numbers, stderr: Numbers, rows: Numbers, clusters: NDA
 
     Kish's effective sample size, n / deff, where deff is the squared error over p (1 - p) / (n - 1), that of n
     independent rows (Korn and Graubard 1998 put it in the interval of a share). Where the share is 0 or 1 the error
-    says nothing, and every cluster counts as one row. NaN without an error.
+    says nothing, and every cluster counts as one row. Few clusters leave few degrees of freedom, for which the number
+    shrinks by (z / t)^2, as Korn and Graubard have it. NaN without an error.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        effective = np.minimum(rows, rows * share * (1.0 - share) / ((rows - 1.0) * stderr * stderr))
+        effective = rows * share * (1.0 - share) / ((rows - 1.0) * stderr * stderr)
+        effective = np.minimum(rows, effective * (half_widths(rows - 1.0) / half_widths(clusters - 1)) ** 2)
     effective = np.where((stderr == 0.0) | (rows <= 1.0), rows, effective)
     effective = np.where((share == 0.0) | (share == 1.0), np.minimum(clusters, rows), effective)
     return np.where(np.isnan(stderr) | np.isnan(share), math.nan, effective)

@@ -15,13 +15,13 @@ from fastxent.base.text import printable
 from fastxent.data.spec import Spec
 from fastxent.statistics.clusters import Clusters, ClusterStats
 from fastxent.statistics.field import Field
-from fastxent.statistics.intervals import Z95, ratio_error
+from fastxent.statistics.intervals import mean_intervals, ratio_error
 from fastxent.statistics.options import Measures
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.spread import Quantile, infinite_losses, quantiles_of
 from fastxent.statistics.statistic import Statistic
 
-__all__ = ["Loss", "LossStats", "error_text", "loss_stats", "safe_exp"]
+__all__ = ["Loss", "LossStats", "error_text", "independent", "loss_stats", "safe_exp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,8 @@ class Loss(Statistic):
         }
         if "variance" in reading:
             error = _standard_error(reading)
-            values |= {"stderr": error, "ci_low": loss - Z95 * error, "ci_high": loss + Z95 * error}
+            low, high = mean_intervals(loss, error, independent(reading))
+            values |= {"stderr": error, "ci_low": low, "ci_high": high}
         return values
 
     def section(self, reading: Reading) -> dict[str, Any]:
@@ -117,6 +118,12 @@ def _standard_error(reading: Reading) -> NDArray[np.float64]:
     names = ("weight", "weighted_loss", "weight_square", "cross", "weighted_square")
     weighted = ratio_error(reading.counts, *map(reading.exact, names))
     return np.where(np.isfinite(variance), weighted, plain)
+
+
+def independent(reading: Reading) -> NDArray[Any]:
+    """How many independent parts the standard error of every owner rests on: its clusters, or its rows."""
+    clusters = isinstance(reading.statistics.get("clusters"), Clusters)
+    return reading.of("clusters")["clusters"] if clusters else reading.counts
 
 
 def loss_stats(reading: Reading) -> LossStats | None:

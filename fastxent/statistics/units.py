@@ -16,8 +16,8 @@ from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums.products import lost_in_product
 from fastxent.statistics.clusters import Clusters
 from fastxent.statistics.field import Field
-from fastxent.statistics.intervals import Z95, ratio_error
-from fastxent.statistics.loss import error_text, safe_exp
+from fastxent.statistics.intervals import mean_intervals, ratio_error
+from fastxent.statistics.loss import error_text, independent, safe_exp
 from fastxent.statistics.options import Measures
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.record import Record
@@ -110,9 +110,11 @@ class Units(Statistic):
         """The loss per unit of the only owner."""
         names = ("units", "loss_per_unit", "bits_per_unit", "stderr_per_unit")
         total, loss, bits, error = map(reading.number, names)
-        nats, nats_error = (float(reading.nats(name)[0]) for name in ("loss_per_unit", "stderr_per_unit"))
-        ci95 = (nats - Z95 * nats_error, nats + Z95 * nats_error)
-        return UnitStats(self.column, total, loss, bits, safe_exp(nats), error, reading.unit.of(ci95), BITS.of(ci95))
+        nats, nats_error = (reading.nats(name) for name in ("loss_per_unit", "stderr_per_unit"))
+        low, high = mean_intervals(nats, nats_error, independent(reading))
+        ci95 = (float(low[0]), float(high[0]))
+        perplexity = safe_exp(float(nats[0]))
+        return UnitStats(self.column, total, loss, bits, perplexity, error, reading.unit.of(ci95), BITS.of(ci95))
 
     def section(self, reading: Reading) -> dict[str, Any]:
         """See `Statistic.section`."""
