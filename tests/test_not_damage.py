@@ -38,6 +38,13 @@ class Alarm:
         raise self.error
 
 
+def _evaluate_under_alarms(path):
+    for seconds in np.linspace(0.002, 0.02, 40):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        ev = fx.evaluate(path, "y", logits="p*", threads=1, on_error="skip")
+        assert not ev.left_out
+
+
 @pytest.mark.parametrize("error", [TimeoutError("late"), OSError("late"), ValueError("late"), RuntimeError("late")])
 @pytest.mark.parametrize("kind", ["object", "method"])
 def test_an_error_of_a_signal_handler_is_the_callers(tmp_path, error, kind):
@@ -46,11 +53,8 @@ def test_an_error_of_a_signal_handler_is_the_callers(tmp_path, error, kind):
     old = signal.signal(signal.SIGALRM, alarm if kind == "object" else alarm.method)
     try:
         fx.evaluate(tmp_path, "y", logits="p*", threads=1, on_error="skip")  # compiled before the alarm
-        with pytest.raises(type(error), match="^late$"):
-            for seconds in np.linspace(0.002, 0.02, 40):
-                signal.setitimer(signal.ITIMER_REAL, seconds)
-                ev = fx.evaluate(tmp_path, "y", logits="p*", threads=1, on_error="skip")
-                assert not ev.left_out
+        with pytest.raises(type(error), match=r"^late$"):
+            _evaluate_under_alarms(tmp_path)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
@@ -121,8 +125,7 @@ def test_a_file_that_changes_is_not_left_out(tmp_path):
     source = open_source(tmp_path, Selection(("p*",), "y"), on_error="skip")
     write(tmp_path / "a.parquet", 400)
     with pytest.raises(fx.UnavailableError, match="changed since"):
-        for split in source.splits():
-            list(source.read(split))
+        _ = [list(source.read(split)) for split in source.splits()]
     assert not source.left_out
 
 

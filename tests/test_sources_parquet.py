@@ -260,7 +260,7 @@ def test_partitions_can_be_target_and_weight(tmp_path):
         fx.cross_entropy(y, logits=z, reduction="none")
     )
     assert fx.inspect(tmp_path / "label=0").selection.target == "label"
-    with pytest.raises(fx.SourceError, match="holds text .*; weights are numbers"):
+    with pytest.raises(fx.SourceError, match=r"holds text .*; weights are numbers"):
         fx.evaluate(tmp_path, "label", logits="z", weight="name")
 
 

@@ -44,7 +44,7 @@ class LeftOuts:
         self._found: dict[tuple[str, int | None, int], LeftOut] = {}
 
     def add(self, error: SourceError, rows: int | None, *, first_row: int = 0) -> None:
-        """Leave out what ``error`` is about; raises it where nothing may be left out, or it says nothing of the file."""
+        """Leave out what ``error`` is about; raises it where nothing may be, or it says nothing of the file."""
         if not self.skips or error.path is None or isinstance(error, UnavailableError):
             raise error
         whole = str(error)

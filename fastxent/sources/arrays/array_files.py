@@ -40,8 +40,8 @@ class ArrayFileSource(ArraySource):
 
         super().__init__(
             predictions, find(selection.target), weight=optional(selection.weight), mask=optional(selection.mask),
-            task=selection.task, class_names=selection.class_names, dtype=kind or selection.dtype, path=path, labels=selection.labels,
-            extra={name: find(name) for name in selection.extra},
+            task=selection.task, class_names=selection.class_names, dtype=kind or selection.dtype, path=path,
+            labels=selection.labels, extra={name: find(name) for name in selection.extra},
         )  # fmt: skip
         self.files = (DataFile(path, path, None),)
         for name, stamp in (stamps or {}).items():

@@ -66,7 +66,7 @@ class DataFile:
         return status.st_size, status.st_mtime_ns
 
     def check_unchanged(self, stamp: tuple[int, int] | None) -> None:
-        """Raise `UnavailableError` if the file no longer has the ``stamp`` (if any) that it had when reading was planned."""
+        """Raise `UnavailableError` if the file no longer has the ``stamp``, if any, that reading was planned with."""
         if stamp is not None and self.stamp() != stamp:
             raise UnavailableError("has changed since reading began; start again", path=self.name)
 
