@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from fastxent.api.compare import compare
     from fastxent.api.divergences import entropy, kl_divergence
     from fastxent.api.evaluate import evaluate
+    from fastxent.api.evaluator import Evaluator
     from fastxent.api.losses import binary_cross_entropy, cross_entropy, focal_loss, poly1_loss
+    from fastxent.api.merge import merge
     from fastxent.api.score import score
     from fastxent.base.errors import (
         DataError,
@@ -33,6 +35,7 @@ __all__ = [
     "Comparison",
     "DataError",
     "Evaluation",
+    "Evaluator",
     "FastxentError",
     "InvalidRowError",
     "OutOfMemoryError",
@@ -54,6 +57,7 @@ __all__ = [
     "focal_loss",
     "inspect",
     "kl_divergence",
+    "merge",
     "poly1_loss",
     "score",
 ]
@@ -63,6 +67,7 @@ _HOME = {
     "Comparison": "comparison.result",
     "DataError": "base.errors",
     "Evaluation": "results.evaluation",
+    "Evaluator": "api.evaluator",
     "FastxentError": "base.errors",
     "InvalidRowError": "base.errors",
     "OutOfMemoryError": "base.errors",
@@ -84,6 +89,7 @@ _HOME = {
     "poly1_loss": "api.losses",
     "evaluate": "api.evaluate",
     "inspect": "storage.inspect",
+    "merge": "api.merge",
     "score": "api.score",
 }
 

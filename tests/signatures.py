@@ -30,7 +30,8 @@ def main() -> None:
 
 
 def path_of(function: str):
-    return ROOT / "fastxent" / f"{fastxent._HOME[function].replace('.', '/')}.py"
+    home = fastxent._HOME[function.partition(".")[0]]
+    return ROOT / "fastxent" / f"{home.replace('.', '/')}.py"
 
 
 def written(path) -> str:
@@ -47,20 +48,35 @@ def written(path) -> str:
 
 def pieces(name: str, signature: Signature, text: str) -> Iterator[tuple[int, int, list[str]]]:
     """What is written into a function, with the first and the last line (from 0, not included) of what was there."""
-    function = next(each for each in ast.parse(text).body if isinstance(each, ast.FunctionDef) and each.name == name)
-    docstring, *body = function.body
+    function, docstring = definition_of(name, text)
+    inner = " " * function.col_offset
     lines = text.splitlines()
-    yield function.lineno - 1, docstring.lineno - 1, head(name, signature, ast.unparse(function.returns))
-    first = lines.index("    Args:", docstring.lineno, docstring.end_lineno) + 1
+    body = [each for each in function.body if each is not docstring]
+    until = docstring.lineno if docstring in function.body else body[0].lineno
+    yield function.lineno - 1, until - 1, head(function, signature)
+    first = lines.index(f"{' ' * docstring.col_offset}Args:", docstring.lineno, docstring.end_lineno) + 1
     last = lines.index("", first)
-    yield first, last, [f"{line}\n" for line in arguments(signature.options)]
+    yield first, last, [f"{line}\n" for line in arguments(signature.options, docstring.col_offset)]
     names = {option.name for option in signature.options}
     for each in body:
         match each:
             case ast.Assign(targets=[ast.Name(id=place)], value=ast.Call(func=ast.Name(id=definition)) as call):
                 if definition in FIELDS:
                     said = {key.arg: ast.get_source_segment(text, key.value) for key in call.keywords}
-                    yield each.lineno - 1, each.end_lineno, gathered(place, definition, passed(definition, names, said))
+                    new = gathered(place, definition, passed(definition, names, said), inner)
+                    yield each.lineno - 1, each.end_lineno, new
+
+
+def definition_of(name: str, text: str):
+    """The function that has the keywords (of a class its constructor), and the docstring that says what they are."""
+    outer, _, method = name.partition(".")
+    of_file = ast.parse(text).body
+    found = next(each for each in of_file if isinstance(each, ast.FunctionDef | ast.ClassDef) and each.name == outer)
+    if isinstance(found, ast.FunctionDef):
+        return found, found.body[0]
+    wanted = method or "__init__"
+    function = next(each for each in found.body if isinstance(each, ast.FunctionDef) and each.name == wanted)
+    return function, function.body[0] if method else found.body[0]
 
 
 def passed(definition: str, names: set[str], said: dict[str, str]) -> str:
@@ -76,10 +92,16 @@ def passed(definition: str, names: set[str], said: dict[str, str]) -> str:
     return ", ".join(values)
 
 
-def head(name: str, signature: Signature, returns: str) -> list[str]:
+def head(function: ast.FunctionDef, signature: Signature) -> list[str]:
     """The ``def`` of a function."""
     parameters = [*map(parameter, signature.positional), "*", *map(parameter, signature.keywords)]
-    return [f"def {name}(\n", *(f"    {each},\n" for each in parameters), f") -> {returns}:\n"]
+    inner = " " * function.col_offset
+    if inner:
+        parameters.insert(0, "self")
+    returns = ast.unparse(function.returns)
+    return [
+        f"{inner}def {function.name}(\n", *(f"{inner}    {each},\n" for each in parameters), f"{inner}) -> {returns}:\n"
+    ]  # fmt: skip
 
 
 def parameter(option: Option) -> str:
@@ -89,21 +111,24 @@ def parameter(option: Option) -> str:
     return f"{option.name}: {option.type} = {default}"
 
 
-def arguments(options: Iterable[Option]) -> Iterator[str]:
+def arguments(options: Iterable[Option], indent: int) -> Iterator[str]:
     """The lines of ``Args:``."""
     for option in options:
         yield from textwrap.wrap(
-            f"{option.name}: {option.doc}", WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 12,
-            break_long_words=False, break_on_hyphens=False,
+            f"{option.name}: {option.doc}", WIDTH, initial_indent=" " * (indent + 4),
+            subsequent_indent=" " * (indent + 8), break_long_words=False, break_on_hyphens=False,
         )  # fmt: skip
 
 
-def gathered(place: str, definition: str, passed: str) -> list[str]:
+def gathered(place: str, definition: str, passed: str, inner: str) -> list[str]:
     """The statement that puts keywords into the definition that they are from."""
-    if len(line := f"    {place} = {definition}({passed})\n") <= WIDTH:
+    if len(line := f"{inner}    {place} = {definition}({passed})\n") <= WIDTH:
         return [line]
-    inner = textwrap.wrap(f"{passed},", WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8)
-    return [f"    {place} = {definition}(\n", *(f"{line}\n" for line in inner), "    )  # fmt: skip\n"]
+    deep = f"{inner}        "
+    lines = textwrap.wrap(f"{passed},", WIDTH, initial_indent=deep, subsequent_indent=deep)
+    return [
+        f"{inner}    {place} = {definition}(\n", *(f"{line}\n" for line in lines), f"{inner}    )  # fmt: skip\n"
+    ]  # fmt: skip
 
 
 def value(option: Option, definition: str) -> str:

@@ -45,6 +45,11 @@ class ExtraColumns:
         """All that keywords have named so far."""
         return tuple(self._found) if self._by_name else self._found
 
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """The arrays by name; of columns the names alone."""
+        return self._found
+
     def several(self, keyword: str, value: Any) -> tuple[str, ...]:
         """The names that a keyword gives: none, one or several."""
         return self._read(keyword, value, one=False)

@@ -102,6 +102,38 @@ def _compare() -> Signature:
     return Signature(sides, (*first, *options.values()))
 
 
+#: What an update of an `Evaluator` may bring beside predictions and target; the rest is said once.
+_OF_ROWS = ("target", "logits", "probs", "log_probs", "weight", "mask", "group_by", "cluster_by", "units", "keep")
+#: What needs a data set.
+_OF_DATA = ("data", "filter", "on_error", "ids", "num_classes", "verify_checksums")
+
+
+def _evaluator() -> Signature:
+    options = _Options(Inputs, LossOptions, Measures, Readings)
+    options.take(*_OF_ROWS, *_OF_DATA)
+    return Signature((), (*options.values(), _Options(RunOptions)["threads"]))
+
+
+def _update() -> Signature:
+    options = _Options(Inputs, Measures)
+    options["target"] = replace(options["target"], default=REQUIRED)
+    options.say(
+        target="class indices (n,), distributions (n, C), or 0 and 1: arrays or tensors, as all that follows; what "
+        "lies in the memory of a device is copied from there.",
+        logits="unnormalized scores (n, C), or (n,) for a binary task. Give exactly one of ``logits``, ``probs`` and "
+        "``log_probs``; the first update decides which.",
+        probs="probabilities, likewise.",
+        log_probs="logarithms of probabilities, likewise.",
+        weight="(n,) sample weights of at least 0.",
+        mask="(n, L) bool that says which labels of a multilabel row count.",
+        group_by="values by which statistics are gathered as well: (n,), or a dict of arrays by name, crossed.",
+        cluster_by="ids of rows that belong together (documents, users): the standard error respects them.",
+        units="the number of units (bytes, words) of a row.",
+        keep="dict of arrays by name whose values are kept with the worst rows.",
+    )
+    return Signature(options.take("target"), options.take(*_OF_ROWS[1:]))
+
+
 def _arrays() -> dict[str, Option]:
     """What the functions of arrays share, in the order of their signatures; ``own``: there a loss puts its options."""
     options = _Options(Inputs, LossOptions, Readings, RunOptions)
@@ -158,6 +190,8 @@ SIGNATURES = {
     "evaluate": _evaluate(),
     "score": _score(),
     "compare": _compare(),
+    "Evaluator": _evaluator(),
+    "Evaluator.update": _update(),
     "cross_entropy": _of_arrays("cross_entropy", "task pos_weight mask"),
     "binary_cross_entropy": _of_arrays(
         "cross_entropy",

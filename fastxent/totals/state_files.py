@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fastxent.base.errors import SourceError, StateError, UsageError
 from fastxent.totals.totals import Totals
 
-__all__ = ["merge_states", "read_state"]
+__all__ = ["merge_states", "merge_totals", "read_state", "totals_of"]
 
 
 def read_state(path: str | os.PathLike[str]) -> Totals:
@@ -38,21 +38,34 @@ def merge_states(paths: Iterable[str | os.PathLike[str]]) -> Totals:
         StateError: the files do not measure the same; the message names the first difference.
     """
     named = [os.fspath(path) for path in paths]
-    if not named:
+    return merge_totals(named, named, named)
+
+
+def merge_totals(states: Sequence[str | bytes | Totals], names: Sequence[str], paths: Sequence[str] = ()) -> Totals:
+    """`merge_states` of state files, their bytes, or totals, which stay as they are; of ``paths`` none may be twice."""
+    if not states:
         raise UsageError("merge: name at least one state file")
-    _check_distinct(named)
-    totals = read_state(named[0])
-    for path in named[1:]:
-        part = read_state(path)
-        part.shift(int(totals.tallies.rows.sum()))
+    _check_distinct(paths)
+    first = totals_of(states[0], names[0])
+    totals = Totals(first.spec, first.measures)
+    totals.merge(first)
+    for state, name in zip(states[1:], names[1:], strict=True):
+        part = totals_of(state, name)
         try:
-            totals.merge(part)
+            totals.add_after(part)
         except StateError as error:
-            raise StateError(f"{path} does not belong to {named[0]}: {error} ({named[0]} first)") from error
+            raise StateError(f"{name} does not belong to {names[0]}: {error} ({names[0]} first)") from error
     return totals
 
 
-def _check_distinct(paths: list[str]) -> None:
+def totals_of(state: str | bytes | Totals, name: str = "the bytes") -> Totals:
+    """Totals as they are, from their bytes, or from a state file."""
+    if isinstance(state, Totals):
+        return state
+    return read_state(state) if isinstance(state, str) else Totals.from_bytes(bytes(state), name)
+
+
+def _check_distinct(paths: Sequence[str]) -> None:
     seen: dict[str, str] = {}
     for path in paths:
         real = os.path.realpath(path)

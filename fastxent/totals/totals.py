@@ -158,7 +158,7 @@ class Totals:
 
     def merge(self, other: Totals) -> None:
         """Add the other's rows; raises StateError if the two measure different things."""
-        if difference := _difference(self, other):
+        if difference := self.difference(other.spec, other.measures):
             raise StateError(f"cannot merge totals of different specs: {difference}")
         other.settle()
         self.settle()
@@ -177,6 +177,27 @@ class Totals:
         self.all_rows.merge(other.all_rows)
         if self.groups is not None and other.groups is not None:
             self.groups.merge(other.groups)
+
+    def difference(self, spec: Spec, measures: Measures) -> str:
+        """What sets totals of other spec or measures apart from these, in words; empty if they may be merged."""
+        if (self.spec, self.measures) == (spec, measures):
+            return ""
+        parts = []
+        for ours, theirs in ((self.spec, spec), (self.measures, measures)):
+            left, right = ours.to_dict(), theirs.to_dict()
+            parts += [
+                f"{key} is {left.get(key, 'unset')!r} here and {right.get(key, 'unset')!r} there"
+                for key in sorted(set(left) | set(right))
+                if left.get(key) != right.get(key)
+            ]
+        return "; ".join(parts)
+
+    def add_after(self, other: Totals) -> None:
+        """Merge other totals, which stay as they are, with their rows numbered after those so far."""
+        part = Totals(other.spec, other.measures)
+        part.merge(other)
+        part.shift(int(self.tallies.rows.sum()))
+        self.merge(part)
 
     def shift(self, offset: int) -> None:
         """Count rows from ``offset`` on, as if so many others had come before."""
@@ -291,22 +312,3 @@ def _carry_column(cells: Any, high: int, low: int, bits: int) -> None:
     over = cells[:, low] >> bits
     cells[:, high] += over
     cells[:, low] -= over << bits
-
-
-def _difference(a: Totals, b: Totals) -> str:
-    """What sets two totals apart, in words; empty if they may be merged."""
-    if (a.spec, a.measures) == (b.spec, b.measures):
-        return ""
-    left, right = a.spec.to_dict(), b.spec.to_dict()
-    parts = [
-        f"{key} is {left.get(key, 'unset')!r} here and {right.get(key, 'unset')!r} there"
-        for key in sorted(set(left) | set(right))
-        if left.get(key) != right.get(key)
-    ]
-    ours, others = a.measures.to_dict(), b.measures.to_dict()
-    parts += [
-        f"{key} is {ours.get(key, 'unset')!r} here and {others.get(key, 'unset')!r} there"
-        for key in sorted(set(ours) | set(others))
-        if ours.get(key) != others.get(key)
-    ]
-    return "; ".join(parts)
