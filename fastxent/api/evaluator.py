@@ -128,6 +128,7 @@ class Evaluator:
         """Forget all rows, and what the first of them decided: form, classes, columns."""
         self._totals: Totals | None = None
         self._scorer: Scorer | None = None
+        self._apart: Totals | None = None
         self._updates = 0
 
     @property
@@ -208,9 +209,19 @@ class Evaluator:
         else:
             for batch in (batch for split in plan.splits for batch in plan.source.read(split)):
                 if plan.spec.on_invalid == "raise":
-                    _check(batch, plan, self._scorer)
+                    self._check(batch, plan, self._scorer)
                 self._scorer.score(batch, totals)
         self._totals = totals
+
+    def _check(self, batch: Batch, plan: Plan, scorer: Scorer) -> None:
+        """Raise InvalidRowError for the first row of a batch that is invalid: it is scored apart from the others."""
+        apart, self._apart = self._apart, None
+        if apart is None:
+            light = Measures(spread=False, scores=False, statistics=("entropy",) if plan.measures.entropy else ())
+            apart = Totals(plan.spec, light)
+        scorer.score(batch, apart)
+        raise_first_invalid(apart, batch)
+        self._apart = apart  # all its rows are valid, so the next batch finds it as good as new
 
     def compute(self) -> Evaluation:
         """What all rows so far say; later updates do not change it.
@@ -277,14 +288,6 @@ def _kept(options: _Options) -> _Options:
     said = {each.name: getattr(options, each.name) for each in fields(options)}
     read: dict[str, Any] = {name: tuple(value) for name, value in said.items() if isinstance(value, Iterator)}
     return replace(options, **read)
-
-
-def _check(batch: Batch, plan: Plan, scorer: Scorer) -> None:
-    """Raise InvalidRowError for the first row of a batch that is invalid."""
-    light = Measures(spread=False, scores=False, statistics=("entropy",) if plan.measures.entropy else ())
-    totals = Totals(plan.spec, light)
-    scorer.score(batch, totals)
-    raise_first_invalid(totals, batch)
 
 
 def _on_host(value: Any) -> Any:
