@@ -163,7 +163,8 @@ def decoded(totals: fx.Totals) -> dict[str, Any]:
     totals.to_bytes()  # brings words and sums into their canonical form
     t, found = totals.tallies, {}
     statuses = [
-        "scored", "ignored", "null_prediction", "null_target", "ragged_row", "unknown_label", "label_out_of_range",
+        "scored", "ignored", "zero_weight", "null_prediction", "null_target", "ragged_row", "unknown_label",
+        "label_out_of_range",
         "nan_prediction", "infinite_logit", "all_masked", "probability_out_of_range", "invalid_target",
         "invalid_weight", "zero_mass",
     ]  # fmt: skip
@@ -203,8 +204,8 @@ def decoded(totals: fx.Totals) -> dict[str, Any]:
         found["classes.confidence"] = [row[7] + Fraction(row[8], 1 << 42) for row in by_class]
     if t.confusion.size:
         found["confusion"] = t.confusion.ravel().tolist()
-    for name in totals.all_rows.names:
-        _exact(found, f"sum.{name}", totals.all_rows.state()[1][0][totals.all_rows.names.index(name)])
+    for name, state in zip(totals.all_rows.powers, totals.all_rows.state()[1][0][0], strict=True):
+        _exact(found, f"sum.{name}", state)
     for name, table in totals.all_rows.tables.items():
         level, (keys, cells) = table.state(np.zeros(1, np.int64))
         found[f"{name}.level"] = level
@@ -229,9 +230,12 @@ def _cells(found: dict[str, Any], name: str, cells: Any, parts: dict[str, Callab
     found |= {f"{name}.{part}": [read(row) for row in some] for part, read in parts.items()}
 
 
-def _pair(column: int, bits: int = 62) -> Callable[[Any], Fraction]:
-    """A fixed-point pair: high + low / 2^bits."""
-    return lambda row: row[column] + Fraction(row[column + 1], 1 << bits)
+def _number(row: list[int], column: int, columns: int, quantum: int, key: int, weighted: bool) -> Fraction:
+    """A fixed-point number: columns of 62 bits, in units of 2^-quantum times what the band of the weight says."""
+    total = 0
+    for word in row[column : column + columns]:
+        total = (total << 62) + word
+    return total * Fraction(2) ** ((31 * (key & 127) - 1999 if weighted else 0) - quantum)
 
 
 def _filled(found: dict[str, Any], name: str, keys: Any, cells: Any, parts: dict[str, Callable[[Any], Any]]) -> None:
@@ -242,39 +246,49 @@ def _filled(found: dict[str, Any], name: str, keys: Any, cells: Any, parts: dict
 
 
 def _clusters(found: dict[str, Any], name: str, keys: Any, cells: Any, weighted: bool) -> None:
-    rows = cells[np.lexsort(cells.T[::-1])].tolist()
-    for what, at in (("weight", 0), ("loss", 2)):
-        found[f"{name}.{what}"] = [Fraction((row[at] << 40) + row[at + 1], 1 << 70) for row in rows]
-    found[f"{name}.large"] = [row[4] for row in rows]
-    found[f"{name}.heavy"] = [row[5] for row in rows]
-    found[f"{name}.rest"] = [row[6:] for row in rows]  # weights by rank, then units
+    rows = sorted(zip(cells.tolist(), keys.tolist(), strict=True))
+    if weighted:
+        found[f"{name}.weight"] = [_number(row, 0, 2, 52, key, True) for row, key in rows]
+        found[f"{name}.loss"] = [_number(row, 2, 3, 70, key, True) for row, key in rows]
+    else:
+        found[f"{name}.weight"] = [Fraction(row[0]) for row, _ in rows]
+        found[f"{name}.loss"] = [Fraction((row[1] << 40) + row[2], 1 << 70) for row, _ in rows]
+    large = 5 if weighted else 3
+    found[f"{name}.large"] = [row[large] for row, _ in rows]
+    found[f"{name}.rest"] = [row[large + 1 :] for row, _ in rows]  # weights by rank, then units
 
 
-def _table(*parts: tuple[str, int]) -> Callable[..., None]:
-    """Counts and, from a column on, pairs of 62 bits: of a table without weights counts alone."""
+def _table(*parts: tuple[str, int, int, int], shift: int = 0) -> Callable[..., None]:
+    """Counts and numbers by name, first column, columns and quantum; a table without weights has counts alone."""
 
     def add(found: dict[str, Any], name: str, keys: Any, cells: Any, weighted: bool) -> None:
-        read = {what: (lambda row, at=at: row[at]) if what.startswith("rows") else _pair(at) for what, at in parts}
-        wide = {what: each for (what, at), each in zip(parts, read.values(), strict=True) if at < cells.shape[1]}
-        _filled(found, name, keys, cells, wide)
+        found[f"{name}.cell"] = (keys >> 7 if weighted else keys).tolist()
+        rows = list(zip(cells.tolist(), keys.tolist(), strict=True))
+        for what, at, columns, quantum in parts:
+            if at < cells.shape[1]:
+                own = quantum if weighted else quantum + shift
+                found[f"{name}.{what}"] = [
+                    row[at] if what.startswith("rows") else _number(row, at, columns, own, key, weighted)
+                    for row, key in rows
+                ]
 
     return add
 
 
 _TABLES: dict[str, Callable[..., None]] = {
     "clusters": _clusters,
-    "ranks": _table(("rows", 0), ("weight", 1)),
-    "calibration": _table(("rows", 0), ("rows.hit", 1), ("weight", 2), ("hits", 4), ("confidence", 6)),
-    "pairs": _table(("rows", 0), ("weight", 1), ("loss", 3), ("confidence", 5)),
-    "classwise": _table(("weight", 0), ("hits", 2), ("probability", 4), ("square", 6)),
-    "confused": _table(("rows", 0)),
-    "scores": lambda found, name, keys, cells, weighted: _filled(
-        found,
-        name,
-        keys,
-        cells,
-        {"shared": lambda row: row[0], "rows": _pair(1) if weighted else lambda row: row[1]},
+    "ranks": _table(("rows", 0, 1, 0), ("weight", 1, 2, 52)),
+    "calibration": _table(
+        ("rows", 0, 1, 0), ("rows.hit", 1, 1, 0), ("weight", 2, 2, 52), ("hits", 4, 2, 52), ("confidence", 6, 3, 64)
     ),
+    "pairs": _table(("rows", 0, 1, 0), ("weight", 1, 2, 52), ("loss", 3, 3, 62), ("confidence", 6, 2, 52)),
+    "classwise": _table(
+        ("weight", 0, 2, 62), ("hits", 2, 2, 62), ("probability", 4, 2, 62), ("square", 6, 2, 62), shift=15
+    ),
+    "confused": _table(("rows", 0, 1, 0)),
+    "scores": lambda found, name, keys, cells, weighted: _table(
+        ("rows.shared", 0, 1, 0), ("weight", 1, 2, 52) if weighted else ("rows", 1, 1, 0)
+    )(found, name, keys, cells, weighted),
 }
 
 

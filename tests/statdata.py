@@ -45,7 +45,7 @@ def breast() -> tuple[Any, Any, Any]:
 
 @cache
 def weights(rows: int) -> Any:
-    return np.random.default_rng(7).integers(0, 5, rows).astype(np.float64)
+    return np.random.default_rng(7).integers(1, 6, rows).astype(np.float64)
 
 
 @cache

@@ -451,7 +451,7 @@ def test_weights_against_rational_arithmetic_and_statsmodels(
     from statsmodels.api import WLS
 
     n = len(digits["id"])
-    w = np.random.default_rng(3).integers(0, 4, n) * 0.37
+    w = np.random.default_rng(3).integers(1, 5, n) * 0.37
     table = np.arange(1.0, 11.0) if by_class else np.ones(10)
     x = w * table[digits["label"]]
     options: dict[str, Any] = {"class_weight": table} if by_class else {}
@@ -500,6 +500,7 @@ def test_a_row_of_no_weight_is_not_there() -> None:
     with_it = fx.compare(probs=p, b_probs=q, target=[0, 0, 0], weight=np.array([0.0, 1.0, 2.0]))
     assert with_it.delta.mean == pytest.approx((math.log(0.5) + 2 * math.log(2.5)) / 3, rel=1e-15)
     assert math.isfinite(with_it.delta.stderr)
+    assert (with_it.num_rows, with_it.to_dict()["rows"]["zero_weight"]) == (2, 1)
     with pytest.raises(fx.InvalidRowError, match="weight"):
         fx.compare(probs=p, b_probs=q, target=[0, 0, 0], weight=np.array([0.0, -1.0, 2.0]))
 

@@ -210,6 +210,73 @@ def test_any_split_and_any_order_of_merging_gives_the_same(problem, data):
     assert same(again.to_dict() | {"run": None}, whole.to_dict() | {"run": None})
 
 
+def scaled_weights(problem, factor):
+    """The problem with its weights times a number."""
+    weight = problem.arrays["weight"] * factor
+    return Problem(problem.arrays | {"weight": weight}, problem.options, problem.columns)
+
+
+def without_weights(values):
+    """The same without what weights, and weighted losses and units, add up to."""
+    totals = ("weight", "weight_sum", "weighted_confusion", "sum", "units")
+    if isinstance(values, dict):
+        return {
+            k: without_weights(v)
+            for k, v in values.items()
+            if k not in totals or (k == "units" and isinstance(v, dict))
+        }
+    return list(map(without_weights, values)) if isinstance(values, list) else values
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(problem=problems(), data=st.data())
+def test_the_scale_of_weights_changes_nothing(problem, data):
+    """Powers of two change no bit, wherever they take the weights; below 2^-1022 weights themselves lose bits."""
+    n = len(problem.arrays["target"])
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    low, high = data.draw(st.sampled_from([(0, 0), (-1, 1), (-40, 40), (-400, 400)]))
+    weight = np.where(rng.random(n) < 0.1, 0.0, rng.uniform(0.1, 4.0, n)) * 2.0 ** rng.integers(low, high + 1, n)
+    problem.arrays["weight"] = weight
+    power = data.draw(st.sampled_from([-1, 1, 15, 16, -17, 31, 62, 255, 256, -257, 600, -600]))
+    by = ("a", "b")
+    own, other = problem.evaluated(by=by), scaled_weights(problem, 2.0**power).evaluated(by=by)
+    assert same(without_weights(told(other)), without_weights(told(own)))
+    tables = ("groups", "group_per_class", "per_class", "confused")
+    for name in tables:
+        one, two = (lines(getattr(each, name)) or [] for each in (own, other))
+        assert same(without_weights(one), without_weights(two)), name
+    for row, scaled in zip(lines(own.groups), lines(other.groups), strict=True):
+        assert same(row["weight"] * 2.0**power, scaled["weight"])
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(problem=problems())
+def test_weights_of_1_are_no_weights(problem):
+    problem.arrays.pop("weight", None)
+    plain = problem.evaluated(by=("a",))
+    problem.arrays["weight"] = np.ones(len(problem.arrays["target"]))
+    weighted = problem.evaluated(by=("a",))
+    values = {name: value for name, value in weighted.fields.items() if name != "weight"}
+    assert same(values, plain.fields)
+    for row, other in zip(lines(weighted.groups), lines(plain.groups), strict=True):
+        assert row.pop("weight") == row["count"]
+        assert same(row, other)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(problem=problems(keep=False))
+def test_rows_of_weight_0_are_not_there(problem):
+    n = len(problem.arrays["target"])
+    problem.arrays["weight"] = np.where(np.arange(n) % 3 == 1, 0.0, 1.0 + np.arange(n) % 5)
+    whole, rest = problem.evaluated(by=("a",)), problem.evaluated(problem.arrays["weight"] > 0, by=("a",))
+    assert same(whole.fields, rest.fields)
+    assert same(told(whole), told(rest))
+    assert same(lines(whole.groups), lines(rest.groups))
+    read, zero = whole.rows["read"], whole.rows.get("zero_weight", 0)
+    assert read == n
+    assert zero + whole.rows["scored"] + whole.rows["ignored"] + sum(whole.rows["invalid"].values()) == n
+
+
 #: What a note says, and the fields that are not told then.
 NOTES = {
     "quantiles": tuple(f"q{100 * q:02.0f}{end}" for q in spread.QUANTILES for end in ("", "_low", "_high")),

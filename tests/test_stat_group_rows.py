@@ -201,14 +201,14 @@ def test_fewer_cells_of_classes_say_the_same_of_15_bins(limit, widths, monkeypat
     )
 
 
-def test_classes_of_groups_without_weight_are_not_told():
+def test_groups_of_rows_without_weight_are_not_there():
     result = fx.evaluate(
         logits=np.eye(3), target=[0, 1, 2], weight=[0.0, 1.0, 2.0], group_by=["a", "b", "b"], statistics="classwise"
     )
     assert result.group_classwise["group"].to_pylist() == ["b"] * 3
-    errors = result.groups["classwise_ece"].to_pylist()
-    assert np.isnan(errors).tolist() == [True, False]
-    assert np.isnan(result.group("a").classwise_ece)
+    assert result.groups["group"].to_pylist() == ["b"]
+    with pytest.raises(fx.UsageError, match="no scored row has group='a'"):
+        result.group("a")
 
 
 def test_groups_of_a_task_without_classes_keep_rows_too():

@@ -106,7 +106,7 @@ class Given(Statistic):
     name = "given"
 
     def sums(self):
-        return ("second",)
+        return {"second": 1}
 
     def values(self, record):
         yield "second", record.card.real[sc.WEIGHT, : record.n]

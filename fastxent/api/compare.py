@@ -216,7 +216,7 @@ def compare(
             _check_counts(*(side.stored or spool.num_rows for side, (_, spool) in zip(sides, results, strict=True)))
         _check_spools(keys, clusters, *(spool for _, spool in results))
         room = JOIN_MEMORY if memory is None else byte_size(memory)
-        pairs = Pairs(folder, *files, keys=len(keys), memory=room, threads=threads)
+        pairs = Pairs(folder, *files, keys=len(keys), memory=room, threads=threads, weighted=side_a.spec.reads_weight)
         try:
             joined = Joined(pairs, groups, clusters, side_a.spec)
             result = _compared(joined, [evaluation for evaluation, _ in results], keys, int(k))
@@ -397,6 +397,7 @@ def _compared(joined: Joined, sides: list[Evaluation], keys: tuple[str, ...], k:
         b=sides[1],
         only={side: pairs.lonely(side) for side in "ab"},
         unscored=pairs.unscored(),
+        zero_weight=pairs.weightless(),
         improved=pairs.extremes(k, descending=True),
         regressed=pairs.extremes(k, descending=False),
         groups={column: dict(joined.outcomes(f"c{i}")) for i, column in enumerate(joined.groups)},

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +26,14 @@ __all__ = [
     "N_POSINF",
     "SIZE",
     "UNIT_EXPONENT",
-    "Moments",
     "N",
     "State",
     "canonical",
     "empty",
     "finite_total",
     "merge",
-    "moments",
     "rounded_mean",
+    "rounded_ratio",
     "rounded_sum",
     "special_value",
     "to_fraction",
@@ -49,12 +48,8 @@ N, N_NAN, N_POSINF, N_NEGINF = range(LIMBS, LIMBS + 4)
 SIZE = LIMBS + 4
 
 
-class Moments(NamedTuple):
-    """How many numbers, their mean and unbiased variance, each rounded once."""
-
-    n: int
-    mean: float
-    variance: float
+#: Integers below are float64 numbers, whose quotient is rounded once.
+_EXACT = 1 << 53
 
 
 def empty(*shape: int) -> State:
@@ -122,6 +117,19 @@ def _rounded(numerator: int, denominator: int) -> float:
         return math.inf if (numerator > 0) == (denominator > 0) else -math.inf
 
 
+def rounded_ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    """Quotients of integers, each rounded once; NaN over nothing."""
+    if part.dtype == whole.dtype == np.int64 and max(part.max(initial=0), whole.max(initial=0)) < _EXACT:
+        quotients = np.full(len(part), math.nan)
+        np.divide(part, whole, out=quotients, where=whole != 0)
+        return quotients
+    pairs = list(zip(part.tolist(), whole.tolist(), strict=True))
+    try:
+        return np.array([a / b if b else math.nan for a, b in pairs], np.float64)
+    except OverflowError:
+        return np.array([_rounded(a, b) if b else math.nan for a, b in pairs], np.float64)
+
+
 def to_fraction(state: State) -> Fraction:
     """The exact sum of the finite numbers; NaNs and infinities are only counted."""
     return Fraction(finite_total(state), 1 << -UNIT_EXPONENT)
@@ -146,25 +154,3 @@ def rounded_mean(state: State, count: int | Fraction | None = None) -> float:
     if special is not None:
         return special if divisor > 0 else -special
     return _rounded(finite_total(state) * divisor.denominator, divisor.numerator << -UNIT_EXPONENT)
-
-
-def moments(sum_state: State, square_state: State) -> Moments:
-    """Mean ``A / n`` and variance ``(n * Q - A**2) / (n * (n - 1))``, each rounded once.
-
-    ``A`` is the exact sum of the numbers and ``Q`` that of their rounded squares, so nothing cancels; the rounding of
-    each square alone limits the variance, to a relative error of ``2**-53 * (1 + mean**2 / variance)``. Where that
-    makes it negative it is 0. NaN below two numbers or with a NaN or infinity among them; inf if a square overflowed.
-    """
-    _check_single(sum_state)
-    _check_single(square_state)
-    count = int(sum_state[N])
-    if int(square_state[N]) != count:
-        raise ValueError(f"moments: expected equal counts, got {count} and {int(square_state[N])}")
-    mean = rounded_mean(sum_state)
-    if count < 2 or special_value(sum_state) is not None:
-        return Moments(count, mean, math.nan)
-    if special_value(square_state) is not None:
-        return Moments(count, mean, math.inf)
-    total, squares = to_fraction(sum_state), to_fraction(square_state)
-    variance = max((count * squares - total * total) / (count * (count - 1)), Fraction(0))
-    return Moments(count, mean, _rounded(variance.numerator, variance.denominator))

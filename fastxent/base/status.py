@@ -13,22 +13,26 @@ __all__ = ["EXPLANATION", "FIRST_INVALID", "Status"]
 
 
 class Status(IntEnum):
-    """Why a row was scored, ignored, or is invalid; invalid ones start at `FIRST_INVALID`."""
+    """Why a row counts, is ignored, weighs nothing, or is invalid; invalid ones start at `FIRST_INVALID`.
+
+    A row of weight 0 is valid and has a loss, and is in no statistic.
+    """
 
     SCORED = 0
     IGNORED = 1
-    NULL_PREDICTION = 2
-    NULL_TARGET = 3
-    RAGGED_ROW = 4
-    UNKNOWN_LABEL = 5
-    LABEL_OUT_OF_RANGE = 6
-    NAN_PREDICTION = 7
-    INFINITE_LOGIT = 8
-    ALL_MASKED = 9
-    PROBABILITY_OUT_OF_RANGE = 10
-    INVALID_TARGET = 11
-    INVALID_WEIGHT = 12
-    ZERO_MASS = 13
+    ZERO_WEIGHT = 2
+    NULL_PREDICTION = 3
+    NULL_TARGET = 4
+    RAGGED_ROW = 5
+    UNKNOWN_LABEL = 6
+    LABEL_OUT_OF_RANGE = 7
+    NAN_PREDICTION = 8
+    INFINITE_LOGIT = 9
+    ALL_MASKED = 10
+    PROBABILITY_OUT_OF_RANGE = 11
+    INVALID_TARGET = 12
+    INVALID_WEIGHT = 13
+    ZERO_MASS = 14
 
 
 FIRST_INVALID = Status.NULL_PREDICTION
@@ -76,7 +80,7 @@ EXPLANATION: dict[Status, tuple[str, str]] = {
         "soft targets are numbers in [0, 1]",
     ),
     Status.INVALID_WEIGHT: (
-        "the sample weight is negative, NaN or infinite",
+        "the sample weight is negative, NaN or infinite (or, times the class weight, beyond 2^1280)",
         "weights are finite numbers of at least 0",
     ),
     Status.ZERO_MASS: (

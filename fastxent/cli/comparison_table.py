@@ -107,6 +107,8 @@ def _others(result: Comparison) -> str:
             parts.append(f"{count:,} only in {side.upper()} (id {names})")
     if result.unscored:
         parts.append(f"{result.unscored:,} not scored on both sides")
+    if result.zero_weight:
+        parts.append(f"{result.zero_weight:,} of weight 0")
     if result.filtered:
         parts.append("the filter left out " + " and ".join(f"{n:,} of {s.upper()}" for s, n in result.filtered.items()))
     return f"  ({'; '.join(parts)})" if parts else ""

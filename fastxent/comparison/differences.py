@@ -128,11 +128,12 @@ def runs(codes: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
 class PairSums:
     """Exact sums over pairs of rows. ``clustered`` ones must be added cluster by cluster.
 
-    ``classes``: whether the losses are of rows that have a predicted class.
+    ``classes``: whether the losses are of rows that have a predicted class. ``power``: with weights the power of two
+    that was taken out of them, so that none of their products is too large or too small.
     """
 
-    def __init__(self, *, clustered: bool = False, weighted: bool = False, classes: bool = True) -> None:
-        self._weighted, self._classes = weighted, classes
+    def __init__(self, *, clustered: bool = False, power: int | None = None, classes: bool = True) -> None:
+        self._power, self._classes = power, classes
         self._sums = exact.empty(4)  # y, y^2, losses of A, of B
         self._weights = exact.empty(3)  # x, x^2, x y; without weights empty
         self._hits = exact.empty(2)  # x where A is right, where B is, and likewise empty
@@ -143,22 +144,21 @@ class PairSums:
 
     def add(self, pairs: Pairing, clusters: tuple[NDArray[np.int64], list[Any]] | None = None) -> None:
         """Add pairs, and the clusters they belong to (codes and values)."""
-        from fastxent.kernels.sums.exact_sums import deposit
-        from fastxent.kernels.sums.products import deposit_product
+        from fastxent.kernels.sums.exact_sums import deposit, deposit_product
 
         y, n = pairs.y, len(pairs.la)
         deposit(y, n, self._sums[0])
-        deposit_product(y, y, self._sums[1])
+        deposit_product(y, y, n, self._sums[1])
         deposit(pairs.weigh(pairs.la), n, self._sums[2])
         deposit(pairs.weigh(pairs.lb), n, self._sums[3])
         if pairs.x is not None:
             deposit(pairs.x, n, self._weights[0])
-            deposit_product(pairs.x, pairs.x, self._weights[1])
-            deposit_product(pairs.x, y, self._weights[2])
+            deposit_product(pairs.x, pairs.x, n, self._weights[1])
+            deposit_product(pairs.x, y, n, self._weights[2])
             for i, (hit, other) in enumerate(((pairs.ca, pairs.cb), (pairs.cb, pairs.ca))):
                 deposit(np.where(hit, pairs.x, 0.0), n, self._hits[i])
                 alone = np.where(hit & ~other, pairs.x, 0.0)
-                deposit_product(alone, alone, self._hit_squares[i])
+                deposit_product(alone, alone, n, self._hit_squares[i])
         self._right += np.bincount(2 * pairs.ca.astype(np.int64) + pairs.cb, minlength=4).reshape(2, 2)
         lower, higher = int((pairs.la < pairs.lb).sum()), int((pairs.la > pairs.lb).sum())
         for side, count in (("a", lower), ("b", higher), ("ties", n - lower - higher)):
@@ -174,7 +174,7 @@ class PairSums:
         x, y = Fraction(n), exact.to_fraction(self._sums[0])
         xx, xy = x, y
         right_a, right_b, one_a, one_b = (Fraction(v) for v in (both + only_a, both + only_b, only_a, only_b))
-        if self._weighted:
+        if self._power is not None:
             x, xx, xy = map(exact.to_fraction, self._weights)
             right_a, right_b = map(exact.to_fraction, self._hits)
             one_a, one_b = map(exact.to_fraction, self._hit_squares)
@@ -205,7 +205,7 @@ class PairSums:
             accuracy_delta=_difference(_ratio(hits, x), hit_error, count - 1) if self._classes else None,
             mcnemar=test if self._classes else None,
             clusters=clusters,
-            weight_sum=exact.rounded_sum(self._weights[0]) if self._weighted else None,
+            weight_sum=None if self._power is None else _rounded(x * Fraction(2) ** self._power),
         )
 
 
@@ -249,12 +249,12 @@ class _Spread(ClusterSums):
         return _ratio_error(self.count, x, y, xx, xy, yy), _ratio_error(self.count, x, hits, xx, xh, hh)
 
     def _flush(self) -> None:
-        from fastxent.kernels.sums.products import deposit_product
+        from fastxent.kernels.sums.exact_sums import deposit_product
 
         if self._waiting:
             y, x, hits = map(np.concatenate, zip(*self._waiting, strict=True))
             for state, (a, b) in zip(self._sums, ((y, y), (x, y), (x, x), (hits, hits), (x, hits)), strict=True):
-                deposit_product(a, b, state)
+                deposit_product(a, b, len(a), state)
             self._waiting.clear()
 
 
@@ -267,6 +267,13 @@ def _difference(mean: float, stderr: float, df: int) -> Difference:
     half = t_quantile(0.95, df) * stderr
     t = mean / stderr
     return Difference(mean, stderr, mean - half, mean + half, t, df, t_two_sided(t, df))
+
+
+def _rounded(value: Fraction) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _ratio(part: Fraction, whole: Fraction) -> float:

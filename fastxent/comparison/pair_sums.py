@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from operator import itemgetter
 from typing import Any
 
@@ -32,14 +34,21 @@ class Joined:
         self._cluster = f"c{len(groups)}" if clusters else None
         self._weighted, self._classes = spec.reads_weight, has_classes(spec)
 
+    @cached_property
+    def _power(self) -> int:
+        """The power of two that is in the largest weight: without it no product of weights is too large or small."""
+        return math.frexp(self.pairs.largest_weight())[1]
+
     def sums(self) -> PairSums:
         """Empty ones."""
-        return PairSums(clustered=self._cluster is not None, weighted=self._weighted, classes=self._classes)
+        power = self._power if self._weighted else None
+        return PairSums(clustered=self._cluster is not None, power=power, classes=self._classes)
 
     def _pairing(self, batch: Any) -> Pairing:
         la, lb = (np.array(batch[name]) for name in ("la", "lb"))
         ca, cb = (batch[name].to_numpy(zero_copy_only=False) for name in ("ca", "cb"))
-        return Pairing(la, lb, ca, cb, *(np.array(batch[name]) for name in (("s", "x") if self._weighted else ())))
+        names = ("s", "x") if self._weighted else ()
+        return Pairing(la, lb, ca, cb, *(np.ldexp(np.array(batch[name]), -self._power) for name in names))
 
     def _clusters(self, batch: Any) -> tuple[NDArray[np.int64], list[Any]] | None:
         if self._cluster is None:

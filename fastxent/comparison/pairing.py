@@ -51,12 +51,16 @@ class Pairs:
         keys: how many key columns there are; 0 joins by row number.
         memory: bytes the join may hold before it spills to ``folder``.
         threads: threads DuckDB may use.
+        weighted: whether pairs have weights; those of weight 0 are in nothing that is asked.
     """
 
-    def __init__(self, folder: str, a: str, b: str, *, keys: int, memory: int, threads: int) -> None:
+    def __init__(
+        self, folder: str, a: str, b: str, *, keys: int, memory: int, threads: int, weighted: bool = False
+    ) -> None:
         duckdb = need_duckdb()
         self._error = duckdb.Error
         self._a, self._b = a, b
+        self._counted = f"{_BOTH} AND x > 0" if weighted else _BOTH
         self.keys = [f"k{i}" for i in range(keys)] or ["row"]
         config = {
             "memory_limit": f"{max(memory >> 20, 64)}MiB",
@@ -101,6 +105,14 @@ class Pairs:
         """Rows that both sides have, but that at least one could not score or was told to ignore."""
         return self._count(f"SELECT 1 FROM pairs WHERE fa IS NOT NULL AND fb IS NOT NULL AND NOT ({_BOTH})")
 
+    def weightless(self) -> int:
+        """Rows that both sides have scored, and that weigh nothing."""
+        return self._count(f"SELECT 1 FROM pairs WHERE {_BOTH} AND NOT ({self._counted})")
+
+    def largest_weight(self) -> float:
+        """The largest weight of a pair, 0 without one."""
+        return float(self._rows(f"SELECT coalesce(max(x), 0.0) FROM pairs WHERE {self._counted}")[0][0])
+
     def other_targets(self) -> tuple[int, list[Any]]:
         """Ids with another target on one side than on the other."""
         ignored = int(Status.IGNORED)
@@ -112,13 +124,13 @@ class Pairs:
         """Record batches of pairs, sorted: la, lb, ca, cb, with weights s and x, and the columns they are sorted by."""
         sort = f" ORDER BY {', '.join(order)}" if order else ""
         columns = ["la", "lb", "ca", "cb", *(("s", "x") if weighted else ()), *order]
-        return self._batches(f"SELECT {', '.join(columns)} FROM pairs WHERE {_BOTH}{sort}")
+        return self._batches(f"SELECT {', '.join(columns)} FROM pairs WHERE {self._counted}{sort}")
 
     def extremes(self, k: int, *, descending: bool) -> list[tuple[Any, float, float, float]]:
         """The k pairs with the largest (or smallest) la - lb: id, la, lb, la - lb; ties by id."""
         keys, way, sign = ", ".join(self.keys), "DESC" if descending else "ASC", ">" if descending else "<"
         query = (
-            f"SELECT {keys}, la, lb, la - lb AS d FROM pairs WHERE {_BOTH} AND la - lb {sign} 0"
+            f"SELECT {keys}, la, lb, la - lb AS d FROM pairs WHERE {self._counted} AND la - lb {sign} 0"
             f" AND NOT isnan(la - lb) ORDER BY d {way}, {keys} LIMIT {int(k)}"
         )
         return [(_one(row[:-3]), *row[-3:]) for row in self._rows(query)]

@@ -25,7 +25,7 @@ class Comparison:
 
     ``groups`` holds an `Outcome` for every value of every ``group_by`` column. ``improved`` and ``regressed`` are the
     rows whose loss is lower, or higher, in B by most: (id, loss in A, loss in B, difference). ``filtered`` counts the
-    rows of either side that the filter left out, where there was one.
+    rows of either side that the filter left out, where there was one; ``zero_weight`` those that weigh nothing.
     """
 
     outcome: Outcome
@@ -41,6 +41,7 @@ class Comparison:
     run: dict[str, Any] = field(default_factory=dict)
     unit: Unit = NATS
     filtered: dict[str, int] = field(default_factory=dict)
+    zero_weight: int = 0
 
     @property
     def permutation(self) -> Permutation | None:
@@ -102,6 +103,7 @@ class Comparison:
         """Everything as JSON values under stable names."""
         outcome = self.outcome.to_dict()
         rows: dict[str, Any] = {"compared": outcome.pop("rows"), "unscored": self.unscored}
+        rows |= {"zero_weight": self.zero_weight} if self.zero_weight else {}
         rows |= {f"filtered_{side}": count for side, count in self.filtered.items()}
         for side, (count, first) in self.only.items():
             rows[f"only_{side}"] = {"count": count, "first": [_json_id(key) for key in first]}

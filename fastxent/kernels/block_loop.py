@@ -23,6 +23,10 @@ from fastxent.kernels.sums.tally import absorber, count_uneven, settle
 
 __all__ = ["Outputs", "Rows", "job", "no_outputs", "then"]
 
+_STEP = 2.0 ** (sc.SCALE_BITS // 2)
+_LEAST, _MOST = 1.0 / _STEP, _STEP
+_DOWN, _UP = _LEAST * _LEAST, _MOST * _MOST
+
 
 class Rows(NamedTuple):
     """What comes along with the predictions: sample weights, and statuses the source knew; or empty arrays.
@@ -60,7 +64,7 @@ def no_outputs() -> Outputs:
 @kernel()
 def _write(card: Any, n: int, at: int, out: Any) -> None:
     for i in range(n):
-        fine = card.status[i] == sc.SCORED
+        fine = card.status[i] == sc.SCORED or card.status[i] == sc.ZERO_WEIGHT
         if out.loss.size > 0:
             out.loss[at + i] = card.real[sc.LOSS, i]
         if out.p_target.size > 0:
@@ -69,7 +73,7 @@ def _write(card: Any, n: int, at: int, out: Any) -> None:
             out.predicted[at + i] = card.whole[sc.PREDICTED, i]
             out.rank[at + i] = card.whole[sc.RANK, i]
         if out.status.size > 0:
-            out.status[at + i] = card.status[i]
+            out.status[at + i] = sc.SCORED if fine else card.status[i]
 
 
 @kernel()
@@ -85,16 +89,86 @@ def _keep(card: Any, n: int, at: int, record: Any) -> None:
         record.status[at + i] = card.status[i]
 
 
+@kernel(inline="always")
+def _near_one(x: float) -> Any:
+    """A positive number as one from `_LEAST` to `_MOST` times a power of 2^512, and that power."""
+    steps = 0
+    while x >= _MOST:
+        x *= _DOWN
+        steps += 1
+    while x < _LEAST:
+        x *= _UP
+        steps -= 1
+    return x, steps
+
+
+@kernel(inline="always")
+def _by_steps(x: float, steps: int) -> float:
+    """X times 2^(-512 steps)."""
+    for _ in range(steps):
+        x *= _DOWN
+    for _ in range(-steps):
+        x *= _UP
+    return x
+
+
 @kernel()
-def _weigh(card: Any, n: int, weight: Any) -> None:
-    """Multiply in the sample weights: WEIGHT becomes the row's weight, SCRATCH its weighted loss."""
-    real = card.real
+def _weigh_one(card: Any, i: int, sample: float) -> None:
+    """`_weigh` for one row of any weight, which it may find to weigh nothing, or too much to be said."""
+    real, whole, status = card
+    whole[sc.SCALE, i] = 0
+    own = real[sc.WEIGHT, i]
+    if status[i] != sc.SCORED or sample == 0.0 or own == 0.0:
+        if status[i] == sc.SCORED:
+            status[i] = sc.ZERO_WEIGHT
+        real[sc.SCRATCH, i] = 0.0
+        real[sc.WEIGHT, i] = 0.0
+        return
+    w, steps = _near_one(sample)
+    own, more = _near_one(own)
+    total, last = _near_one(w * own)
+    if abs(steps + more + last) > sc.MOST_SCALE:
+        status[i] = sc.INVALID_WEIGHT
+        for k in range(real.shape[0]):
+            real[k, i] = 0.0
+        return
+    whole[sc.SCALE, i] = steps + more + last
+    real[sc.WEIGHT, i] = total
+    real[sc.SCRATCH, i] = _by_steps(w * _by_steps(real[sc.LOSS, i], more), last)
+
+
+@kernel()
+def _weigh(card: Any, n: int, weight: Any) -> bool:
+    """Multiply in the sample weights: WEIGHT becomes the row's weight, SCRATCH its weighted loss, both by SCALE.
+
+    Rows of weight 0 get their status, and keep their loss. Returns whether all rows are scored.
+    """
+    real, whole, status = card
+    usual = True
     for i in range(n):
-        w = weight[i] if weight.size > 0 else 1.0
-        scored = card.status[i] == sc.SCORED
-        # 0 times an infinite loss is 0: a row of weight 0 is a row that is not there.
-        real[sc.SCRATCH, i] = w * real[sc.LOSS, i] if scored and w > 0.0 else 0.0
-        real[sc.WEIGHT, i] = w * real[sc.WEIGHT, i] if scored else 0.0
+        w = real[sc.WEIGHT, i] * (weight[i] if weight.size > 0 else 1.0)
+        usual &= (w >= _LEAST) & (w < _MOST)
+    if usual:
+        for i in range(n):
+            w = weight[i] if weight.size > 0 else 1.0
+            real[sc.SCRATCH, i] = w * real[sc.LOSS, i]
+            real[sc.WEIGHT, i] = w * real[sc.WEIGHT, i]
+            whole[sc.SCALE, i] = 0
+        return True
+    all_scored = True
+    for i in range(n):
+        _weigh_one(card, i, weight[i] if weight.size > 0 else 1.0)
+        all_scored &= status[i] == sc.SCORED
+    return all_scored
+
+
+@kernel()
+def _leave_out(card: Any, n: int) -> None:
+    """Give rows of weight 0 neutral scores, so that sums need not look at the status."""
+    for i in range(n):
+        if card.status[i] == sc.ZERO_WEIGHT:
+            for k in range(card.real.shape[0]):
+                card.real[k, i] = 0.0
 
 
 @cache
@@ -153,10 +227,12 @@ def _runner(columns: str, weighted: bool, row_types: Signature, tally_types: Sig
                 along.fate[start:stop] if along.fate.size > 0 else along.fate,
                 along.weight[start:stop] if along.weight.size > 0 else along.weight,
             )
+            if weighted:
+                all_scored = _weigh(card, n, along.weight[start:stop] if along.weight.size > 0 else along.weight)
             if out.loss.size > 0 or out.status.size > 0:
                 _write(card, n, start, out)
-            if weighted:
-                _weigh(card, n, along.weight[start:stop] if along.weight.size > 0 else along.weight)
+            if weighted and not all_scored:
+                _leave_out(card, n)
             if out.record.status.size > 0:
                 _keep(card, n, start - lo, out.record)
             if along.slack >= 0.0:

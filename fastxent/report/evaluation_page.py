@@ -58,7 +58,7 @@ def evaluation_page(values: Mapping[str, Any], confusion: Any, histogram: Any, u
     if values.get("brier") is not None:
         cards.append(Card("Brier score", as_number(values["brier"], 4)))
     rows = values["rows"]
-    out = rows["ignored"] + sum(rows["invalid"].values())
+    out = rows["read"] - rows["scored"]
     cards.append(
         Card(
             "Rows",

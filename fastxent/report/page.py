@@ -64,9 +64,8 @@ def _skipped(values: Mapping[str, Any], comparing: bool) -> Section:
     section = Section("What was left out", "left-out")
     for side in ("a", "b") if comparing else ("",):
         one = values[side] if side else values
-        entries = (
-            [{"why": "ignored, as ignore_index asks", "rows": one["rows"]["ignored"]}] if one["rows"]["ignored"] else []
-        )
+        reasons = {"ignored": "ignored, as ignore_index asks", "zero_weight": "of weight 0: valid, and in no statistic"}
+        entries = [{"why": why, "rows": n} for name, why in reasons.items() if (n := one["rows"].get(name))]
         for cause, count in one["rows"]["invalid"].items():
             entries.append(
                 {

@@ -132,24 +132,27 @@ class Evaluation:
 
     @property
     def num_rows(self) -> int:
-        """Rows that were scored."""
+        """Rows that were scored and weigh something: those that statistics are of."""
         return int(self._reading.counts[0])
 
     @property
     def rows(self) -> dict[str, Any]:
-        """Rows read, scored, ignored, invalid by cause, and uneven: scored, but their probabilities do not sum to 1.
+        """Rows read, scored, ignored, invalid by cause; if there are some, ``zero_weight`` and ``uneven``.
+
+        Rows of weight 0 are valid and in no statistic; probabilities of uneven rows, which are scored, do not sum to 1.
 
         Rows that were not scored are counted among all rows only, not in groups.
         """
         if self.only is not None:
             return {"read": self.num_rows, "scored": self.num_rows, "ignored": 0, "invalid": {}}
         counts = self.totals.tallies.rows
+        some = {"zero_weight": int(counts[Status.ZERO_WEIGHT]), "uneven": self.uneven}
         return {
             "read": int(counts.sum()),
             "scored": self.num_rows,
             "ignored": int(counts[Status.IGNORED]),
             "invalid": {status.name.lower(): n for status, n in self.totals.invalid_counts().items()},
-        } | ({"uneven": self.uneven} if self.uneven else {})
+        } | {name: n for name, n in some.items() if n}
 
     @property
     def uneven(self) -> int:

@@ -31,6 +31,8 @@ def group_headlines(names: list[str], shown: Sequence[str] = _OF_GROUP) -> list[
 def headlines(rows: Mapping[str, Any], reading: Reading, run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Name and value of every headline number: of the rows, of every statistic, of the run."""
     others = [f"{rows['ignored']:,} ignored"] if rows["ignored"] else []
+    if zero := rows.get("zero_weight", 0):
+        others.append(f"{zero:,} of weight 0")
     if invalid := sum(rows["invalid"].values()):
         others.append(f"{invalid:,} invalid")
     yield "rows", f"{rows['scored']:,}" + (f"  ({', '.join(others)} of {rows['read']:,})" if others else "")

@@ -10,25 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import UsageError
+from fastxent.base.exact import rounded_ratio
 from fastxent.base.runs import run_starts
 from fastxent.base.twofold import Twofold, sum_by_owner
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
-from fastxent.kernels.sums.records import LIMIT
+from fastxent.kernels.sums import records
+from fastxent.kernels.sums.records import FIXED_BITS
 from fastxent.kernels.sums.tally import Tallies
 from fastxent.statistics.clusters import Clusters
 from fastxent.statistics.field import Field
 from fastxent.statistics.intervals import effective_rows, wilson_intervals
 from fastxent.statistics.options import Measures, Readings
 from fastxent.statistics.reading import Reading
-from fastxent.statistics.record import FIXED_BITS, Record, fixed_words
+from fastxent.statistics.record import Record
 from fastxent.statistics.spread import MOST_CELLS
 from fastxent.statistics.statistic import Statistic, predicts_class
-from fastxent.statistics.sums import Exact, rounded_ratio
+from fastxent.statistics.sums import Exact
 from fastxent.statistics.table import PLACES, Cells, Layout
 from fastxent.statistics.words import Words
 
-__all__ = ["MOST_RANKS", "TOP_K", "Accuracy", "check_top_k", "known_weight", "rows_behind", "top_k_interval", "top_ks"]
+__all__ = ["MOST_RANKS", "TOP_K", "Accuracy", "check_top_k", "rows_behind", "top_k_interval", "top_ks"]
 
 TOP_K = (1, 3, 5, 10)
 #: Ranks counted one by one; greater ones share the last place.
@@ -61,18 +63,20 @@ class Accuracy(Statistic):
         if alone and not self._weighted:
             return {}
         bits = (0, 0, FIXED_BITS) if self._weighted else (0,)
-        return {"ranks": Layout(bits, self._ranks, 0 if alone else MOST_CELLS, _first_few)}
+        limit = 0 if alone else MOST_CELLS
+        return {"ranks": Layout(bits, self._ranks, limit, _first_few, banded=self._weighted)}
 
     def place(self, name: str, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
-        """See `Statistic.place`; weights and losses of 2^40 and more are left out."""
+        """See `Statistic.place`."""
         n, card = record.n, record.card
         places = np.minimum(card.whole[sc.RANK, :n].astype(np.int64), self._ranks - 1)
-        cells = np.ones((n, 1), np.int64)
+        places = np.where(record.scored, places, -1)
+        cells = np.zeros((n, 3 if self._weighted else 1), np.int64)
+        cells[:, 0] = 1
         if self._weighted:
-            weight = card.real[sc.WEIGHT, :n]
-            known = (weight < LIMIT) & (card.real[sc.SCRATCH, :n] < LIMIT)
-            cells = np.stack((cells[:, 0], *fixed_words(np.where(known, weight, 0.0))), axis=1)
-        yield None, np.where(record.scored, places, -1), cells
+            records.put_numbers(card, n, card.real[sc.WEIGHT], records.QUANTUM, 2, cells, 1)
+            records.put_bands(card, n, places)
+        yield None, places, cells
 
     def tallied(self, name: str, tallies: Tallies) -> Cells | None:
         """See `Statistic.tallied`; the confusion of two classes says how many are right."""
@@ -87,6 +91,8 @@ class Accuracy(Statistic):
 
     def note(self, table: str, level: int) -> str:
         """See `Statistic.note`."""
+        if level > 1:
+            return "ranks of the target are not told"
         return f"ranks of the target from {FEW_RANKS} on are not told apart"
 
     def check(self, options: Readings) -> None:
@@ -104,16 +110,13 @@ class Accuracy(Statistic):
     def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
         """See `Statistic.read`."""
         cells = _cells(reading)
-        words = Words.of_pair(cells.columns[:, 1], cells.columns[:, 2], FIXED_BITS) if self._weighted else (
-            Words.of_counts(cells.columns[:, 0])
-        )  # fmt: skip
+        words = cells.words(1) if self._weighted else Words.of_counts(cells.columns[:, 0])
         total = words.by_owner(cells.owners, reading.owners)
-        known = known_weight(reading, total)
 
         def share(k: int) -> Numbers:
             first = words.where(cells.places < k).by_owner(cells.owners, reading.owners)
-            shares = rounded_ratio(first.as_integers(FIXED_BITS), total.as_integers(FIXED_BITS))
-            return np.where(known & (k <= _told(cells, self._ranks)), shares, math.nan)
+            shares = rounded_ratio(first.as_integers(), total.as_integers())
+            return np.where(k <= _told(cells, self._ranks), shares, math.nan)
 
         values = {f"top{k}": share(k) for k in top_ks(reading)}
         values["accuracy"] = values.pop("top1")
@@ -121,7 +124,7 @@ class Accuracy(Statistic):
             low, high = _interval(reading, values["accuracy"], 1)
             values |= {"accuracy_low": low, "accuracy_high": high}
         if self._spec.task == "multiclass":
-            values["mrr"] = np.where(known & (cells.level == 0), _mean_reciprocal(cells, words, total), math.nan)
+            values["mrr"] = np.where(cells.level == 0, _mean_reciprocal(cells, words, total), math.nan)
         return values
 
     def section(self, reading: Reading) -> dict[str, Any]:
@@ -166,23 +169,12 @@ def _cells(reading: Reading) -> Cells:
 
 def _told(cells: Cells, ranks: int) -> int:
     """Up to which k the first k ranks are told from the others."""
-    return FEW_RANKS if cells.level else ranks
+    return ranks if not cells.level else FEW_RANKS if cells.level == 1 else 0
 
 
 def _first_few(keys: Integers, cells: Integers, level: int) -> tuple[Integers, Integers]:
     places = np.minimum(keys & PLACES, FEW_RANKS)
     return np.where(keys < 0, -1, keys & ~np.int64(PLACES) | places), cells
-
-
-def known_weight(reading: Reading, weight: Words) -> NDArray[np.bool_]:
-    """Whether a sum of weights, each cut off below 2^-62, is that of all rows: too large ones are in no sum."""
-    if not reading.weighted:
-        return np.ones(reading.owners, np.bool_)
-    total = reading.total_weight
-    bits = max(total.bits, FIXED_BITS)
-    missing = total.at(bits) - weight.as_integers(bits)
-    known: NDArray[np.bool_] = (missing <= (reading.counts.astype(object) << (bits - FIXED_BITS))).astype(np.bool_)
-    return known
 
 
 def _mean_reciprocal(cells: Cells, words: Words, total: Words) -> Numbers:

@@ -12,20 +12,21 @@ from numpy.typing import NDArray
 from fastxent.base import exact
 from fastxent.base.errors import StateError
 from fastxent.base.status import Status
-from fastxent.kernels.sums import records
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.sums import records, tally
 from fastxent.kernels.sums.exact_sums import deposit
 from fastxent.kernels.sums.tally import Tallies
 from fastxent.statistics.record import Record, check_shape
 from fastxent.statistics.row_keeper import RowKeeper
 from fastxent.statistics.statistic import Statistic
-from fastxent.statistics.sums import TALLIED, Exact, Sums
+from fastxent.statistics.sums import SCALES, TALLIED, Exact, Sums
 from fastxent.statistics.table import Cells, Table
 
 __all__ = ["AllRows"]
 
 Integers = NDArray[np.int64]
 _ONE = np.zeros(1, np.int64)
-_NONE = np.zeros((0, 7), np.int64)
+_NONE = np.zeros((0, 8), np.int64)
 #: The tables that rows with weights have, where without weights tallies count.
 _WEIGHED = ("ranks", "calibration", "pairs")
 
@@ -35,8 +36,9 @@ class AllRows:
 
     def __init__(self, tallies: Tallies, classes: int, statistics: tuple[Statistic, ...]) -> None:
         self.tallies, self._classes, self._statistics = tallies, classes, statistics
-        self.names = tuple(name for each in statistics for name in each.sums())
-        self._sums = exact.empty(len(self.names))
+        self.powers = {name: power for each in statistics for name, power in each.sums().items()}
+        weighted = len(tallies.sums) > tally.SUMS
+        self._sums = exact.empty(len(SCALES) if weighted else 1, len(self.powers))
         tables = {name: (each, layout) for each in statistics for name, layout in each.layouts(alone=True).items()}
         self._placing = {name: each for name, (each, _) in sorted(tables.items())}
         self.tables = {name: Table(layout) for name, (_, layout) in sorted(tables.items())}
@@ -46,34 +48,51 @@ class AllRows:
     @property
     def reads_records(self) -> bool:
         """Whether there is anything beside the tallies."""
-        return bool(self.names or self.tables or self.keepers)
+        return bool(self.powers or self.tables or self.keepers)
 
     def absorb(self, record: Record) -> None:
         """Add the scored rows of a record, which the tallies hold already."""
-        at = {name: state for name, state in zip(self.names, self._sums, strict=True)}
+        names = list(self.powers)
         for statistic in self._statistics:
             for name, values in statistic.values(record):
-                deposit(np.ascontiguousarray(values), record.n, at[name])
+                _deposit(record, values, self._sums[:, names.index(name)])
         weighed = self._weigh(record)
         for name, table in self.tables.items():
             statistic, dense = self._placing[name], table.dense
-            if name in weighed or (dense is not None and statistic.fill(name, record, dense)):
+            left = weighed.get(name)
+            if left is None and dense is not None:
+                left = statistic.fill(name, record, dense, self._band(record, table))
+            if left is not None and not left.any():
                 continue
-            for _, places, cells in statistic.place(name, record):
+            for rows, places, cells in statistic.place(name, record):
+                if left is not None:
+                    places = np.where(left[slice(None) if rows is None else rows], places, -1)
                 table.add(self._zeros(len(places)), places, cells)
         for keeper in self.keepers.values():
             keeper.absorb(record, self._zeros(record.n))
 
-    def _weigh(self, record: Record) -> frozenset[str]:
-        """Fill the tables of weights in one pass, where they are dense; returns which."""
+    def _weigh(self, record: Record) -> dict[str, NDArray[np.bool_]]:
+        """Fill the tables of weights in one pass, where they are dense; returns which rows are left of each."""
         tables = {name: self.tables[name].dense for name in _WEIGHED if name in self.tables}
         ranks, cells, pairs = (tables.get(name) for name in _WEIGHED)
         if ranks is None or cells is None:
-            return frozenset()
+            return {}
+        names = [name for name, table in tables.items() if table is not None]
+        bands = {self._band(record, self.tables[name]) for name in names}
+        if len(bands) > 1:
+            return {}
+        left = np.zeros(record.n, np.bool_)
         records.weigh(
-            record.card, record.n, self.tallies.positive, self._classes, ranks, cells, _NONE if pairs is None else pairs
-        )
-        return frozenset(name for name, table in tables.items() if table is not None)
+            record.card, record.n, self.tallies.positive, self._classes, bands.pop(), ranks, cells,
+            _NONE if pairs is None else pairs, left,
+        )  # fmt: skip
+        return dict.fromkeys(names, left)
+
+    def _band(self, record: Record, table: Table) -> int:
+        """The band that is dense in a table, which the first row of all decides; -1 if it has none."""
+        if table.layout.banded and table.band < 0:
+            table.band = int(records.first_band(record.card, record.n))
+        return table.band
 
     def _zeros(self, rows: int) -> NDArray[np.int32]:
         if rows > len(self._owners):
@@ -96,7 +115,7 @@ class AllRows:
     def state(self) -> tuple[dict[str, Any], list[Integers]]:
         """The canonical form of what is beside the tallies: a JSON value, and arrays."""
         sums = exact.canonical(self._sums)
-        sums[:, exact.N] = 0  # how many numbers were added is not the number of rows
+        sums[..., exact.N] = 0  # how many numbers were added is not the number of rows
         values, arrays = {}, [sums]
         for name, part in (self.tables | self.keepers).items():
             values[name], more = part.state(_ONE)
@@ -126,15 +145,22 @@ class AllRows:
 
     def exact(self, name: str) -> Exact | None:
         """See `Sums.exact`."""
-        if name in self.names:
-            return Exact.of_state(self._sums[self.names.index(name)])
-        which = TALLIED.index(name) if name in TALLIED else len(self.tallies.sums)
-        return Exact.of_state(self.tallies.sums[which]) if which < len(self.tallies.sums) else None
+        sums = self.tallies.sums
+        if name in self.powers:
+            power, states = self.powers[name], self._sums[:, list(self.powers).index(name)]
+        elif name in TALLIED and (at := list(TALLIED).index(name)) < len(sums):
+            power = TALLIED[name]
+            states = sums[at :: tally.WEIGHED] if power else sums[at : at + 1]
+        else:
+            return None
+        parts = [Exact.of_state(state) if not i or state.any() else None for i, state in enumerate(states)]
+        return Exact.of_scales(parts, power)
 
     def cells(self, name: str) -> Cells | None:
         """See `Sums.cells`."""
         if name in self.tables:
-            return self.tables[name].cells(_ONE)
+            table = self.tables[name]
+            return table.cells(_ONE).joined() if table.layout.banded else table.cells(_ONE)
         tallied = (each.tallied(name, self.tallies) for each in self._statistics)
         return next((cells for cells in tallied if cells is not None), None)
 
@@ -146,3 +172,13 @@ class AllRows:
     def blocks(self) -> Iterator[Sums]:
         """See `Sums.blocks`."""
         yield self
+
+
+def _deposit(record: Record, values: NDArray[np.float64], states: Integers) -> None:
+    """Add numbers of the rows to the exact sum of each scale of the rows' weights."""
+    scales = record.card.whole[sc.SCALE, : record.n]
+    if not scales.any():
+        deposit(np.ascontiguousarray(values), record.n, states[0])
+        return
+    for scale, state in zip(SCALES, states, strict=True):
+        deposit(np.where(scales == scale, values, 0.0), record.n, state)

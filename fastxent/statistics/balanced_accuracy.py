@@ -40,10 +40,10 @@ class BalancedAccuracy(Statistic):
         values = {"balanced_accuracy": reading.unknown, "f1_macro": reading.unknown}
         if classes is None:
             return values
-        targets = classes.support.high > 0.0
+        targets = classes.support.positive
         values["balanced_accuracy"] = mean_by_owner(classes.owners[targets], classes.recall[targets], owners)
         if classes.predictions:
-            either = (classes.support + classes.predicted).high > 0.0
+            either = classes.support.positive | classes.predicted.positive
             values["f1_macro"] = mean_by_owner(classes.owners[either], classes.f1[either], owners)
         return values
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import cache
 from typing import Any, get_args
@@ -17,14 +17,14 @@ from fastxent.base.runs import run_starts
 from fastxent.base.twofold import Twofold, sum_by_owner
 from fastxent.data.spec import Spec
 from fastxent.kernels.sums import group_sums as kernels
-from fastxent.kernels.sums import tally
+from fastxent.kernels.sums import records, tally
+from fastxent.kernels.sums.records import FIXED_BITS
 from fastxent.kernels.sums.tally import Tallies
-from fastxent.statistics.accuracy import known_weight
 from fastxent.statistics.brier import BrierParts
 from fastxent.statistics.field import Field
 from fastxent.statistics.options import Binning, Measures
 from fastxent.statistics.reading import Reading
-from fastxent.statistics.record import FIXED_BITS, Record
+from fastxent.statistics.record import Record
 from fastxent.statistics.spread import MOST_CELLS
 from fastxent.statistics.statistic import Statistic, predicts_class
 from fastxent.statistics.table import PLACES, Cells, Layout
@@ -81,23 +81,28 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """Every (owner, bin) that has weight: both, its weight and that of hits, and | hits - confidences |."""
+    """Every (owner, bin) that has weight: both, its weight and that of hits, and | hits - confidences |.
+
+    ``share`` is that of hits in the weight of the bin, ``miss`` that of the gap.
+    """
 
     owners: Integers
     numbers: Integers
     weight: Twofold
     hits: Twofold
     gap: Twofold
+    share: Twofold
+    miss: Twofold
 
     @classmethod
     def of(cls, owners: Integers, numbers: Integers, weight: Words, hits: Words, confidence: Words) -> Bins:
         """Cells, sorted by owner and bin, put together."""
         starts = run_starts(owners, numbers)
         weight, hits, confidence = (words.summed(starts) for words in (weight, hits, confidence))
-        some = weight.positive
-        owners, numbers, weight, hits = owners[starts][some], numbers[starts][some], weight[some], hits[some]
-        gap = abs(hits - confidence[some])
-        return cls(owners, numbers, weight.as_numbers(), hits.as_numbers(), gap.as_numbers())
+        gap = abs(hits.as_numbers() - confidence.as_numbers())
+        own = [words.beside(weight) for words in (weight, hits, confidence)]
+        share, miss = own[1] / own[0], abs(own[1] - own[2]) / own[0]
+        return cls(owners[starts], numbers[starts], weight.as_numbers(), hits.as_numbers(), gap, share, miss)
 
 
 class Calibrated(Statistic):
@@ -120,18 +125,20 @@ class Calibrated(Statistic):
     def layouts(self, *, alone: bool) -> dict[str, Layout]:
         """See `Statistic.layouts`.
 
-        Columns are rows, hits, and the pair of the confidence; with weights instead of that pairs of the weight, of
-        that of hits, and of weight times confidence.
+        Columns are rows, hits, and the pair of the confidence; with weights instead of that pairs of the weight and of
+        that of hits, and three of weight times confidence.
         """
         if alone and not self._weighted:
             return {}
-        pairs = (0, FIXED_BITS) * 3 if self._weighted else (0, kernels.CONFIDENCE_BITS)
-        return {"calibration": Layout((0, 0, *pairs), tally.CELLS, 0 if alone else MOST_CELLS, _widened)}
+        pairs = ((0, FIXED_BITS) * 3 + (FIXED_BITS,)) if self._weighted else (0, kernels.CONFIDENCE_BITS)
+        limit, levels = 0 if alone else MOST_CELLS, len(_WIDTHS)
+        layout = Layout((0, 0, *pairs), tally.CELLS, limit, _widened, banded=self._weighted, levels=levels)
+        return {"calibration": layout}
 
     def place(self, name: str, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
         """See `Statistic.place`."""
         n = record.n
-        places, cells = np.empty(n, np.int64), np.zeros((n, 8 if self._weighted else 4), np.int64)
+        places, cells = np.empty(n, np.int64), np.zeros((n, 9 if self._weighted else 4), np.int64)
         kernels.calibration_places(record.card, n, self._weighted, self._binary, places, cells)
         yield None, places, cells
 
@@ -148,6 +155,8 @@ class Calibrated(Statistic):
 
     def note(self, table: str, level: int) -> str:
         """See `Statistic.note`."""
+        if level > len(_WIDTHS):
+            return "calibration is not told"
         return f"calibration is that of {_WIDTHS[min(level, len(_WIDTHS)) - 1]} equal widths"
 
     def fields(self, reading: Reading) -> tuple[Field, ...]:
@@ -164,26 +173,23 @@ class Calibrated(Statistic):
         numbers = _bin_numbers(reading, reading.options.bins, reading.options.binning)
         if numbers is None:
             return dict.fromkeys(names, reading.unknown)
-        cells, bins = _bins(reading, numbers)
+        bins = _bins(reading, numbers)
         values = dict(zip(names, (reading.unknown for _ in names), strict=True))
         starts = run_starts(bins.owners)
         owners = bins.owners[starts]
         if not owners.size:
             return values
         total = sum_by_owner(bins.weight, starts)
-        ratio = bins.gap / bins.weight
         counts = np.diff(np.append(starts, len(bins.owners)))
         values["ece"][owners] = sum_by_owner(bins.gap, starts).over(total)
-        values["mce"][owners] = np.maximum.reduceat(ratio.high, starts)
-        values["rmsce"][owners] = np.sqrt((sum_by_owner(bins.gap * ratio, starts) / total).high)
-        values["ace"][owners] = (sum_by_owner(ratio, starts) / Twofold.of(counts)).high
+        values["mce"][owners] = np.maximum.reduceat(bins.miss.high, starts)
+        values["rmsce"][owners] = np.sqrt((sum_by_owner(bins.gap * bins.miss, starts) / total).high)
+        values["ace"][owners] = (sum_by_owner(bins.miss, starts) / Twofold.of(counts)).high
         if self._binary:
             score = Twofold.of(reading["brier"][owners])
             for name, part in murphy_parts(bins, starts, score).items():
                 values[name][owners] = part.high
-        words = _words(cells, weighted=self._weighted)[0].by_owner(cells.owners, reading.owners)
-        known = known_weight(reading, words)
-        return {name: np.where(known, numbers, math.nan) for name, numbers in values.items()}
+        return values
 
     def section(self, reading: Reading) -> dict[str, Any]:
         """See `Statistic.section`."""
@@ -216,8 +222,8 @@ def murphy_parts(bins: Bins, starts: Integers, score: Twofold) -> dict[str, Twof
     owner = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(bins.owners))))
     total = sum_by_owner(bins.weight, starts)
     share = sum_by_owner(bins.hits, starts) / total
-    away = bins.hits / bins.weight - share[owner]
-    reliability = sum_by_owner(bins.gap * bins.gap / bins.weight, starts) / total
+    away = bins.share - share[owner]
+    reliability = sum_by_owner(bins.gap * bins.miss, starts) / total
     resolution = sum_by_owner(bins.weight * away * away, starts) / total
     uncertainty = share * (Twofold.of(np.ones(len(starts))) - share)
     residual = score - (reliability - resolution + uncertainty)
@@ -243,11 +249,12 @@ def calibrate(reading: Reading, bins: int | None, binning: Binning) -> Calibrati
     numbers = _bin_numbers(reading, bins, binning)
     if numbers is None:
         level = reading.sums.cells("calibration").level  # type: ignore[union-attr]
-        widths = _WIDTHS[min(level, len(_WIDTHS)) - 1]
+        widths = _WIDTHS[level - 1] if level <= len(_WIDTHS) else 0
         raise UsageError(
-            f"so many groups share memory that each keeps {widths} equal widths of its calibration, which do not make "
-            f"{count} bins of binning {binning!r}; take a divisor of {widths} with 'equal_width', or evaluate the rows "
-            "of the group alone with filter="
+            f"so many groups share memory that each keeps {widths or 'no'} equal widths of its calibration, which do "
+            f"not make {count} bins of binning {binning!r}; "
+            + f"take a divisor of {widths} with 'equal_width', or " * bool(widths)
+            + "evaluate the rows of the group alone with filter="
         )
     other = reading.with_options(bins=bins, binning=binning)
     ece, mce, rmsce, ace = (other.number(name) for name in ("ece", "mce", "rmsce", "ace"))
@@ -258,22 +265,20 @@ def _rows(reading: Reading, numbers: Integers, count: int, binning: Binning) -> 
     """The reliability table of the only owner, a row a bin."""
     cells = _cells(reading)
     words = _words(cells, weighted=reading.weighted)
-    known = bool(known_weight(reading, words[0].by_owner(cells.owners, 1))[0])
     starts = run_starts(numbers)
-    weight, hits, confidence = (each.summed(starts).as_numbers() for each in words)
+    weight, hits, confidence = (each.summed(starts) for each in words)
+    weights = weight.rounded(None if cells.exponents is None else cells.exponents[starts])
     rows = np.add.reduceat(cells.columns[:, 0], starts) if starts.size else starts
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = {"confidence": (confidence / weight).high, "accuracy": (hits / weight).high}
+    means = {"confidence": confidence.over(weight), "accuracy": hits.over(weight)}
     place = {int(number): i for i, number in enumerate(numbers[starts])}
     lows, highs = _bounds(cells, numbers, count) if binning == "equal_mass" else _even(count)
     for number in range(count + (count in place)):
         low, high = (lows[number], highs[number]) if number < count else (1.0, 1.0)
         at = place.get(number)
         row: dict[str, Any] = {"low": low, "high": high, "count": 0 if at is None else int(rows[at])}
-        some = at is not None and known and weight.high[at] > 0.0
         if reading.weighted:
-            row["weight"] = float(weight.high[at]) if some else 0.0
-        yield row | {name: float(values[at]) if some else None for name, values in means.items()}
+            row["weight"] = 0.0 if at is None else float(weights[at])
+        yield row | {name: None if at is None else float(values[at]) for name, values in means.items()}
 
 
 @cache
@@ -345,13 +350,12 @@ def _words(cells: Cells, *, weighted: bool) -> tuple[Words, Words, Words]:
     """The weight, that of hits, and weight times confidence of every cell."""
     columns = cells.columns
     if weighted:
-        weight, hits, confidence = (Words.of_pair(columns[:, i], columns[:, i + 1], FIXED_BITS) for i in (2, 4, 6))
-        return weight, hits, confidence
+        return cells.words(2, records.QUANTUM), cells.words(4, records.QUANTUM), cells.words(6, 64)
     if columns.shape[1] == 4:  # pairs of groups
-        parts, bits = (np.zeros_like(columns[:, 2]), columns[:, 2], columns[:, 3]), kernels.CONFIDENCE_BITS
+        confidence = cells.words(2, 64)
     else:
-        parts, bits = tuple(columns[:, 2:].T), 16
-    return Words.of_counts(columns[:, 0]), Words.of_counts(columns[:, 1]), Words(parts, bits).carried()
+        confidence = Words(tuple(columns[:, 2:].T), 16).carried()
+    return Words.of_counts(columns[:, 0]), Words.of_counts(columns[:, 1]), confidence
 
 
 def _cells(reading: Reading) -> Cells:
@@ -360,13 +364,14 @@ def _cells(reading: Reading) -> Cells:
     assert cells is not None
     if cells.level or not (cells.places > tally.ONE).any():
         return cells
-    order = np.argsort(cells.owners * tally.CELLS + _order()[cells.places])
-    return Cells(cells.owners[order], cells.places[order], cells.columns[order], cells.level)
+    order = _order()
+    cells = cells.at_places(order[cells.places])
+    return replace(cells, places=np.argsort(order)[cells.places])
 
 
-def _bins(reading: Reading, numbers: Integers) -> tuple[Cells, Bins]:
+def _bins(reading: Reading, numbers: Integers) -> Bins:
     cells = _cells(reading)
-    return cells, Bins.of(cells.owners, numbers, *_words(cells, weighted=reading.weighted))
+    return Bins.of(cells.owners, numbers, *_words(cells, weighted=reading.weighted))
 
 
 def _bin_numbers(reading: Reading, bins: int | None, binning: Binning) -> Integers | None:
@@ -374,8 +379,9 @@ def _bin_numbers(reading: Reading, bins: int | None, binning: Binning) -> Intege
     cells = _cells(reading)
     count = check_bins(bins, binning)
     if cells.level:
-        level = min(cells.level, len(_WIDTHS))
-        widths, one_apart = _WIDTHS[level - 1], level < len(_WIDTHS)
+        if cells.level > len(_WIDTHS):
+            return None
+        widths, one_apart = _WIDTHS[cells.level - 1], cells.level < len(_WIDTHS)
         if widths % count or binning in ("sklearn", "equal_mass") or (binning == "torchmetrics" and not one_apart):
             return None
         numbers = np.minimum((np.arange(widths + 1) + 0.5) / widths, 1.0)
@@ -425,7 +431,7 @@ _BINS_OF: dict[str, Callable[[Numbers, int], Integers]] = {
 
 def _equal_mass(cells: Cells, bins: int, *, weighted: bool) -> Integers:
     """The bin of every cell by the weight of its owner's cells before it."""
-    weight = _words(cells, weighted=weighted)[0].as_integers(FIXED_BITS)
+    weight = _words(cells, weighted=weighted)[0].as_integers()
     starts = run_starts(cells.owners)
     if not starts.size:
         return cells.places

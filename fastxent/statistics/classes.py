@@ -11,19 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.runs import run_starts, sum_of_runs
-from fastxent.base.twofold import Twofold, sum_by_owner
+from fastxent.base.twofold import sum_by_owner
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums import group_sums as kernels
-from fastxent.kernels.sums import tally
+from fastxent.kernels.sums import records, tally
+from fastxent.kernels.sums.records import FIXED_BITS
 from fastxent.kernels.sums.tally import Tallies
 from fastxent.statistics.field import Field
 from fastxent.statistics.options import Measures
 from fastxent.statistics.reading import Reading
-from fastxent.statistics.record import FIXED_BITS, Record
+from fastxent.statistics.record import Record
 from fastxent.statistics.spread import MOST_CELLS
 from fastxent.statistics.statistic import Statistic, predicts_class
-from fastxent.statistics.table import PLACE_BITS, PLACES, Cells, Layout, put_in_one
+from fastxent.statistics.table import PLACES, Cells, Layout, put_in_one
 from fastxent.statistics.words import Words
 
 __all__ = ["FULL_CLASSES", "ByClass", "Classes", "class_sums", "confused_pairs", "confusion_matrix", "per_class"]
@@ -35,8 +36,8 @@ MAX_PAIRS = 1 << 20
 
 #: The levels of the table of pairs: pairs, classes (targets and predictions apart), targets, nothing.
 _PAIRS, _BY_CLASS, _TARGETS, _NOTHING = range(4)
-#: Flags of a place: the loss, or the weight or weighted loss, is too large to be summed by class.
-_INFINITE, _LARGE = 1, 2
+#: Classes up to which pairs have a place beside the band of a weight.
+MOST_WEIGHTED = 1 << 19
 
 Numbers = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -48,29 +49,30 @@ class ByClass:
 
     ``rows`` with it as target; weights of those rows (``support``), of the right ones, and of the rows that predict it;
     their losses, by target, and confidences, by predicted class. ``beyond``: a loss is too large to be summed.
-    ``predictions``: whether predicted classes are told.
+    ``predictions``: whether predicted classes are told. ``exponents``: those of `Cells`.
     """
 
     owners: Integers
     classes: Integers
     rows: Integers
-    support: Twofold
-    correct: Twofold
-    predicted: Twofold
+    support: Words
+    correct: Words
+    predicted: Words
     losses: Words
     confidences: Words
     beyond: NDArray[np.bool_]
     predictions: bool
+    exponents: Integers | None
 
     @property
     def loss(self) -> Numbers:
         """The mean loss of the target's rows."""
-        return self.losses.as_numbers().over(self.support)
+        return self.losses.over(self.support)
 
     @property
     def confidence(self) -> Numbers:
         """The mean confidence of the rows predicting the class."""
-        return self.confidences.as_numbers().over(self.predicted)
+        return self.confidences.over(self.predicted)
 
     @property
     def recall(self) -> Numbers:
@@ -85,8 +87,7 @@ class ByClass:
     @property
     def f1(self) -> Numbers:
         """The harmonic mean of precision and recall."""
-        twice = Twofold(2.0 * self.correct.high, 2.0 * self.correct.low)
-        return twice.over(self.support + self.predicted)
+        return (self.correct + self.correct).over(self.support + self.predicted)
 
 
 class Classes(Statistic):
@@ -105,23 +106,21 @@ class Classes(Statistic):
     @classmethod
     def wanted(cls, spec: Spec, measures: Measures) -> Statistic | None:
         """See `Statistic.wanted`."""
-        return cls(spec) if measures.scores and predicts_class(spec) else None
+        many = spec.reads_weight and spec.num_classes > MOST_WEIGHTED
+        return cls(spec) if measures.scores and predicts_class(spec) and not many else None
 
-    # A column of rows; with weights the pair of what they weigh; a pair of the loss, and one of the confidence.
+    # A column of rows; with weights the pair of what they weigh; columns of the loss, and a pair of the confidence.
 
     @property
     def _bits(self) -> tuple[int, ...]:
-        low = FIXED_BITS if self._weighted else tally.LOW_BITS
-        return (0, *((0, FIXED_BITS) if self._weighted else ()), 0, low, 0, low)
+        if self._weighted:
+            return (0, 0, FIXED_BITS, 0, FIXED_BITS, FIXED_BITS, 0, FIXED_BITS)
+        return (0, 0, tally.LOW_BITS, 0, tally.LOW_BITS)
 
     @property
     def _weight(self) -> slice:
         """The columns that say what rows weigh."""
         return slice(1, 3) if self._weighted else slice(0, 1)
-
-    @property
-    def _loss(self) -> slice:
-        return slice(len(self._bits) - 4, len(self._bits) - 2)
 
     @property
     def _confidence(self) -> slice:
@@ -148,9 +147,10 @@ class Classes(Statistic):
         """
         if alone and not self._weighted:
             return {"confused": Layout((0,), 0, MAX_PAIRS, put_in_one)} if self._classes > FULL_CLASSES else {}
-        places = 4 * self._classes**2
+        places = 2 * self._classes**2
         limit = 0 if alone and self._classes <= FULL_CLASSES else MOST_CELLS
-        return {"pairs": Layout(self._bits, places, limit, self._raised, self._bits_at)}
+        banded = self._weighted
+        return {"pairs": Layout(self._bits, places, limit, self._raised, self._bits_at, banded, levels=_NOTHING)}
 
     def place(self, name: str, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
         """See `Statistic.place`."""
@@ -176,19 +176,18 @@ class Classes(Statistic):
 
     def _by_class(self, keys: Integers, cells: Integers) -> tuple[Integers, Integers]:
         """Rows of pairs as two each: of their target, and if it is another one of their predicted class."""
-        pairs, flags = (keys & PLACES) >> 2, keys & 3
+        pairs, flag = (keys & PLACES) >> 1, keys & 1
         target, predicted = np.divmod(pairs, self._classes)
         hit = (target == predicted)[:, np.newaxis]
         own, other = np.zeros((2, len(cells), len(self._bits_at(_BY_CLASS))), np.int64)
         own[:, : len(self._bits)] = cells
-        # What is too large to be summed by class is among its targets only.
-        weight = np.where((flags & _LARGE)[:, np.newaxis] > 0, 0, cells[:, self._weight])
+        weight = cells[:, self._weight]
         own[:, self._hits] = own[:, self._predictions] = np.where(hit, weight, 0)
         own[:, self._confidence] = np.where(hit, cells[:, self._confidence], 0)
         other[:, self._predictions], other[:, self._confidence] = weight, cells[:, self._confidence]
         owners = keys & ~np.int64(PLACES)
-        both = np.concatenate((owners | target << 2 | flags, owners | predicted << 2))
-        left_out = np.concatenate((keys < 0, (keys < 0) | hit[:, 0] | (flags & _LARGE > 0)))
+        both = np.concatenate((owners | target << 1 | flag, owners | predicted << 1))
+        left_out = np.concatenate((keys < 0, (keys < 0) | hit[:, 0]))
         return np.where(left_out, -1, both), np.concatenate((own, other))
 
     def tallied(self, name: str, tallies: Tallies) -> Cells | None:
@@ -210,9 +209,9 @@ class Classes(Statistic):
         cells[:, 1] = (classes[:, tally.LOSS_WHOLE] << tally.MIDDLE_BITS) + classes[:, tally.LOSS_MIDDLE]
         cells[:, 2] = classes[:, tally.LOSS_LOW]
         cells[:, 3], cells[:, 4] = classes[:, tally.CONF_WHOLE], classes[:, tally.CONF_LOW]
-        flags = np.where(classes[:, tally.INFINITE] > 0, _INFINITE, 0)
-        used = np.flatnonzero(cells.any(axis=1))
-        return Cells(np.zeros(len(used), np.int64), (used << 2) | flags[used], cells[used], _BY_CLASS)
+        infinite = (classes[:, tally.INFINITE] > 0).astype(np.int64)
+        used, bits = np.flatnonzero(cells.any(axis=1)), self._bits_at(_BY_CLASS)
+        return Cells(np.zeros(len(used), np.int64), (used << 1) | infinite[used], cells[used], _BY_CLASS, bits)
 
     def note(self, table: str, level: int) -> str:
         """See `Statistic.note`."""
@@ -231,46 +230,33 @@ class Classes(Statistic):
         cells = reading.sums.cells("by_class") or reading.sums.cells("pairs")
         if cells is None or cells.level >= _NOTHING:
             return None
-        owners, places, columns = cells.owners, cells.places, cells.columns
         if cells.level == _PAIRS:
-            keys, columns = self._by_class(owners << PLACE_BITS | places, columns)
-            order = np.argsort(keys, kind="stable")
-            order = order[np.searchsorted(keys[order], 0) :]
-            keys, columns = keys[order], columns[order]
-            owners, places = keys >> PLACE_BITS, keys & PLACES
-        starts = run_starts(owners, places >> 2)
-        large = places & (_LARGE if self._weighted else _INFINITE) > 0
-        low = FIXED_BITS if self._weighted else tally.LOW_BITS
-
-        def summed(words: Words) -> Twofold:
-            return words.summed(starts).as_numbers()
-
-        def weight(part: slice) -> Twofold:
-            return summed(self._weights(columns[:, part]))
-
-        support = self._weights(columns[:, self._weight]).where(~(large & self._weighted))
-        unit = 0 if self._weighted else tally.MIDDLE_BITS
-        loss = Words.of_pair(columns[:, self._loss.start], columns[:, self._loss.start + 1], low, unit)
-        confidence = Words.of_pair(columns[:, self._confidence.start], columns[:, self._confidence.start + 1], low)
+            cells = cells.raised(self._by_class, self._bits_at(_BY_CLASS))
+        starts = run_starts(cells.owners, cells.places >> 1)
+        infinite = cells.places & 1
+        beyond = np.maximum.reduceat(infinite, starts) if starts.size else infinite
+        cells = cells.at_places(cells.places >> 1)
+        quantum = records.QUANTUM if self._weighted else tally.CONF_BITS
         return ByClass(
-            owners=owners[starts],
-            classes=places[starts] >> 2,
-            rows=np.add.reduceat(columns[:, 0], starts) if starts.size else columns[:, 0],
-            support=summed(support),
-            correct=weight(self._hits),
-            predicted=weight(self._predictions),
-            losses=loss.summed(starts),
-            confidences=confidence.summed(starts),
-            beyond=np.logical_or.reduceat(large, starts) if starts.size else large,
+            owners=cells.owners,
+            classes=cells.places,
+            rows=cells.columns[:, 0],
+            support=self._weights(cells, self._weight),
+            correct=self._weights(cells, self._hits),
+            predicted=self._weights(cells, self._predictions),
+            losses=cells.words(self._weight.stop, tally.MIDDLE_BITS + tally.LOW_BITS),
+            confidences=cells.words(self._confidence.start, quantum),
+            beyond=beyond > 0,
             predictions=cells.level < _TARGETS,
+            exponents=cells.exponents,
         )
 
-    def _weights(self, columns: Integers) -> Words:
+    def _weights(self, cells: Cells, part: slice) -> Words:
         if not self._weighted:
-            return Words.of_counts(columns[:, 0])
-        return Words.of_pair(columns[:, 0], columns[:, 1], FIXED_BITS)
+            return Words.of_counts(cells.columns[:, part.start])
+        return cells.words(part.start, records.QUANTUM)
 
-    def pairs(self, reading: Reading) -> tuple[Integers, Integers, Integers, Words | None] | None:
+    def pairs(self, reading: Reading) -> tuple[Integers, Integers, Integers, Numbers | None] | None:
         """Owners, pairs (target * classes + predicted), rows and weights; None where they are not told.
 
         Beyond `FULL_CLASSES` only of rows whose predicted class is wrong, and of at most `MAX_PAIRS` an owner.
@@ -278,12 +264,10 @@ class Classes(Statistic):
         cells = reading.sums.cells("pairs") or reading.sums.cells("confused") or reading.sums.cells("confusion")
         if cells is None or cells.level:
             return None
-        counted = reading.sums.cells("pairs") is not None
-        places = cells.places >> 2 if counted else cells.places
-        starts = run_starts(cells.owners, places)
-        owners, pairs = cells.owners[starts], places[starts]
-        rows = np.add.reduceat(cells.columns[:, 0], starts) if starts.size else cells.columns[:, 0]
-        weights = self._weights(cells.columns[:, self._weight]).summed(starts) if self._weighted else None
+        if reading.sums.cells("pairs") is not None:
+            cells = cells.at_places(cells.places >> 1)
+        owners, pairs, rows = cells.owners, cells.places, cells.columns[:, 0]
+        weights = self._weights(cells, self._weight).rounded(cells.exponents) if self._weighted else None
         if self._classes > FULL_CLASSES:
             wrong = pairs // self._classes != pairs % self._classes
             owners, pairs, rows = owners[wrong], pairs[wrong], rows[wrong]
@@ -329,8 +313,9 @@ def _is_plain(spec: Spec) -> bool:
 
 def _base_entropy(classes: ByClass, owners: int) -> Numbers:
     """Entropy, in nats, of the shares of the target classes: the loss of always predicting them. NaN without weight."""
-    used = classes.support.high > 0.0
-    support, owner = classes.support[used], classes.owners[used]
+    support = classes.support.as_numbers()
+    used = support.high > 0.0
+    support, owner = support[used], classes.owners[used]
     starts = run_starts(owner)
     entropy = np.full(owners, math.nan)
     if starts.size:
@@ -347,13 +332,13 @@ def _with_every_class(classes: ByClass, count: int) -> ByClass:
     at[classes.classes] = np.arange(len(classes.classes))
 
     def filled(values: Any) -> Any:
-        if isinstance(values, Twofold):
-            return Twofold(filled(values.high), filled(values.low))
+        if values is None:
+            return None
         if isinstance(values, Words):
             return Words(tuple(map(filled, values.words)), values.bits, values.unit)
         return np.append(values, np.zeros(1, values.dtype))[at]
 
-    names = ("owners", "rows", "support", "correct", "predicted", "losses", "confidences", "beyond")
+    names = ("owners", "rows", "support", "correct", "predicted", "losses", "confidences", "beyond", "exponents")
     sums = {name: filled(getattr(classes, name)) for name in names}
     return ByClass(classes=np.arange(count), predictions=classes.predictions, **sums)
 
@@ -383,7 +368,7 @@ def per_class(reading: Reading, names: tuple[str, ...], *, every: bool) -> tuple
         confidence = classes.confidence
         loss = np.where(classes.rows == 0, math.nan, classes.loss)
         columns: dict[str, NDArray[Any]] = {"support": classes.rows}
-        columns |= {"weight": classes.support.high} if reading.weighted else {}
+        columns |= {"weight": classes.support.rounded(classes.exponents)} if reading.weighted else {}
         columns["loss"] = reading.unit.of(np.where(classes.beyond & (classes.rows > 0), math.inf, loss))
         columns["recall"] = classes.recall
         if classes.predictions:
@@ -405,7 +390,7 @@ def confusion_matrix(reading: Reading, *, weighted: bool = False) -> NDArray[Any
     if weighted and weights is None:
         return None
     matrix = np.zeros(classes * classes, np.float64 if weighted else np.int64)
-    matrix[pairs] = weights.as_numbers().high if weighted and weights is not None else rows
+    matrix[pairs] = weights if weighted and weights is not None else rows
     return matrix.reshape(classes, classes)
 
 
@@ -424,5 +409,5 @@ def confused_pairs(reading: Reading, names: tuple[str, ...], most: int) -> Any:
     columns = {"target": text.take(pa.array(target[order])), "predicted": text.take(pa.array(predicted[order]))}
     columns["count"] = pa.array(rows[order], pa.int64())
     if weights is not None and len(names) <= FULL_CLASSES:
-        columns["weight"] = pa.array(weights[order].as_numbers().high, pa.float64())
+        columns["weight"] = pa.array(weights[order], pa.float64())
     return pa.table(columns)

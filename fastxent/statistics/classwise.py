@@ -14,17 +14,16 @@ from fastxent.base.twofold import sum_by_owner
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums import classwise as kernel
-from fastxent.kernels.sums.records import LIMIT
+from fastxent.kernels.sums.records import FIXED_BITS
 from fastxent.statistics.brier import BrierParts
 from fastxent.statistics.calibration import BINS, Bins, murphy_parts
 from fastxent.statistics.field import Field
 from fastxent.statistics.options import Measures, Readings
 from fastxent.statistics.reading import Reading
-from fastxent.statistics.record import FIXED_BITS, Record
+from fastxent.statistics.record import Record
 from fastxent.statistics.statistic import Statistic, predicts_class
 from fastxent.statistics.table import PLACES, Layout, most_keys
 from fastxent.statistics.values import values_of
-from fastxent.statistics.words import Words
 
 __all__ = ["MOST_CLASSES", "Classwise", "check_bins", "class_table"]
 
@@ -74,33 +73,36 @@ class Classwise(Statistic):
     def layouts(self, *, alone: bool) -> dict[str, Layout]:
         """See `Statistic.layouts`."""
         bits = (0, FIXED_BITS) * ((kernel.COLUMNS + kernel.CLASS_COLUMNS) // 2)
-        return {"classwise": Layout(bits, self._classes * kernel.CELLS, 0 if alone else MOST_CELLS, _widened)}
+        places, limit, banded = self._classes * kernel.CELLS, 0 if alone else MOST_CELLS, self._spec.reads_weight
+        return {"classwise": Layout(bits, places, limit, _widened, banded=banded, levels=len(_WIDTHS))}
 
     def _pieces(self, record: Record) -> Iterator[tuple[slice, tuple[Any, ...]]]:
         """Rows of a record, for a few thousand scores at a time, with what kernels read of them."""
         n, card, classes = record.n, record.card, self._classes
         weight = card.real[sc.WEIGHT, :n] if self._spec.reads_weight else np.ones(n)
-        status = np.where(weight < LIMIT, card.status[:n], np.uint8(sc.INVALID_WEIGHT)).astype(np.uint8)
+        status, scale = card.status[:n], card.whole[sc.SCALE, :n]
         form, scratch, step = _FORMS[self._spec.form], np.empty(classes), max(1, _PIECE // classes)
         for lo in range(0, n, step):
             rows = slice(lo, min(lo + step, n))
             scores = values_of(record.batch, slice(record.lo + lo, record.lo + rows.stop))
             target = card.whole[sc.TARGET, rows]
-            yield rows, (scores, status[rows], target, weight[rows], form, self._spec.normalize, scratch)
+            along = status[rows], target, weight[rows], scale[rows]
+            yield rows, (scores, *along, form, self._spec.normalize, scratch)
 
     def place(self, name: str, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
         """See `Statistic.place`: rows by class."""
         for rows, inputs in self._pieces(record):
             places = np.empty(inputs[0].size, np.int64)
             cells = np.zeros((places.size, kernel.COLUMNS + kernel.CLASS_COLUMNS), np.int64)
-            kernel.places_of_classes(*inputs, places, cells)
+            kernel.places_of_classes(*inputs, self._spec.reads_weight, places, cells)
             yield np.repeat(np.arange(rows.start, rows.stop), self._classes), places, cells
 
-    def fill(self, name: str, record: Record, table: Integers) -> bool:
+    def fill(self, name: str, record: Record, table: Integers, band: int) -> NDArray[np.bool_]:
         """See `Statistic.fill`."""
-        for _, inputs in self._pieces(record):
-            kernel.add_classes(*inputs, table)
-        return True
+        left = np.zeros(record.n, np.bool_)
+        for rows, inputs in self._pieces(record):
+            kernel.add_classes(*inputs, band, table, left[rows])
+        return left
 
     def note(self, table: str, level: int) -> str:
         """See `Statistic.note`."""
@@ -143,8 +145,7 @@ class Classwise(Statistic):
             return None
         klass, cell = np.divmod(cells.places, _WIDTHS[cells.level])
         weight, hits, confidence, square = (
-            Words.of_pair(cells.columns[:, i], cells.columns[:, i + 1], FIXED_BITS)
-            for i in (kernel.WEIGHT, kernel.HITS, kernel.CONFIDENCE, _SQUARE)
+            cells.words(i, FIXED_BITS) for i in (kernel.WEIGHT, kernel.HITS, kernel.CONFIDENCE, _SQUARE)
         )
         owners = cells.owners * self._classes + klass
         bins = Bins.of(owners, cell * count // _WIDTHS[cells.level], weight, hits, confidence)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastxent.base.runs import run_starts
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.sums.records import BAND_BITS, FIXED_BITS, QUANTUM, put_bands, put_numbers
 from fastxent.statistics.field import Field
 from fastxent.statistics.hashing import hash_values
 from fastxent.statistics.intervals import cluster_errors
@@ -20,7 +21,7 @@ from fastxent.statistics.options import Measures
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.record import OncePerBatch, Record
 from fastxent.statistics.statistic import Statistic, predicts_class
-from fastxent.statistics.table import PLACES, Cells, Layout, Table, most_keys, put_in_one
+from fastxent.statistics.table import PLACES, Cells, Layout, most_keys, put_in_one
 from fastxent.statistics.unit_column import units_of
 
 __all__ = ["BUCKETS", "MAX_CLUSTERS", "ClusterStats", "Clusters"]
@@ -32,15 +33,13 @@ BUCKETS = 4096
 MOST_CLUSTERS = most_keys(1 << 20)
 #: Ranks of the target whose shares have an error: among all rows, and in groups.
 RANKS, GROUP_RANKS = 10, 1
-#: Bits of the low word of a pair; the high word counts 2^-30.
-_LOW, _HIGH = 40, 30
-#: Larger numbers are not summed, but counted.
-_LIMIT = 2.0**22
-#: Units are summed in these, since rows have more of them than nats.
-_UNIT_SCALE = 2.0**-10
-# Columns: pairs of the weight and the loss, rows whose loss and whose weight is too large to be summed. Then follow
-# pairs of the weight by rank of the target, and, with a column of units, a pair and rows with too many units.
-_WEIGHT, _LOSS, _LARGE, _HEAVY, _RANKS = 0, 2, 4, 5, 6
+#: Bits of a low word without weights.
+_LOW = 40
+#: Bits of the largest numbers that are summed; rows with larger ones are counted.
+_SIZE = 92
+#: What a row adds is rounded down to a multiple of 2^-q (times the power of two that is in its weight): of losses q is
+#: 70, of units, since rows have more of them than nats, 60.
+_LOSS_QUANTUM, _UNIT_QUANTUM = 70, 60
 
 Integers = NDArray[np.int64]
 
@@ -55,7 +54,7 @@ class ClusterStats:
 
 
 class Clusters(Statistic):
-    r"""Weight and loss of every cluster, by 46 bits of the 64-bit hash of its id.
+    r"""Weight and loss of every cluster, by 46 bits (39 with weights) of the 64-bit hash of its id.
 
     With :math:`e_g = \sum_{i \in g} w_i (L_i - \mu)` over G clusters, the standard error of the mean is
     :math:`\sqrt{\frac{G}{G - 1} \sum_g e_g^2} / W`, the cluster-robust ("sandwich") error of statsmodels. Beyond
@@ -86,37 +85,66 @@ class Clusters(Statistic):
 
     def layouts(self, *, alone: bool) -> dict[str, Layout]:
         """See `Statistic.layouts`."""
+        banded, most = self._weighted, MAX_CLUSTERS * (4 if self._weighted else 1)
         if alone:
-            return {"clusters": Layout(self._bits(alone=True), 0, MAX_CLUSTERS, _in_buckets)}
-        return {"group_clusters": Layout(self._bits(alone=False), 0, MOST_CLUSTERS, put_in_one)}
+            return {"clusters": Layout(self._bits(alone=True), 0, most, _in_buckets, banded=banded)}
+        return {"group_clusters": Layout(self._bits(alone=False), 0, MOST_CLUSTERS, put_in_one, banded=banded)}
 
     def _bits(self, *, alone: bool) -> tuple[int, ...]:
-        pairs = (0, _LOW) * self._ranks(alone=alone)
-        return (0, _LOW, 0, _LOW, 0, 0, *pairs, *(() if self._units is None else (0, _LOW, 0)))
+        """The weight, the loss, rows whose loss is too large, the weight by rank; and units, and rows with too many."""
+        small, large = ((0, FIXED_BITS), (0, FIXED_BITS, FIXED_BITS)) if self._weighted else ((0,), (0, _LOW))
+        ranks = small * self._ranks(alone=alone)
+        return (*small, *large, 0, *ranks, *(() if self._units is None else (*large, 0)))
+
+    @property
+    def _loss(self) -> int:
+        """The first column of the loss; rows whose loss is too large, and ranks, follow."""
+        return 2 if self._weighted else 1
+
+    @property
+    def _large(self) -> int:
+        return self._loss + (3 if self._weighted else 2)
 
     def place(self, name: str, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
         """See `Statistic.place`."""
-        n, real = record.n, record.card.real
+        n, real, alone = record.n, record.card.real[:, : record.n], name == "clusters"
         hashes = self._hashes.of(record, lambda extra: hash_values(extra[self.column], self.column))
-        places = np.where(record.scored, hashes & PLACES, -1)
-        weight = real[sc.WEIGHT, :n] if self._weighted else np.ones(n)
-        loss = real[sc.SCRATCH, :n] if self._weighted else real[sc.LOSS, :n]
-        light, small = weight < _LIMIT, loss < _LIMIT
-        ranks = self._ranks(alone=name == "clusters")
-        cells = np.zeros((n, _RANKS + 2 * ranks + (0 if self._units is None else 3)), np.int64)
-        whole = cells[:, _WEIGHT], cells[:, _WEIGHT + 1] = _pair(np.where(light, weight, 0.0))
-        cells[:, _LOSS], cells[:, _LOSS + 1] = _pair(np.where(small, loss, 0.0))
-        cells[:, _LARGE], cells[:, _HEAVY] = ~small, ~light
+        places = np.where(record.scored, hashes & (PLACES >> BAND_BITS if self._weighted else PLACES), -1)
+        cells = np.zeros((n, len(self._bits(alone=alone))), np.int64)
+        if self._weighted:
+            put_bands(record.card, n, places)
+            put_numbers(record.card, n, real[sc.WEIGHT], QUANTUM, 2, cells, 0)
+        else:
+            cells[:, 0] = 1
         rank = record.card.whole[sc.RANK, :n]
-        rows = np.flatnonzero(rank < ranks)
-        for i, column in enumerate(whole):
-            cells[rows, _RANKS + 2 * rank[rows] + i] = column[rows]
+        rows = np.flatnonzero(rank < self._ranks(alone=alone))
+        for i in range(self._loss):
+            cells[rows, self._large + 1 + self._loss * rank[rows] + i] = cells[rows, i]
+        loss = real[sc.SCRATCH if self._weighted else sc.LOSS]
+        self._add(record, loss, _LOSS_QUANTUM, cells, self._loss)
         if self._units is not None:
-            units = units_of(record, self._units) * weight * _UNIT_SCALE
-            few = units < _LIMIT
-            cells[:, -3], cells[:, -2] = _pair(np.where(few, units, 0.0))
-            cells[:, -1] = ~few
+            units = units_of(record, self._units)
+            units = units * real[sc.WEIGHT] if self._weighted else units
+            self._add(record, units, _UNIT_QUANTUM, cells, self._of_units(cells))
         yield None, places, cells
+
+    def _add(self, record: Record, values: NDArray[np.float64], quantum: int, cells: Integers, column: int) -> None:
+        """Add (weighted) numbers to their columns, or 1 to the one behind where they are too large."""
+        limit = 2.0 ** (_SIZE - quantum)
+        if not self._weighted:
+            small = values < limit
+            scaled = np.where(small, values, 0.0) * 2.0 ** (quantum - _LOW)
+            cells[:, column] = scaled.astype(np.int64)
+            cells[:, column + 1] = ((scaled - cells[:, column]) * 2.0**_LOW).astype(np.int64)
+            cells[:, column + 2] = ~small
+            return
+        small = values < limit * record.card.real[sc.WEIGHT, : record.n]
+        put_numbers(record.card, record.n, np.where(small, values, 0.0), quantum, 3, cells, column)
+        cells[:, column + 3] = ~small
+
+    def _of_units(self, cells: Integers) -> int:
+        """The first column of units."""
+        return int(cells.shape[1]) - (0 if self._units is None else 4 if self._weighted else 3)
 
     def note(self, table: str, level: int) -> str:
         """See `Statistic.note`."""
@@ -128,7 +156,7 @@ class Clusters(Statistic):
 
     def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
         """See `Statistic.read`."""
-        cells, _ = reading.once("clusters", lambda: self._cells(reading))
+        cells = reading.once("clusters", lambda: self._cells(reading))
         counts = reading.unknown if cells is None else np.bincount(cells.owners, minlength=reading.owners)
         return {"clusters": counts}
 
@@ -141,43 +169,37 @@ class Clusters(Statistic):
         return error
 
     def _error(self, reading: Reading, of: str) -> NDArray[np.float64]:
-        cells, width = reading.once("clusters", lambda: self._cells(reading))
-        above: tuple[int, ...]
-        beyond: tuple[int, ...]
-        if of == "loss":
-            above, below, beyond, scale = (_LOSS,), _WEIGHT, (_LARGE, _HEAVY), 1.0
-        elif of == "unit":
-            above, below, beyond, scale = (_LOSS,), width, (_LARGE, _HEAVY, width + 2), _UNIT_SCALE
-        else:
-            above = tuple(range(_RANKS, _RANKS + 2 * int(of.removeprefix("top")), 2))
-            below, beyond, scale = _WEIGHT, (_HEAVY,), 1.0
+        cells = reading.once("clusters", lambda: self._cells(reading))
         values = reading.unknown
-        if cells is None or above[-1] >= width or not cells.owners.size:
+        if cells is None or not cells.owners.size:
             return values
+        units = self._of_units(cells.columns)
+        weight, loss = cells.words(0, QUANTUM if self._weighted else 0), cells.words(self._loss, _LOSS_QUANTUM)
+        above, below, beyond = [loss], weight, [self._large]
+        if of == "unit":
+            below, beyond = cells.words(units, _UNIT_QUANTUM), [self._large, cells.columns.shape[1] - 1]
+        elif of != "loss":
+            first, ranks = self._large + 1, int(of.removeprefix("top"))
+            if first + self._loss * ranks > units:
+                return values
+            quantum = QUANTUM if self._weighted else 0
+            above, beyond = [cells.words(first + self._loss * rank, quantum) for rank in range(ranks)], []
         starts = run_starts(cells.owners)
-        y = np.sum([_joined(cells.columns, column) for column in above], axis=0)
         wrong = np.logical_or.reduceat(cells.columns[:, beyond].any(axis=1), starts)
-        errors = cluster_errors(_joined(cells.columns, below), y, starts) * scale
+        y = np.sum([words.as_integers() for words in above], axis=0)
+        errors = np.ldexp(cluster_errors(below.as_integers(), y, starts), above[0].lowest - below.lowest)
         values[cells.owners[starts]] = np.where(wrong, math.nan, errors)
         return values
 
-    def _cells(self, reading: Reading) -> tuple[Cells | None, int]:
-        """The clusters of every owner, or its buckets if it has too many; and where the columns of units begin.
-
-        None where all groups together had too many.
-        """
+    def _cells(self, reading: Reading) -> Cells | None:
+        """The clusters of every owner, or its buckets if it has too many; None where all groups had too many."""
         alone = reading.sums.cells("clusters")
         cells = alone or reading.sums.cells("group_clusters")
         assert cells is not None
-        width = cells.columns.shape[1] - (0 if self._units is None else 3)
         if alone is None and cells.level:
-            return None, width
+            return None
         many = np.bincount(cells.owners, minlength=reading.owners)[cells.owners] > MAX_CLUSTERS
-        if many.any():
-            table = Table(Layout(tuple(self._bits(alone=False))), reading.owners)
-            table.add(cells.owners, np.where(many, cells.places & (BUCKETS - 1), cells.places), cells.columns)
-            cells = table.cells(np.arange(reading.owners))
-        return cells, width
+        return cells.at_places(np.where(many, cells.places & (BUCKETS - 1), cells.places)) if many.any() else cells
 
     def stats(self, reading: Reading) -> ClusterStats | None:
         """What the error of the only owner rests on; None where that is not known."""
@@ -194,15 +216,3 @@ class Clusters(Statistic):
 
 def _in_buckets(keys: Integers, cells: Integers, level: int) -> tuple[Integers, Integers]:
     return np.where(keys < 0, -1, keys & (~np.int64(PLACES) | (BUCKETS - 1))), cells
-
-
-def _pair(values: NDArray[np.float64]) -> tuple[Integers, Integers]:
-    """Numbers -> pairs in units of 2^-30 and 2^-70; what lies below is cut off."""
-    scaled = values * 2.0**_HIGH
-    high = scaled.astype(np.int64)
-    return high, ((scaled - high) * 2.0**_LOW).astype(np.int64)
-
-
-def _joined(cells: Integers, column: int) -> NDArray[Any]:
-    """A pair as Python integers, in units of 2^-70."""
-    return (cells[:, column].astype(object) << _LOW) + cells[:, column + 1]

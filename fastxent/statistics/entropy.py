@@ -39,9 +39,9 @@ class Entropy(Statistic):
             raise UsageError(f"statistics 'entropy' applies to task 'multiclass', and this is {spec.task!r}")
         return cls(spec)
 
-    def sums(self) -> tuple[str, ...]:
+    def sums(self) -> dict[str, int]:
         """See `Statistic.sums`."""
-        return ("entropy",)
+        return {"entropy": 1}
 
     def values(self, record: Record) -> Iterator[tuple[str, NDArray[np.float64]]]:
         """See `Statistic.values`."""

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent.base.exact import rounded_ratio
 from fastxent.statistics.students_t import Z95, half_widths
-from fastxent.statistics.sums import Exact, rounded_ratio
+from fastxent.statistics.sums import Exact
 
 __all__ = ["cluster_errors", "effective_rows", "mean_intervals", "ratio_error", "wilson", "wilson_intervals"]
 

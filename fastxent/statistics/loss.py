@@ -112,12 +112,14 @@ def _standard_error(reading: Reading) -> NDArray[np.float64]:
     if isinstance(clusters := reading.statistics.get("clusters"), Clusters):
         return clusters.error(reading, "loss")
     variance = reading.nats("variance")
-    plain: NDArray[np.float64] = np.sqrt(variance / reading.counts)
-    if not reading.weighted:
-        return plain
-    names = ("weight", "weighted_loss", "weight_square", "cross", "weighted_square")
-    weighted = ratio_error(reading.counts, *map(reading.exact, names))
-    return np.where(np.isfinite(variance), weighted, plain)
+    if reading.weighted:
+        names = ("weight", "weighted_loss", "weight_square", "cross", "weighted_square")
+        x, y, xx, xy, yy = map(reading.exact, names)
+    else:
+        x, y, yy = reading.total_weight, reading.exact("loss"), reading.exact("square")
+        xx, xy = x, y
+    error = ratio_error(reading.counts, x, y, xx, xy, yy)
+    return np.where(np.isfinite(variance), error, variance)
 
 
 def independent(reading: Reading) -> NDArray[Any]:

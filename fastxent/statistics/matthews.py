@@ -46,11 +46,13 @@ class Matthews(Statistic):
         if classes is None or not classes.predictions:
             return {"mcc": mcc}
         starts = run_starts(classes.owners)
+        support, correct, predicted = (
+            words.as_numbers() for words in (classes.support, classes.correct, classes.predicted)
+        )
         right, rows, products, targets, predictions = (
             sum_by_owner(terms, starts)
             for terms in (
-                classes.correct, classes.support, classes.support * classes.predicted,
-                classes.support * classes.support, classes.predicted * classes.predicted,
+                correct, support, support * predicted, support * support, predicted * predicted,
             )
         )  # fmt: skip
         square = rows * rows

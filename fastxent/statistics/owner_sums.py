@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from fastxent.base.errors import StateError
 from fastxent.base.exact import LIMB_BITS, LIMBS, N_NAN, N_NEGINF, N_POSINF, SIZE, UNIT_EXPONENT
 from fastxent.base.runs import run_starts
+from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums import group_sums as kernels
 from fastxent.kernels.sums.group_sums import LOW, WINDOW
 from fastxent.statistics.record import Record, check_shape
 from fastxent.statistics.row_keeper import RowKeeper
 from fastxent.statistics.statistic import Statistic
-from fastxent.statistics.sums import Exact, Sums, tallied_values
+from fastxent.statistics.sums import SCALES, TALLIED, Exact, Sums, scale_places, tallied_values
 from fastxent.statistics.table import Cells, Layout, Table
 
 __all__ = ["GroupSums", "OrderedSums"]
@@ -36,12 +37,15 @@ class GroupSums:
     """What groups, which are numbers, have.
 
     ``cells`` has a row a group: its rows, then a window of limbs of each exact sum, as `kernels.add_exact` writes them.
-    Limbs and counters beyond that window are in a table. ``extremes``: the bits of its least and its largest loss.
+    Limbs and counters beyond that window, and sums of weights of another scale than 0, are in a table.
+    ``extremes``: the bits of its least and its largest loss.
     """
 
     def __init__(self, tallied: tuple[str, ...], statistics: Iterable[Statistic]) -> None:
         self._tallied, self._statistics = tallied, tuple(statistics)
-        self.names = (*tallied, *(name for each in self._statistics for name in each.sums()))
+        self.powers = {name: TALLIED[name] for name in tallied}
+        self.powers |= {name: power for each in self._statistics for name, power in each.sums().items()}
+        self.names = tuple(self.powers)
         self.cells: Integers = np.zeros((16, 1 + len(self.names) * WINDOW), np.int64)
         self.extremes: Integers = np.tile(np.array([_NEVER, -1]), (16, 1))
         self.beyond = Table(Layout((0, LIMB_BITS)))
@@ -80,17 +84,18 @@ class GroupSums:
             keeper.absorb(record, codes)
 
     def _add_exact(self, record: Record, codes: NDArray[np.int32]) -> None:
-        named = list(tallied_values(record, self._tallied).items())
+        named = list(tallied_values(record, self._tallied))
         named += [pair for each in self._statistics for pair in each.values(record)]
         into = np.array([self.names.index(name) for name, _ in named])
         values = np.stack([numbers for _, numbers in named])
         beyond = np.zeros(values.shape, np.bool_)
-        status = record.card.status[: record.n]
-        if not kernels.add_exact(values, into, codes, status, self.cells, beyond):
+        status, scales = record.card.status[: record.n], record.card.whole[sc.SCALE, : record.n]
+        if not kernels.add_exact(values, into, codes, status, scales, self.cells, beyond):
             return
         which, rows = np.nonzero(beyond)
         keys, cells = np.empty(2 * len(rows), np.int64), np.zeros((2 * len(rows), 2), np.int64)
-        kernels.split_beyond(values[which, rows], into[which], keys, cells)
+        sums = into[which] + len(self.names) * scale_places(record)[rows]
+        kernels.split_beyond(values[which, rows], sums, keys, cells)
         self.beyond.add(np.repeat(codes[rows], 2), keys, cells)
 
     def settle(self) -> None:
@@ -185,29 +190,17 @@ class OrderedSums:
         """The exact sums of the owners from ``first`` to ``last``."""
         if name not in self.groups.names:
             return None
-        which = self.groups.names.index(name)
+        names, beyond = self.groups.names, self._sorted("", self.groups.beyond).only(first, last)
+        which = names.index(name)
         window = self.groups.cells[self.order[first:last], 1 + which * WINDOW : 1 + (which + 1) * WINDOW]
-        owners, limbs, columns = self._beyond(which, first, last)
-        lowest = LOW if (limbs >= LOW).all() else 0
-        total, place = np.zeros(last - first, object), WINDOW
-        for k in reversed(range(WINDOW)):
-            if (limb := window[:, k]).any():
-                total, place = (total << LIMB_BITS * (place - k)) + limb, k
-        total = total << LIMB_BITS * (LOW + place - lowest)
-        special = np.zeros(last - first)
-        for owner, limb, (high, low) in zip(owners.tolist(), limbs.tolist(), columns.tolist(), strict=True):
-            if limb < LIMBS:
-                total[owner] += ((high << LIMB_BITS) + low) << (LIMB_BITS * (limb - lowest))
-            else:
-                special[owner] += _SPECIAL[limb]
-        return Exact(total, -UNIT_EXPONENT - LIMB_BITS * lowest, special)
-
-    def _beyond(self, which: int, first: int, last: int) -> tuple[Integers, Integers, Integers]:
-        """Owners, limbs and pairs of what lies beyond the window of a sum."""
-        cells = _some(self._sorted("", self.groups.beyond), first, last)
-        of_sum, limbs = np.divmod(cells.places, SIZE)
-        here = of_sum == which
-        return cells.owners[here], limbs[here], cells.columns[here]
+        sums, limbs = np.divmod(beyond.places, SIZE)
+        parts: list[Exact | None] = []
+        for scale in range(len(SCALES)):
+            here = sums == which + scale * len(names)
+            found = beyond.owners[here], limbs[here], beyond.columns[here]
+            own = np.zeros_like(window) if scale else window
+            parts.append(_total(own, *found) if not scale or found[0].size else None)
+        return Exact.of_scales(parts, self.groups.powers[name])
 
     def _sorted(self, name: str, table: Table) -> Cells:
         if name not in self._tables:
@@ -221,7 +214,10 @@ class OrderedSums:
     def cells_of(self, name: str, first: int, last: int) -> Cells | None:
         """The cells of the owners from ``first`` to ``last``."""
         table = self.groups.tables.get(name)
-        return None if table is None else _some(self._sorted(name, table), first, last)
+        if table is None:
+            return None
+        cells = self._sorted(name, table).only(first, last)
+        return cells.joined() if table.layout.banded else cells
 
     def keeper(self, name: str) -> tuple[RowKeeper, Integers] | None:
         """See `Sums.keeper`."""
@@ -263,10 +259,21 @@ class _Block:
         yield self
 
 
-def _some(cells: Cells, first: int, last: int) -> Cells:
-    """The cells of the owners from ``first`` to ``last``, which are numbered from 0."""
-    lo, hi = np.searchsorted(cells.owners, (first, last)).tolist()
-    return Cells(cells.owners[lo:hi] - first, cells.places[lo:hi], cells.columns[lo:hi], cells.level)
+def _total(window: Integers, owners: Integers, limbs: Integers, columns: Integers) -> Exact:
+    """The sums of owners from the window of each and the pairs of what lies beyond."""
+    lowest = LOW if (limbs >= LOW).all() else 0
+    total, place = np.zeros(len(window), object), WINDOW
+    for k in reversed(range(WINDOW)):
+        if (limb := window[:, k]).any():
+            total, place = (total << LIMB_BITS * (place - k)) + limb, k
+    total = total << LIMB_BITS * (LOW + place - lowest)
+    special = np.zeros(len(window))
+    for owner, limb, (high, low) in zip(owners.tolist(), limbs.tolist(), columns.tolist(), strict=True):
+        if limb < LIMBS:
+            total[owner] += ((high << LIMB_BITS) + low) << (LIMB_BITS * (limb - lowest))
+        else:
+            special[owner] += _SPECIAL[limb]
+    return Exact(total, -UNIT_EXPONENT - LIMB_BITS * lowest, special)
 
 
 def _carry(cells: Integers) -> Integers:

@@ -16,10 +16,11 @@ from fastxent.data.batch import Columns
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums import records
+from fastxent.kernels.sums.records import FIXED_BITS
 from fastxent.statistics.field import Field
 from fastxent.statistics.options import Measures
 from fastxent.statistics.reading import Reading
-from fastxent.statistics.record import FIXED_BITS, Record, fixed_words
+from fastxent.statistics.record import Record
 from fastxent.statistics.spread import MOST_CELLS
 from fastxent.statistics.statistic import Statistic
 from fastxent.statistics.table import Cells, Layout, put_in_one
@@ -58,7 +59,7 @@ class Ranking(Statistic):
 
     Cells have 2^-10 of a score's size (of 1 - p for probabilities near 1) with up to 8 labels, and are wider with more.
     Scores whose leading bits say all (float16 and bfloat16 logits) are told apart exactly, and the bounds then close.
-    A place is label * stride + 2 * cell + truth. Scores with too large a weight are counted by label after all labels.
+    A place is label * stride + 2 * cell + truth.
     Columns: how many scores share their cell with others that may differ, and the count, or the pair of the weight.
     """
 
@@ -87,24 +88,24 @@ class Ranking(Statistic):
     def layouts(self, *, alone: bool) -> dict[str, Layout]:
         """See `Statistic.layouts`."""
         bits = (0, 0, FIXED_BITS) if self._weighted else (0, 0)
-        places = (1 + self._weighted) * self._labels * self._stride
-        return {"scores": Layout(bits, places, 0 if alone else MOST_CELLS, put_in_one)}
+        places = self._labels * self._stride
+        return {"scores": Layout(bits, places, 0 if alone else MOST_CELLS, put_in_one, banded=self._weighted)}
 
     def place(self, name: str, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
         """See `Statistic.place`: the rows by label."""
         n, rows = record.n, slice(record.lo, record.lo + record.n)
-        weight = record.card.real[sc.WEIGHT, :n] if self._weighted else np.ones(n)
-        heavy = ~(weight < records.LIMIT)
         for label in range(self._labels):
             truth = np.where(record.scored, truths_of(record, label, self._spec), np.uint8(2)).astype(np.uint8)
             scores = scores_of(record.batch.predictions, rows, label)
-            places, cells = np.empty(n, np.int64), np.ones((n, 3 if self._weighted else 2), np.int64)
+            places, cells = np.empty(n, np.int64), np.zeros((n, 3 if self._weighted else 2), np.int64)
             records.score_places(scores, truth, self._fold, self._bits_of_cell, OCTAVES, places, cells[:, 0])
+            places = np.where(places < 0, -1, label * self._stride + places)
             if self._weighted:
-                cells[:, 1], cells[:, 2] = fixed_words(np.where(heavy, 0.0, weight))
-                cells[heavy] = [1, 0, 0]
-            labels = np.where(heavy, label + self._labels, label)
-            yield None, np.where(places < 0, -1, labels * self._stride + places), cells
+                records.put_numbers(record.card, n, record.card.real[sc.WEIGHT], records.QUANTUM, 2, cells, 1)
+                records.put_bands(record.card, n, places)
+            else:
+                cells[:, 1] = 1
+            yield None, places, cells
 
     def note(self, table: str, level: int) -> str:
         """See `Statistic.note`."""
@@ -217,22 +218,18 @@ class _Scores:
         label, places = np.divmod(cells.places, stride)
         self._cell, self._positive = places >> 1, places & 1 == 1
         self._shared = cells.columns[:, 0]
-        weights = cells.columns[:, 1].astype(object)
-        if cells.columns.shape[1] > 2:
-            weights = (weights << FIXED_BITS) + cells.columns[:, 2]
-        self._weights = weights
+        self._weights = cells.words(1).as_integers()
         self._known = cells.level == 0
-        keys = cells.owners * 2 * labels + label
-        self._edges = np.searchsorted(keys, np.arange(2 * owners * labels + 1)).tolist()
+        keys = cells.owners * labels + label
+        self._edges = np.searchsorted(keys, np.arange(owners * labels + 1)).tolist()
 
     def _span(self, owner: int, label: int) -> slice:
-        """The cells of a label of an owner; none if some of its rows weigh too much."""
-        at = 2 * self._labels * owner + label
-        heavy = self._edges[at + self._labels] < self._edges[at + self._labels + 1]
-        return slice(0) if heavy or not self._known else slice(self._edges[at], self._edges[at + 1])
+        """The cells of a label of an owner."""
+        at = self._labels * owner + label
+        return slice(self._edges[at], self._edges[at + 1]) if self._known else slice(0)
 
     def filled(self, owner: int, label: int) -> tuple[NDArray[Any], NDArray[Any], Integers]:
-        """Negatives and positives (Python integers: counts, or weights times 2^62) of the cells that have any."""
+        """Negatives and positives (Python integers: counts, or weights in some unit) of the cells that have any."""
         span = self._span(owner, label)
         own, at = np.unique(self._cell[span], return_inverse=True)
         neg, pos = np.zeros((2, len(own)), object)
@@ -308,8 +305,7 @@ def _average_precision(neg: NDArray[Any], pos: NDArray[Any], total: int, exact: 
     Whatever the order within a cell, a positive's precision is at most that of all of the cell's positives before its
     negatives, and at least that of the positives one by one after its negatives. Its value takes the cell as a tie.
     """
-    scale = float(total)
-    n, p = np.array([float(v) for v in neg]) / scale, np.array([float(v) for v in pos]) / scale
+    n, p = (np.array([v / total for v in side], np.float64) for side in (neg, pos))
     true, false = np.cumsum(p), np.cumsum(n)
     with np.errstate(invalid="ignore", divide="ignore"):
         tie = np.where(p > 0.0, p * (true / (true + false)), 0.0)

@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from fastxent.data.batch import Batch
     from fastxent.kernels.contract.scorecard import Scorecard
 
-__all__ = ["FIXED_BITS", "RECORD_ROWS", "OncePerBatch", "Record", "check_shape", "fixed_words"]
+__all__ = ["RECORD_ROWS", "OncePerBatch", "Record", "check_shape"]
 
-#: Bits of the low word of a fixed-point pair.
-FIXED_BITS = 62
 #: Rows of a record: few enough to stay in the second-level cache, many enough that Python's part is small beside them.
 RECORD_ROWS = 1 << 13
 
@@ -72,9 +70,3 @@ def check_shape(array: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.
     if array.ndim != len(shape) or any(want not in (-1, have) for want, have in zip(shape, array.shape, strict=True)):
         raise StateError(f"an array of shape {array.shape} stands where {shape} belongs")
     return np.array(array, np.int64)
-
-
-def fixed_words(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Numbers below 2^40 -> pairs; what lies below 2^-62 is cut off, as in `fastxent.kernels.sums.records`."""
-    whole = np.floor(values)
-    return whole.astype(np.int64), ((values - whole) * 2.0**FIXED_BITS).astype(np.int64)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import UsageError
+from fastxent.base.exact import rounded_ratio
 from fastxent.base.runs import run_starts
 from fastxent.data.spec import Spec
 from fastxent.kernels.sums import keyed_counts, tally
@@ -20,7 +21,6 @@ from fastxent.statistics.options import Measures
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.record import Record
 from fastxent.statistics.statistic import Statistic
-from fastxent.statistics.sums import rounded_ratio
 from fastxent.statistics.table import PLACES, Cells, Layout, most_keys
 
 __all__ = [

@@ -40,9 +40,9 @@ class Statistic(ABC):
         """The statistic, if it applies and is asked for; raises UsageError where it is asked for and does not apply."""
         return None
 
-    def sums(self) -> tuple[str, ...]:
-        """The names of its exact sums, beside those that every run gathers."""
-        return ()
+    def sums(self) -> dict[str, int]:
+        """Its exact sums, beside those that every run gathers: the power of the weight that is in each, by name."""
+        return {}
 
     def values(self, record: Record) -> Iterator[tuple[str, NDArray[np.float64]]]:
         """What the rows of a record add to exact sums: 0 where a row was not scored."""
@@ -56,9 +56,12 @@ class Statistic(ABC):
         """Rows for a table: (an index of the record's rows or None for all, places, cells); places below 0 are none."""
         return iter(())
 
-    def fill(self, name: str, record: Record, table: NDArray[np.int64]) -> bool:
-        """Add the rows, all of one owner, to its dense table in one pass, as they would be placed; False where not."""
-        return False
+    def fill(self, name: str, record: Record, table: NDArray[np.int64], band: int) -> NDArray[np.bool_] | None:
+        """Add rows, all of one owner, to its dense table in one pass, as they would be placed; None where not.
+
+        Returns which rows are left to be placed: those with weights of another ``band`` (see `Layout.banded`).
+        """
+        return None
 
     def tallied(self, name: str, tallies: Tallies) -> Cells | None:
         """The cells that all rows have in a table which groups have too, read off the tallies."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -12,21 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base import exact
+from fastxent.base.exact import rounded_ratio
 from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.sums import tally
+from fastxent.kernels.sums.products import products_of
 from fastxent.statistics.record import Record
 from fastxent.statistics.row_keeper import RowKeeper
 from fastxent.statistics.table import Cells
 
-__all__ = ["TALLIED", "Exact", "Sums", "rounded_ratio", "tallied_values"]
+__all__ = ["SCALES", "TALLIED", "Exact", "Sums", "scale_places", "tallied_values"]
 
-#: The exact sums that tallies have, in the order of their rows (`fastxent.kernels.sums.tally`).
-TALLIED = (
-    "loss", "square", "brier", "weight", "weighted_loss", "weight_square", "cross", "weighted_square",
-    "weighted_correct", "weighted_brier",
-)  # fmt: skip
+#: The exact sums that tallies have, in the order of their rows (`fastxent.kernels.sums.tally`), and the power of the
+#: weight that is in each.
+TALLIED = {
+    "loss": 0, "square": 0, "brier": 0, "weight": 1, "weighted_loss": 1, "weight_square": 2, "cross": 2,
+    "weighted_square": 2, "weighted_correct": 1, "weighted_brier": 1,
+}  # fmt: skip
+#: The scales that weights may have, in the order in which sums of each are kept.
+SCALES = (0, *tally.SCALES)
 
-#: Integers below are float64 numbers, whose quotient is rounded once.
-_EXACT = 1 << 53
+_PLACES = np.argsort(SCALES)
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,17 @@ class Exact:
         special = exact.special_value(state)
         value = np.array([0.0 if special is None else special])
         return cls(np.array([exact.finite_total(state)], object), -exact.UNIT_EXPONENT, value)
+
+    @classmethod
+    def of_scales(cls, parts: Sequence[Exact | None], power: int) -> Exact:
+        """The sum of all rows from those of each scale of the weight (in the order of `SCALES`; None for nothing)."""
+        used = [(scale, part) for scale, part in zip(SCALES, parts, strict=False) if part is not None]
+        if len(used) == 1 and not used[0][0]:
+            return used[0][1]
+        step, lowest = sc.SCALE_BITS * power, min(scale for scale, _ in used)
+        bits = max(part.bits for _, part in used)
+        total = np.sum([part.at(bits) << step * (scale - lowest) for scale, part in used], axis=0)
+        return cls(total, bits - step * lowest, np.sum([part.special for _, part in used], axis=0))
 
     def at(self, bits: int) -> NDArray[Any]:
         """The integers in units of 2^-bits, which are no coarser than their own."""
@@ -98,39 +113,27 @@ class Sums(Protocol):
         """The same owners, some thousand at a time."""
 
 
-def rounded_ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
-    """Quotients of integers, each rounded once; NaN over nothing."""
-    if part.dtype == whole.dtype == np.int64 and max(part.max(initial=0), whole.max(initial=0)) < _EXACT:
-        quotients = np.full(len(part), math.nan)
-        np.divide(part, whole, out=quotients, where=whole != 0)
-        return quotients
-    pairs = list(zip(part.tolist(), whole.tolist(), strict=True))
-    try:
-        return np.array([a / b if b else math.nan for a, b in pairs], np.float64)
-    except OverflowError:
-        return np.array([_ratio(a, b) if b else math.nan for a, b in pairs], np.float64)
-
-
-def _ratio(part: int, whole: int) -> float:
-    try:
-        return float(part / whole)
-    except OverflowError:
-        return math.inf if (part > 0) == (whole > 0) else -math.inf
-
-
-def tallied_values(record: Record, names: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
+def tallied_values(record: Record, names: tuple[str, ...]) -> Iterator[tuple[str, NDArray[np.float64]]]:
     """What the rows of a record add to the exact sums that tallies have, of which ``names`` are wanted."""
     real = record.card.real[:, : record.n]
     loss, weight, weighted = real[sc.LOSS], real[sc.WEIGHT], real[sc.SCRATCH]
+    products = {
+        "square": (loss, loss), "weight_square": (weight, weight),
+        "cross": (weighted, weight), "weighted_square": (weighted, weighted),
+    }  # fmt: skip
     values = {"loss": loss, "brier": real[sc.BRIER], "weight": weight, "weighted_loss": weighted}
-    with np.errstate(all="ignore"):
-        products = {
-            "square": (loss, loss),
-            "weight_square": (weight, weight),
-            "cross": (weighted, weight),
-            "weighted_square": (weighted, weighted),
-            "weighted_brier": (real[sc.BRIER], weight),
-            "weighted_correct": (weight, record.card.whole[sc.RANK, : record.n] == 0),
-        }
-        values |= {name: a * b for name, (a, b) in products.items() if name in names}
-    return {name: values[name] for name in names}
+    for name in names:
+        if name in products:
+            yield from ((name, part) for part in products_of(*products[name]))
+        elif name == "weighted_brier":
+            yield name, real[sc.BRIER] * weight
+        elif name == "weighted_correct":
+            yield name, np.where(record.card.whole[sc.RANK, : record.n] == 0, weight, 0.0)
+        else:
+            yield name, values[name]
+
+
+def scale_places(record: Record) -> NDArray[np.int64]:
+    """The place in `SCALES` of the scale of every row's weight."""
+    places: NDArray[np.int64] = _PLACES[record.card.whole[sc.SCALE, : record.n] + sc.MOST_SCALE]
+    return places

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import StateError
+from fastxent.base.runs import run_starts
 from fastxent.kernels.sums import keyed_counts
+from fastxent.kernels.sums.records import BAND_BITS, BANDS, CENTRE, STEP
 from fastxent.statistics.record import check_shape
+from fastxent.statistics.words import Words
 
 __all__ = ["PLACES", "PLACE_BITS", "Cells", "Layout", "Table", "most_keys", "put_in_one"]
 
@@ -39,13 +42,98 @@ def most_keys(size: int) -> int:
     return 3 * size // 4 - 2 * _AT_ONCE
 
 
-class Cells(NamedTuple):
-    """What a table holds, sorted by owner and place; after how many steps of putting places together."""
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """What a table holds, sorted by owner and place; after how many steps of putting places together.
+
+    Of a banded table, once they are `joined`, every owner and place has one row; ``apart`` has the rows of the single
+    bands, how many bands each is below the highest of its owner, and where those of each place begin.
+
+    Attributes:
+        bits: see `Layout`.
+        exponents: of a banded table, the power of two that numbers with the usual quantum are to be multiplied by.
+    """
 
     owners: Integers
     places: Integers
     columns: Integers
     level: int
+    bits: tuple[int, ...] = ()
+    exponents: Integers | None = None
+    apart: tuple[Integers, Integers, Integers] | None = None
+
+    def only(self, first: int, last: int) -> Cells:
+        """Those of the owners from ``first`` to ``last``, which are numbered from 0."""
+        lo, hi = np.searchsorted(self.owners, (first, last)).tolist()
+        return Cells(self.owners[lo:hi] - first, self.places[lo:hi], self.columns[lo:hi], self.level, self.bits)
+
+    def joined(self) -> Cells:
+        """Cells of a banded table by owner and place, their bands put together when numbers are asked for."""
+        bands, places = self.places & (BANDS - 1), self.places >> BAND_BITS
+        firsts = run_starts(self.owners)
+        if not firsts.size:
+            return Cells(self.owners, places, self.columns, self.level, self.bits, self.owners)
+        lengths = np.diff(np.append(firsts, len(self.owners)))
+        highest = np.repeat(np.maximum.reduceat(bands, firsts), lengths)
+        return self._put_together(places, highest - bands, highest * STEP - CENTRE)
+
+    def at_places(self, places: Integers) -> Cells:
+        """The same numbers at other places, of which several may be equal."""
+        owners, _, rows, below, exponents, lengths = self._rows()
+        cells = Cells(owners, np.repeat(places, lengths), rows, self.level, self.bits)
+        return cells._put_together(cells.places, below, exponents)
+
+    def raised(self, raised: Callable[[Integers, Integers], tuple[Integers, Integers]], bits: tuple[int, ...]) -> Cells:
+        """What rows become (see `Raise`), which have columns of these bits."""
+        owners, places, rows, below, exponents, _ = self._rows()
+        keys, columns = raised(owners << PLACE_BITS | places, rows)
+        some = np.flatnonzero(keys >= 0)
+        each = some % max(1, len(rows))
+        cells = Cells(keys[some] >> PLACE_BITS, keys[some] & PLACES, columns[some], self.level, bits)
+        return cells._put_together(cells.places, below[each], None if exponents is None else exponents[each])
+
+    def _rows(self) -> tuple[Integers, Integers, Integers, Integers, Integers | None, Integers]:
+        """Owners, places, columns, bands below the highest and exponents of single rows; how many each place has."""
+        if self.apart is None:
+            ones = np.ones_like(self.places)
+            return self.owners, self.places, self.columns, ones - 1, self.exponents, ones
+        rows, below, starts = self.apart
+        lengths = np.diff(np.append(starts, len(rows)))
+        owners, places = np.repeat(self.owners, lengths), np.repeat(self.places, lengths)
+        exponents = None if self.exponents is None else np.repeat(self.exponents, lengths)
+        return owners, places, rows, below, exponents, lengths
+
+    def _put_together(self, places: Integers, below: Integers, exponents: Integers | None) -> Cells:
+        owners, columns = self.owners, self.columns
+        keys = owners << PLACE_BITS | places
+        if (keys[1:] < keys[:-1]).any():
+            order = np.argsort(keys, kind="stable")
+            owners, places, columns, below = owners[order], places[order], columns[order], below[order]
+            exponents = None if exponents is None else exponents[order]
+        starts = run_starts(owners, places)
+        if len(starts) == len(places) and not below.any():
+            return Cells(owners, places, columns, self.level, self.bits, exponents)
+        counts, apart = np.add.reduceat(columns, starts, axis=0), (columns, below, starts)
+        exponents = None if exponents is None else exponents[starts]
+        return Cells(owners[starts], places[starts], counts, self.level, self.bits, exponents, apart)
+
+    def words(self, column: int, quantum: int = 0) -> Words:
+        """The numbers whose highest column this is: whole multiples of 2^-quantum."""
+        rows = self.columns if self.apart is None else self.apart[0]
+        words, column = [rows[:, column]], column + 1
+        while column < len(self.bits) and self.bits[column]:
+            half = self.bits[column] // 2
+            words += [rows[:, column] >> half, rows[:, column] & ((1 << half) - 1)]
+            quantum -= 2 * half
+            column += 1
+        half = half if len(words) > 1 else STEP
+        if self.apart is None:
+            return Words(tuple(words), half, quantum)
+        _, below, starts = self.apart
+        wide = np.zeros((len(words) + int(below.max(initial=0)), len(rows)), np.int64)
+        for i, word in enumerate(words):
+            wide[below + i, np.arange(len(rows))] = word
+        return Words(tuple(wide), half, quantum).summed(starts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +141,13 @@ class Layout:
     """What a table is made of.
 
     Attributes:
-        bits: a number a column: 0, or for the low word of a pair with the column before it how many bits it has.
+        bits: a number a column: how many bits it has if it is a lower one of a number that begins before it, else 0.
         places: how many places an owner has; 0 if they are too many to count.
         limit: keys that a table may have; with more, places are put together. 0 for no limit.
         raised: how rows of a level become rows of the next one.
         bits_at: the columns of a level above 0, where they are others than ``bits``.
+        banded: whether places are followed by `BAND_BITS` bits with the band of the row's weight.
+        levels: of a banded table, up to which level anything is told: beyond, bands would be too many.
     """
 
     bits: tuple[int, ...]
@@ -65,10 +155,12 @@ class Layout:
     limit: int = 0
     raised: Raise | None = None
     bits_at: Callable[[int], tuple[int, ...]] | None = None
+    banded: bool = False
+    levels: int = 1
 
-    def columns(self, level: int) -> Integers:
+    def columns(self, level: int) -> tuple[int, ...]:
         """The bits of every column of a level."""
-        return np.array(self.bits if self.bits_at is None or not level else self.bits_at(level), np.int64)
+        return self.bits if self.bits_at is None or not level else self.bits_at(level)
 
 
 class Table:
@@ -77,16 +169,18 @@ class Table:
     Where there would be more than the layout's limit, places are put together to the first level at which they fit. A
     part of the rows never has more keys than all of them, so that level, like the sums, depends on the rows alone and
     on neither their order nor how they were split.
+
+    Of a banded table one band is dense, the first that is met; rows of others are in the hash table.
     """
 
     def __init__(self, layout: Layout, owners: int = 1) -> None:
         self.layout = layout
         self._most = DENSE if owners > 1 or layout.limit else DENSE_ALONE
-        self.level = 0
-        self._bits = layout.columns(0)
-        self._used = 0
+        self._set_level(0)
         self._hash: Integers | None = None
-        self._dense: Integers = np.zeros((0, layout.places, len(layout.bits)), np.int64)
+        self._dense: Integers | None = np.zeros((0, layout.places, len(layout.bits)), np.int64)
+        #: the band that is dense, once there is one
+        self.band = -1
         self.make_room(owners)
 
     def empty(self) -> Table:
@@ -95,60 +189,97 @@ class Table:
 
     def make_room(self, owners: int) -> None:
         """For so many owners in all."""
-        if self._hash is not None or owners <= len(self._dense) > 0:
+        if self._dense is None or owners <= len(self._dense) > 0:
             return
         _, places, width = self._dense.shape
         if not places or owners * places * width > self._most:
-            keys, cells = self._filled()
-            self._dense = self._dense[:0]
-            self._rebuild(keys, cells)
+            self._give_up_dense()
             return
         owners = max(owners, min(2 * len(self._dense), self._most // (places * width)))
         grown = np.zeros((owners, places, width), np.int64)
         grown[: len(self._dense)] = self._dense
         self._dense = grown
+        self._check_limit()
+
+    def _check_limit(self) -> None:
+        """Give up what is dense before all of it could be more keys than the limit."""
+        if self.layout.limit and self._dense is not None and self._used:
+            owners, places, _ = self._dense.shape
+            if self._used + owners * places > self.layout.limit:
+                self._give_up_dense()
+
+    def _give_up_dense(self) -> None:
+        if self._dense is not None:
+            keys, cells = self._dense_cells()
+            self._dense = None
+            self._add(keys, cells, 0)
 
     @property
     def dense(self) -> Integers | None:
         """The cells of the places of all owners, one after the other, where there is room for every place."""
-        return None if self._hash is not None else self._dense.reshape(-1, self._dense.shape[2])
+        return None if self._dense is None else self._dense.reshape(-1, self._dense.shape[2])
 
     def add(self, owners: NDArray[Any], places: Integers, cells: Integers) -> None:
         """Add rows, whose places are of level 0; negative places are left out."""
         self._add_cells(owners, places, cells, 0)
 
     def _add_cells(self, owners: NDArray[Any], places: Integers, cells: Integers, level: int) -> None:
-        if (dense := self.dense) is not None:
-            keyed_counts.add_by_place(owners, places, cells, self._bits, self._dense.shape[1], dense)
-        else:
-            self._add(np.where(places < 0, -1, owners.astype(np.int64) << PLACE_BITS | places), cells, level)
+        if (dense := self.dense) is not None and self._dense is not None:
+            own = places
+            if self.layout.banded:
+                some = np.flatnonzero(places >= 0)
+                if self.band < 0 and some.size:
+                    self.band = int(places[some[0]]) & (BANDS - 1)
+                here = places & (BANDS - 1) == self.band
+                own = np.where(here, places >> BAND_BITS, -1)
+                rest = np.flatnonzero(~here & (places >= 0))
+                owners_left, places, left = owners[rest], places[rest], cells[rest]
+            keyed_counts.add_by_place(owners, own, cells, self._bits, self._dense.shape[1], dense)
+            if not self.layout.banded or not rest.size:
+                return
+            owners, cells = owners_left, left
+        self._add(np.where(places < 0, -1, owners.astype(np.int64) << PLACE_BITS | places), cells, level)
 
     def _add(self, keys: Integers, cells: Integers, level: int) -> None:
         """Add rows by their keys of a level to the hash table."""
+        if self._hash is None:
+            self._new_hash(_LEAST)
         for lo in range(0, len(keys), _AT_ONCE):
             here, own = keys[lo : lo + _AT_ONCE], cells[lo : lo + _AT_ONCE]
             for above in range(level + 1, self.level + 1):
                 here, own = self._raised(here, own, above)
             assert self._hash is not None
             if 4 * (self._used + len(here)) > 3 * len(self._hash):
-                self._rebuild(*self._filled(), room=len(here))
+                self._rebuild(*_filled(self._hash), room=len(here))
             self._used += keyed_counts.add_by_key(here, own, self._bits, self._hash)
+            self._check_limit()
             while self.layout.limit and self._used > self.layout.limit:
                 self._coarsen()
 
     def _raised(self, keys: Integers, cells: Integers, level: int) -> tuple[Integers, Integers]:
         assert self.layout.raised is not None
-        return self.layout.raised(keys, cells, level)
+        if not self.layout.banded:
+            return self.layout.raised(keys, cells, level)
+        if level > self.layout.levels:
+            return put_in_one(keys, np.zeros_like(cells), level)
+        bands = keys & (BANDS - 1)
+        places = (keys & ~np.int64(PLACES)) | (keys & PLACES) >> BAND_BITS
+        keys, cells = self.layout.raised(np.where(keys < 0, -1, places), cells, level)
+        places = (keys & ~np.int64(PLACES)) | (keys & PLACES) << BAND_BITS | np.tile(bands, len(keys) // len(bands))
+        return np.where(keys < 0, -1, places), cells
 
     def _coarsen(self) -> None:
-        keys, cells = self._filled()
+        assert self._dense is None
+        assert self._hash is not None
+        keys, cells = _filled(self._hash)
         self._set_level(self.level + 1)
         assert self.level < _LEVELS, "the last level of a table has a few places an owner, for which there is room"
         self._new_hash(_size_for(len(keys) // 2))
         self._add(keys, cells, self.level - 1)
 
     def _set_level(self, level: int) -> None:
-        self.level, self._bits, self._used = level, self.layout.columns(level), 0
+        self.level, self._used = level, 0
+        self._bits = np.array(self.layout.columns(level), np.int64)
 
     def _new_hash(self, size: int) -> None:
         self._hash = np.zeros((0, 0), np.int64)  # one less of that size, first
@@ -160,42 +291,51 @@ class Table:
         assert self._hash is not None
         self._used = keyed_counts.add_by_key(keys, cells, self._bits, self._hash)
 
-    def _filled(self) -> tuple[Integers, Integers]:
-        """Keys and cells of all that is there."""
-        if self._hash is not None:
-            return _filled(self._hash)
+    def _dense_cells(self) -> tuple[Integers, Integers]:
+        """Keys and cells of what is dense."""
+        assert self._dense is not None
         owners, places = np.nonzero(self._dense.any(axis=2))
-        return owners << PLACE_BITS | places, self._dense[owners, places]
+        cells = self._dense[owners, places]
+        if self.layout.banded:
+            places = places << BAND_BITS | max(self.band, 0)
+        return owners << PLACE_BITS | places, cells
+
+    def _pieces(self) -> Iterator[tuple[Integers, Integers]]:
+        """Keys and cells of all that is there.
+
+        Of the hash table rows from all over it: side by side they would go to one part of another one, and crowd it.
+        """
+        if self._dense is not None:
+            yield self._dense_cells()
+        if self._hash is not None:
+            pieces = max(1, -(-len(self._hash) // _PIECE))
+            yield from (_filled(self._hash[first::pieces]) for first in range(pieces))
 
     def merge(self, other: Table, numbers: Integers) -> None:
         """Add the other's sums; ``numbers`` are the numbers here of its owners, negative for one to leave out."""
         self.make_room(int(numbers.max(initial=-1)) + 1)
-        if self._hash is None and other._hash is not None:
-            keys, cells = self._filled()
-            self._dense = self._dense[:0]
-            self._rebuild(keys, cells)
+        if (other._dense is None and not self.layout.banded) or other.level:
+            self._give_up_dense()
         while self.level < other.level:
             self._coarsen()
-        # Rows from all over the other table: side by side they would go to one part of this one, and crowd it.
-        pieces = 1 if other._hash is None else -(-len(other._hash) // _PIECE)
-        for first in range(pieces):
-            keys, cells = other._filled() if other._hash is None else _filled(other._hash[first::pieces])
+        for keys, cells in other._pieces():
             owners, places = numbers[keys >> PLACE_BITS], keys & PLACES
             self._add_cells(owners, np.where(owners < 0, -1, places), cells, other.level)
 
     def cells(self, numbers: Integers) -> Cells:
         """All that is there, under ``numbers`` of the owners (by the numbers here), in the order of owner and place."""
-        keys, cells = self._filled()
+        parts = list(self._pieces())
+        keys, cells = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
         some = cells.any(axis=1)
         if not some.all():
             keys, cells = keys[some], cells[some]
         owners, places, order = _in_order(numbers[keys >> PLACE_BITS], keys & PLACES)
-        return Cells(owners, places, cells.take(order, axis=0), self.level)
+        return Cells(owners, places, cells.take(order, axis=0), self.level, self.layout.columns(self.level))
 
     def state(self, numbers: Integers) -> tuple[int, list[Integers]]:
         """The canonical form: the level, keys and cells. Equal rows give equal states."""
-        owners, places, columns, level = self.cells(numbers)
-        return level, [owners << PLACE_BITS | places, columns]
+        cells = self.cells(numbers)
+        return cells.level, [cells.owners << PLACE_BITS | cells.places, cells.columns]
 
     def load(self, level: Any, arrays: list[Integers], owners: int) -> None:
         """Take over what `state` gave of so many owners."""
@@ -206,11 +346,12 @@ class Table:
         keys, cells = check_shape(arrays[0], (-1,)), check_shape(arrays[1], (len(arrays[0]), len(self._bits)))
         if (keys[1:] <= keys[:-1]).any() or (keys.size and not 0 <= keys[0] <= keys[-1] < owners << PLACE_BITS):
             raise StateError("the keys of a table are out of order, or of groups that are not there")
-        if self.layout.places and not level and keys.size and (keys & PLACES).max() >= self.layout.places:
+        most_places = self.layout.places << (BAND_BITS if self.layout.banded else 0)
+        if most_places and not level and keys.size and (keys & PLACES).max() >= most_places:
             raise StateError("a table has a place that is not there")
         if self.layout.limit and len(keys) > self.layout.limit:
             raise StateError(f"a table has {len(keys):,} keys, and may have {self.layout.limit:,}")
-        self._dense = self._dense[:0]
+        self._dense = None
         self._rebuild(keys, cells)
 
 

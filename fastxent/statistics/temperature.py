@@ -56,9 +56,9 @@ class Temperature(Statistic):
             )
         return cls(spec)
 
-    def sums(self) -> tuple[str, ...]:
+    def sums(self) -> dict[str, int]:
         """See `Statistic.sums`."""
-        return _SUMS
+        return dict.fromkeys(_SUMS, 1)
 
     def values(self, record: Record) -> Iterator[tuple[str, NDArray[np.float64]]]:
         """See `Statistic.values`."""

@@ -13,7 +13,7 @@ from fastxent.base.log_unit import BITS
 from fastxent.base.text import printable
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
-from fastxent.kernels.sums.products import lost_in_product
+from fastxent.kernels.sums.products import products_of
 from fastxent.statistics.clusters import Clusters
 from fastxent.statistics.field import Field
 from fastxent.statistics.intervals import mean_intervals, ratio_error
@@ -27,7 +27,8 @@ from fastxent.statistics.unit_column import units_of
 __all__ = ["UnitStats", "Units"]
 
 #: The exact sums: units, and the products of units x and losses y that the error takes.
-_SUMS = ("units", "units_xx", "units_xy", "units_yy")
+_SUMS = {"units": 1, "units_xx": 2, "units_xy": 2, "units_yy": 2}
+_PRODUCTS = tuple(_SUMS)[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Units(Statistic):
         """See `Statistic.wanted`."""
         return None if measures.units is None else cls(spec, measures.units)
 
-    def sums(self) -> tuple[str, ...]:
+    def sums(self) -> dict[str, int]:
         """See `Statistic.sums`."""
         return _SUMS
 
@@ -78,10 +79,8 @@ class Units(Statistic):
         if self._weighted:
             units = units * np.where(record.scored, real[sc.WEIGHT], 0.0)
         yield "units", units
-        for name, (x, y) in zip(_SUMS[1:], ((units, units), (loss, units), (loss, loss)), strict=True):
-            with np.errstate(all="ignore"):
-                yield name, x * y
-            yield name, lost_in_product(x, y)
+        for name, (x, y) in zip(_PRODUCTS, ((units, units), (loss, units), (loss, loss)), strict=True):
+            yield from ((name, part) for part in products_of(x, y))
 
     def fields(self, reading: Reading) -> tuple[Field, ...]:
         """See `Statistic.fields`."""
@@ -100,7 +99,7 @@ class Units(Statistic):
         elif isinstance(clusters := reading.statistics.get("clusters"), Clusters):
             error = clusters.error(reading, "unit")
         else:
-            products = map(reading.exact, _SUMS[1:])
+            products = map(reading.exact, _PRODUCTS)
             error = ratio_error(reading.counts, units, total_loss, *products)
         return {
             "units": units.rounded, "loss_per_unit": each, "bits_per_unit": BITS.of(each), "stderr_per_unit": error,

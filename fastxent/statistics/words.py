@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent.base.exact import rounded_ratio
 from fastxent.base.runs import run_starts
 from fastxent.base.twofold import Twofold
 
 __all__ = ["Words"]
 
 Word = NDArray[np.int64]
+#: Words of numbers that lie within a few bands of weights: 2^-1022 is far below the lowest.
+_FEW = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +36,13 @@ class Words:
         """Whole numbers."""
         return cls((counts,))
 
-    @classmethod
-    def of_pair(cls, high: Word, low: Word, bits: int, unit: int = 0) -> Words:
-        """Pairs (high + low * 2^-bits) * 2^-unit, for an even number of bits: the low word is cut in halves."""
-        half = bits // 2
-        return cls((high, low >> half, low & ((1 << half) - 1)), half, unit)
-
     def __getitem__(self, which: Any) -> Words:
         return Words(tuple(word[which] for word in self.words), self.bits, self.unit)
 
-    def __sub__(self, other: Words) -> Words:
-        """Differences of numbers of which one at least has one word, or both words of so many bits."""
-        bits = self.bits if len(self.words) > 1 else other.bits
-        nothing = np.zeros_like(self.words[0])
-        pairs = zip_longest(self.words, other.words, fillvalue=nothing)
-        return Words(tuple(a - b for a, b in pairs), bits).carried()
-
     def __add__(self, other: Words) -> Words:
-        return self - Words(tuple(-word for word in other.words), other.bits)
-
-    def __abs__(self) -> Words:
-        below = self.words[0] < 0
-        return Words(tuple(np.where(below, -word, word) for word in self.words), self.bits, self.unit).carried()
+        """Sums of numbers of as many words."""
+        pairs = zip(self.words, other.words, strict=True)
+        return Words(tuple(a + b for a, b in pairs), self.bits, self.unit).carried()
 
     def carried(self) -> Words:
         """The same numbers with every word but the highest in its range."""
@@ -91,12 +78,49 @@ class Words:
             total = total + Twofold.of_integers(word).scaled(-i * self.bits)
         return total.scaled(-self.unit) if self.unit else total
 
-    def as_integers(self, bits: int) -> NDArray[Any]:
-        """The numbers, which count ones, as Python integers in units of 2^-bits."""
+    def as_integers(self) -> NDArray[Any]:
+        """The numbers as Python integers in units of the lowest word."""
         total = self.words[0].astype(object)
         for word in self.words[1:]:
             total = (total << self.bits) + word
-        return total << (bits - self.bits * (len(self.words) - 1))
+        return total
+
+    @property
+    def lowest(self) -> int:
+        """The power of two that the lowest word counts."""
+        return -self.unit - self.bits * (len(self.words) - 1)
+
+    @property
+    def _wide(self) -> bool:
+        """Whether the numbers may be too far apart to be compared as float64 numbers."""
+        return len(self.words) > _FEW
+
+    def over(self, other: Words) -> NDArray[np.float64]:
+        """Quotients of numbers that are not negative, rounded once; NaN over nothing."""
+        if not (self._wide or other._wide):
+            with np.errstate(invalid="ignore", divide="ignore"):
+                return self.as_numbers().over(other.as_numbers())
+        lowest = min(self.lowest, other.lowest)
+        return rounded_ratio(*(each.as_integers() << each.lowest - lowest for each in (self, other)))
+
+    def beside(self, other: Words) -> Twofold:
+        """The numbers over a power of two that is near the number of ``other`` in the same place, which is no less."""
+        if not (self._wide or other._wide):
+            return self.as_numbers()
+        first = np.argmax(np.stack(other.words) != 0, axis=0)
+        own = np.stack([*self.words, *[np.zeros_like(self.words[0])] * _FEW])
+        words = tuple(own[first + i, np.arange(len(first))] for i in range(_FEW))
+        return Words(words, self.bits, self.unit).as_numbers()
+
+    def rounded(self, exponents: NDArray[np.int64] | None) -> NDArray[np.float64]:
+        """The numbers times powers of two, rounded once."""
+        if exponents is None or not self._wide:
+            numbers = self.as_numbers().high
+            return numbers if exponents is None else np.ldexp(numbers, exponents)
+        shifts = (exponents + self.lowest).tolist()
+        parts = zip(self.as_integers().tolist(), shifts, strict=True)
+        above, below = zip(*((n << max(s, 0), 1 << max(-s, 0)) for n, s in parts), strict=True)
+        return rounded_ratio(np.array(above, object), np.array(below, object))
 
     @property
     def positive(self) -> NDArray[np.bool_]:

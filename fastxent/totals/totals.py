@@ -38,7 +38,7 @@ from fastxent.statistics.sums import TALLIED, Sums
 __all__ = ["Totals"]
 
 _MAGIC = b"FASTXENT"
-_VERSION = 7
+_VERSION = 8
 #: What reading a header raises that is not what this version writes.
 _LIES = (FastxentError, AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 _NEVER = np.iinfo(np.int64).max
@@ -58,7 +58,7 @@ def _shapes(spec: Spec, measures: Measures) -> dict[str, tuple[int, ...]]:
     return {
         "rows": (tally.STATUSES,),
         "first": (tally.STATUSES,),
-        "sums": (len(_tallied(spec, measures)), exact.SIZE),
+        "sums": (len(_tallied(spec, measures)) + spec.reads_weight * tally.WEIGHED * len(tally.SCALES), exact.SIZE),
         "histogram": (tally.HISTOGRAM if measures.spread else 0,),
         "extremes": (2,),
         "ranks": (min(classes, MOST_RANKS) + 1 if ranked and spec.task != "binary" else 0,),
@@ -71,7 +71,7 @@ def _shapes(spec: Spec, measures: Measures) -> dict[str, tuple[int, ...]]:
 
 def _tallied(spec: Spec, measures: Measures) -> tuple[str, ...]:
     """The exact sums that are gathered."""
-    return TALLIED[: tally.SUMS if spec.reads_weight else 3 if measures.scores else 2 if measures.spread else 1]
+    return tuple(TALLIED)[: tally.SUMS if spec.reads_weight else 3 if measures.scores else 2 if measures.spread else 1]
 
 
 def _new_tallies(spec: Spec, measures: Measures) -> Tallies:

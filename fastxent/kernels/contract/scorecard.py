@@ -21,12 +21,18 @@ BLOCK = 1024
 # rows of ``real``
 LOSS, WEIGHT, P_TARGET, CONFIDENCE, BRIER, ENTROPY, SCRATCH, MARGIN, P_ONE = range(9)  # P_ONE, of class 1: binary only
 # rows of ``whole``
-TARGET, PREDICTED, RANK, CELL = range(4)  # CELL is scratch of the tallies
+TARGET, PREDICTED, RANK, CELL, SCALE = range(5)  # CELL is scratch of the tallies
+
+#: A row's weight is WEIGHT times 2^(512 SCALE), with 2^-256 <= WEIGHT < 2^256; SCRATCH, the weighted loss, likewise.
+SCALE_BITS = 512
+#: The largest size of SCALE.
+MOST_SCALE = 2
 
 # Status codes as plain integers, which compiled code takes for constants.
 (
     SCORED,
     IGNORED,
+    ZERO_WEIGHT,
     NULL_PREDICTION,
     NULL_TARGET,
     RAGGED_ROW,
@@ -56,4 +62,4 @@ def new_scorecard(rows: int = BLOCK) -> Scorecard:
     room = np.zeros((P_ONE + 1) * width + 7)
     first = -room.ctypes.data % 64 // 8
     real = room[first : first + (P_ONE + 1) * width].reshape(P_ONE + 1, width)
-    return Scorecard(real, np.zeros((4, width), np.int32), np.zeros(rows, np.uint8))
+    return Scorecard(real, np.zeros((5, width), np.int32), np.zeros(rows, np.uint8))

@@ -9,7 +9,7 @@ import numpy as np
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.functions.vecmath import exp
-from fastxent.kernels.sums.records import add_fixed
+from fastxent.kernels.sums.records import BAND_BITS, FIXED_BITS, add_fixed, band_of, significand
 
 __all__ = [
     "CELLS",
@@ -66,51 +66,83 @@ def cell_of(share: float) -> Any:
     return min(k, np.int64(CELLS - 1))
 
 
+@kernel(inline="always")
+def _add(cells: Any, at: int, w: float, share: float, gap: float, hit: bool, shift: int) -> None:
+    add_fixed(cells, at, WEIGHT, 2, w, FIXED_BITS, shift)
+    if hit:
+        add_fixed(cells, at, HITS, 2, w, FIXED_BITS, shift)
+    add_fixed(cells, at, CONFIDENCE, 2, w * share, FIXED_BITS, shift)
+    add_fixed(cells, at, COLUMNS + SQUARE, 2, w * (gap * gap), FIXED_BITS, shift)
+
+
 @kernel()
 def add_classes(
-    scores: Any, status: Any, target: Any, weight: Any, form: int, normalize: bool, p: Any, table: Any
+    scores: Any,
+    status: Any,
+    target: Any,
+    weight: Any,
+    scale: Any,
+    form: int,
+    normalize: bool,
+    p: Any,
+    band: int,
+    table: Any,
+    left: Any,
 ) -> None:
-    """Add rows to the row class * `CELLS` + cell of the table of every class, as `places_of_classes` places them."""
+    """Add rows to the row class * `CELLS` + cell of the table of every class, as `places_of_classes` places them.
+
+    With a ``band`` that is not negative only rows of that; ``left`` says which are of others.
+    """
     n, classes = scores.shape
     for i in range(n):
+        left[i] = False
         if status[i] != sc.SCORED:
             continue
-        w = weight[i]
+        own, shift = band_of(weight[i], scale[i])
+        if band >= 0 and own != band:
+            left[i] = True
+            continue
+        w = significand(weight[i])
         total = _powers(scores[i], form, normalize, p)
         for j in range(classes):
             share = min(p[j] / total, 1.0)
             gap = share - 1.0 if target[i] == j else share
             at = j * CELLS + cell_of(share)
-            add_fixed(table, at, WEIGHT, w)
-            if target[i] == j:
-                add_fixed(table, at, HITS, w)
-            add_fixed(table, at, CONFIDENCE, w * share)
-            add_fixed(table, at, COLUMNS + SQUARE, w * (gap * gap))
+            _add(table, at, w, share, gap, target[i] == j, shift)
 
 
 @kernel()
 def places_of_classes(
-    scores: Any, status: Any, target: Any, weight: Any, form: int, normalize: bool, p: Any, places: Any, cells: Any
+    scores: Any,
+    status: Any,
+    target: Any,
+    weight: Any,
+    scale: Any,
+    form: int,
+    normalize: bool,
+    p: Any,
+    banded: bool,
+    places: Any,
+    cells: Any,
 ) -> None:
     """Of every class of every row the place class * `CELLS` + cell, and the columns of a cell, then those of a class.
 
-    ``form``: 0 for logits, 1 for probabilities, 2 for log-probabilities. Weights are below 2^40. ``p``: scratch of as
-    many float64 as there are classes. ``places`` (rows * classes,); ``cells`` (rows * classes, columns) are zeros.
+    ``form``: 0 for logits, 1 for probabilities, 2 for log-probabilities. ``p``: scratch of as many float64 as there are
+    classes. ``banded``: places have the band of the weight (see `fastxent.kernels.sums.records`).
+    ``places`` (rows * classes,); ``cells`` (rows * classes, columns) are zeros.
     """
     n, classes = scores.shape
     for i in range(n):
         if status[i] != sc.SCORED:
             places[i * classes : (i + 1) * classes] = -1
             continue
-        w = weight[i]
+        band, shift = band_of(weight[i], scale[i])
+        w = significand(weight[i])
         total = _powers(scores[i], form, normalize, p)
         for j in range(classes):
             share = min(p[j] / total, 1.0)
             gap = share - 1.0 if target[i] == j else share
             at = i * classes + j
-            places[at] = j * CELLS + cell_of(share)
-            add_fixed(cells, at, WEIGHT, w)
-            if target[i] == j:
-                add_fixed(cells, at, HITS, w)
-            add_fixed(cells, at, CONFIDENCE, w * share)
-            add_fixed(cells, at, COLUMNS + SQUARE, w * (gap * gap))
+            place = j * CELLS + cell_of(share)
+            places[at] = place << BAND_BITS | band if banded else place
+            _add(cells, at, w, share, gap, target[i] == j, shift)

@@ -26,9 +26,9 @@ from numba.extending import intrinsic
 from fastxent.base.exact import LIMB_BITS, LIMBS, N_NAN, N_NEGINF, N_POSINF, UNIT_EXPONENT, N
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.vector.memory import fetch
-from fastxent.kernels.vector.simd import any_lane, as_bits, halving_sum, splat_i64
+from fastxent.kernels.vector.simd import any_lane, as_bits, fma, halving_sum, splat_i64
 
-__all__ = ["BLOCK", "deposit", "deposit_square", "deposit_weighted"]
+__all__ = ["BLOCK", "deposit", "deposit_product", "deposit_weighted"]
 
 BLOCK = 2048
 
@@ -37,13 +37,15 @@ def _float_bits(value: float) -> int:
     return int.from_bytes(struct.pack("<d", value), "little")
 
 
-_GRIDS = (-36, -88, -140, -192)
+_GRIDS = (-36, -88, -140, -192, -244)
 _LIMB = (_GRIDS[0] - UNIT_EXPONENT) // LIMB_BITS
-_M0, _M1, _M2, _M3 = (1.5 * 2.0 ** (52 + g) for g in _GRIDS)
-_B0, _B1, _B2, _B3 = (np.uint64(_float_bits(m)) for m in (_M0, _M1, _M2, _M3))
+_M0, _M1, _M2, _M3, _M4 = (1.5 * 2.0 ** (52 + g) for g in _GRIDS)
+_B0, _B1, _B2, _B3, _B4 = (np.uint64(_float_bits(m)) for m in (_M0, _M1, _M2, _M3, _M4))
 _LARGEST = _float_bits(2.0**14) - 1
 _LEAST = _float_bits(2.0**-36)
 _FOUR_GRIDS = _float_bits(2.0**-140)
+#: The square of a number whose last bit is no less than 2**-70, and the product of two such, rounded to this or more.
+_LEAST_PRODUCT = _float_bits(2.0**-34)
 _ABS = np.uint64(0x7FFF_FFFF_FFFF_FFFF)
 _INF = 0x7FF << 52
 _HIDDEN = 1 << 52
@@ -246,6 +248,109 @@ def _depositor(variant: str, term: Callable[..., Any]) -> Any:
     return add
 
 
+@kernel(inline="always")
+def _cut_product(x: Any, w: Any) -> Any:
+    """Of numbers or lanes: an integer below 0 if the product is outside of [2**-34, 2**14), and the bits to add up.
+
+    There are bits for three grids: of the rounded product, and of what rounding lost.
+    """
+    p = x * w
+    bits = as_bits(p)
+    lost = fma(x, w, p * -1.0)
+    t, u = p + _M0, lost + _M1
+    rest, less = p - (t - _M0), lost - (u - _M1)
+    outside = (bits - _LEAST_PRODUCT) | ((bits ^ bits) + _LARGEST - bits)
+    return outside, as_bits(t), as_bits(rest + _M1) + as_bits(u), as_bits(less + _M2)
+
+
+@kernel()
+def _add_usual_products(x: Any, w: Any, state: Any) -> bool:
+    """Products from 2**-34 to 2**14, exactly; False, and the state untouched, if some product lies outside."""
+    n = x.size
+    even = n // 4 * 4
+    outside = s0 = s1 = s2 = splat_i64(0, 4)
+    for i in range(0, even, 4):
+        beyond, t0, t1, t2 = _cut_product(fetch(x, i, 4), fetch(w, i, 4))
+        outside = outside | beyond
+        s0 = s0 + t0
+        s1 = s1 + t1
+        s2 = s2 + t2
+    last = 0
+    high, middle, low = halving_sum(s0), halving_sum(s1), halving_sum(s2)
+    for i in range(even, n):
+        beyond_one, h, m, r = _cut_product(x[i], w[i])
+        last |= beyond_one
+        high += h
+        middle += m
+        low += r
+    if last < 0 or any_lane(outside < 0):
+        return False
+    state[_LIMB] += _digits(np.uint64(high), n, _B0)
+    state[_LIMB - 1] += _digits(np.uint64(middle), 2 * n, _B1)
+    state[_LIMB - 2] += _digits(np.uint64(low), n, _B2)
+    _carry(state, _LIMB - 2, _LIMB)
+    return True
+
+
+@kernel()
+def _add_products(x: Any, w: Any, state: Any) -> bool:
+    """Every product below 2**14, down to 2**-244; False if something is left over for `_add_other_products`."""
+    n = x.size
+    outside = 0
+    rest = s0 = s1 = s2 = s3 = s4 = np.uint64(0)
+    for i in range(n):
+        p = x[i] * w[i]
+        lost = fma(x[i], w[i], -p)
+        excess = _LARGEST - _magnitude(p)
+        outside |= excess
+        p = p if excess >= 0 else 0.0
+        lost = lost if excess >= 0 else 0.0
+        t, p = _cut(p, _M0)
+        s0 += t
+        t, p = _cut(p, _M1)
+        u, lost = _cut(lost, _M1)
+        s1 += t + u
+        t, p = _cut(p, _M2)
+        u, lost = _cut(lost, _M2)
+        s2 += t + u
+        t, p = _cut(p, _M3)
+        u, lost = _cut(lost, _M3)
+        s3 += t + u
+        u, lost = _cut(lost, _M4)
+        s4 += u
+        rest |= _bits(p) | _bits(lost)
+    state[_LIMB] += _digits(s0, n, _B0)
+    state[_LIMB - 1] += _digits(s1, 2 * n, _B1)
+    state[_LIMB - 2] += _digits(s2, 2 * n, _B2)
+    state[_LIMB - 3] += _digits(s3, 2 * n, _B3)
+    state[_LIMB - 4] += _digits(s4, n, _B4)
+    _carry(state, _LIMB - 4, _LIMB)
+    return outside >= 0 and rest == 0
+
+
+@kernel()
+def _add_other_products(x: Any, w: Any, state: Any) -> None:
+    """What `_add_products` left: products of 2**14 and more, NaN, inf, and residuals."""
+    room = _SCALARS
+    for i in range(x.size):
+        p = x[i] * w[i]
+        lost = fma(x[i], w[i], -p) if _magnitude(p) < _INF else 0.0
+        if _magnitude(p) <= _LARGEST:
+            for m in (_M0, _M1, _M2, _M3):
+                p = _cut(p, m)[1]
+            for m in (_M1, _M2, _M3, _M4):
+                lost = _cut(lost, m)[1]
+        if p == 0.0 and lost == 0.0:
+            continue
+        _deposit_one(p, state)
+        _deposit_one(lost, state)
+        room -= 2
+        if room < 2:
+            _carry(state, 0, LIMBS - 1)
+            room = _SCALARS
+    _carry(state, 0, LIMBS - 1)
+
+
 @kernel()
 def _plain(x: float, w: float) -> float:
     return x
@@ -271,9 +376,17 @@ def deposit(x: Any, n: int, state: Any) -> None:
 
 
 @kernel()
-def deposit_square(x: Any, n: int, state: Any) -> None:
-    """Add the squares ``fl(x[i] * x[i])`` exactly; a square that overflows counts as +inf. Else as `deposit`."""
-    _add_product(x, x, n, state)
+def deposit_product(x: Any, w: Any, n: int, state: Any) -> None:
+    """Add the products ``x[i] * w[i]`` themselves, each with what its rounding loses. Else as `deposit`.
+
+    Exact for products from 2**-969; one that overflows counts as an infinity.
+    """
+    for start in range(0, n, BLOCK // 2):
+        stop = min(start + BLOCK // 2, n)
+        xs, ws = x[start:stop], w[start:stop]
+        if not _add_usual_products(xs, ws, state) and not _add_products(xs, ws, state):
+            _add_other_products(xs, ws, state)
+    state[N] += n
 
 
 @kernel()

@@ -14,7 +14,16 @@ from fastxent.base.exact import LIMB_BITS, N_NAN, N_NEGINF, N_POSINF, SIZE, UNIT
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums import tally
-from fastxent.kernels.sums.records import LIMIT
+from fastxent.kernels.sums.records import (
+    BAND_BITS,
+    LIMIT,
+    QUANTUM,
+    add_confidence,
+    add_fixed,
+    band_of,
+    significand,
+    times_power,
+)
 from fastxent.kernels.sums.tally import base_of, calibration_cell
 from fastxent.kernels.vector.simd import as_bits
 
@@ -41,7 +50,6 @@ _MIDDLE = 2.0**tally.MIDDLE_BITS
 _LOSS = 2.0 ** (tally.MIDDLE_BITS + tally.LOW_BITS)
 _CONF = 2.0**tally.CONF_BITS
 _OFFSET = 2.0**tally.OFFSET_BITS
-_FIXED = 2.0**62
 
 
 @kernel()
@@ -55,10 +63,11 @@ def _carry(cells: Any, g: int, sums: int) -> None:
 
 
 @kernel()
-def add_exact(values: Any, into: Any, codes: Any, status: Any, cells: Any, beyond: Any) -> int:
+def add_exact(values: Any, into: Any, codes: Any, status: Any, scales: Any, cells: Any, beyond: Any) -> int:
     """Add ``values[v, i]`` to sum ``into[v]`` of the group of row i, and count the row.
 
-    ``beyond`` is set for numbers that are left for `split_beyond`; returns how many.
+    ``beyond`` is set for numbers that are left for `split_beyond`, as are all of rows whose scale is not 0; returns how
+    many.
     """
     sums = (cells.shape[1] - 1) // WINDOW
     left = 0
@@ -71,7 +80,7 @@ def add_exact(values: Any, into: Any, codes: Any, status: Any, cells: Any, beyon
             x = values[v, i]
             magnitude = as_bits(x) & 0x7FFFFFFFFFFFFFFF
             exponent = magnitude >> 52
-            if exponent < _LEAST or exponent > _MOST:
+            if exponent < _LEAST or exponent > _MOST or scales[i] != 0:
                 if magnitude != 0:
                     beyond[v, i] = True
                     left += 1
@@ -132,19 +141,12 @@ def split_beyond(values: Any, sums: Any, places: Any, cells: Any) -> None:
         cells[2 * i + 1, 1] = sign * (mantissa >> (LIMB_BITS - shift))
 
 
-@kernel(inline="always")
-def _fix(cells: Any, i: int, column: int, value: float) -> None:
-    """A number below 2^40 as a pair of whole and 2^-62, rounded down as in `fastxent.kernels.sums.records`."""
-    whole = np.floor(value)
-    cells[i, column] = np.int64(whole)
-    cells[i, column + 1] = np.int64((value - whole) * _FIXED)
-
-
 @kernel()
 def calibration_places(card: Any, n: int, weighted: bool, positive: bool, places: Any, cells: Any) -> None:
     """The calibration cell of every row; its count, hits, and the pair of its confidence.
 
-    With weights there are pairs of w, of w for hits and of w times the confidence instead of the last.
+    With weights there are pairs of w and of w for hits, and three columns of w times the confidence, instead of the
+    last; the place has the band (see `fastxent.kernels.sums.records`).
     """
     for i in range(n):
         places[i] = -1
@@ -162,10 +164,13 @@ def calibration_places(card: Any, n: int, weighted: bool, positive: bool, places
         cells[i, 1] = hit
         if weighted:
             w = card.real[sc.WEIGHT, i]
-            if w < LIMIT:
-                _fix(cells, i, 2, w)
-                _fix(cells, i, 4, w * hit)
-                _fix(cells, i, 6, w * c)
+            band, shift = band_of(w, card.whole[sc.SCALE, i])
+            m = significand(w)
+            places[i] = cell << BAND_BITS | band
+            add_fixed(cells, i, 2, 2, m, QUANTUM, shift)
+            if hit:
+                add_fixed(cells, i, 4, 2, m, QUANTUM, shift)
+            add_confidence(cells, i, 6, m, c, cell, shift)
             continue
         base = base_of(cell)
         offset = np.int64((c - base) * _OFFSET)
@@ -176,32 +181,32 @@ def calibration_places(card: Any, n: int, weighted: bool, positive: bool, places
 
 @kernel()
 def cells_of_pairs(card: Any, n: int, weighted: bool, classes: int, places: Any, cells: Any) -> None:
-    """Of every row 4 (target * classes + predicted), and its sums: the count, and pairs of loss and confidence.
+    """Of every row 2 (target * classes + predicted), and its sums: the count, and pairs of loss and confidence.
 
-    With weights the pairs are w, w times the loss, w times the confidence. Added to the place is 1 where the loss,
-    2 where the weight or the weighted loss is too large to be summed by class.
+    With weights there are a pair of w, three columns of w times the loss, a pair of w times the confidence, and the
+    place has the band. Added to the place (before that) is 1 where the loss is too large to be summed by class.
     """
     for i in range(n):
         places[i] = -1
         if card.status[i] != sc.SCORED:
             continue
-        place = 4 * (np.int64(card.whole[sc.TARGET, i]) * classes + np.int64(card.whole[sc.PREDICTED, i]))
+        place = 2 * (np.int64(card.whole[sc.TARGET, i]) * classes + np.int64(card.whole[sc.PREDICTED, i]))
         cells[i, 0] = 1
-        loss = card.real[sc.LOSS, i]
-        if not loss < LIMIT:
-            place += 1
         if weighted:
             w = card.real[sc.WEIGHT, i]
-            if w < LIMIT:
-                _fix(cells, i, 1, w)
-            if w < LIMIT and card.real[sc.SCRATCH, i] < LIMIT:
-                _fix(cells, i, 3, card.real[sc.SCRATCH, i])
-                _fix(cells, i, 5, w * card.real[sc.CONFIDENCE, i])
-            else:
-                place += 2
-            places[i] = place
+            band, shift = band_of(w, card.whole[sc.SCALE, i])
+            m = significand(w)
+            weighted_loss = times_power(card.real[sc.SCRATCH, i], w)
+            large = not weighted_loss < LIMIT * m
+            places[i] = (place + large) << BAND_BITS | band
+            add_fixed(cells, i, 1, 2, m, QUANTUM, shift)
+            if not large:
+                add_fixed(cells, i, 3, 3, weighted_loss, 62, shift)
+            c = np.floor(card.real[sc.CONFIDENCE, i] * _CONF) * (1.0 / _CONF)
+            add_fixed(cells, i, 6, 2, m * c, QUANTUM, shift)
             continue
-        places[i] = place
+        loss = card.real[sc.LOSS, i]
+        places[i] = place + (not loss < LIMIT)
         cells[i, 3] = 0
         cells[i, 4] = np.int64(card.real[sc.CONFIDENCE, i] * _CONF)
         if loss < _EARLY:

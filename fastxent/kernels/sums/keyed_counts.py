@@ -24,8 +24,8 @@ def add_by_key(keys: Any, cells: Any, bits: Any, table: Any) -> int:
 
     The table has a power of two of rows, some of them free: a key and its cells, side by side, since a place of a large
     table is nowhere near the processor. A key lies at its hash (SplitMix64) or behind it.
-    A column whose ``bits`` are not 0 is the low word of a pair with the column before it: it is carried into that one,
-    to 0 <= low < 2^bits.
+    A column whose ``bits`` are not 0 is the low word of a number of which the column before it is the higher one: it is
+    carried into that one, to 0 <= low < 2^bits.
     """
     mask = np.uint64(table.shape[0] - 1)
     width = cells.shape[1]
@@ -40,11 +40,12 @@ def add_by_key(keys: Any, cells: Any, bits: Any, table: Any) -> int:
         if table[at, 0] == FREE:
             table[at, 0] = key
             new += 1
-        for j in range(width):
-            total = table[at, j + 1] + cells[i, j]
+        carry = np.int64(0)
+        for j in range(width - 1, -1, -1):
+            total = table[at, j + 1] + cells[i, j] + carry
+            carry = np.int64(0)
             if bits[j] > 0:
                 carry = total >> bits[j]
-                table[at, j] += carry
                 total -= carry << bits[j]
             table[at, j + 1] = total
     return new
@@ -54,18 +55,19 @@ def add_by_key(keys: Any, cells: Any, bits: Any, table: Any) -> int:
 def add_by_place(owners: Any, places: Any, cells: Any, bits: Any, count: int, table: Any) -> None:
     """Add each row of ``cells`` to row ``owner * count + place`` of the table; negative places are left out.
 
-    Pairs as in `add_by_key`.
+    Low words as in `add_by_key`.
     """
     width = cells.shape[1]
     for i in range(places.size):
         if places[i] < 0:
             continue
         at = np.int64(owners[i]) * count + places[i]
-        for j in range(width):
-            total = table[at, j] + cells[i, j]
+        carry = np.int64(0)
+        for j in range(width - 1, -1, -1):
+            total = table[at, j] + cells[i, j] + carry
+            carry = np.int64(0)
             if bits[j] > 0:
                 carry = total >> bits[j]
-                table[at, j - 1] += carry
                 total -= carry << bits[j]
             table[at, j] = total
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract import scorecard as sc
-from fastxent.kernels.sums.exact_sums import deposit, deposit_square, deposit_weighted
+from fastxent.kernels.sums.exact_sums import deposit, deposit_product, deposit_weighted
 from fastxent.kernels.vector.memory import fetch, load_scalar, store
 from fastxent.kernels.vector.simd import (
     any_lane,
@@ -44,6 +44,9 @@ UNEVEN = 15
 LOSS, SQUARE, BRIER, WEIGHT, WEIGHTED_LOSS, WEIGHT_SQUARE, CROSS, WEIGHTED_SQUARE, WEIGHTED_CORRECT = range(9)
 WEIGHTED_BRIER = 9
 SUMS = 10
+#: Sums of weighted rows have as many rows again for every other scale of the weight than 0, from the lowest on.
+WEIGHED = SUMS - WEIGHT
+SCALES = tuple(scale for scale in range(-sc.MOST_SCALE, sc.MOST_SCALE + 1) if scale)
 
 #: The loss histogram is log-linear: 2^7 bins an octave over [2^-64, 2^20), so a bin is at most 2^-7 of
 #: its value wide; cell 0 holds what is smaller, then the bins, then finite losses beyond, then +inf.
@@ -446,18 +449,37 @@ def _by_class(card: Any, n: int, all_scored: bool, t: Any) -> None:
 @kernel()
 def _weighted(card: Any, n: int, t: Any) -> None:
     """Sums with the row weights in WEIGHT; the weighted loss is in SCRATCH."""
-    real = card.real
-    weight = real[sc.WEIGHT]
-    loss = real[sc.SCRATCH]
-    deposit(weight, n, t.sums[WEIGHT])
-    deposit(loss, n, t.sums[WEIGHTED_LOSS])
-    deposit_square(weight, n, t.sums[WEIGHT_SQUARE])
-    deposit_weighted(loss, weight, n, t.sums[CROSS])
-    deposit_square(loss, n, t.sums[WEIGHTED_SQUARE])
-    deposit_weighted(real[sc.BRIER], weight, n, t.sums[WEIGHTED_BRIER])
+    real, scales = card.real, card.whole[sc.SCALE]
+    apart = 0
+    for i in range(n):
+        apart |= scales[i]
+    if apart == 0:
+        _of_scale(card, n, real[sc.WEIGHT], real[sc.SCRATCH], t.sums[WEIGHT:SUMS])
+        return
+    weight, loss = real[_WORDS], real[_MORE_WORDS]
+    for scale in range(-sc.MOST_SCALE, sc.MOST_SCALE + 1):
+        for i in range(n):
+            here = scales[i] == scale
+            weight[i] = real[sc.WEIGHT, i] if here else 0.0
+            loss[i] = real[sc.SCRATCH, i] if here else 0.0
+        first = WEIGHT + WEIGHED * (0 if scale == 0 else scale + sc.MOST_SCALE + (scale < 0))
+        _of_scale(card, n, weight, loss, t.sums[first : first + WEIGHED])
+
+
+@kernel()
+def _of_scale(card: Any, n: int, weight: Any, loss: Any, sums: Any) -> None:
+    """Sums of rows whose weights are of one scale; uses up the losses."""
+    deposit(weight, n, sums[WEIGHT - WEIGHT])
+    deposit(loss, n, sums[WEIGHTED_LOSS - WEIGHT])
+    deposit_product(weight, weight, n, sums[WEIGHT_SQUARE - WEIGHT])
+    deposit_product(loss, weight, n, sums[CROSS - WEIGHT])
+    deposit_product(loss, loss, n, sums[WEIGHTED_SQUARE - WEIGHT])
+    deposit_weighted(card.real[sc.BRIER], weight, n, sums[WEIGHTED_BRIER - WEIGHT])
     for i in range(n):
         loss[i] = weight[i] if card.whole[sc.RANK, i] == 0 else 0.0
-    deposit(loss, n, t.sums[WEIGHTED_CORRECT])
+    deposit(loss, n, sums[WEIGHTED_CORRECT - WEIGHT])
+    for k in range(WEIGHED):
+        sums[k, 42] -= n  # how many numbers were added is not the number of rows
 
 
 @cache
@@ -475,7 +497,7 @@ def absorber(weighted: bool) -> Any:
             deposit(real[sc.LOSS], n, t.sums[LOSS])
             t.sums[LOSS, 42] += scored - n
         if t.sums.shape[0] > SQUARE:
-            deposit_square(real[sc.LOSS], n, t.sums[SQUARE])
+            deposit_product(real[sc.LOSS], real[sc.LOSS], n, t.sums[SQUARE])
             t.sums[SQUARE, 42] += scored - n
         if t.sums.shape[0] > BRIER:
             deposit(real[sc.BRIER], n, t.sums[BRIER])
