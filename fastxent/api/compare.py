@@ -10,7 +10,6 @@ import itertools
 import math
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from fastxent.comparison.pairing import Pairs, need_duckdb
 from fastxent.comparison.result import Comparison
 from fastxent.comparison.sign_flip import check_permutations
 from fastxent.comparison.spool import Spooled, spool_rows
+from fastxent.comparison.spool_folder import spool_folder
 from fastxent.data.options import LossOptions
 from fastxent.data.spec import Spec
 from fastxent.engine.options import Progress
@@ -208,7 +208,7 @@ def compare(
     counts = [side.source.num_rows for side in sides]
     total = sum(counts) if min(counts) >= 0 else -1
     step = None if progress is None else lambda split: progress(split, total)
-    with tempfile.TemporaryDirectory(prefix="fastxent-", ignore_cleanup_errors=True) as folder:
+    with spool_folder() as folder:
         files = [os.path.join(folder, f"{name}.parquet") for name in "ab"]
         with engine:
             results = [side.score(file, keys, engine, step) for side, file in zip(sides, files, strict=True)]

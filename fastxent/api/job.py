@@ -253,6 +253,9 @@ def _open_predictions(
         raise UsageError("target: name the column (or give the array) of the targets")
     if data is not None:
         columns = (predictions,) if isinstance(predictions, str) else tuple(predictions)
+        for name in (*columns, target):
+            if not isinstance(name, str):
+                raise UsageError(f"data has columns, which are named by text, got {name!r:.200}")
         selection = Selection(
             columns, target, task=inputs.task, weight=inputs.weight, mask=inputs.mask, extra=tuple(extra),
             class_names=names, dtype=inputs.dtype, ids=inputs.ids, num_classes=inputs.num_classes, form=form,

@@ -34,7 +34,7 @@ class Unit:
             return
         try:
             base = math.nan if isinstance(given, str) else float(given)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             base = math.nan
         if not 1.0 < base < math.inf:
             raise UsageError(f"base: expected a number above 1 (2 for bits, 10 for bans, None for nats), got {given!r}")

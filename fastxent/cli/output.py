@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXIT_DATA",
+    "EXIT_FAULT",
     "EXIT_GATE",
     "EXIT_INTERRUPTED",
     "EXIT_PARTIAL",
@@ -28,10 +29,17 @@ __all__ = [
     "deliver",
     "judge",
     "progress_bar",
+    "say",
     "write_text",
 ]
 
-EXIT_GATE, EXIT_USAGE, EXIT_DATA, EXIT_PARTIAL, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+EXIT_GATE, EXIT_USAGE, EXIT_DATA, EXIT_PARTIAL, EXIT_FAULT, EXIT_INTERRUPTED = 1, 2, 3, 4, 70, 130
+
+
+def say(text: str) -> None:
+    """Print a line to standard error, if there is one."""
+    with suppress(OSError, ValueError):
+        click.echo(text, err=True)
 
 
 def deliver(
@@ -88,7 +96,7 @@ def check_places(inputs: Iterable[Any], json_path: str | None, html_path: str | 
 def write_text(path: str, text: str) -> None:
     """Write text to a file, whole or not at all, or to standard output for ``-``."""
     if path == "-":
-        click.echo(text, nl=False)
+        click.echo(text.encode(), nl=False)
         return
     from fastxent.base.atomic_files import write_atomically
 

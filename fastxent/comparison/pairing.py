@@ -14,11 +14,14 @@ import pyarrow as pa
 
 from fastxent.base.errors import DataError, UsageError
 from fastxent.base.status import Status
+from fastxent.data.plain_column import as_python
 
 __all__ = ["Pairs", "exact_values", "need_duckdb"]
 
 #: Rows that a query hands over at a time.
 STREAM = 1 << 16
+#: Bytes that a thread of DuckDB needs, by its manual; with less it was out of memory in 2 of 6 runs.
+THREAD_MEMORY = 128 << 20
 
 
 def need_duckdb() -> Any:
@@ -35,7 +38,7 @@ def exact_values(column: Any) -> list[Any]:
     kind = column.type
     if (pa.types.is_timestamp(kind) or pa.types.is_time(kind)) and kind.unit == "ns":
         column = column.cast(pa.string())
-    found: list[Any] = column.to_pylist()
+    found = [as_python(value) for value in column] if pa.types.is_temporal(kind) else column.to_pylist()
     if pa.types.is_decimal(kind) and kind.scale == 0:  # as DuckDB hands over integers of 128 bits
         return [None if value is None else int(value) for value in found]
     return found
@@ -64,7 +67,7 @@ class Pairs:
         self.keys = [f"k{i}" for i in range(keys)] or ["row"]
         config = {
             "memory_limit": f"{max(memory >> 20, 64)}MiB",
-            "threads": threads,
+            "threads": max(1, min(threads, memory // THREAD_MEMORY)),
             "temp_directory": f"{folder}/spill",
             "preserve_insertion_order": False,
             "autoinstall_known_extensions": False,
@@ -157,16 +160,20 @@ class Pairs:
             with self._connection.cursor() as cursor:  # its own, since other queries may come before its last row
                 result = cursor.sql(query, params=values)
                 yield from (getattr(result, "to_arrow_reader", None) or result.fetch_record_batch)(STREAM)
-        except self._error as error:
+        except (self._error, RuntimeError) as error:
             raise self._failed(error) from error
 
     def _run(self, statement: str, values: dict[str, Any]) -> None:
         try:
             self._connection.execute(statement, values)
-        except self._error as error:
+        except (self._error, RuntimeError) as error:
             raise self._failed(error) from error
 
-    def _failed(self, error: Exception) -> DataError:
+    def _failed(self, error: Exception) -> BaseException:
+        if "interrupt" in str(error).lower():  # what DuckDB makes of a signal
+            return KeyboardInterrupt()
+        if not isinstance(error, self._error):
+            return error
         line = str(error).strip().splitlines()[0]
         return DataError(
             f"the two sides cannot be joined: {line}; a larger memory= or a TMPDIR with more room may help"

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from fastxent.base.errors import DataError, UsageError
 from fastxent.base.hashing import GOLDEN, mix
 from fastxent.data.batch import Batch
+from fastxent.data.plain_column import plain_column
 from fastxent.data.spec import Spec
 from fastxent.engine.plan import Failed, Part, Plan, Scored, Stop, merge
 from fastxent.engine.run import run_splits
@@ -232,19 +233,15 @@ _JOINED_AS_THEY_ARE = (
 
 def _plain(column: Any, name: str, key: bool) -> Any:
     """A copy of a column that rides along, in the plain type of its values."""
-    array = column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(np.asarray(column))
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
-    if isinstance(array, pa.ExtensionArray):
-        array = array.storage
+    array = plain_column(column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(np.asarray(column)))
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     kind = array.type
     if pa.types.is_integer(kind) and kind != pa.uint64():
         array = array.cast(pa.int64())
-    elif pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    elif pa.types.is_large_string(kind):
         array = array.cast(pa.string())
-    elif pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
+    elif pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         array = array.cast(pa.binary())
     elif not any(fits(kind) for fits in _JOINED_AS_THEY_ARE):
         raise UsageError(

@@ -44,7 +44,7 @@ def _weights(name: str, values: Iterable[float] | None, count: int, what: str) -
         return None
     try:
         result = tuple(float(v) for v in values)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UsageError(f"{name}: expected numbers, one a {what}, got {values!r}") from None
     if len(result) != count:
         raise UsageError(f"{name}: expected {count} numbers, one a {what}, got {len(result)}")
@@ -71,15 +71,18 @@ def _is_single(value: Any) -> bool:
 def _number(name: str, value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UsageError(f"{name}: expected a number, got {value!r}") from None
 
 
 def _integer(name: str, value: Any) -> int:
     try:
-        return operator.index(value)
+        result = operator.index(value)
     except TypeError:
         raise UsageError(f"{name}: expected an integer, got {value!r}") from None
+    if not -(2**63) <= result < 2**63:
+        raise UsageError(f"{name}: expected an integer of 64 bits, got {value!r}")
+    return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,9 @@ class Spec:
         check_distinct(self.class_names or ())
         if self.class_names is not None and self.task != "binary" and len(self.class_names) != self.num_classes:
             raise UsageError(f"class_names: expected {self.num_classes} names, got {len(self.class_names)}")
+        for name in self.class_names or ():
+            if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+                raise UsageError(f"class_names: {name!a} is not Unicode text")
 
     def _check_loss(self) -> None:
         loss = self.definition

@@ -123,7 +123,7 @@ def number(option: Option, value: Any) -> float:
     """The value of an option as a number in its range."""
     try:
         result = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UsageError(f"{option.name}: expected a number, got {value!r}") from None
     least = -math.inf if option.least is None else option.least
     most = math.inf if option.most is None else option.most

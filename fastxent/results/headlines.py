@@ -21,6 +21,9 @@ _OF_GROUP = (
     "brier", "ece", "auc",
 )  # fmt: skip
 
+#: Characters of a value that tables show.
+MOST_SHOWN = 80
+
 
 def group_headlines(names: list[str], shown: Sequence[str] = _OF_GROUP) -> list[str]:
     """Of the columns of a table of groups what it was grouped by, and those of ``shown`` that there are."""
@@ -52,7 +55,8 @@ def cell_text(value: Any) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.6g}"
-    return printable(value)
+    text = printable(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
 
 
 def html_table(lines: Iterable[tuple[str, str]], tables: Iterable[tuple[str, Any, int]]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from operator import and_, or_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastxent.base.errors import SourceError, UsageError
+from fastxent.data.plain_column import plain_column, plain_type
 from fastxent.sources.dataset.reading import missing_column
 from fastxent.sources.filter_text import Name, Parsed, parse
 from fastxent.sources.read_errors import first_line
@@ -24,15 +27,18 @@ __all__ = ["NUMBERS", "BoundFilter", "Filter"]
 #: Column with the numbers of the rows that were chosen.
 NUMBERS = "\0numbers"
 _ROW = "\0row"
+#: For numbers of a filter that no type of whole numbers holds.
+_WIDE = pa.decimal128(38)
 
 
 @dataclass(frozen=True, slots=True)
 class BoundFilter:
-    """A filter for one file: the columns that are read for it, and the values its path gives."""
+    """A filter for one file: the columns that are read for it, the values its path gives, and the path."""
 
     expression: Any
     columns: tuple[str, ...]
     constants: Mapping[str, Any]
+    path: str
 
     def apply(self, batch: Any, first: int) -> tuple[Any, NDArray[np.int64]]:
         """The rows of ``batch`` that it keeps, and their numbers. ``first`` is that of its first."""
@@ -41,7 +47,7 @@ class BoundFilter:
             return batch.slice(0, 0), chosen
         if chosen[-1] - chosen[0] + 1 == len(chosen):
             return batch.slice(int(chosen[0]), len(chosen)), chosen + first
-        return batch.take(pa.array(chosen)), chosen + first
+        return _with_offsets(batch).take(pa.array(chosen)), chosen + first
 
     def numbered(self, batch: Any, first: int) -> Any:
         """The rows of ``batch`` that it keeps, with their numbers as a further column."""
@@ -55,11 +61,26 @@ class BoundFilter:
 
     def chosen(self, batch: Any) -> NDArray[np.int64]:
         """Numbers within the batch of the rows that it keeps."""
-        columns = {name: batch.column(name) for name in self.columns}
+        columns = {name: plain_column(batch.column(name)) for name in self.columns}
         columns |= {name: pa.repeat(value, batch.num_rows) for name, value in self.constants.items()}
         columns[_ROW] = pa.array(np.arange(batch.num_rows))
-        kept = pa.table(columns).filter(self.expression).column(_ROW)
+        try:
+            kept = pa.table(columns).filter(self.expression).column(_ROW)
+        except pa.ArrowException as error:
+            if isinstance(error, MemoryError):
+                raise
+            names = ", ".join(self.columns)
+            raise SourceError(f"filter: {first_line(error)}", path=self.path, column=names) from error
         return np.sort(kept.to_numpy())  # pyarrow filters on threads
+
+
+def _with_offsets(batch: Any) -> Any:
+    """The batch without views and runs, of which Arrow takes no rows."""
+    views = [plain_type(kind) != kind and not isinstance(kind, pa.BaseExtensionType) for kind in batch.schema.types]
+    if not any(views):
+        return batch
+    columns = [plain_column(each) if view else each for each, view in zip(batch.columns, views, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
 
 
 class Filter:
@@ -83,12 +104,15 @@ class Filter:
             UsageError: a column cannot be compared with what the filter compares it with.
         """
         values = {name: _scalar(value) for name, value in constants.items()}
-        kinds = {field.name: field.type for field in schema} | {name: value.type for name, value in values.items()}
+        kinds = {field.name: plain_type(field.type) for field in schema}
+        kinds |= {name: value.type for name, value in values.items()}
         if self._parsed is not None:
             names = sorted(_names(self._parsed))
             for name in names:
                 if name not in kinds:
                     raise missing_column(schema, name, path, constants)
+                if schema.names.count(name) > 1:
+                    raise SourceError("occurs more than once in the schema; rename one of them", path=path, column=name)
             expression = _build(self._parsed, kinds)
         else:
             expression, text = self._expression, str(self._expression)
@@ -100,7 +124,7 @@ class Filter:
                 raise SourceError(f"filter: {first_line(error)}", path=path) from error
             raise UsageError(f"filter: {first_line(error)}") from error
         columns = tuple(name for name in names if name not in values)
-        return BoundFilter(expression, columns, {name: values[name] for name in names if name in values})
+        return BoundFilter(expression, columns, {name: values[name] for name in names if name in values}, path)
 
 
 def _scalar(value: Any) -> Any:
@@ -116,8 +140,7 @@ def _names(tree: Any) -> set[str]:
 def _build(tree: Parsed, kinds: Mapping[str, Any]) -> Any:
     head = tree[0]
     if head in ("and", "or"):
-        left, right = _build(tree[1], kinds), _build(tree[2], kinds)
-        return left & right if head == "and" else left | right
+        return _joined(and_ if head == "and" else or_, [_build(part, kinds) for part in tree[1:]])
     if head == "not":
         return ~_build(tree[1], kinds)
     if head == "null":
@@ -126,8 +149,10 @@ def _build(tree: Parsed, kinds: Mapping[str, Any]) -> Any:
         return pc.field((tree[1].name,))
     if head == "in":
         kind = kinds[tree[1].name]
-        values = [_literal(value, kind) for value in tree[2]]
-        return pc.field((tree[1].name,)).isin(pa.array([value.as_py() for value in values], values[0].type))
+        field = pc.field((tree[1].name,))
+        if pa.types.is_decimal(kind):
+            return _joined(or_, [field == pc.scalar(_literal(value, kind)) for value in tree[2]])
+        return field.isin(_listed(tree[2], kind))
     _, sign, left, right = tree
     kind = kinds[(left if isinstance(left, Name) else right).name]
     a, b = (
@@ -151,6 +176,36 @@ def _literal(value: Any, kind: Any) -> Any:
             return pa.scalar(value).cast(kind)
         if isinstance(value, str) != text or isinstance(value, bool) != test.is_boolean(kind):
             raise UsageError(wrong)
-        return pa.scalar(value, kind) if text or test.is_boolean(kind) else pa.scalar(value)
+        if text or test.is_boolean(kind):
+            return pa.scalar(value, kind)
+        if isinstance(value, int) and test.is_integer(kind):
+            return pa.scalar(value, kind) if _fits(value, kind) else pa.scalar(Decimal(value), _WIDE)
+        return pa.scalar(Decimal(repr(value))) if test.is_decimal(kind) else pa.scalar(value)
     except (pa.ArrowException, OverflowError) as error:
         raise UsageError(f"{wrong}: {first_line(error)}") from error
+
+
+def _listed(values: Sequence[Any], kind: Any) -> Any:
+    """The values of an ``in`` as an Arrow array; those that a column of whole numbers cannot hold are left away."""
+    literals = [_literal(value, kind) for value in values]
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_integer(kind):
+        return pa.array([int(value) for value in values if _fits(value, kind)], kind)
+    if pa.types.is_floating(kind):
+        return pa.array([float(value) for value in values], pa.float64())
+    return pa.concat_arrays([pa.repeat(literal.cast(literals[0].type), 1) for literal in literals])
+
+
+def _joined(join: Callable[[Any, Any], Any], parts: list[Any]) -> Any:
+    """The parts joined by halves: thousands in a row would be too deep for Arrow."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return join(_joined(join, parts[:middle]), _joined(join, parts[middle:]))
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a type of whole numbers can hold this number."""
+    least, bits = (-1, kind.bit_width - 1) if pa.types.is_signed_integer(kind) else (0, kind.bit_width)
+    return bool(value == value // 1 and least << bits <= value < 1 << bits)

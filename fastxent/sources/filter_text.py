@@ -21,10 +21,14 @@ from fastxent.base.errors import UsageError
 __all__ = ["Name", "Parsed", "parse"]
 
 MAX_DEPTH = 100
+#: Arrow goes through a row of conditions by recursion: 20,000 were more than the stack holds.
+MAX_TESTS = 1000
+#: Characters of a filter that a message shows.
+MAX_SHOWN = 200
 _TOKEN = re.compile(
     r"""\s*(?:
     (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
-    |(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))
+    |(?P<number>[-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?+(?![\w.]))
     |`(?P<quoted>[^`]+)`
     |(?P<name>[^\W\d][\w.]*)
     |(?P<sign><>|<=|>=|==|!=|=|<|>|\(|\)|,)
@@ -41,7 +45,7 @@ class Name(NamedTuple):
     name: str
 
 
-#: One of ("and", a, b), ("or", a, b), ("not", a), ("compare", sign, left, right), ("in", name, values),
+#: One of ("and", a, b, ...), ("or", a, b, ...), ("not", a), ("compare", sign, left, right), ("in", name, values),
 #: ("null", name) and ("name", name).
 Parsed = tuple[Any, ...]
 
@@ -58,7 +62,14 @@ def parse(text: str) -> Parsed:
     Raises:
         UsageError: the text is no filter; the message shows where.
     """
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise UsageError(f"filter: {_cut(ascii(text))} is not Unicode text; write it as UTF-8")
     return _Parser(text).whole()
+
+
+def _cut(text: str) -> str:
+    """The beginning of what was given, for messages."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 class _Parser:
@@ -66,7 +77,7 @@ class _Parser:
         self._text = text
         self._tokens = self._cut(text)
         self._at = 0
-        self._depth = 0
+        self._depth = self._tests = 0
 
     def whole(self) -> Parsed:
         tree = self._either()
@@ -76,18 +87,22 @@ class _Parser:
 
     def _cut(self, text: str) -> list[_Token]:
         tokens, at = [], 0
-        while text[at:].strip():
+        end = len(text.rstrip())
+        while at < end:
             match = _TOKEN.match(text, at)
             if match is None:
                 at += len(text[at:]) - len(text[at:].lstrip())
-                raise UsageError(f"filter: cannot read {text[at : at + 20]!r} (character {at + 1} of {text!r})")
+                raise UsageError(f"filter: cannot read {text[at : at + 20]!r} (character {at + 1} of {_cut(text)!r})")
             kind = str(match.lastgroup)
             raw, start, at = match[kind], match.start(kind), match.end()
             if kind == "text":
                 tokens.append(_Token("value", raw[1:-1].replace(raw[0] * 2, raw[0]), start))
             elif kind == "number":
                 whole = raw.lstrip("+-").isdigit()
-                tokens.append(_Token("value", int(raw) if whole and len(raw) < 40 else float(raw), start))
+                value = int(raw) if whole and len(raw) < 40 else float(raw)
+                if value in (float("inf"), float("-inf")):
+                    raise UsageError(f"filter: {_cut(raw)} is beyond what numbers can be (character {start + 1})")
+                tokens.append(_Token("value", value, start))
             elif kind == "name" and raw.lower() in ("true", "false"):
                 tokens.append(_Token("value", raw.lower() == "true", start))
             elif kind == "name" and raw.lower() in _WORDS:
@@ -114,19 +129,20 @@ class _Parser:
 
     def _wrong(self, what: str) -> UsageError:
         token = self._peek()
-        return UsageError(f"filter: {what}, got {token.value!r} (character {token.at + 1} of {self._text!r})")
+        got = _cut(repr(token.value))
+        return UsageError(f"filter: {what}, got {got} (character {token.at + 1} of {_cut(self._text)!r})")
 
     def _either(self) -> Parsed:
-        tree = self._both()
+        parts = [self._both()]
         while self._take("or"):
-            tree = ("or", tree, self._both())
-        return tree
+            parts.append(self._both())
+        return parts[0] if len(parts) == 1 else ("or", *parts)
 
     def _both(self) -> Parsed:
-        tree = self._negated()
+        parts = [self._negated()]
         while self._take("and"):
-            tree = ("and", tree, self._negated())
-        return tree
+            parts.append(self._negated())
+        return parts[0] if len(parts) == 1 else ("and", *parts)
 
     def _negated(self) -> Parsed:
         self._depth += 1
@@ -145,6 +161,9 @@ class _Parser:
 
     def _test(self) -> Parsed:
         left = self._value("a column")
+        self._tests += 1
+        if self._tests > MAX_TESTS:
+            raise UsageError(f"filter: more than {MAX_TESTS} conditions; list values by in (...)")
         sign = self._take(*_COMPARE)
         if sign is not None:
             right = self._value("a value")

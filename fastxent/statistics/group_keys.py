@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import StateError, UsageError
+from fastxent.data.plain_column import plain_column, text_of
 
 __all__ = ["Encoder", "Key", "column_of", "order_of", "plain", "ranked", "read_key", "written_key"]
 
@@ -118,14 +119,15 @@ def _factorize(column: Any, name: str) -> tuple[Any, NDArray[np.int64]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
+    column = plain_column(column)
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        raise UsageError(f"group_by: column {name!r} is {kind}; group by text, whole numbers, bool, numbers or dates")
-    if not pa.types.is_dictionary(column.type):
+    if not pa.types.is_dictionary(column.type) and text_of(column[:0]) is not None:
         column = column.dictionary_encode(null_encoding="encode")
-    values = column.dictionary if _is_plain(kind) else pc.cast(column.dictionary, pa.string())
+    values = None
+    if pa.types.is_dictionary(column.type):
+        values = column.dictionary if _is_plain(kind) else text_of(column.dictionary)
+    if values is None:
+        raise UsageError(f"group_by: column {name!r} is {kind}; group by text, whole numbers, bool, numbers or dates")
     indices = column.indices
     if indices.null_count:
         values = pa.concat_arrays([values, pa.nulls(1, values.type)])
@@ -138,7 +140,7 @@ def _is_plain(kind: Any) -> bool:
 
     return bool(
         pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
-        or pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+        or pa.types.is_string(kind) or pa.types.is_large_string(kind)
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastxent.base.errors import UsageError
 from fastxent.base.hashing import GOLDEN, mix
+from fastxent.data.plain_column import plain_column, text_of
 from fastxent.kernels.sums import records
 
 __all__ = ["hash_values"]
@@ -21,8 +22,7 @@ def hash_values(column: Any, name: str) -> NDArray[np.int64]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
+    column = plain_column(column)
     if pa.types.is_dictionary(column.type):
         hashed = hash_values(column.dictionary, name)
         indices = np.asarray(pc.fill_null(pc.cast(column.indices, pa.int64()), -1))
@@ -36,22 +36,25 @@ def hash_values(column: Any, name: str) -> NDArray[np.int64]:
     elif pa.types.is_nested(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
         raise UsageError(f"cluster_by: column {name!r} is {kind}; name a column of ids: text or whole numbers")
     else:
-        hashed = _hash_text(column)
+        hashed = _hash_text(column, name)
     if nulls is not None:
         hashed[nulls] = _NULL
     return hashed
 
 
-def _hash_text(column: Any) -> NDArray[np.int64]:
+def _hash_text(column: Any, name: str) -> NDArray[np.int64]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     kind = column.type
     is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
-    column = pc.cast(column, pa.large_binary() if is_bytes else pa.large_string())
+    text = pc.cast(column, pa.large_binary()) if is_bytes else text_of(column)
+    if text is None:
+        raise UsageError(f"cluster_by: column {name!r} is {kind}; name a column of ids: text or whole numbers")
+    column = pc.cast(text, pa.large_binary())
     _, offsets, data = column.buffers()
     places = np.frombuffer(offsets, np.int64, len(column) + 1, 8 * column.offset)
-    text = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
+    octets = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
     out = np.empty(len(column), np.uint64)
-    records.hash_bytes(places, text, out)
+    records.hash_bytes(places, octets, out)
     return out.view(np.int64)

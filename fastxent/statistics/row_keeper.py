@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastxent.base.errors import StateError
 from fastxent.base.runs import run_starts
+from fastxent.data.plain_column import as_python
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.statistics.record import Record, check_shape
 from fastxent.statistics.table import PLACE_BITS, PLACES
@@ -265,7 +266,7 @@ def _arrow_values(values: list[Any]) -> Any:
 
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return pa.array([None if v is None else json.dumps(v) for v in values], pa.string())
 
 
@@ -278,7 +279,7 @@ def free_name(name: str, taken: Collection[str]) -> str:
 
 def _plain(value: Any) -> Any:
     """A kept value as a JSON value; what JSON does not know becomes text."""
-    value = value.as_py() if hasattr(value, "as_py") else value
+    value = as_python(value) if hasattr(value, "as_py") else value
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):

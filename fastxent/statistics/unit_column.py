@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import DataError, UsageError
+from fastxent.data.plain_column import plain_column
 from fastxent.statistics.record import Record
 
 __all__ = ["units_of"]
@@ -31,6 +32,7 @@ def _as_float(column: Any, name: str) -> NDArray[np.float64]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    column = plain_column(column)
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_null(column.type)):
         raise UsageError(f"units: column {name!r} is {column.type}; name a column of numbers")
     values: NDArray[np.float64] = np.asarray(pc.fill_null(pc.cast(column, pa.float64(), safe=False), float("nan")))

@@ -15,6 +15,7 @@ import os
 import pickle
 import re
 import shutil
+import stat
 import sys
 import time
 import uuid
@@ -30,7 +31,7 @@ from numba.core.caching import FunctionCache, NullCache
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
-__all__ = ["cache_folder", "kernel_cache", "source_digest", "watch_compiling"]
+__all__ = ["cache_folder", "is_safe", "kernel_cache", "source_digest", "watch_compiling"]
 
 #: The folder of all kernels, whatever folder below it they are in.
 _HERE = Path(__file__).parent.parent
@@ -53,16 +54,23 @@ def source_digest() -> str:
 def cache_folder() -> str | None:
     """The folder for compiled code: ``NUMBA_CACHE_DIR``, beside the sources, or the user's cache.
 
-    None if none of them can be written.
+    None if none of them can be written, or none is safe: what is in it is run, so nobody else may write there, and its
+    path does not depend on where a command is started.
     """
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     named = os.environ.get("NUMBA_CACHE_DIR")
     candidates = [named] if named else [str(_HERE / "__pycache__"), os.path.join(home, "fastxent")]
     for folder in candidates:
+        if not os.path.isabs(folder):
+            continue
         path = os.path.join(folder, f"kernels-{source_digest()[:16]}")
         try:
             new = not os.path.isdir(path)
-            os.makedirs(path, exist_ok=True)
+            os.makedirs(folder, mode=0o755, exist_ok=True)
+            if new:
+                os.makedirs(path, mode=0o755, exist_ok=True)
+            if not is_safe(path, anybodys=bool(named)):
+                continue
             # A file that comes and goes shows that the folder can be written, and leaves in its time when it was used.
             probe = os.path.join(path, f".probe-{uuid.uuid4().hex[:16]}")
             with open(probe, "wb"):
@@ -74,6 +82,26 @@ def cache_folder() -> str | None:
             _forget(folder)
         return path
     return None
+
+
+def is_safe(path: str, *, anybodys: bool = False) -> bool:
+    """Whether nobody but this user and root can put files into a folder, or swap it, as OpenSSH asks of its own.
+
+    Args:
+        path: an existing folder.
+        anybodys: the folder itself may belong to another user too, who named it: that of an image, say.
+    """
+    if not hasattr(os, "getuid"):
+        return True
+    here = Path(path).resolve()
+    for place in (here, *here.parents):
+        status = place.stat()
+        trusted = status.st_uid in (0, os.getuid()) or anybodys
+        private = status.st_gid == status.st_uid == os.getuid()  # the group of one user that many systems make
+        others = status.st_mode & (stat.S_IWOTH if private else stat.S_IWOTH | stat.S_IWGRP)
+        if not trusted or (others and (place == here or not status.st_mode & stat.S_ISVTX)):
+            return False
+    return True
 
 
 def _forget(folder: str) -> None:
@@ -144,7 +172,7 @@ class _Entries:
     def load(self, key: Any) -> Any:
         """The machine code for this key; None if there is none, or its file is damaged."""
         try:
-            data = Path(self._path(key)).read_bytes()
+            data = _read_safely(self._path(key))
         except OSError:
             return None
         if hashlib.sha256(data[32:]).digest() != data[:32]:
@@ -165,6 +193,14 @@ class _Entries:
 
     def flush(self) -> None:
         """Nothing to forget: an entry is only ever replaced by its equal."""
+
+
+def _read_safely(path: str) -> bytes:
+    """The bytes of a file that nobody but its owner can have written; empty for others."""
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        known = not hasattr(os, "getuid") or status.st_uid in (0, os.getuid(), os.stat(os.path.dirname(path)).st_uid)
+        return file.read() if known and not status.st_mode & stat.S_IWOTH else b""
 
 
 def kernel_cache(function: Callable[..., Any], name: str, rebuild: Callable[[Any, Any], Any] | None = None) -> Any:

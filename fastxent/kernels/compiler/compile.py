@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit
+from numba import config, njit
 
+from fastxent.base.errors import UsageError
 from fastxent.kernels.compiler.cache import kernel_cache
 from fastxent.kernels.compiler.inlining import KernelCompiler
 from fastxent.kernels.compiler.parts import Part, rebuild_part, with_parts
@@ -28,6 +29,8 @@ def kernel(variant: str = "", **options: Any) -> Callable[[Callable[..., Any]], 
     ``variant`` tells apart kernels that a factory makes from one piece of source: it must name
     everything the function closes over.
     """
+    if config.DISABLE_JIT:
+        raise UsageError("NUMBA_DISABLE_JIT is set, but fastxent scores by compiled code only; unset it")
 
     def wrap(function: Callable[..., Any]) -> Any:
         module = function.__module__.removeprefix("fastxent.kernels.")

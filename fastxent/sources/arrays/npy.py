@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from fastxent.base.errors import SourceError
+from fastxent.sources.dataset.files import check_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +33,7 @@ def open_npy(path: str) -> NDArray[Any]:
     Raises:
         SourceError: the file is missing, damaged, cut short, or holds Python objects.
     """
+    check_regular(path)
     try:
         with open(path, "rb") as file:
             return _mapped(file, path, os.fstat(file.fileno()).st_size)
@@ -45,6 +47,7 @@ def open_npz(path: str, name: str) -> NDArray[Any]:
     Raises:
         SourceError: as `open_npy`; also if there is no such array, or if it is compressed.
     """
+    check_regular(path)
     try:
         with open(path, "rb") as file:
             start, size = _member(file, path, name)

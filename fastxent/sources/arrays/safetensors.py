@@ -15,6 +15,7 @@ import numpy as np
 
 from fastxent.base.errors import SourceError
 from fastxent.sources.arrays.npy import map_file
+from fastxent.sources.dataset.files import check_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +37,7 @@ def open_safetensors(path: str) -> dict[str, tuple[NDArray[Any], str]]:
     Raises:
         SourceError: the file is missing, damaged or cut short.
     """
+    check_regular(path)
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size

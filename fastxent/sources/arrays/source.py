@@ -14,12 +14,14 @@ import numpy as np
 from fastxent.base.errors import UsageError
 from fastxent.base.kinds import as_floats
 from fastxent.data.batch import Batch
+from fastxent.data.plain_column import check_values
 from fastxent.data.spec import Task
 from fastxent.data.stored_labels import StoredLabels
 from fastxent.sources.arrays.npy import forget
 from fastxent.sources.class_order import check_integer_labels, in_order, order_note
 from fastxent.sources.decode import numpy_blocks
 from fastxent.sources.object_kinds import is_arrow, library
+from fastxent.sources.read_errors import first_line
 from fastxent.sources.source import ONE_SCORE, Source, Split, check_mask
 
 if TYPE_CHECKING:
@@ -99,12 +101,18 @@ def _riding_along(values: Any, name: str) -> Any:
     return pa.chunked_array([pa.array(values, from_pandas=True)])
 
 
-def _arrow_rows(values: Any, lo: int, hi: int) -> Any:
+def _arrow_rows(values: Any, name: str, lo: int, hi: int) -> Any:
     import pyarrow as pa
 
-    if isinstance(values, pa.ChunkedArray):
-        return values.slice(lo, hi - lo).combine_chunks()
-    return pa.array(np.asarray(values[lo:hi]))
+    try:
+        if isinstance(values, pa.ChunkedArray):
+            column = values.slice(lo, hi - lo).combine_chunks()
+        else:
+            column = pa.array(np.asarray(values[lo:hi]))
+        check_values(column, name)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeError) as error:
+        raise UsageError(f"{name}: the array cannot be read as an Arrow column: {first_line(error)}") from error
+    return column
 
 
 def plain_array(value: Any, name: str) -> Any:
@@ -195,7 +203,7 @@ class ArraySource(Source):
         target, status = self._read_target(lo, hi)
         extra = None
         if self._extra:
-            extra = {name: _arrow_rows(values, lo, hi) for name, values in self._extra.items()}
+            extra = {name: _arrow_rows(values, name, lo, hi) for name, values in self._extra.items()}
         yield Batch(
             predictions=numpy_blocks.as_predictions(np.asarray(self._predictions[lo:hi]), self._dtype),
             target=target,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -236,7 +237,7 @@ def open_ipc(
 def open_table(data: Any, selection: Selection, path: str = "<table>", filter: Filter | None = None) -> Source:
     """A source over anything with the Arrow C interface: tables and frames as they lie in memory, or a stream."""
     if library(data) == "pandas":
-        data = _from_pandas(data, selection) if filter is None else pa.Table.from_pandas(data, preserve_index=False)
+        data = _from_pandas(data, selection, path, whole=filter is not None)
     elif hasattr(data, "__arrow_c_array__") and not isinstance(data, pa.RecordBatch):
         data = pa.record_batch(data)
     stream = not any(hasattr(data, name) for name in ("num_rows", "height"))
@@ -294,11 +295,20 @@ def _guarded(batches: Iterable[Any], path: str) -> Iterator[Any]:
         raise SourceError(f"the stream broke: {first_line(error)}", path=path) from error
 
 
-def _from_pandas(frame: Any, selection: Selection) -> Any:
-    """Only the columns that are read are converted (numbers without a copy, objects with one)."""
+def _from_pandas(frame: Any, selection: Selection, path: str, *, whole: bool) -> Any:
+    """The columns that are read (numbers without a copy, objects with one), or the ``whole`` frame."""
+    if twice := [str(name) for name, count in Counter(map(str, frame.columns)).items() if count > 1]:
+        raise SourceError("occurs more than once in the frame; rename one of them", path=path, column=twice[0])
     names = [*selection.predictions, selection.target, selection.weight, selection.mask, *selection.extra]
-    matches = {p: [n for n in frame.columns if n == p or fnmatchcase(str(n), p)] for p in names if p is not None}
+    matches = {p: [n for n in frame.columns if str(n) == p or fnmatchcase(str(n), p)] for p in names if p is not None}
+    for name in frame.index.names:
+        if name in matches and not matches[name]:
+            message = "is the index of the frame, not a column; pass frame.reset_index()"
+            raise SourceError(message, path=path, column=str(name))
     keep = set().union(*matches.values())
     complete = all(matches.values())  # if not, the message needs the names of all columns
-    part = frame[[name for name in frame.columns if name in keep]] if complete else frame.head(0)
-    return pa.Table.from_pandas(part, preserve_index=False)
+    part = frame if whole else frame[[name for name in frame.columns if name in keep]] if complete else frame.head(0)
+    try:
+        return pa.Table.from_pandas(part, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise SourceError(f"the frame cannot be read as Arrow data: {first_line(error)}", path=path) from error

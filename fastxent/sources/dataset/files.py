@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -12,8 +14,8 @@ from urllib.parse import unquote
 from fastxent.base.errors import SourceError, UnavailableError
 
 __all__ = [
-    "TABLE_SUFFIXES", "DataFile", "expand_local", "format_by_name", "is_table_name", "partition_values",
-    "partitions_of", "stamp_of",
+    "TABLE_SUFFIXES", "DataFile", "check_regular", "expand_local", "format_by_name", "is_table_name",
+    "partition_values", "partitions_of", "stamp_of",
 ]  # fmt: skip
 
 #: What a directory is searched for. Files with other endings (_SUCCESS, .crc, README) are left alone.
@@ -42,12 +44,16 @@ class DataFile:
         """The open file, as pyarrow reads it: from several places at a time."""
         import pyarrow as pa
 
-        return pa.OSFile(self.location) if self.filesystem is None else self.filesystem.open_input_file(self.location)
+        if self.filesystem is not None:
+            return self.filesystem.open_input_file(self.location)
+        check_regular(self.location)
+        return pa.OSFile(self.location)
 
     def map(self) -> Any:
         """A buffer that a local file is mapped to."""
         import pyarrow as pa
 
+        check_regular(self.location)
         return pa.memory_map(self.location).read_buffer()
 
     @property
@@ -69,6 +75,14 @@ class DataFile:
         """Raise `UnavailableError` if the file no longer has the ``stamp``, if any, that reading was planned with."""
         if stamp is not None and self.stamp() != stamp:
             raise UnavailableError("has changed since reading began; start again", path=self.name)
+
+
+def check_regular(path: str) -> None:
+    """Raise `UnavailableError` for a pipe, a socket or a device: opening one waits for whoever writes into it."""
+    with suppress(OSError):  # what is not there is told by whoever opens it
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            message = "is a pipe, a device or the like, which cannot be read from several places; copy it into a file"
+            raise UnavailableError(message, path=path)
 
 
 def stamp_of(filesystem: Any, info: Any) -> tuple[int, int] | None:

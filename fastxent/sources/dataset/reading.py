@@ -15,6 +15,7 @@ import pyarrow as pa
 from fastxent.base.errors import DataError, SourceError, UsageError
 from fastxent.base.kinds import KINDS, item_bytes
 from fastxent.data.batch import Batch, Matrix
+from fastxent.data.plain_column import check_values
 from fastxent.sources.class_order import (
     bare_names,
     check_integer_labels,
@@ -173,7 +174,10 @@ def decode_batch(
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     columns = {name: _repeated(value, batch.num_rows) for name, value in reading.constants.items()} | columns
     column = ids = None
+    extra = {name: _extra(reading, batch, name) for name in selection.extra}
     try:
+        for column, values in extra.items():
+            check_values(values, column)
         column = reading.predictions[0]
         if selection.is_topk:
             decoded, target, ids, doubtful = topk.decode_topk(columns, selection, max(2, width), reading.class_names)
@@ -203,7 +207,7 @@ def decode_batch(
         weight=weight,
         status=numpy_blocks.merge_status(decoded.status, doubtful, mask_status, weight_status),
         mask=mask,
-        extra={name: _extra(reading, batch, name) for name in selection.extra} or None,
+        extra=extra or None,
         path=path,
         first_row=first_row,
         first_id=first_id,
@@ -332,6 +336,9 @@ def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
         raise UsageError(
             f"column {reading.predictions[0]!r} holds packed bytes; say what they are: dtype={'|'.join(KINDS)}"
         )
+    elif not (runs.is_list(kind) or runs.is_binary(kind) or runs.is_vector(kind) or pa.types.is_run_end_encoded(kind)):
+        message = f"holds {kind}; scores are lists, packed binary, structs of numbers, or one column a class"
+        raise SourceError(message, path=path, column=reading.predictions[0])
     else:
         width = 0
     return with_width(replace(reading, class_names=_names(reading, schema, names)), width, path)

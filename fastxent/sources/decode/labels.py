@@ -37,6 +37,8 @@ def decode_target(
     array: Any, task: Task, num_classes: int, class_names: tuple[str, ...] | None, labels: StoredLabels | None = None
 ) -> _Decoded:
     """A target column -> targets as `Batch` wants them, and the status of rows that have none."""
+    if pa.types.is_run_end_encoded(array.type):
+        array = plain(array)
     if is_text(array.type) or is_binary(array.type):
         return _named(array, class_names if labels is None else labels.names)
     array = plain(array)
@@ -147,7 +149,7 @@ def _named(array: Any, class_names: tuple[str, ...] | None) -> _Decoded:
     index = {name: i for i, name in enumerate(class_names)}
     words = [*array.dictionary.cast(pa.large_binary()).to_pylist(), None]  # bytes: not all that is stored is UTF-8
     known = np.array([-2 if word is None else index.get(word.decode("utf-8", "replace"), -1) for word in words])
-    codes = array.indices.fill_null(len(known) - 1) if array.indices.null_count else array.indices
-    labels = known[codes.to_numpy(zero_copy_only=False).astype(np.int64)]
+    codes = array.indices.cast(pa.int64())
+    labels = known[codes.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)]
     status = np.where(labels >= 0, 0, np.where(labels == -1, Status.UNKNOWN_LABEL, Status.NULL_TARGET)).astype(np.uint8)
     return (labels, None) if not status.any() else (np.maximum(labels, 0), status)
