@@ -21,7 +21,6 @@ from fastxent.sources.arrays.npy import forget
 from fastxent.sources.class_order import check_integer_labels, in_order, order_note
 from fastxent.sources.decode import numpy_blocks
 from fastxent.sources.object_kinds import is_arrow, library
-from fastxent.sources.read_errors import first_line
 from fastxent.sources.source import ONE_SCORE, Source, Split, check_mask
 
 if TYPE_CHECKING:
@@ -111,6 +110,8 @@ def _arrow_rows(values: Any, name: str, lo: int, hi: int) -> Any:
             column = pa.array(np.asarray(values[lo:hi]))
         check_values(column, name)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeError) as error:
+        from fastxent.sources.read_errors import first_line
+
         raise UsageError(f"{name}: the array cannot be read as an Arrow column: {first_line(error)}") from error
     return column
 
