@@ -373,13 +373,13 @@ def test_an_error_of_a_step_is_told_once_and_ends_it_all():
 
 SLOW = """
 import sys, time
-from fastxent.engine.row_files.writer import RowWriter
-real = RowWriter.write
+from fastxent.engine.row_files.writer import RowSink
+real = RowSink.write
 def slow(self, piece, source):
     real(self, piece, source)
     print("wrote", flush=True)
     time.sleep(0.1)
-RowWriter.write = slow
+RowSink.write = slow
 from fastxent.cli.main import main
 main()
 """

@@ -65,7 +65,7 @@ def _evaluate() -> Signature:
 def _score() -> Signature:
     options = _Options(Inputs, RowOutput, LossOptions, Measures, Readings, RunOptions)
     options["keep"] = _Options(RowOutput)["keep"]
-    options["data"] = replace(options["data"], default=REQUIRED)
+
     options.say(
         on_invalid='"raise"; with "skip" and "propagate" invalid rows are written with their status.',
         filter="which rows of ``data`` are read, as for `fastxent.evaluate`; the others are not in the output.",

@@ -1,4 +1,4 @@
-"""Per-row results from Python: `score` writes a file for all rows, or one for every input file."""
+"""Per-row results from Python: `score` gives a table, or writes a file for all rows or one for every input file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from fastxent.engine.options import Progress, RunOptions
 from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.record import job_digest
 from fastxent.engine.row_files.run import RowRun
-from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import run_facts
 from fastxent.sources.options import Inputs
 from fastxent.statistics.options import Measures, Readings, requested
@@ -25,8 +24,8 @@ __all__ = ["score"]
 
 
 def score(
-    data: Any,
-    out_path: str | os.PathLike[str],
+    data: Any = None,
+    out_path: str | os.PathLike[str] | None = None,
     target: Any = None,
     *,
     logits: Any = None,
@@ -72,8 +71,8 @@ def score(
     memory: int | str | None = None,
     runner: Any = None,
     progress: Progress | None = None,
-) -> Evaluation:
-    r"""Write the loss and the scores of every row beside the evaluation of all of them.
+) -> Any:
+    r"""Give the loss and the scores of every row: as an Arrow table, or in a file beside the evaluation of all rows.
 
     The output has exactly one row for every row that is read, in its order: the columns of ``keep``, then
 
@@ -97,11 +96,13 @@ def score(
 
     Multilabel rows have ``loss`` and ``status`` only. The file appears when it is whole: an error, a full
     disk or Ctrl-C leave nothing that could be taken for it.
+    Text (``.csv``) holds every digit of the numbers and no types.
 
     Args:
         data: path, list of paths, glob or directory of Parquet files, or an Arrow table or frame. Left out, ``logits``
             (``probs``, ``log_probs``) and ``target`` are arrays, or paths of ``.npy`` files.
-        out_path: the Parquet file to write. A directory (one that exists, or a path that ends in a slash) gets one
+        out_path: the file to write: Parquet, or CSV or TSV if it is named so (``rows.csv``, ``rows.tsv.gz``); None: the
+            rows are returned as an Arrow table. A directory (one that exists, or a path that ends in a slash) gets one
             output for every input file, at the input's place below the directory that all inputs share; those that an
             earlier run has finished, of inputs that have not changed since, are not done again.
         target: name of the column with the targets; without ``data`` an array (or path) of class indices (n,), of
@@ -167,16 +168,19 @@ def score(
         progress: called with every finished split and the number of rows in all (-1 if unknown), from any thread.
 
     Returns:
-        The `Evaluation` of all rows, those of finished outputs included.
+        The `Evaluation` of all rows, those of finished outputs included; without ``out_path`` a `pyarrow.Table`.
 
     Raises:
-        UsageError: the arguments contradict each other, or the output exists or would replace an input.
+        UsageError: the arguments contradict each other, or the output exists, would replace an input, or is named
+            as a format that is not written.
         SourceError: a file or a column is missing, damaged, or not what it should be.
         InvalidRowError: a row cannot be scored, and ``on_invalid`` is "raise".
         OutputError: the output cannot be written.
 
     Examples:
         >>> import fastxent as fx, pyarrow.parquet as pq, tempfile
+        >>> fx.score(logits=[[2.0, 0.0], [0.0, 2.0]], target=[0, 0])["loss"].to_pylist()
+        [0.1269280110429725, 2.1269280110429727]
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     ev = fx.score(None, f"{folder}/rows.parquet", logits=[[2.0, 0.0], [0.0, 2.0]], target=[0, 0])
         ...     rows = pq.read_table(f"{folder}/rows.parquet")
@@ -209,8 +213,15 @@ def score(
     readings = Readings(top_k=top_k, bins=bins, binning=binning, base=base)
     run_options = RunOptions(threads=threads, memory=memory, runner=runner, progress=progress)
     job = open_job(inputs, loss_options, measures, readings, run_options, extra.found)
-    out, unit = os.fspath(out_path), Unit(base)
+    unit = Unit(base)
     source, spec, measures = job.plan.source, job.plan.spec, job.plan.measures
+    names = source.class_names if job.topk else spec.class_names
+    row_columns = RowColumns(spec, kept, prefix, scores=measures.scores, names=names, topk=job.topk, unit=unit)
+    if out_path is None:
+        run = RowRun(job.plan, row_columns, "", job.runner, progress)
+        with job.runner:
+            return run.as_table()
+    out = os.fspath(out_path)
     files = [value for value in (*inputs.forms.values(), target, weight) if data is None and is_path(value)]
     refuse_inputs(out, data, [*source.paths, *files])
     named = {
@@ -224,8 +235,6 @@ def score(
         num_classes=num_classes, measures=dataclasses.asdict(measures), **named, **columns,
         **({} if unit.base is None else {"base": unit.base}),
     )  # fmt: skip
-    names = source.class_names if job.topk else spec.class_names
-    row_columns = RowColumns(spec, kept, prefix, scores=measures.scores, names=names, topk=job.topk, unit=unit)
     run = RowRun(job.plan, row_columns, digest, job.runner, progress)
     with job.runner:
         scored = run.into_folder(out, data, overwrite, resume) if is_folder(out) else run.into_file(out, overwrite)

@@ -24,7 +24,7 @@ __all__ = ["score"]
 @progress_option
 def score(
     paths: tuple[str, ...],
-    out_path: str,
+    out_path: str | None,
     json_path: str | None,
     html_path: str | None,
     gates: tuple[Gate, ...],
@@ -39,6 +39,8 @@ def score(
     """
     from fastxent.api.score import score as run
 
+    if out_path is None:
+        raise click.MissingParameter(param_hint="'-o' / '--output'", param_type="option")
     check_places(paths or keywords.values(), json_path, html_path, state_path)
     data = None if not paths else paths[0] if len(paths) == 1 else list(paths)
     with compiling_notice(), progress_bar(progress) as step:

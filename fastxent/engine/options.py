@@ -52,13 +52,15 @@ class RunOptions:
 class RowOutput:
     """Where the results of rows are written, and what beside them."""
 
-    out_path: str | os.PathLike[str] = option(
-        doc="the Parquet file to write. A directory (one that exists, or a path that ends in a slash) gets one output "
+    out_path: str | os.PathLike[str] | None = option(
+        None,
+        "the file to write: Parquet, or CSV or TSV if it is named so (``rows.csv``, ``rows.tsv.gz``); None: the rows "
+        "are returned as an Arrow table. A directory (one that exists, or a path that ends in a slash) gets one output "
         "for every input file, at the input's place below the directory that all inputs share; those that an earlier "
         "run has finished, of inputs that have not changed since, are not done again.",
         flag="-o --output",
         metavar="FILE|DIR/",
-        brief="Parquet file to write; or a directory, with one file for each input file.",
+        brief="Parquet, .csv or .tsv (.gz, .zst) file to write; or a directory, with one file for each input file.",
     )
     keep: str | Iterable[str] | Mapping[str, Any] = option(
         (),

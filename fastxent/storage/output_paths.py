@@ -11,7 +11,17 @@ from typing import Any
 
 from fastxent.base.errors import UsageError
 
-__all__ = ["is_folder", "is_path", "outputs_of", "refuse_inputs"]
+__all__ = ["TEXT_ENDINGS", "is_folder", "is_path", "outputs_of", "refuse_inputs", "refuse_other_formats"]
+
+_PACKED = ("", ".gz", ".zst")
+#: Ending of a name -> the separator of the text that it promises.
+TEXT_ENDINGS = {f".csv{packed}": "," for packed in _PACKED} | {f".tsv{packed}": "\t" for packed in _PACKED}
+#: Endings that promise what is not written here.
+_OTHER_ENDINGS = (
+    ".arrow", ".arrows", ".avro", ".db", ".duckdb", ".feather", ".gz", ".h5", ".hdf5", ".html", ".ipc", ".json",
+    ".jsonl", ".ndjson", ".npy", ".npz", ".orc", ".pickle", ".pkl", ".pt", ".safetensors", ".txt", ".xlsx", ".zip",
+    ".zst",
+)  # fmt: skip
 
 
 def is_path(value: Any) -> bool:
@@ -36,6 +46,13 @@ def refuse_inputs(out: str, data: Any, paths: Sequence[Any]) -> None:
         pattern = os.path.join(os.path.realpath(os.path.dirname(path) or "."), os.path.basename(path))
         if inside or (glob.has_magic(path) and not is_folder(out) and fnmatch.fnmatchcase(where, pattern)):
             raise UsageError(f"{out}: lies among the inputs ({path}), so the next run would read it; write elsewhere")
+
+
+def refuse_other_formats(path: str) -> None:
+    """Raises UsageError if a file of Parquet would have a name that promises something else."""
+    ending = next((each for each in (*TEXT_ENDINGS, *_OTHER_ENDINGS) if path.lower().endswith(each)), None)
+    if ending is not None:
+        raise UsageError(f"{path}: what is written here is Parquet, and the name says {ending}; name a .parquet file")
 
 
 def outputs_of(paths: Sequence[str], data: Any, out: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from fastxent.base.atomic_files import PendingFile, writing
 from fastxent.sources.pages.checksum import BLANK, CHECKSUM_KEY, checksum_of
 from fastxent.storage.layout import Storage, leaves
+from fastxent.storage.output_paths import refuse_other_formats
 
 __all__ = ["GROUP_BYTES", "PendingParquet", "score_settings"]
 
@@ -33,13 +34,14 @@ class PendingParquet:
         group_rows: rows that a row group has at most.
 
     Raises:
-        UsageError: there is a file already, or another run is writing it.
+        UsageError: there is a file already, another run is writing it, or its name promises another format.
         OutputError: the file cannot be written (of all methods).
     """
 
     def __init__(
         self, path: str, *, overwrite: bool, group_bytes: int | None = None, group_rows: int = 1 << 62
     ) -> None:
+        refuse_other_formats(path)
         self.path = path
         self.schema: Any = None
         self.is_open = True

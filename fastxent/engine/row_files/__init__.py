@@ -1,1 +1,1 @@
-"""Per-row results as Parquet files, each written in the order of its rows, whole or not at all."""
+"""Per-row results in the order of the rows: as a table, or as files that are written whole or not at all."""

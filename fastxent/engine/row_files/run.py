@@ -1,4 +1,4 @@
-"""A run that writes per-row results: into one file, or into a file for every input that is not finished yet."""
+"""A run that makes per-row results: a table, one file, or a file for every input that is not finished yet."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from fastxent.engine.plan import Plan, Scored, merge
 from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.file_work import FileWork
 from fastxent.engine.row_files.record import read_record, totals_of
-from fastxent.engine.row_files.score_file import RowFile, score_files
+from fastxent.engine.row_files.score_file import OrderedRows, RowFile, score_files
+from fastxent.engine.row_files.writer import RowTable
 from fastxent.engine.run import run
+from fastxent.engine.runners import threads as on_threads
 from fastxent.engine.runners.runner import Runner
 from fastxent.engine.runners.threads import Threads
 from fastxent.sources.dataset.files import DataFile
@@ -46,13 +48,18 @@ class RowRun:
         self._to_do = self._whole = 0
         self.rows = self.nbytes = 0  #: of the splits that have been scored
 
+    def as_table(self) -> Any:
+        """All rows as an Arrow table, which takes threads."""
+        threads = self._threads("out_path")
+        rows = RowTable(self._columns)
+        self._to_do = self._plan.source.num_rows
+        on_threads.run(self._plan, threads.readers, rows=OrderedRows(self._columns, rows), done=self._count)
+        rows.finish({}, self._plan.source.paths)
+        return rows.table
+
     def into_file(self, out: str, overwrite: bool) -> Scored:
         """Write all rows into one file, which takes threads."""
-        if not isinstance(self._runner, Threads):
-            raise UsageError(
-                f"{out}: runner={self._runner.name!r} writes an output for every input file, so name a directory (one "
-                "that exists, or a path that ends in a slash)"
-            )
+        self._threads(out)
         try:
             return self._score([RowFile(out, self._plan.splits, None, self._job, overwrite=overwrite)])
         except KeyboardInterrupt:
@@ -79,6 +86,15 @@ class RowRun:
             whole = f"{len(finished) + self._whole} of {len(outputs)} files in {out} are whole"
             raise KeyboardInterrupt(f"{self._how_far()}; {whole}, run it again to go on") from None
         return merge([scored, *map(Scored, finished.values())])
+
+    def _threads(self, out: str) -> Threads:
+        """The runner, which has to be threads of this process for rows that all go to one place."""
+        if not isinstance(self._runner, Threads):
+            raise UsageError(
+                f"{out}: runner={self._runner.name!r} writes an output for every input file, so name a directory (one "
+                "that exists, or a path that ends in a slash)"
+            )
+        return self._runner
 
     def _score(self, files: list[RowFile]) -> Scored:
         counts = [split.num_rows for file in files for split in file.splits]

@@ -19,13 +19,13 @@ from fastxent.engine.plan import Failed, Part, Plan, Scored, Stop, Stopped, merg
 from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.in_order import InOrder
 from fastxent.engine.row_files.record import make_record
-from fastxent.engine.row_files.writer import RowWriter
+from fastxent.engine.row_files.writer import RowSink, writer_of
 from fastxent.engine.runners import threads as on_threads
 from fastxent.engine.runners.threads import Done, RowResults
 from fastxent.kernels.block_loop import Outputs
 from fastxent.sources.source import Split
 
-__all__ = ["RowFile", "score_file", "score_files"]
+__all__ = ["OrderedRows", "RowFile", "score_file", "score_files"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,11 @@ def score_file(
         if file.input is not None:
             with writing(file.output):
                 os.makedirs(os.path.dirname(file.output), exist_ok=True)
-        writer = RowWriter(file.output, columns, file.overwrite)
+        writer = writer_of(file.output, columns, file.overwrite)
     except Exception as error:
         return Failed(split, 0, error)
     try:
-        rows = _FileRows(columns, writer)
+        rows = OrderedRows(columns, writer)
         part = on_threads.score(replace(plan, splits=file.splits), threads, rows=rows, done=done, stop=stop)
         if isinstance(part, Scored):
             left_out = frozenset(each for each in part.left_out if file.input in (None, each.path))
@@ -122,10 +122,10 @@ def score_files(
     return merge(parts)
 
 
-class _FileRows(RowResults):
-    """The rows of one file on their way into it."""
+class OrderedRows(RowResults):
+    """The rows of one output on their way into it."""
 
-    def __init__(self, columns: RowColumns, writer: RowWriter) -> None:
+    def __init__(self, columns: RowColumns, writer: RowSink) -> None:
         self._columns = columns
         self._writer = writer
         self._steps = InOrder()

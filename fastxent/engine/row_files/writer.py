@@ -1,79 +1,82 @@
-"""A Parquet file of per-row results under construction: it appears whole or not at all."""
+"""Where the rows of one output go, in order: a Parquet file, a file of text, or a table in memory.
+
+Files appear whole or not at all.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 
-from fastxent.base.errors import SourceError
+from fastxent.base.atomic_files import PendingFile, writing
+from fastxent.base.errors import SourceError, UsageError
 from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.record import RECORD_KEY
 from fastxent.storage.layout import leaves
+from fastxent.storage.output_paths import TEXT_ENDINGS
 from fastxent.storage.parquet_writer import PendingParquet
 
-__all__ = ["RowWriter"]
+__all__ = ["RowSink", "RowTable", "writer_of"]
 
 #: A row group is written when it has this many rows, or this many bytes (kept columns may be wide).
 RESULT_GROUP_ROWS = 1 << 20
 RESULT_GROUP_BYTES = 128 << 20
 
 
-class RowWriter:
-    """One Parquet file; record batches are gathered into row groups.
+class RowSink:
+    """Takes record batches of rows; the first one says the types of the kept columns.
 
     Args:
-        path: where the file is to appear.
         columns: the columns of the rows.
-        overwrite: whether a file that is there may be replaced.
     """
 
-    def __init__(self, path: str, columns: RowColumns, overwrite: bool) -> None:
+    def __init__(self, columns: RowColumns) -> None:
         self._columns = columns
-        self._file = PendingParquet(
-            path, overwrite=overwrite, group_bytes=RESULT_GROUP_BYTES, group_rows=RESULT_GROUP_ROWS
-        )
+        self._schema: Any = None
 
     def write(self, piece: Any, source: str) -> None:
         """Add a record batch of rows that were read from ``source``."""
-        if self._file.schema is None:
-            self._begin(piece.schema)
-        self._file.write(piece if piece.schema.equals(self._file.schema) else self._cast(piece, source))
+        if self._schema is None:
+            self._begin_with(piece.schema)
+        self._add(piece if piece.schema.equals(self._schema) else self._cast(piece, source))
 
     def finish(self, record: Mapping[str, Any], inputs: Sequence[str]) -> None:
-        """Write what waits and the record, and give the file its name.
+        """There are no more rows, and what was made of them is whole.
 
         Without rows the types of kept columns are those of the first of the ``inputs``.
         """
-        if self._file.schema is None:
+        if self._schema is None:
             kept = _kept_types(inputs, self._columns.keep)
-            fields = [pa.field(name, kept.get(name, pa.null())) for name in self._columns.keep]
-            self._begin(pa.schema([*fields, *self._columns.fields]))
-        self._file.finish({RECORD_KEY.decode(): json.dumps(record)})
+            self._begin_with(pa.schema([pa.field(name, kept.get(name, pa.null())) for name in self._columns.keep]))
+        self._end(record)
 
     def abort(self) -> None:
         """Leave nothing behind; does nothing after `finish`."""
-        self._file.abort()
 
-    def _begin(self, schema: Any) -> None:
-        kept = [schema.field(name) for name in self._columns.keep]
-        schema = pa.schema([*kept, *self._columns.fields])
-        text = [field.name for field in kept if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
-        # Losses and probabilities hardly compress: trying costs a tenth of the time and saves a hundredth.
-        codec = {
-            leaf: "NONE" if field in self._columns.fields and pa.types.is_float64(field.type) else "SNAPPY"
-            for field in schema
-            for leaf in leaves(field.name, field.type)
-        }
-        self._file.begin(schema, compression=codec, use_dictionary=[*text, *self._columns.encoded])
+    def _begin_with(self, schema: Any) -> None:
+        self._schema = pa.schema([*map(schema.field, self._columns.keep), *self._columns.fields])
+        self._begin()
+
+    def _begin(self) -> None:
+        """The schema is known."""
+
+    def _add(self, piece: Any) -> None:
+        """Take a record batch of the schema."""
+        raise NotImplementedError
+
+    def _end(self, record: Mapping[str, Any]) -> None:
+        """All rows are there."""
 
     def _cast(self, piece: Any, source: str) -> Any:
         """Files of one data set may hold a kept column as other types; those of the first one count."""
         columns = []
-        for field in self._file.schema:
+        for field in self._schema:
             column = piece.column(field.name)
             try:
                 columns.append(column if column.type.equals(field.type) else column.cast(field.type))
@@ -84,7 +87,106 @@ class RowWriter:
                     path=source,
                     column=field.name,
                 ) from error
-        return pa.RecordBatch.from_arrays(columns, schema=self._file.schema)
+        return pa.RecordBatch.from_arrays(columns, schema=self._schema)
+
+
+class RowTable(RowSink):
+    """All rows as an Arrow table, which is ``table`` in the end."""
+
+    def __init__(self, columns: RowColumns) -> None:
+        super().__init__(columns)
+        self._pieces: list[Any] = []
+        self.table: Any = None
+
+    def _add(self, piece: Any) -> None:
+        self._pieces.append(piece)
+
+    def _end(self, record: Mapping[str, Any]) -> None:
+        self.table = pa.Table.from_batches(self._pieces, self._schema)
+
+
+class _ParquetRows(RowSink):
+    """One Parquet file, which says of itself what it was made from; record batches are gathered into row groups."""
+
+    def __init__(self, path: str, columns: RowColumns, overwrite: bool) -> None:
+        super().__init__(columns)
+        self._file = PendingParquet(
+            path, overwrite=overwrite, group_bytes=RESULT_GROUP_BYTES, group_rows=RESULT_GROUP_ROWS
+        )
+
+    def abort(self) -> None:
+        self._file.abort()
+
+    def _begin(self) -> None:
+        kept = self._schema.field
+        text = [name for name in self._columns.keep if _is_string(kept(name).type)]
+        # Losses and probabilities hardly compress: trying costs a tenth of the time and saves a hundredth.
+        codec = {
+            leaf: "NONE" if field in self._columns.fields and pa.types.is_float64(field.type) else "SNAPPY"
+            for field in self._schema
+            for leaf in leaves(field.name, field.type)
+        }
+        self._file.begin(self._schema, compression=codec, use_dictionary=[*text, *self._columns.encoded])
+
+    def _add(self, piece: Any) -> None:
+        self._file.write(piece)
+
+    def _end(self, record: Mapping[str, Any]) -> None:
+        self._file.finish({RECORD_KEY.decode(): json.dumps(record)})
+
+
+class _TextRows(RowSink):
+    """One file of text with a header, its values separated by a sign; numbers are written so that they come back."""
+
+    def __init__(self, path: str, columns: RowColumns, overwrite: bool) -> None:
+        super().__init__(columns)
+        self._path = path
+        self._stream: Any = None
+        self._text: Any = None
+        self._file = PendingFile(path, overwrite=overwrite)
+
+    def abort(self) -> None:
+        with suppress(Exception):
+            self._close()
+        self._file.abort()
+
+    def _begin(self) -> None:
+        for name in self._columns.keep:
+            kind = self._schema.field(name).type
+            if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+                raise UsageError(f"keep: column {name!r} ({kind}) cannot be written as text; write a .parquet file")
+        ending = next(each for each in TEXT_ENDINGS if self._path.lower().endswith(each))
+        codec = {".gz": "gzip", ".zst": "zstd"}.get(ending[4:])
+        with writing(self._path):
+            self._stream = pa.output_stream(self._file.partial, compression=codec)
+            options = pyarrow.csv.WriteOptions(delimiter=TEXT_ENDINGS[ending])
+            self._text = pyarrow.csv.CSVWriter(self._stream, self._schema, write_options=options)
+
+    def _add(self, piece: Any) -> None:
+        with writing(self._path):
+            self._text.write(piece)
+
+    def _end(self, record: Mapping[str, Any]) -> None:
+        with writing(self._path):
+            self._close()
+        self._file.commit()
+
+    def _close(self) -> None:
+        text, stream, self._text, self._stream = self._text, self._stream, None, None
+        if text is not None:
+            text.close()
+        if stream is not None:
+            stream.close()
+
+
+def writer_of(path: str, columns: RowColumns, overwrite: bool) -> RowSink:
+    """The writer of a file of rows, by the ending of its name; raises UsageError where nothing here writes it."""
+    kind = _TextRows if path.lower().endswith(tuple(TEXT_ENDINGS)) else _ParquetRows
+    return kind(path, columns, overwrite)
+
+
+def _is_string(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _kept_types(inputs: Sequence[str], keep: Sequence[str]) -> dict[str, Any]:
