@@ -108,7 +108,7 @@ def test_many_columns_and_row_groups(tmp_path):
     assert ours.chunks.shape[:2] == (60, 300)
 
 
-JOBS = [("flip", "list"), ("flip", "ours"), ("flip", "wide"), ("flip", "plain", "text"), *(
+JOBS = [("flip", "list"), ("flip", "ours"), ("flip", "wide"), ("flip", "plain", "text", "second"), *(
     ("mutate", str(first), str(first + 1000)) for first in (0, 1000)
 )]  # fmt: skip
 

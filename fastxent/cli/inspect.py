@@ -61,7 +61,8 @@ def _inspection_lines(found: Any) -> Any:
     if found.speed is not None:
         speed = found.speed
         whole = speed.seconds * what.num_rows / max(1, speed.rows)
-        yield f"reading      {speed.gigabytes_per_second:.2f} GB/s a thread, all rows in {whole:.2g} s with one"
+        way = "from its pages" if speed.way == "pages" else "by pyarrow"
+        yield f"reading      {speed.gigabytes_per_second:.2f} GB/s a thread {way}, all rows in {whole:.2g} s with one"
     for advice in what.advice:
         yield f"advice       {advice}"
     for question in found.open_questions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from fastxent.base.version import package_version
@@ -37,6 +38,7 @@ def run_facts(
 ) -> dict[str, Any]:
     """What `Evaluation.run` says of a run, of which so many ``rows`` and bytes were scored; all of them by default."""
     rows = plan.source.num_rows if rows is None else rows
+    ways = Counter(plan.source.ways.values())
     return {
         "seconds": seconds,
         "bytes": sum(split.nbytes for split in plan.splits) if nbytes is None else nbytes,
@@ -44,5 +46,6 @@ def run_facts(
         "threads": runner.readers,
         "runner": runner.name,
         "paths": list(plan.source.paths),
+        **({"row_groups": dict(ways)} if ways else {}),
         "version": package_version(),
     } | ({"notes": list(plan.source.notes)} if plan.source.notes else {})

@@ -139,6 +139,11 @@ class Source(ABC):
         """What could not be read and was left out, so far (``on_error="skip"``)."""
         return self._left_out.found
 
+    @property
+    def ways(self) -> Mapping[tuple[str, int], str]:
+        """Which way row groups of files were read in this process, "pages" or "pyarrow", by path and number."""
+        return MappingProxyType({})
+
     def splits(self) -> Sequence[Split]:
         """The plan: splits in order, which together hold every row once."""
         return self._splits

@@ -20,6 +20,8 @@ from fastxent.sources.dataset.description import Description, describe_files
 from fastxent.sources.dataset.infer import infer_selection
 from fastxent.sources.dataset.reading import Reading, find_width, resolve_predictions
 from fastxent.sources.decode.layout import decode_predictions
+from fastxent.sources.parquet.row_groups import ReadPlan, RowGroups
+from fastxent.sources.parquet.source import BATCH_BYTES, DEFAULT_MEMORY
 from fastxent.sources.read_errors import check_damage, first_line
 from fastxent.sources.source import Selection
 
@@ -32,15 +34,17 @@ FLAGS = {"logits": "--logits", "probs": "--probs", "log_probs": "--log-probs"}
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast scores were read and decoded by one thread."""
+    """How fast scores were read and decoded by one thread, and which way: from their "pages", or by "pyarrow"."""
 
     rows: int
     nbytes: int
     seconds: float
+    way: str = "pyarrow"
 
     def __add__(self, other: Speed) -> Speed:
         """Both, one after the other."""
-        return Speed(self.rows + other.rows, self.nbytes + other.nbytes, self.seconds + other.seconds)
+        way = self.way if self.way == other.way else "pyarrow"
+        return Speed(self.rows + other.rows, self.nbytes + other.nbytes, self.seconds + other.seconds, way)
 
     @property
     def gigabytes_per_second(self) -> float:
@@ -96,7 +100,14 @@ class Inspection:
             else {"predictions": list(selection.predictions), "target": selection.target, "task": selection.task},
             form=self.form,
             num_classes=self.num_classes or None,
-            reading=None if speed is None else {"rows": speed.rows, "bytes": speed.nbytes, "seconds": speed.seconds},
+            reading=None
+            if speed is None
+            else {
+                "rows": speed.rows,
+                "bytes": speed.nbytes,
+                "seconds": speed.seconds,
+                "way": speed.way,
+            },
             commands=list(self.commands),
             open_questions=list(self.open_questions),
             notes=list(self.notes) or None,
@@ -176,19 +187,22 @@ def measure_reading(
 
 
 def _read_once(dataset: Dataset, columns: Sequence[str], num_classes: int, dtype: str | None, limit: int) -> Speed:
-    rows = nbytes = 0
-    step = max(1, (4 << 20) // (4 * max(1, num_classes)))
+    file, rows, nbytes = dataset.files[0], 0, 0
+    footer = dataset.footer(file)
+    groups = RowGroups(dataset, DEFAULT_MEMORY)
+    fast = groups.fast_columns(file, columns, {columns[0]: num_classes})
+    plan = ReadPlan(file, tuple(columns), max(1, BATCH_BYTES // (4 * max(1, num_classes))), footer.largest, fast=fast)
     started = time.perf_counter()
-    with _decoding(dataset, columns):
-        reader = _reader(dataset, 1 << 20)
-        for group in range(reader.metadata.num_row_groups):
-            for batch in reader.iter_batches(step, row_groups=[group], columns=list(columns), use_threads=False):
+    for batch in (batch for group in range(len(footer.rows)) for batch in groups.batches(plan, group)):
+        if batch.num_rows:
+            with _decoding(dataset, columns):
                 decoded = decode_predictions([batch.column(name) for name in columns], num_classes, dtype)
-                rows += batch.num_rows
-                nbytes += batch.num_rows * num_classes * KINDS[decoded.predictions.kind].size
-                if nbytes >= limit:
-                    return Speed(rows, nbytes, time.perf_counter() - started)
-    return Speed(rows, nbytes, time.perf_counter() - started)
+            rows += batch.num_rows
+            nbytes += batch.num_rows * num_classes * KINDS[decoded.predictions.kind].size
+        if nbytes >= limit:
+            break
+    way = "pages" if set(groups.ways.values()) == {"pages"} else "pyarrow"
+    return Speed(rows, nbytes, time.perf_counter() - started, way)
 
 
 def _reader(dataset: Dataset, buffer_size: int) -> Any:

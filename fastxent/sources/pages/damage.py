@@ -1,8 +1,8 @@
-"""What is said of bytes that contradict themselves."""
+"""What is said of bytes that contradict themselves, and of those that are left to pyarrow."""
 
 from __future__ import annotations
 
-__all__ = ["Damage"]
+__all__ = ["Damage", "Unusual"]
 
 
 class Damage(ValueError):
@@ -12,3 +12,7 @@ class Damage(ValueError):
         super().__init__(message)
         self.row_group = row_group
         self.column = column
+
+
+class Unusual(Exception):
+    """Pages that are not decoded here: with nulls, rows of other lengths, rare encodings or codecs."""

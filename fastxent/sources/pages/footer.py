@@ -93,6 +93,10 @@ class ParquetFooter:
             found.setdefault(leaf.path[0], []).append(number)
         return found
 
+    def is_encrypted(self, group: int, leaf: int) -> bool:
+        """Whether nothing is known of a column chunk."""
+        return bool(self.chunks[group, leaf, table.DOUBTS] & table.ENCRYPTED)
+
     def chunk(self, group: int, leaf: int) -> Chunk:
         """One column chunk."""
         row = self.chunks[group, leaf].tolist()

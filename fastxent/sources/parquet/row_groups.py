@@ -6,8 +6,8 @@ handed out already are left away by their number, so none is lost and none comes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -17,6 +17,8 @@ from fastxent.sources.dataset import retry
 from fastxent.sources.dataset.dataset import Dataset
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.dataset.footer import unreachable
+from fastxent.sources.pages.damage import Damage, Unusual
+from fastxent.sources.pages.row_group import check_columns, fast_columns, read_columns, side_by_side
 from fastxent.sources.parquet import wide_groups
 from fastxent.sources.per_thread import PerThread
 from fastxent.sources.read_errors import check_damage, first_line
@@ -29,6 +31,10 @@ __all__ = ["ReadPlan", "RowGroups"]
 READ_BYTES = 64 << 10
 #: Pieces that are worth a request each, for remote row groups that are too large to be fetched at once.
 REMOTE_BYTES = 1 << 20
+#: Columns up to which they are read from their pages: each takes 50 us a page, and pyarrow less.
+FAST_COLUMNS = 24
+#: Columns up to which pages are looked at before pyarrow reads them: 10 us a page.
+CHECKED_COLUMNS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class ReadPlan:
         largest: bytes of the largest row group.
         row_bytes: bytes of a decoded row, 0 if unknown.
         stamp: when the file was changed last; None does not look.
+        fast: the columns that may be read from their pages, and how many values a row of lists has.
+        loose: those of them whose values may lie at any address, for nothing but kernels looks at them.
     """
 
     file: DataFile
@@ -50,6 +58,8 @@ class ReadPlan:
     largest: int
     row_bytes: int = 0
     stamp: tuple[int, int] | None = None
+    fast: Mapping[str, int] = field(default_factory=dict)
+    loose: tuple[str, ...] = ()
 
 
 class RowGroups:
@@ -68,6 +78,10 @@ class RowGroups:
         self._last = PerThread()
         #: columns that are read as dictionaries
         self.dictionaries: list[str] = []
+        #: which way each row group of each file was read, "pages" or "pyarrow"
+        self.ways: dict[tuple[str, int], str] = {}
+        #: files in which pages were not plain
+        self._unusual: set[str] = set()
 
     def probe(self, file: DataFile, column: str, *, skips: bool = False) -> Iterator[Any]:
         """One column alone, in small batches: what the number of classes is found from. It may pass over damage."""
@@ -79,6 +93,14 @@ class RowGroups:
             except SourceError as error:
                 if not skips or isinstance(error, UnavailableError):
                     raise
+
+    def fast_columns(self, file: DataFile, columns: Sequence[str], lists: Mapping[str, int]) -> dict[str, int]:
+        """Those of the columns of a file that may be read from their pages; ``lists``: so many values a row."""
+        footer = self.dataset.footer(file)
+        if footer.parquet is None or file.is_remote or len(columns) > FAST_COLUMNS:
+            return {}
+        fast = fast_columns(footer.schema, footer.parquet, lists)
+        return {name: fast[name] for name in columns if name in fast}
 
     def batches(self, plan: ReadPlan, group: int) -> Iterator[Any]:
         """Record batches of one row group; whatever goes wrong is told with path, row group and column.
@@ -101,12 +123,49 @@ class RowGroups:
                     raise self._blame(plan, group, error, attempts) from error
 
     def _decoded(self, plan: ReadPlan, group: int) -> Iterator[Any]:
+        """Record batches of all columns: from the pages where they are plain, else by pyarrow.
+
+        What makes pages unusual may come late; pyarrow then starts anew, without the rows that there were.
+        """
+        done, place = 0, (plan.file.name, group)
+        if plan.fast and plan.file.name not in self._unusual:
+            self.ways[place] = "pages"
+            try:
+                for batch in self._by_pages(plan, group):
+                    done += batch.num_rows
+                    yield batch
+                return
+            except Unusual:
+                self._unusual.add(plan.file.name)
+        self.ways[place] = "pyarrow"
+        yield from _after(self._by_pyarrow(plan, group), done)
+
+    def _by_pages(self, plan: ReadPlan, group: int) -> Iterator[Any]:
+        """Record batches of all columns, of which those that can be are decoded from their pages."""
+        footer = self.dataset.footer(plan.file)
+        assert footer.parquet is not None
+        plan.file.check_unchanged(plan.stamp)
+        streams = [
+            read_columns(
+                self.dataset.open_files.get(plan.file).read_at, footer.parquet, group, footer.schema, plan.fast,
+                loose=plan.loose, rows=plan.rows, memory=self._memory // 2, checksums=self._checksums,
+            )
+        ]  # fmt: skip
+        others = tuple(name for name in plan.columns if name not in plan.fast)
+        if others:
+            streams.append(self._by_pyarrow(replace(plan, columns=others), group))
+        return side_by_side(streams)
+
+    def _by_pyarrow(self, plan: ReadPlan, group: int) -> Iterator[Any]:
         """Record batches of all columns, some columns first where they do not fit side by side."""
+        footer = self.dataset.footer(plan.file).parquet
+        assert footer is not None
+        if not plan.file.is_remote and len(plan.columns) <= CHECKED_COLUMNS:
+            read_at = self.dataset.open_files.get(plan.file).read_at
+            check_columns(read_at, footer, group, plan.columns, self._memory // 2)
         reader = self._reader(plan)
         if len(plan.columns) == 1:
             return _batches(reader, plan.rows, group, plan.columns)
-        footer = self.dataset.footer(plan.file).parquet
-        assert footer is not None
 
         def blocks_in(memory: int) -> list[list[str]]:
             return wide_groups.blocks_of(footer, group, plan.columns, memory, _read_bytes(plan.file))
@@ -155,7 +214,9 @@ class RowGroups:
         except OSError:
             pass  # it cannot be asked any more
         check_damage(error, file.name, group)
-        if len(plan.columns) <= 64:
+        if isinstance(error, Damage):
+            guilty = error.column
+        elif len(plan.columns) <= 64:
             for name in plan.columns:
                 try:
                     for _ in _batches(self._open(file, plan.largest, known=False), 4096, group, [name]):

@@ -7,7 +7,7 @@ reader.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
@@ -102,6 +102,11 @@ class ParquetSource(Source):
         self._plan(find_members(dataset, selection, self._left_out, self._probe), filter)
         self._splits = self._cut(split_bytes)
 
+    @property
+    def ways(self) -> Mapping[tuple[str, int], str]:
+        """Which way row groups were read in this process."""
+        return self._groups.ways
+
     def read(self, split: Split) -> Iterator[Batch]:
         """The row groups of ``split``, as batches."""
         file = self._files[split.path]
@@ -187,6 +192,9 @@ class ParquetSource(Source):
                 read = replace(read, columns=tuple(dict.fromkeys([*read.columns, *bound.columns])))
                 kept = count_kept(bound, read, footer, self._groups, self._left_out)
                 plan = replace(plan, read=read, filter=bound, kept=kept)
+            fast = self._groups.fast_columns(file, plan.read.columns, _lists(reading, plan.filter))
+            loose = reading.predictions if filter is None else ()
+            plan = replace(plan, read=replace(plan.read, fast=fast, loose=loose))
             self._files[file.name] = plan
             self.num_rows += sum(plan.kept)
 
@@ -197,6 +205,14 @@ class ParquetSource(Source):
         for file in self._files.values():
             splits += _splits_of(file, share, len(splits))
         return splits
+
+
+def _lists(reading: Reading, filter: BoundFilter | None) -> dict[str, int]:
+    """Columns of lists that nobody sees but who decodes scores and targets, and the length that rows should have."""
+    selection = reading.selection
+    seen = {*selection.extra, *(() if filter is None else filter.columns)}
+    names = () if selection.is_topk else (*reading.predictions[:1], selection.target)
+    return {name: max(1, reading.num_classes) for name in names if name not in seen}
 
 
 def _splits_of(file: FilePlan, split_bytes: int, next_id: int) -> Iterator[Split]:
