@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastxent.api.score import score
     from fastxent.base.errors import (
         DataError,
+        DoubtWarning,
         FastxentError,
         InvalidRowError,
         OutOfMemoryError,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparison",
     "DataError",
+    "DoubtWarning",
     "Evaluation",
     "Evaluator",
     "FastxentError",
@@ -66,6 +68,7 @@ __all__ = [
 _HOME = {
     "Comparison": "comparison.result",
     "DataError": "base.errors",
+    "DoubtWarning": "base.errors",
     "Evaluation": "results.evaluation",
     "Evaluator": "api.evaluator",
     "FastxentError": "base.errors",

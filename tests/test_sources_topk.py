@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import fastxent as fx
 from fastxent import UsageError
 from fastxent.base.status import Status
 from fastxent.sources.open import Selection, open_source
@@ -109,3 +110,44 @@ def test_misuse():
         values = {"ids": "ids", "num_classes": C} | wrong
         with pytest.raises(UsageError, match="top-k"):
             open_source(table, Selection(("logprobs",), "y", **values))
+
+
+UNCLEAR = {
+    "outside": ([3, C], [-1.0, -2.0], f"stores an id outside the classes, of 3, {C}"),
+    "negative": ([3, -2], [-1.0, -2.0], "stores a name|outside the classes"),
+    "minus one with a probability": ([3, -1], [-1.0, -2.0], "outside the classes"),
+    "twice": ([3, 4, 3], [-1.0, -2.0, -3.0], "stores class 3 twice"),
+    "empty": ([], [], "stores no class: its list is empty"),
+    "padding alone": ([-1], [-np.inf], "stores no class"),
+    "lengths": ([3, 4], [-1.0], "not as many ids as scores"),
+}
+
+
+@pytest.mark.parametrize("name", UNCLEAR)
+def test_ids_that_are_unclear_are_invalid(name):
+    ids, values, words = UNCLEAR[name]
+    table = pa.table({
+        "ids": pa.array([[1, 2], ids], pa.list_(pa.int64())),
+        "logprobs": pa.array([[-1.0, -2.0], values], pa.list_(pa.float64())),
+        "y": [1, 3],
+    })  # fmt: skip
+    options = {"log_probs": "logprobs", "ids": "ids", "num_classes": C}
+    with pytest.raises(fx.InvalidRowError, match=rf"row 1 .*({words}).*"):
+        fx.evaluate(table, "y", **options)
+    ev = fx.evaluate(table, "y", on_invalid="skip", **options)
+    assert (ev.loss, ev.rows["invalid"]) == (1.0, {"ragged_row": 1})
+
+
+def test_padding_stores_nothing():
+    rows = {"ids": [[7, 5], [7, 5, -1, -1]], "y": [9, 9]}
+    for form, none, values in (("probs", 0.0, [0.5, 0.2]), ("log_probs", -np.inf, list(np.log([0.5, 0.2])))):
+        table = pa.table({**rows, "p": [values, [*values, none, none]]})
+        ev = fx.evaluate(table, "y", **{form: "p"}, ids="ids", num_classes=10)
+        assert ev.loss_stats.min == ev.loss_stats.max
+        assert ev.loss == pytest.approx(-np.log(0.3 / 8), rel=1e-14)
+
+
+def test_labels_outside_the_classes_are_named():
+    table = pa.table({"ids": [[1, 2]], "p": [[0.5, 0.2]], "y": [77]})
+    with pytest.raises(fx.InvalidRowError, match="label 77; labels are ids of classes"):
+        fx.evaluate(table, "y", probs="p", ids="ids", num_classes=10)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fastxent.api.doubt import warn
 from fastxent.api.job import ExtraColumns, prepare
 from fastxent.base.byte_size import byte_size
 from fastxent.base.errors import DataError, FastxentError, UsageError
@@ -241,6 +242,9 @@ def compare(
         "runner": engine.name,
         "version": package_version(),
     }
+    doubts = [f"{name}: {doubt}" for name, (side, _) in zip("AB", results, strict=True) for doubt in side.doubts]
+    result.warnings += doubts
+    warn(doubts)
     return result
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from fastxent.api.doubt import warn
 from fastxent.api.job import ExtraColumns, open_job
 from fastxent.data.options import LossOptions
 from fastxent.engine.options import Progress, RunOptions
@@ -178,4 +179,6 @@ def evaluate(
     done = None if progress is None else lambda split: progress(split, source.num_rows)
     with job.runner:
         scored = score_plan(job.plan, job.runner, done=done)
-    return job.evaluation(scored, run_facts(job.plan, job.runner, time.perf_counter() - started))
+    result = job.evaluation(scored, run_facts(job.plan, job.runner, time.perf_counter() - started))
+    warn(result.doubts)
+    return result

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent.api.doubt import warn
 from fastxent.api.job import one_form, spec_of, stored_labels
 from fastxent.base.errors import UsageError
 from fastxent.base.log_unit import Unit
@@ -20,11 +22,13 @@ from fastxent.engine.runners import threads as on_threads
 from fastxent.engine.runners.threads import RowResults
 from fastxent.kernels.block_loop import Outputs, no_outputs
 from fastxent.losses.registry import LOSSES
+from fastxent.results.doubts import SURE, doubts_of_rows, doubts_of_source, is_reversible
 from fastxent.sources.arrays.source import as_array, plain_array
 from fastxent.sources.open import open_arrays
 from fastxent.sources.options import Inputs
 from fastxent.sources.source import ONE_SCORE, Source
 from fastxent.statistics.options import Measures
+from fastxent.totals.totals import Totals
 
 __all__ = ["LOSS_ONLY", "Reduction", "reduced"]
 
@@ -41,11 +45,13 @@ def reduced(inputs: Inputs, loss: LossOptions, reduction: str, base: float | Non
     unit = Unit(base)
     source, spec = _opened(inputs, loss)
     if reduction == "none":
-        losses = _row_losses(source, spec, threads)
+        losses, totals = _row_losses(source, spec, threads)
+        _warn(source, totals, threads)
         if inputs.weight is not None:
             losses = _weighed(losses, np.asarray(plain_array(inputs.weight, "sample_weight"), np.float64))
         return unit.of(losses)
     totals = on_threads.run(plan_of(source, spec, LOSS_ONLY), threads).totals
+    _warn(source, totals, threads)
     return unit.of(totals.reading().number("sum" if reduction == "sum" else "loss"))
 
 
@@ -81,12 +87,25 @@ def _check_distributions(inputs: Inputs, loss: str, *, dense: bool) -> None:
         )
 
 
-def _row_losses(source: Source, spec: Spec, threads: int | None) -> NDArray[np.float64]:
+def _warn(source: Source, totals: Totals, threads: int | None) -> None:
+    """Warn of what the rows make doubtful.
+
+    Classes can only be reversed where the mean loss is above log 2: -log p - log(1 - p) is at least twice that, and the
+    other order would be below what shares of two classes say, which is at most that.
+    """
+    reading = totals.reading()
+    if is_reversible(totals.spec) and reading.counts[0] >= SURE and reading.number("loss") > math.log(2.0):
+        totals = on_threads.run(plan_of(source, totals.spec, Measures()), threads).totals
+        reading = totals.reading()
+    warn([*doubts_of_source(source, totals, reading), *doubts_of_rows(totals, reading)])
+
+
+def _row_losses(source: Source, spec: Spec, threads: int | None) -> tuple[NDArray[np.float64], Totals]:
     rows = _Losses(source.num_rows, valid=spec.on_invalid == "raise")
-    on_threads.run(plan_of(source, spec, LOSS_ONLY), threads, rows=rows)
+    totals = on_threads.run(plan_of(source, spec, LOSS_ONLY), threads, rows=rows).totals
     if not rows.valid:
         rows.loss[rows.status > Status.IGNORED] = np.nan
-    return rows.loss
+    return rows.loss, totals
 
 
 class _Losses(RowResults):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from fastxent.api.doubt import warn
 from fastxent.api.job import ExtraColumns, open_job
 from fastxent.base.log_unit import Unit
 from fastxent.data.options import LossOptions
@@ -220,7 +221,9 @@ def score(
     if out_path is None:
         run = RowRun(job.plan, row_columns, "", job.runner, progress)
         with job.runner:
-            return run.as_table()
+            table, scored = run.as_table()
+        warn(job.evaluation(scored, {}).doubts)
+        return table
     out = os.fspath(out_path)
     files = [value for value in (*inputs.forms.values(), target, weight) if data is None and is_path(value)]
     refuse_inputs(out, data, [*source.paths, *files])
@@ -234,9 +237,12 @@ def score(
         spec, keep=kept, prefix=prefix, dtype=dtype, filter=None if filter is None else str(filter),
         num_classes=num_classes, measures=dataclasses.asdict(measures), **named, **columns,
         **({} if unit.base is None else {"base": unit.base}),
+        **({} if inputs.labels is None else {"labels": list(map(str, inputs.labels))}),
     )  # fmt: skip
     run = RowRun(job.plan, row_columns, digest, job.runner, progress)
     with job.runner:
         scored = run.into_folder(out, data, overwrite, resume) if is_folder(out) else run.into_file(out, overwrite)
     seconds = time.perf_counter() - started
-    return job.evaluation(scored, run_facts(job.plan, job.runner, seconds, rows=run.rows, nbytes=run.nbytes))
+    result = job.evaluation(scored, run_facts(job.plan, job.runner, seconds, rows=run.rows, nbytes=run.nbytes))
+    warn(result.doubts)
+    return result

@@ -19,6 +19,7 @@ from typing import Any
 
 __all__ = [
     "DataError",
+    "DoubtWarning",
     "FastxentError",
     "InvalidRowError",
     "OutOfMemoryError",
@@ -123,3 +124,10 @@ class OutputError(FastxentError, OSError):
 
 class StateError(FastxentError, ValueError):
     """Saved totals are damaged, or were made under another spec or numerics version."""
+
+
+class DoubtWarning(UserWarning):
+    """The numbers are those of what was said, and the data look as if something else was meant.
+
+    Probabilities named logits, or two classes in the other order. Results have it in ``warnings`` too.
+    """

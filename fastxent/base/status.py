@@ -48,7 +48,7 @@ EXPLANATION: dict[Status, tuple[str, str]] = {
         "filter unlabeled rows, or pass on_invalid='skip' to count them and go on",
     ),
     Status.RAGGED_ROW: (
-        "the prediction has another number of classes than the rest",
+        "the prediction has another number of classes than the rest, or stores one twice, or what is no class",
         "every row needs one score for each class",
     ),
     Status.UNKNOWN_LABEL: (

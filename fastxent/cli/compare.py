@@ -8,7 +8,7 @@ import click
 
 from fastxent.base.errors import DataError, UsageError
 from fastxent.cli.options import given, keyword_options, progress_option, result_options
-from fastxent.cli.output import check_places, compiling_notice, judge, progress_bar, write_text
+from fastxent.cli.output import check_places, compiling_notice, judge, progress_bar, tell, write_text
 
 if TYPE_CHECKING:
     from fastxent.results.gates import Gate
@@ -52,6 +52,7 @@ def compare(
         from fastxent.cli.comparison_table import show_comparison
 
         show_comparison(result)
+    tell(result.warnings)
     if result.num_rows == 0:
         raise DataError("no row was compared; every difference is NaN")
     if gates:

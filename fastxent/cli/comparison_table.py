@@ -63,8 +63,6 @@ def show_comparison(result: Comparison) -> None:
         if rows:
             console.print(_changed_table(title, rows[:CHANGED]))
     console.print(_verdict(outcome, str(result.unit)))
-    for warning in result.warnings:
-        console.print(f"warning: {printable(warning)}")
 
 
 def _group_table(column: str, groups: dict[str, Outcome]) -> Table:

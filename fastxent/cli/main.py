@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -20,7 +21,7 @@ from typing import Any
 
 import click
 
-from fastxent.base.errors import FastxentError, UsageError
+from fastxent.base.errors import DoubtWarning, FastxentError, UsageError
 from fastxent.base.text import printable
 from fastxent.base.version import package_version
 from fastxent.cli.output import EXIT_DATA, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, say
@@ -131,7 +132,8 @@ class _Commands(click.Group):
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _one_line_errors():
+        with _one_line_errors(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DoubtWarning)  # results have them too, and are printed
             return super().invoke(ctx)
 
 

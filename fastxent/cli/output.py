@@ -30,6 +30,7 @@ __all__ = [
     "judge",
     "progress_bar",
     "say",
+    "tell",
     "write_text",
 ]
 
@@ -58,14 +59,19 @@ def deliver(
         from fastxent.cli.tables import show_evaluation
 
         show_evaluation(result)
+    tell(result.warnings)
     if result.num_rows == 0:
         raise DataError(f"no row was scored ({result.rows['read']} read); every statistic is NaN")
-    for left in result.left_out:
-        click.echo(f"fastxent: {printable(str(left))}", err=True)
     if gates:
         judge(gates, result.to_dict())
     if result.left_out:
         sys.exit(EXIT_PARTIAL)
+
+
+def tell(warnings: Iterable[str]) -> None:
+    """Say on standard error what a reader should know."""
+    for warning in warnings:
+        say(f"fastxent: warning: {printable(warning)}")
 
 
 def judge(gates: tuple[Gate, ...], values: dict[str, Any]) -> None:
@@ -74,7 +80,7 @@ def judge(gates: tuple[Gate, ...], values: dict[str, Any]) -> None:
 
     if failed := failures(gates, values):
         for line in failed:
-            click.echo(f"fastxent: {printable(line)}", err=True)
+            say(f"fastxent: {printable(line)}")
         sys.exit(EXIT_GATE)
 
 

@@ -54,8 +54,6 @@ def show_evaluation(result: Evaluation) -> None:
         status = Status[name.upper()]
         first = result.first_invalid[name]
         console.print(f"skipped {count:,} rows: {EXPLANATION[status][0]} (first: row {first:,})")
-    for warning in result.warnings:
-        console.print(f"warning: {printable(warning)}")
 
 
 def _rich_table(rows: Any) -> Table:

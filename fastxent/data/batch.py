@@ -15,7 +15,10 @@ from fastxent.base.kinds import Kind
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Batch", "Columns", "Matrix", "Predictions"]
+__all__ = ["DIFFERENT", "UNKNOWN", "Batch", "Columns", "Matrix", "Predictions"]
+
+#: Among the ids of a batch: those of a row that has not as many as scores, and a name that is no class.
+DIFFERENT, UNKNOWN = -3, -2
 
 
 @dataclass(frozen=True, slots=True)

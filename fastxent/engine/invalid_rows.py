@@ -12,7 +12,7 @@ import numpy as np
 from fastxent.base.errors import InvalidRowError
 from fastxent.base.kinds import as_floats
 from fastxent.base.status import EXPLANATION, FIRST_INVALID, Status
-from fastxent.data.batch import Batch, Columns
+from fastxent.data.batch import DIFFERENT, UNKNOWN, Batch, Columns
 from fastxent.data.spec import Spec
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def raise_first_invalid(totals: Totals, batch: Batch) -> None:
 def _words(status: Status, spec: Spec, batch: Batch, row: int) -> tuple[str, str, str]:
     """What is wrong with a row, the offending value where there is one to show, and what to do."""
     what, remedy = EXPLANATION[status]
+    if status == Status.RAGGED_ROW and batch.ids is not None:
+        return _stored(batch.ids[row], what), "", "a row of the top k names each class once, by its id from 0"
     if status == Status.LABEL_OUT_OF_RANGE:
         return what, *_label(spec, batch, row)
     if status == Status.INVALID_TARGET:
@@ -59,12 +61,27 @@ def _words(status: Status, spec: Spec, batch: Batch, row: int) -> tuple[str, str
     return what, "", remedy
 
 
+def _stored(ids: Any, what: str) -> str:
+    """What is wrong with the classes that a row of the top k stores."""
+    stored = [int(each) for each in ids if each != -1]
+    if DIFFERENT in stored:
+        return "the row has not as many ids as scores"
+    if not stored:
+        return "the row stores no class: its list is empty"
+    if UNKNOWN in stored:
+        return "the row stores a name that is none of the class names"
+    repeated = next((each for each in stored if stored.count(each) > 1), None)
+    if repeated is not None:
+        return f"the row stores class {repeated} twice"
+    return f"the row stores an id outside the classes, of {', '.join(map(str, stored[:8]))}"
+
+
 def _label(spec: Spec, batch: Batch, row: int) -> tuple[str, str]:
     """A label that is no class, and what it may come from."""
     classes = 2 if spec.task != "multiclass" else spec.num_classes
     values = np.atleast_1d(batch.target[row])
     outside = [j for j, value in enumerate(values) if not 0 <= value < classes and _counts(spec, batch, row, j)]
-    label = int(values[outside[0]]) if outside else 0
+    label = int(values[outside[0] if outside else 0])
     if batch.ids is not None:
         return f": label {label}", "labels are ids of classes, from 0 to num_classes less one"
     detail = f": label {label}, classes are 0 to {classes - 1}" if classes > 1 else f": label {label}, and one class"

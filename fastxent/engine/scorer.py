@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastxent.base.errors import UsageError
-from fastxent.base.kinds import KINDS
-from fastxent.data.batch import Batch, Columns
+from fastxent.base.kinds import KINDS, PATTERNS, Kind, as_floats
+from fastxent.data.batch import Batch, Columns, Matrix
 from fastxent.data.spec import Spec
+from fastxent.engine.likely_forms import look_at
 from fastxent.kernels.block_loop import Outputs, Rows, job, no_outputs
 from fastxent.kernels.contract import scorecard
 from fastxent.kernels.contract.problem import SIZE, Problem, Work, new_work
 from fastxent.kernels.rows.gather import rows_of_block
 from fastxent.kernels.sums.tally import LATE
 from fastxent.losses.base import FEW_CLASSES, KernelKey
+from fastxent.sources.decode.numpy_blocks import frozen
 from fastxent.statistics.record import RECORD_ROWS, Record
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Scorer"]
 
+#: What a probability that is to be clipped may exceed 1 by, at least.
+ABOVE_ONE = 1e-3
 _NOTHING = np.zeros(0)
 _NO_FATE = np.zeros(0, np.uint8)
 
@@ -98,6 +103,25 @@ def make_problem(spec: Spec, batch: Batch) -> tuple[Problem, list[Any]]:
     return problem, keep
 
 
+def cut_above_one(batch: Batch) -> Batch:
+    """The batch with probabilities of at most 1, which those just above become, as clipping makes them in Keras."""
+    predictions, kind = batch.predictions, batch.predictions.kind
+    slack = max(ABOVE_ONE, math.sqrt(KINDS[kind].epsilon))
+
+    def cut(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        numbers = as_floats(values, kind)
+        numbers = numbers.astype(np.float32) if kind in PATTERNS else numbers
+        return frozen(np.where((numbers > 1) & (numbers <= 1 + slack), numbers.dtype.type(1), numbers))
+
+    columns = predictions.columns if isinstance(predictions, Columns) else (predictions.values,)
+    if not any((as_floats(column, kind) > 1).any() for column in columns):
+        return batch
+    wider: Kind = "float32" if kind in PATTERNS else kind
+    if isinstance(predictions, Columns):
+        return replace(batch, predictions=Columns(tuple(map(cut, predictions.columns)), wider))
+    return replace(batch, predictions=Matrix(cut(predictions.values), wider))
+
+
 class Scorer:
     """Scores batches into totals, with one thread's scratch. ``full`` asks for more than the loss."""
 
@@ -112,6 +136,9 @@ class Scorer:
 
     def score(self, batch: Batch, totals: Totals, outputs: Outputs | None = None) -> None:
         """Score all rows of the batch; outputs are indexed by the row's number in the batch."""
+        look_at(batch, totals)
+        if self._spec.form == "probs" and self._spec.clip not in (None, "sklearn", "torch"):
+            batch = cut_above_one(batch)
         run, gathers = self._job(batch, totals.measures.entropy)
         problem, keep = make_problem(self._spec, batch)
         work = self._scratch(problem.classes, batch.predictions.kind, gathers)

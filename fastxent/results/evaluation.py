@@ -14,8 +14,8 @@ from fastxent.base.errors import UsageError
 from fastxent.base.log_unit import Unit
 from fastxent.base.status import Status
 from fastxent.data.spec import NUMERICS_VERSION
-from fastxent.kernels.sums import tally
 from fastxent.results.as_json import evaluation_dict, json_text
+from fastxent.results.doubts import doubts_of_rows
 from fastxent.results.headlines import ROWS, group_headlines, headlines, html_table
 from fastxent.statistics import calibration, classes, classwise, spread
 from fastxent.statistics.accuracy import rows_behind, top_k_interval, top_ks
@@ -60,6 +60,7 @@ class Evaluation:
         base: unit of losses and entropies: None for nats, 2 for bits, 10 for bans. Totals do not know it.
         topk: whether rows stored some of the classes only.
         only: values of columns, where this is the evaluation of a group (see `group`).
+        doubts: those of the warnings that something else was meant (`fastxent.DoubtWarning`).
     """
 
     totals: Totals
@@ -72,6 +73,7 @@ class Evaluation:
     base: float | None = None
     topk: bool = False
     only: Mapping[str, Any] | None = None
+    doubts: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._options = Readings(
@@ -83,12 +85,8 @@ class Evaluation:
             return
         self._reading = self.totals.reading(self._options)
         tallies, rows = self.totals.tallies, f"{self.num_rows:,} rows"
-        first = int(tallies.first[tally.UNEVEN])
-        if self.uneven and not (self.totals.spec.normalize or self.topk):  # what is not stored is missing in the sum
-            self.warnings.append(
-                f"the probabilities of {self.uneven:,} of {rows} do not sum to 1 (first: row {first:,}); "
-                "they are scored as they are, and normalize divides them by their sum"
-            )
+        self.doubts += doubts_of_rows(self.totals, self._reading, topk=self.topk)
+        self.warnings += self.doubts
         if tallies.histogram.size and (infinite := int(tallies.histogram[-1])):
             self.warnings.append(
                 f"the loss of {infinite:,} of {rows} is infinite: their target has no probability; clip bounds it"

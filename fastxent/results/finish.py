@@ -8,6 +8,7 @@ from typing import Any
 from fastxent.base.version import package_version
 from fastxent.engine.plan import Plan, Scored
 from fastxent.engine.runners.runner import Runner
+from fastxent.results.doubts import doubts_of_source
 from fastxent.results.evaluation import Evaluation
 from fastxent.sources.skipped import in_order
 from fastxent.statistics.options import Readings
@@ -27,9 +28,10 @@ def finish(plan: Plan, scored: Scored, facts: dict[str, Any], readings: Readings
     """
     left_out = list(in_order(scored.left_out.union(plan.source.left_out)))
     top_ks = None if readings.top_k is None else tuple(readings.top_k)
+    doubts = list(doubts_of_source(plan.source, scored.totals, scored.totals.reading()))
     return Evaluation(
         scored.totals, run=facts, warnings=[str(each) for each in left_out], left_out=left_out, bins=readings.bins,
-        binning=readings.binning, top_ks=top_ks, base=readings.base, topk=topk,
+        binning=readings.binning, top_ks=top_ks, base=readings.base, topk=topk, doubts=doubts,
     )  # fmt: skip
 
 

@@ -103,6 +103,10 @@ class Source(ABC):
     num_rows: int
     #: names of the classes in the order of the scores, where known
     class_names: tuple[str, ...] | None = None
+    #: names of the columns, and of the struct's fields, that hold the scores; none of arrays
+    score_names: tuple[str, ...] = ()
+    #: whether integer labels stand beside columns that are numbered from 1
+    counts_from_one: bool = False
     #: what a reader should know of how it was read
     notes: tuple[str, ...] = ()
     #: whether targets are (n, C) matrices (distributions, multilabel) rather than one label a row

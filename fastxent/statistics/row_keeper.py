@@ -27,7 +27,7 @@ By = Literal["loss", "self_confidence", "normalized_margin"]
 _FIELDS = ("path", "row", "loss", "target", "predicted", "p_target", "confidence")
 _FLOATS = frozenset(("loss", "p_target", "confidence"))
 _KEY, _ID, _FIRST = 0, 1, 2
-_PATH, _TARGET = _FIRST + _FIELDS.index("path"), _FIRST + _FIELDS.index("target")
+_PATH, _LOSS, _TARGET = (_FIRST + _FIELDS.index(name) for name in ("path", "loss", "target"))
 _WIDTH = _FIRST + len(_FIELDS)
 
 
@@ -37,7 +37,8 @@ class Rows:
 
     Attributes:
         most: rows of an owner.
-        by: their order: loss (descending), self-confidence or normalized margin (ascending); ties by row number.
+        by: their order: loss (descending), self-confidence or normalized margin (ascending). Ties, as of probabilities
+            that are too small for a float, go by the loss, then by row number.
         keep: columns that are kept with them.
         targets: how many target classes have owners of their own within each owner; 0 for none.
         predicts: whether rows have classes; without there are only place and loss.
@@ -90,7 +91,7 @@ class RowKeeper:
             at = np.minimum(np.searchsorted(self._full, owners), len(self._full) - 1)
             beaten = (self._full[at] == owners) & (keys[rows] > self._last[at])
             rows, owners = rows[~beaten], owners[~beaten]
-        order = _first(owners, keys[rows], rows, self.quota)
+        order = _first(owners, keys[rows], record.card.real[sc.LOSS, rows], rows, self.quota)
         rows, owners = rows[order], owners[order]
         if rows.size:
             self._waiting.append((owners, self._cells_of(record, rows, keys[rows]), self._kept_of(record, rows)))
@@ -140,7 +141,8 @@ class RowKeeper:
         self._full, self._last = self._owners[ends[full]], self._cells[ends[full], _KEY]
 
     def _shorten(self) -> None:
-        order = _first(self._owners, self._cells[:, _KEY], self._cells[:, _ID], self.quota)
+        losses = self._cells[:, _LOSS].copy().view(np.float64)
+        order = _first(self._owners, self._cells[:, _KEY], losses, self._cells[:, _ID], self.quota)
         self._owners, self._cells, self._kept = self._owners[order], self._cells[order], self._kept[order]
 
     def merge(self, other: RowKeeper, numbers: Integers) -> None:
@@ -248,12 +250,12 @@ def _keys(by: By, record: Record) -> tuple[Integers, NDArray[np.bool_]]:
     return np.maximum(margin, 0.0).view(np.int64), wanted & (record.card.whole[sc.RANK, :n] > 0)
 
 
-def _first(owners: NDArray[Any], keys: NDArray[Any], ids: NDArray[Any], quota: int) -> Integers:
-    """An order by owner, key and number, of the first ``quota`` of every owner."""
+def _first(owners: NDArray[Any], keys: NDArray[Any], losses: NDArray[Any], ids: NDArray[Any], quota: int) -> Integers:
+    """An order by owner, key, loss (the highest first) and number, of the first ``quota`` of every owner."""
     if quota and len(owners) > quota and not (owners != owners[0]).any():  # one owner: most of a sort is not needed
         few = np.flatnonzero(keys <= np.partition(keys, quota - 1)[quota - 1])
-        return few[np.lexsort((ids[few], keys[few]))][:quota]
-    order = np.lexsort((ids, keys, owners))
+        return few[np.lexsort((ids[few], -losses[few], keys[few]))][:quota]
+    order = np.lexsort((ids, -losses, keys, owners))
     starts = run_starts(owners[order])
     lengths = np.diff(np.append(starts, len(owners)))
     places = np.arange(len(owners)) - np.repeat(starts, lengths)

@@ -17,6 +17,7 @@ from fastxent.base.kinds import KINDS
 from fastxent.sources.dataset.candidates import Candidate
 from fastxent.sources.dataset.dataset import Dataset, find_dataset
 from fastxent.sources.dataset.description import Description, describe_files
+from fastxent.sources.dataset.footer import INT96
 from fastxent.sources.dataset.infer import infer_selection
 from fastxent.sources.dataset.reading import Reading, find_width, resolve_predictions
 from fastxent.sources.decode.layout import decode_predictions
@@ -209,7 +210,9 @@ def _reader(dataset: Dataset, buffer_size: int) -> Any:
     """A reader of the first file."""
     file = dataset.files[0]
     opened, metadata = dataset.open_files.get(file), dataset.footer(file).metadata
-    return pq.ParquetFile(opened, metadata=metadata, pre_buffer=False, buffer_size=buffer_size)
+    return pq.ParquetFile(
+        opened, metadata=metadata, pre_buffer=False, buffer_size=buffer_size, coerce_int96_timestamp_unit=INT96
+    )
 
 
 @contextmanager

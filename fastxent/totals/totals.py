@@ -91,10 +91,13 @@ class Totals:
     statistics: tuple[Statistic, ...] = field(init=False)
     all_rows: AllRows = field(init=False)
     groups: Groups | None = field(init=False, default=None)
+    like_probs: bool = field(init=False)  #: whether all rows of logits so far could be probabilities
+    hard_targets: bool = field(init=False, default=True)  #: whether the targets of the first rows are 0 and 1
     _uncarried: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.tallies = _new_tallies(self.spec, self.measures)
+        self.like_probs = self.spec.form == "logits"
         self.statistics = wanted_statistics(self.spec, self.measures)
         self.all_rows = AllRows(self.tallies, _classes(self.spec), self.statistics)
         if self.measures.group_by:
@@ -174,6 +177,8 @@ class Totals:
             else:
                 a += b
         self.settle()
+        self.like_probs &= other.like_probs
+        self.hard_targets &= other.hard_targets
         self.all_rows.merge(other.all_rows)
         if self.groups is not None and other.groups is not None:
             self.groups.merge(other.groups)
@@ -224,6 +229,8 @@ class Totals:
                 "numerics_version": NUMERICS_VERSION,
                 "spec": self.spec.to_dict(),
                 "measures": self.measures.to_dict(),
+                "like_probs": self.like_probs,
+                "hard_targets": self.hard_targets,
                 "parts": values,
                 "shapes": shapes,
             },
@@ -287,6 +294,7 @@ def _load(header: dict[str, Any], body: memoryview) -> Totals:
         at += 8 * count
         return array
 
+    totals.like_probs, totals.hard_targets = bool(header["like_probs"]), bool(header["hard_targets"])
     for name in _ARRAYS:
         array = getattr(totals.tallies, name)
         array[...] = take(array.shape)

@@ -48,14 +48,14 @@ class RowRun:
         self._to_do = self._whole = 0
         self.rows = self.nbytes = 0  #: of the splits that have been scored
 
-    def as_table(self) -> Any:
-        """All rows as an Arrow table, which takes threads."""
+    def as_table(self) -> tuple[Any, Scored]:
+        """All rows as an Arrow table, which takes threads; and what they left behind."""
         threads = self._threads("out_path")
         rows = RowTable(self._columns)
         self._to_do = self._plan.source.num_rows
-        on_threads.run(self._plan, threads.readers, rows=OrderedRows(self._columns, rows), done=self._count)
+        scored = on_threads.run(self._plan, threads.readers, rows=OrderedRows(self._columns, rows), done=self._count)
         rows.finish({}, self._plan.source.paths)
-        return rows.table
+        return rows.table, scored
 
     def into_file(self, out: str, overwrite: bool) -> Scored:
         """Write all rows into one file, which takes threads."""

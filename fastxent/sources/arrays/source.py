@@ -18,7 +18,7 @@ from fastxent.data.plain_column import check_values
 from fastxent.data.spec import Task
 from fastxent.data.stored_labels import StoredLabels
 from fastxent.sources.arrays.npy import forget
-from fastxent.sources.class_order import check_integer_labels, in_order, order_note
+from fastxent.sources.class_order import check_integer_labels, counts_from_one, in_order, order_note
 from fastxent.sources.decode import numpy_blocks
 from fastxent.sources.object_kinds import is_arrow, library
 from fastxent.sources.source import ONE_SCORE, Source, Split, check_mask
@@ -194,7 +194,7 @@ class ArraySource(Source):
             self.notes = (note,)
         if order != list(range(len(names))):
             frame = frame.iloc[:, order]
-        ordered = tuple(names[place] for place in order)
+        ordered = self.score_names = tuple(names[place] for place in order)
         plain = len(names) == 1 or ordered == tuple(map(str, range(len(names))))
         return frame, None if plain else ordered
 
@@ -271,6 +271,7 @@ class ArraySource(Source):
         text = _is_text(np.dtype(self._target.dtype))
         if self._labels is None and not text and len(shape) == 1 and self._task != "multilabel":
             check_integer_labels(names, of_columns=self._of_columns)
+            self.counts_from_one = bool(self.score_names) and counts_from_one(self.score_names)
         if text and names is None and self._labels is None:
             what = "Python objects" if np.dtype(self._target.dtype).kind == "O" else "labels that are text"
             raise UsageError(
@@ -291,7 +292,8 @@ class ArraySource(Source):
             return numpy_blocks.lookup_labels(block, {name: i for i, name in enumerate(names)})
         if self._labels is not None:
             if block.ndim == 2:
-                return numpy_blocks.stored_matrix(block, self._task, self._labels)
+                mask = None if self._mask is None else numpy_blocks.as_mask(np.asarray(self._mask[lo:hi]))
+                return numpy_blocks.stored_matrix(block, self._task, self._labels, mask)
             targets, status = self._labels.places(block)
             return numpy_blocks.frozen(targets), status
         if block.ndim == 2:

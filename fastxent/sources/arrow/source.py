@@ -113,7 +113,7 @@ class ArrowSource(Source):
         self.paths = tuple(part.name for part, _ in parts)
         first = parts[0][1]
         self.num_classes, self.class_names, self.dense_target = first.num_classes, first.class_names, first.dense_target
-        self.notes = first.notes
+        self.notes, self.score_names, self.counts_from_one = first.notes, first.score_names, first.counts_from_one
         self.files = tuple(part.file for part, _ in parts if isinstance(part, _IpcFile))
         self.travels = len(self.files) == len(parts)
         self._parts: dict[str, tuple[Part, Reading, int]] = {}
@@ -182,6 +182,7 @@ class StreamSource(Source):
         self._reading = settle(resolve(reader.schema, selection, self.paths[0]), self._peek(), self.paths[0])
         self.num_classes, self.class_names = self._reading.num_classes, self._reading.class_names
         self.dense_target, self.notes = self._reading.dense_target, self._reading.notes
+        self.score_names, self.counts_from_one = self._reading.score_names, self._reading.counts_from_one
         self._splits = [Split(0, self.paths[0], 0, 1, 0, 0, -1, -1)]
         self._filter = None if filter is None else filter.bind(reader.schema, {}, self.paths[0])
 

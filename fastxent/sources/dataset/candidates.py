@@ -14,15 +14,11 @@ from fastxent.sources.dataset.metadata import class_names_of
 from fastxent.sources.decode import runs
 from fastxent.sources.decode.labels import is_text
 from fastxent.sources.decode.primitive import is_number
+from fastxent.sources.score_names import SCORE_WORDS, form_of, words
 
 __all__ = ["Candidate", "prediction_candidates", "target_candidates"]
 
 TARGET_WORDS = frozenset(("label", "labels", "target", "targets", "y", "class", "truth", "gold", "true"))
-FORM_WORDS = {
-    "logit": "logits", "logits": "logits", "rawprediction": "logits", "prob": "probs", "probs": "probs",
-    "proba": "probs", "probability": "probs", "probabilities": "probs", "logprob": "log_probs", "logprobs": "log_probs",
-}  # fmt: skip
-SCORE_WORDS = frozenset((*FORM_WORDS, "score", "scores", "pred", "preds", "prediction", "predictions", "p"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +73,7 @@ def _families(schema: Any) -> Iterator[Candidate]:
         yield _candidate((f"{prefix}*",) if exact else listed, "one column a class", prefix)
     members = {name for names in joined.values() for name in names} | {name for name in beside if "_" in name}
     for name in floats:
-        if name not in members and _words(name) & SCORE_WORDS:
+        if name not in members and words(name) & SCORE_WORDS:
             yield _candidate((name,), "one score a row (binary)", name)
 
 
@@ -92,13 +88,9 @@ def _joined(names: Sequence[str], pattern: str) -> dict[str, list[str]]:
 
 
 def _candidate(columns: tuple[str, ...], form: str, name: str) -> Candidate:
-    words = _words(name)
-    forms = {FORM_WORDS[word] for word in words if word in FORM_WORDS}
-    if "log" in words and forms == {"probs"}:
-        forms = {"log_probs"}
-    named = bool(words & SCORE_WORDS)
+    named = bool(words(name) & SCORE_WORDS)
     reason = f"{form}, named like predictions" if named else form
-    return Candidate(columns, form, reason, named, forms.pop() if len(forms) == 1 else None)
+    return Candidate(columns, form, reason, named, form_of((name,)))
 
 
 def _layout(schema: Any, names: Sequence[str]) -> str:
@@ -129,16 +121,11 @@ def target_candidates(schema: Any, own: Mapping[str, Any]) -> Iterator[Candidate
             yield Candidate((field.name,), str(field.type), "a Hugging Face ClassLabel", True)
         elif named and (flat or is_number(field.type) or runs.is_list(field.type)):
             yield Candidate((field.name,), str(field.type), "named like a target", True)
-        elif flat and not _words(field.name) & SCORE_WORDS:
+        elif flat and not words(field.name) & SCORE_WORDS:
             yield Candidate((field.name,), str(field.type), "integers, bool or text", False)
 
 
 def _named_target(name: str) -> bool:
     """Whether a name has a word for targets and none for scores (``y_true``, but not ``y_prob``)."""
-    words = _words(name)
-    return bool(words & TARGET_WORDS) and not words & SCORE_WORDS
-
-
-def _words(name: str) -> set[str]:
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
-    return {word for word in re.split(r"[^a-z]+", spaced.lower()) if word} | {name.lower()}
+    found = words(name)
+    return bool(found & TARGET_WORDS) and not found & SCORE_WORDS

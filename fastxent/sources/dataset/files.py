@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,7 +15,7 @@ from urllib.parse import unquote
 from fastxent.base.errors import SourceError, UnavailableError
 
 __all__ = [
-    "TABLE_SUFFIXES", "DataFile", "check_regular", "expand_local", "format_by_name", "is_table_name",
+    "TABLE_SUFFIXES", "DataFile", "check_no_log", "check_regular", "expand_local", "format_by_name", "is_table_name",
     "partition_values", "partitions_of", "stamp_of",
 ]  # fmt: skip
 
@@ -22,6 +23,13 @@ __all__ = [
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 ARROW_SUFFIXES = (".arrow", ".feather", ".ipc", ".arrows")
 TABLE_SUFFIXES = PARQUET_SUFFIXES + ARROW_SUFFIXES
+#: What tells a table with a log -> what kind it is, and how its files are found.
+_LOGS = {r"/_delta_log/": "a Delta", r"/metadata/[^/]*\.metadata\.json": "an Iceberg", r"/\.hoodie/": "a Hudi"}
+_WAYS = {
+    "a Delta": "deltalake.DeltaTable(path).file_uris(), or .to_pyarrow_table()",
+    "an Iceberg": "pyiceberg: table.scan().plan_files(), or .to_arrow()",
+    "a Hudi": "hudi: HudiTable(path).read_snapshot()",
+}
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -128,6 +136,8 @@ def expand_local(path: str) -> list[DataFile]:
     if glob.has_magic(path):
         matches = [match for match in sorted(glob.glob(path, recursive=True)) if not _hidden(match, path)]
         if matches:
+            for folder in {os.path.dirname(match) for match in matches if os.path.isfile(match)}:
+                _refuse_logged(folder)
             return [file for match in matches for file in expand_local(match)]
         raise SourceError("no file matches this pattern", path=path)
     raise SourceError(f"there is no such file or directory{_nearby(path)}", path=path)
@@ -138,13 +148,46 @@ def _local(path: str) -> DataFile:
 
 
 def _in_directory(root: str) -> list[DataFile]:
+    _refuse_logged(root)
     paths = []
     for folder, folders, names in os.walk(root):
+        inner = [f"{name}/" for name in folders]
+        if "metadata" in folders:
+            inner += [f"metadata/{name}" for name in os.listdir(os.path.join(folder, "metadata"))]
+        check_no_log(inner, folder)
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
         paths += [os.path.join(folder, name) for name in names if is_table_name(name)]
     if not paths:
         raise SourceError(f"the directory holds no files ending in {', '.join(TABLE_SUFFIXES)}", path=root)
     return [_local(path) for path in sorted(paths)]
+
+
+def check_no_log(paths: Iterable[str], shown: str) -> None:
+    """Raise `SourceError` if paths, folders with a slash behind, show that a log says which files hold rows.
+
+    Files that a Delta, Iceberg or Hudi table has removed stay where they are for days.
+    """
+    for path in paths:
+        found = next((name for pattern, name in _LOGS.items() if re.search(pattern, f"/{path}")), None)
+        if found is not None:
+            raise SourceError(
+                f"is {found} table: its log says which of the files count, and some may have been removed; give the "
+                f"files of the version you mean, or the table as Arrow ({_WAYS[found]})",
+                path=shown,
+            )
+
+
+def _refuse_logged(folder: str) -> None:
+    """Raise `SourceError` if a folder lies in a table with a log."""
+    folder = os.path.abspath(folder)
+    while True:
+        inner = [f"{name}/" for name in ("_delta_log", ".hoodie") if os.path.isdir(os.path.join(folder, name))]
+        if os.path.isdir(metadata := os.path.join(folder, "metadata")):
+            inner += [f"metadata/{name}" for name in os.listdir(metadata)]
+        check_no_log(inner, folder)
+        if folder == os.path.dirname(folder):
+            return
+        folder = os.path.dirname(folder)
 
 
 def is_table_name(name: str) -> bool:

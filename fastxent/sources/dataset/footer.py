@@ -16,7 +16,11 @@ from fastxent.sources.pages.damage import Damage
 from fastxent.sources.pages.footer import MAGIC, ParquetFooter, footer_bytes, parse_footer
 from fastxent.sources.read_errors import check_damage, first_line
 
-__all__ = ["Footer", "read_parquet_footer", "unreachable"]
+__all__ = ["INT96", "Footer", "read_parquet_footer", "unreachable"]
+
+
+#: What INT96 timestamps are read as: nanoseconds wrap around outside 1677 to 2262, and 9999-12-31 stands for "never".
+INT96 = "us"
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def read_parquet_footer(file: DataFile, files: OpenFiles) -> Footer:
             raise Damage(f"it does not end as Parquet files do ({pq.ParquetFile(opened, pre_buffer=False).metadata})")
         parquet = parse_footer(data, size)
         framed = b"".join((MAGIC, data, len(data).to_bytes(4, "little"), MAGIC))
-        reader = pq.ParquetFile(pa.BufferReader(framed), pre_buffer=False)
+        reader = pq.ParquetFile(pa.BufferReader(framed), pre_buffer=False, coerce_int96_timestamp_unit=INT96)
         return Footer(reader.schema_arrow, parquet.rows, parquet, reader.metadata)
 
     try:

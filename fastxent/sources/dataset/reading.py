@@ -20,6 +20,7 @@ from fastxent.sources.class_order import (
     bare_names,
     check_integer_labels,
     check_same_order,
+    counts_from_one,
     in_order,
     is_numbered,
     order_note,
@@ -52,7 +53,14 @@ class Reading:
     class_names: tuple[str, ...] | None
     num_classes: int  #: 0 as long as only the rows can tell
     field_order: tuple[int, ...] = ()  #: the places of a struct's fields in the order of the classes
+    fields: tuple[str, ...] = ()  #: their names, in that order
+    counts_from_one: bool = False  #: whether integer labels stand beside columns that are numbered from 1
     notes: tuple[str, ...] = ()
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """The names of what holds the scores of the classes, and of the struct that has them."""
+        return (*self.fields, *(name.removeprefix(FRAME) for name in self.predictions))
 
     @property
     def dense_target(self) -> bool:
@@ -178,22 +186,22 @@ def decode_batch(
     try:
         for column, values in extra.items():
             check_values(values, column)
+        weight = mask = weight_status = mask_status = None
+        if selection.mask is not None:
+            column = selection.mask
+            mask, mask_status = labels.decode_mask(columns[column], width)
         column = reading.predictions[0]
         if selection.is_topk:
             decoded, target, ids, doubtful = topk.decode_topk(columns, selection, max(2, width), reading.class_names)
         else:
-            decoded = layout.decode_predictions(score_arrays(reading, columns), width, selection.dtype)
+            decoded = layout.decode_predictions(score_arrays(reading, columns), width, selection.dtype, mask)
             column = selection.target
             target, doubtful = labels.decode_target(
-                columns[column], selection.task, width, reading.class_names, selection.labels
+                columns[column], selection.task, width, reading.class_names, selection.labels, mask
             )
-        weight = mask = weight_status = mask_status = None
         if selection.weight is not None:
             column = selection.weight
             weight, weight_status = labels.decode_weight(columns[column])
-        if selection.mask is not None:
-            column = selection.mask
-            mask, mask_status = labels.decode_mask(columns[column], width)
     except DataError as error:
         raise SourceError(str(error), path=path, row_group=row_group, column=column) from error
     except Exception as error:
@@ -327,7 +335,7 @@ def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
     elif pa.types.is_struct(kind) and not runs.is_vector(kind):
         reading = _with_fields(reading, [field.name for field in kind], path)
         width = kind.num_fields
-        names = tuple(kind[place].name for place in reading.field_order or range(width))
+        names = reading.fields
     elif pa.types.is_fixed_size_list(kind):
         width = kind.list_size
     elif pa.types.is_fixed_size_binary(kind) and reading.selection.dtype in KINDS:
@@ -341,7 +349,7 @@ def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
         raise SourceError(message, path=path, column=reading.predictions[0])
     else:
         width = 0
-    return with_width(replace(reading, class_names=_names(reading, schema, names)), width, path)
+    return with_width(_with_names(reading, schema, names), width, path)
 
 
 def _with_fields(reading: Reading, fields: list[str], path: str) -> Reading:
@@ -351,11 +359,12 @@ def _with_fields(reading: Reading, fields: list[str], path: str) -> Reading:
     order = in_order(fields, what, known=known)
     moved = tuple(order) if order != list(range(len(fields))) else ()
     note = order_note(repr(reading.predictions[0]), fields, order)
-    return replace(reading, field_order=moved, notes=(*reading.notes, *filter(None, (note,))))
+    names = tuple(fields[place] for place in order)
+    return replace(reading, field_order=moved, fields=names, notes=(*reading.notes, *filter(None, (note,))))
 
 
-def _names(reading: Reading, schema: Any, of_columns: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """The class names of the call or of the file, else those ``of_columns``.
+def _with_names(reading: Reading, schema: Any, of_columns: tuple[str, ...] | None) -> Reading:
+    """``reading`` with the class names of the call or of the file, else those ``of_columns``.
 
     Raises:
         UsageError: they name the classes in another order, or integer labels may mean names or positions.
@@ -367,9 +376,11 @@ def _names(reading: Reading, schema: Any, of_columns: tuple[str, ...] | None) ->
         check_same_order(own, bare_names(of_columns, own), said)
     signature = dict(reading.signatures).get(selection.target, "")
     positions = not signature or signature.startswith(("list of", "text", "binary")) or selection.task == "multilabel"
+    from_one = False
     if selection.labels is None and not positions and not is_class_label(schema.metadata, selection.target):
         check_integer_labels(own or of_columns, of_columns=own is None)
-    return own or of_columns
+        from_one = of_columns is not None and counts_from_one(of_columns)
+    return replace(reading, class_names=own or of_columns, counts_from_one=from_one)
 
 
 def _names_of_columns(reading: Reading) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from fastxent.sources.dataset import retry
 from fastxent.sources.dataset.files import (
     TABLE_SUFFIXES,
     DataFile,
+    check_no_log,
     expand_local,
     is_table_name,
     partitions_of,
@@ -69,11 +70,12 @@ def _listed(filesystem: Any, location: str, pattern: str | None, scheme: str, sh
 
     if pattern is not None:
         infos = filesystem.get_file_info(fs.FileSelector(location, recursive="/" in pattern or "**" in pattern))
+        _check_no_log(infos, location, shown)
         matches = _matcher(location, pattern)
         chosen = [info for info in infos if matches(info.path) and _visible(info.path[len(location) :], pattern)]
         files = [info for info in chosen if info.type == fs.FileType.File]
         for folder in (info for info in chosen if info.type == fs.FileType.Directory):
-            files += [info for info in _below(filesystem, folder.path) if is_table_name(info.base_name)]
+            files += [info for info in _below(filesystem, folder.path, shown) if is_table_name(info.base_name)]
         files = list({info.path: info for info in files}.values())
         if not files:
             raise SourceError("no file matches this pattern", path=shown)
@@ -84,7 +86,7 @@ def _listed(filesystem: Any, location: str, pattern: str | None, scheme: str, sh
             return [DataFile(name, location, filesystem, partitions_of(location), stamp)]
         if info.type == fs.FileType.NotFound:
             raise SourceError("there is no such file or directory", path=shown)
-        files = [info for info in _below(filesystem, location) if is_table_name(info.base_name)]
+        files = [info for info in _below(filesystem, location, shown) if is_table_name(info.base_name)]
         if not files:
             raise SourceError(f"the directory holds no files ending in {', '.join(TABLE_SUFFIXES)}", path=shown)
     return [
@@ -94,14 +96,23 @@ def _listed(filesystem: Any, location: str, pattern: str | None, scheme: str, sh
     ]  # fmt: skip
 
 
-def _below(filesystem: Any, location: str) -> list[Any]:
+def _check_no_log(infos: Any, location: str, shown: str) -> None:
+    from pyarrow import fs
+
+    prefix = len(location.rstrip("/"))
+    check_no_log((info.path[prefix:] + "/" * (info.type == fs.FileType.Directory) for info in infos), shown)
+
+
+def _below(filesystem: Any, location: str, shown: str) -> list[Any]:
     """All files below a directory, except in hidden directories."""
     from pyarrow import fs
 
     prefix = len(location.rstrip("/")) + 1
+    infos = filesystem.get_file_info(fs.FileSelector(location, recursive=True))
+    _check_no_log(infos, location, shown)
     return [
         info
-        for info in filesystem.get_file_info(fs.FileSelector(location, recursive=True))
+        for info in infos
         if info.type == fs.FileType.File
         and not any(part.startswith((".", "_")) for part in info.path[prefix:].split("/")[:-1])
     ]

@@ -34,16 +34,24 @@ def is_text(kind: Any) -> bool:
 
 
 def decode_target(
-    array: Any, task: Task, num_classes: int, class_names: tuple[str, ...] | None, labels: StoredLabels | None = None
+    array: Any,
+    task: Task,
+    num_classes: int,
+    class_names: tuple[str, ...] | None,
+    labels: StoredLabels | None = None,
+    mask: NDArray[np.bool_] | None = None,
 ) -> _Decoded:
-    """A target column -> targets as `Batch` wants them, and the status of rows that have none."""
+    """A target column -> targets as `Batch` wants them, and the status of rows that have none.
+
+    Labels where the ``mask`` is false may be null.
+    """
     if pa.types.is_run_end_encoded(array.type):
         array = plain(array)
     if is_text(array.type) or is_binary(array.type):
         return _named(array, class_names if labels is None else labels.names)
     array = plain(array)
     if is_list(array.type):
-        return _dense(array, num_classes, task, labels)
+        return _dense(array, num_classes, task, labels, mask)
     if not is_number(array.type):
         raise SourceError(f"holds {array.type}; targets are integers, bool, floats, text or lists of numbers")
     if labels is not None:
@@ -116,14 +124,16 @@ def _stored(array: Any, labels: StoredLabels) -> _Decoded:
     return numpy_blocks.frozen(targets), numpy_blocks.merge_status(status, unknown)
 
 
-def _dense(array: Any, num_classes: int, task: Task, labels: StoredLabels | None) -> _Decoded:
-    decoded = decode_matrix(array, num_classes)
+def _dense(
+    array: Any, num_classes: int, task: Task, labels: StoredLabels | None, mask: NDArray[np.bool_] | None
+) -> _Decoded:
+    decoded = decode_matrix(array, num_classes, counts=mask)
     assert isinstance(decoded.predictions, Matrix)
     values = as_floats(decoded.predictions.values, decoded.predictions.kind)
     status = _as_target_status(decoded.status)
     if labels is None:
         return numpy_blocks.as_dense_target(values), status
-    targets, unknown = numpy_blocks.stored_matrix(values, task, labels)
+    targets, unknown = numpy_blocks.stored_matrix(values, task, labels, mask)
     return targets, numpy_blocks.merge_status(status, unknown)
 
 

@@ -39,26 +39,32 @@ class Decoded(NamedTuple):
     status: NDArray[np.uint8] | None
 
 
-def decode_predictions(columns: Sequence[Any], num_classes: int, dtype: str | None = None) -> Decoded:
+def decode_predictions(
+    columns: Sequence[Any], num_classes: int, dtype: str | None = None, counts: NDArray[np.bool_] | None = None
+) -> Decoded:
     """The columns of one batch that hold the scores -> predictions of ``num_classes`` and the status.
 
     Args:
         columns: one array with all scores of a row (list, packed binary, struct, tensor, vector), or one a class.
         num_classes: how many scores a row must have.
         dtype: kind of number in packed binary and uint16 columns.
+        counts: which scores are looked at (a mask); others may be null.
     """
     views = _plain_floats(columns) if len(columns) > 1 else None
     if views is not None and len(views) == num_classes <= MAX_COLUMN_VIEWS:
         return Decoded(Columns(views, "float32" if views[0].itemsize == 4 else "float64"), None)
     arrays = [plain(column) for column in columns]
     if len(arrays) == 1 and pa.types.is_struct(arrays[0].type) and not is_vector(arrays[0].type):
-        return _from_struct(arrays[0], num_classes, dtype)
+        # nulls are passed on
+        return _from_columns([plain(child) for child in arrays[0].flatten()], num_classes, dtype, counts)
     if len(arrays) == 1 and not is_number(arrays[0].type):
-        return decode_matrix(arrays[0], num_classes, dtype)
-    return _from_columns(arrays, num_classes, dtype)
+        return decode_matrix(arrays[0], num_classes, dtype, counts)
+    return _from_columns(arrays, num_classes, dtype, counts)
 
 
-def decode_matrix(array: Any, num_classes: int, dtype: str | None = None) -> Decoded:
+def decode_matrix(
+    array: Any, num_classes: int, dtype: str | None = None, counts: NDArray[np.bool_] | None = None
+) -> Decoded:
     """One column of lists, packed bytes or vectors -> an (n, num_classes) `Matrix`, and the status."""
     array = plain(array)
     regular = _regular(array, num_classes, dtype)
@@ -68,7 +74,7 @@ def decode_matrix(array: Any, num_classes: int, dtype: str | None = None) -> Dec
     view = _constant_stride(runs, num_classes)
     if view is not None:
         return Decoded(Matrix(view, runs.flat.kind), None)
-    return _gather(runs, num_classes)
+    return _gather(runs, num_classes, counts)
 
 
 def _plain_floats(columns: Sequence[Any]) -> tuple[NDArray[Any], ...] | None:
@@ -81,15 +87,17 @@ def _plain_floats(columns: Sequence[Any]) -> tuple[NDArray[Any], ...] | None:
     return tuple(column.to_numpy() for column in columns)
 
 
-def _from_columns(arrays: Sequence[Any], num_classes: int, dtype: str | None) -> Decoded:
+def _from_columns(
+    arrays: Sequence[Any], num_classes: int, dtype: str | None, counts: NDArray[np.bool_] | None
+) -> Decoded:
     if len(arrays) != num_classes:
         raise SourceError(f"there are {len(arrays)} columns of scores, {num_classes} classes are expected")
     parts = [numbers(array, dtype) for array in arrays]
     status = None
-    for part in parts:
+    for place, part in enumerate(parts):
         if part.valid is not None:
             status = np.zeros(len(part.values), np.uint8) if status is None else status
-            status[~part.valid] = Status.NULL_PREDICTION
+            status[~part.valid & (True if counts is None else counts[:, place])] = Status.NULL_PREDICTION
     parts = _same_kind(parts)
     columns = tuple(part.values for part in parts)
     if len(columns) == 1:
@@ -97,10 +105,6 @@ def _from_columns(arrays: Sequence[Any], num_classes: int, dtype: str | None) ->
     if len(columns) > MAX_COLUMN_VIEWS:
         return Decoded(Matrix(frozen(np.stack(columns, axis=1)), parts[0].kind), status)
     return Decoded(Columns(columns, parts[0].kind), status)
-
-
-def _from_struct(array: Any, num_classes: int, dtype: str | None) -> Decoded:
-    return _from_columns([plain(child) for child in array.flatten()], num_classes, dtype)  # nulls are passed on
 
 
 def _same_kind(parts: list[Numbers]) -> list[Numbers]:
@@ -152,19 +156,22 @@ def _constant_stride(runs: Runs, num_classes: int) -> NDArray[Any] | None:
     return frozen(runs.flat.values[first : first + rows * num_classes].reshape(rows, num_classes))
 
 
-def _gather(runs: Runs, num_classes: int) -> Decoded:
-    """Rows of the right length into a new array; the others get a status (and zeros)."""
+def _gather(runs: Runs, num_classes: int, counts: NDArray[np.bool_] | None) -> Decoded:
+    """Rows of the right length into a new array; the others get a status (and zeros), if any of them ``counts``."""
     rows = len(runs.starts)
     status = np.where(runs.lengths == num_classes, 0, Status.RAGGED_ROW).astype(np.uint8)
     if runs.valid is not None:
         status[~runs.valid] = Status.NULL_PREDICTION
+        if counts is not None:
+            status[~runs.valid & ~counts.any(axis=1)] = 0
     out = np.zeros((rows, num_classes), runs.flat.values.dtype)
-    good = np.flatnonzero(status == 0)
+    good = np.flatnonzero((status == 0) & (runs.lengths == num_classes))
     step = max(1, GATHER_ELEMENTS // num_classes)
     for lo in range(0, len(good), step):
         part = good[lo : lo + step]
         where = runs.starts[part][:, None] + np.arange(num_classes)
         out[part] = runs.flat.values[where]
         if runs.flat.valid is not None:
-            status[part[~runs.flat.valid[where].all(axis=1)]] = Status.NULL_PREDICTION
+            valid = runs.flat.valid[where]
+            status[part[~(valid if counts is None else valid | ~counts[part]).all(axis=1)]] = Status.NULL_PREDICTION
     return Decoded(Matrix(frozen(out), runs.flat.kind), status if status.any() else None)

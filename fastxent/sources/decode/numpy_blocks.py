@@ -142,7 +142,7 @@ def lookup_labels(block: NDArray[Any], index: dict[str, int]) -> tuple[NDArray[n
 
 
 def stored_matrix(
-    block: NDArray[Any], task: Task, labels: StoredLabels
+    block: NDArray[Any], task: Task, labels: StoredLabels, mask: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
     """The targets of several events a row, by the values that stand for no and yes.
 
@@ -156,7 +156,7 @@ def stored_matrix(
         return as_dense_target(targets), None
     if labels.ignored is not None:
         targets = np.where(status == Status.IGNORED, labels.ignored, targets)
-    wrong = (status > Status.IGNORED).any(axis=1)
+    wrong = ((status > Status.IGNORED) & (True if mask is None else mask)).any(axis=1)
     return as_dense_target(targets), np.where(wrong, Status.INVALID_TARGET, 0).astype(np.uint8)
 
 

@@ -7,6 +7,9 @@ the even spread, and accuracy, ranks, confidence and calibration are those of th
 likeliest. Brier scores, sums of probabilities, confusion and statistics by class are about positions, and mean nothing.
 The number of rows whose target was not stored is the support of the last class.
 
+An id of -1 whose probability is 0 is padding and stores nothing. A row that stores no class, one that is none of
+``num_classes``, or one twice is invalid.
+
 Sums run over the stored classes in order, in float64; exp and log are NumPy's.
 """
 
@@ -19,7 +22,7 @@ import pyarrow as pa
 
 from fastxent.base.errors import SourceError, UsageError
 from fastxent.base.status import Status
-from fastxent.data.batch import Matrix
+from fastxent.data.batch import DIFFERENT, UNKNOWN, Matrix
 from fastxent.sources.decode.labels import decode_target, is_text
 from fastxent.sources.decode.layout import Decoded, to_float64
 from fastxent.sources.decode.numpy_blocks import frozen
@@ -71,7 +74,7 @@ def decode_topk(columns: dict[str, Any], selection: Selection, width: int, names
         raise SourceError("top-k predictions need one label a row")
     labels = labels.astype(np.int64)
     counts = scores.lengths
-    fits = (counts == ids.lengths) & (counts > 0) & (counts <= classes)
+    fits = (counts == ids.lengths) & (counts > 0)
     status = np.where(fits, 0, Status.RAGGED_ROW).astype(np.uint8)
     for runs in (scores, ids):
         if runs.valid is not None:
@@ -81,25 +84,38 @@ def decode_topk(columns: dict[str, Any], selection: Selection, width: int, names
     stored = np.arange(kept) < counts[:, None]
     values = _padded(scores, stored, to_float64(scores.flat), none)
     places = _padded(ids, stored, ids.flat.values, -1).astype(np.int64)
+    known = stored & ~((places == -1) & (values == none))
+    status[(status == 0) & _is_unclear(places, known, classes)] = Status.RAGGED_ROW
     for runs in (scores, ids):
         if runs.flat.valid is not None:
             status[~_padded(runs, stored, runs.flat.valid, True).all(axis=1)] = Status.NULL_PREDICTION
-    rest = _rest(values, classes - counts, log)
-    hit = stored & (places == labels[:, None])
+    rest = _rest(values, classes - known.sum(axis=1), log)
+    hit = known & (places == labels[:, None])
     if kept >= width:
         values, hit, places = _likeliest(values, hit, places, width - 1)
     classes_of = np.full((len(labels), width), -1)
     classes_of[:, : places.shape[1]] = places
+    classes_of[scores.lengths != ids.lengths] = DIFFERENT
     out = np.full((len(labels), width), none)
     out[:, : values.shape[1]] = values
     out[:, -1] = rest
     inside = (labels >= 0) & (labels < classes)
-    target = np.where(inside, np.where(hit.any(axis=1), hit.argmax(axis=1), width - 1), np.minimum(labels, -1))
+    target = np.where(inside, np.where(hit.any(axis=1), hit.argmax(axis=1), width - 1), labels)
     beyond = np.where(labels >= classes, Status.LABEL_OUT_OF_RANGE, 0).astype(np.uint8)
     if doubtful is not None:
         beyond = np.where(doubtful != 0, doubtful, beyond)
     decoded = Decoded(Matrix(frozen(out), "float64"), status if status.any() else None)
     return TopK(decoded, frozen(target), frozen(classes_of), beyond if beyond.any() else None)
+
+
+def _is_unclear(places: NDArray[np.int64], known: NDArray[np.bool_], classes: int) -> NDArray[np.bool_]:
+    """Whether a row stores no class, what is no class, or a class twice."""
+    outside = known & ((places < 0) | (places >= classes))
+    fill = -np.arange(1, places.shape[1] + 1)  # all different, and no classes
+    ordered = np.sort(np.where(known, places, fill), axis=1)
+    repeated = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+    unclear: NDArray[np.bool_] = outside.any(axis=1) | repeated | ~known.any(axis=1)
+    return unclear
 
 
 def _rest(values: NDArray[np.float64], others: NDArray[np.int64], log: bool) -> NDArray[np.float64]:
@@ -154,5 +170,7 @@ def _ids(child: Any, names: tuple[str, ...] | None) -> Any:
             raise SourceError(f"ids of classes are integers or class names, not {child.type}")
         return numbers(plain(child))
     labels, status = decode_target(child, "multiclass", len(names or ()), names)
-    part = numbers(pa.array(labels))
-    return part if status is None else part._replace(valid=status == 0)
+    if status is None:
+        return numbers(pa.array(labels))
+    outside = np.where(status == Status.UNKNOWN_LABEL, UNKNOWN, labels)
+    return numbers(pa.array(outside))._replace(valid=status != Status.NULL_TARGET)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastxent.base.errors import SourceError
-from fastxent.sources.dataset.footer import Footer
+from fastxent.sources.dataset.footer import INT96, Footer
 from fastxent.sources.filter import BoundFilter
 from fastxent.sources.parquet.row_groups import ReadPlan, RowGroups
 from fastxent.sources.read_errors import check_damage
@@ -52,7 +52,7 @@ def _possible(filter: BoundFilter, file: Any, path: str, schema: Any) -> set[int
 
     try:
         known = [pc.field(name) == value for name, value in filter.constants.items() if value.is_valid]
-        fragment = ds.ParquetFileFormat().make_fragment(
+        fragment = ds.ParquetFileFormat(ds.ParquetReadOptions(coerce_int96_timestamp_unit=INT96)).make_fragment(
             file, partition_expression=reduce(and_, known) if known else None
         )
         whole = pa.schema(

@@ -16,7 +16,7 @@ from fastxent.base.errors import FastxentError, SourceError, UnavailableError
 from fastxent.sources.dataset import retry
 from fastxent.sources.dataset.dataset import Dataset
 from fastxent.sources.dataset.files import DataFile
-from fastxent.sources.dataset.footer import unreachable
+from fastxent.sources.dataset.footer import INT96, unreachable
 from fastxent.sources.pages.damage import Damage, Unusual
 from fastxent.sources.pages.row_group import check_columns, fast_columns, read_columns, side_by_side
 from fastxent.sources.parquet import wide_groups
@@ -198,6 +198,7 @@ class RowGroups:
             metadata=self.dataset.footer(file).metadata if known else None,
             pre_buffer=at_once,
             buffer_size=0 if at_once else _read_bytes(file),
+            coerce_int96_timestamp_unit=INT96,
             page_checksum_verification=self._checksums,
             read_dictionary=self.dictionaries or None,
         )

@@ -176,7 +176,7 @@ class ParquetSource(Source):
         self.files = tuple(member.file for member in members)
         self.paths = tuple(file.name for file in self.files)
         self.num_classes, self.class_names, self.dense_target = first.num_classes, first.class_names, first.dense_target
-        self.notes = first.notes
+        self.notes, self.score_names, self.counts_from_one = first.notes, first.score_names, first.counts_from_one
         schema = members[0].footer.schema
         if first.selection.target in first.columns and is_text(schema.field(first.selection.target).type):
             self._groups.dictionaries = [first.selection.target]
