@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import warnings
 from fractions import Fraction
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn import metrics
 
@@ -72,10 +72,9 @@ def test_powers_of_two_change_no_bit(power, by):
     np.testing.assert_equal(numbers(one), numbers(other))
     if by:
         drop = ["weight", "sum", "units"]
-        assert one.groups.drop_columns(drop).equals(other.groups.drop_columns(drop))
+        np.testing.assert_equal(*(each.groups.drop_columns(drop).to_pydict() for each in (one, other)))
         assert other.groups["weight"].to_pylist() == np.ldexp(one.groups["weight"].to_numpy(), power).tolist()
-    per_class = (each.per_class.drop_columns(["weight"]) for each in (one, other))
-    assert next(per_class).equals(next(per_class))
+    np.testing.assert_equal(*(each.per_class.drop_columns(["weight"]).to_pydict() for each in (one, other)))
     assert (np.ldexp(one.weighted_confusion, power) == other.weighted_confusion).all()
 
 
@@ -118,8 +117,8 @@ def test_auc_of_small_weights():
     right = metrics.roc_auc_score(y, z.astype(float), sample_weight=weight)
     for scale in (1.0, 1e-18, 1e-300, 1e300):
         found = fx.evaluate(logits=z, target=y, task="binary", weight=weight * scale, statistics="ranking")
-        assert found.auc == pytest.approx(right, rel=1e-12)
-        assert found.auc_low == found.auc == found.auc_high
+        assert found.auc.value == pytest.approx(right, rel=1e-12)
+        assert found.auc.low == found.auc.value == found.auc.high
 
 
 def test_an_infinite_loss_leaves_the_other_statistics_alone():
@@ -144,7 +143,6 @@ def test_a_row_of_weight_0_is_counted_and_in_no_statistic(tmp_path):
     assert found.stderr == pytest.approx(0.40546510810816444, rel=1e-15)
     assert found.rows == {"read": 3, "scored": 2, "ignored": 0, "invalid": {}, "zero_weight": 1}
     assert (found.num_rows, found.loss_stats.max, found.warnings) == (2, -math.log(0.4), [])
-    assert "1 of weight 0 of 3" in str(found)
     losses = fx.cross_entropy(probs=probs, target=target, reduction="none")
     assert losses.tolist() == [math.inf, -math.log(0.9), -math.log(0.4)]
     with pytest.raises(fx.DataError):
@@ -168,11 +166,11 @@ def test_a_comparison_does_not_depend_on_the_scale_of_weights():
     other = z + np.random.default_rng(5).normal(size=z.shape)
 
     def compared(weight, rows=slice(None)):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            result = fx.compare(logits=z[rows], b_logits=other[rows], target=y[rows], weight=weight[rows],
-                                cluster_by=clusters[rows])  # fmt: skip
-        return result
+        sides = [
+            pa.table({"z": scores[rows].tolist(), "y": y[rows], "w": weight[rows], "c": clusters[rows]})
+            for scores in (z, other)
+        ]
+        return fx.compare(*sides, "y", logits="z", by_order=True, weight="w", cluster_by="c")
 
     one = compared(weight)
     for power in (-1000, -600, -40, 40, 600, 1000):

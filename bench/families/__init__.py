@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from bench.families import files, growth, memory, startup
 from bench.families.arrays import arrays, mapped
+from bench.families.prices import prices
 from bench.measure import Trial
 from bench.settings import Settings
 
@@ -20,6 +21,7 @@ FAMILIES: dict[str, Callable[[Settings], Iterator[Trial]]] = {
     "classes": growth.classes,
     "threads": growth.threads,
     "statistics": growth.statistics,
+    "prices": prices,
     "memory": memory.memory,
     "start-up": startup.startup,
 }
