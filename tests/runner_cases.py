@@ -124,7 +124,9 @@ class Faulty(Source):
         (self.folder / f"{split.id}-{uuid.uuid4().hex}").touch()
         count, how = self.faults.get(split.id, (0, None))
         if self.reads(split.id) <= count:
-            if how == "kill":
+            if how == "kill executor":
+                kill_above("CoarseGrainedExecutorBackend")
+            if how in ("kill", "kill executor"):
                 os.kill(os.getpid(), signal.SIGKILL)
             raise how
         return self.source.read(split)
@@ -132,6 +134,15 @@ class Faulty(Source):
     def reads(self, number: int) -> int:
         """How often reading a split was begun."""
         return len(list(self.folder.glob(f"{number}-*")))
+
+
+def kill_above(command: str) -> None:
+    """Kill the process above this one whose command line has this word."""
+    pid = os.getpid()
+    while command not in (words := Path(f"/proc/{pid}/cmdline").read_text()):
+        assert pid > 1, words
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(pid, signal.SIGKILL)
 
 
 def plan(folder: Path, counts: Path, faults: dict[int, tuple[int, Any]]) -> Plan:

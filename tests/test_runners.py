@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
+import signal
+import socket
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
+from pyarrow import fs
 
 import fastxent as fx
+from fastxent.engine.run import score_plan
+from fastxent.engine.runners.processes import Processes
+from fastxent.sources.dataset.files import DataFile
 from tests import runner_cases as cases
-from tests.shell import run
+from tests.shell import run, start
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +66,58 @@ def test_memory_refuses_other_processes(tmp_path):
         fx.score(cases.table(0), f"{tmp_path}/out/", "y", logits="z", runner="processes:1")
     with pytest.raises(fx.UsageError, match=f"A: .*{said}"):
         fx.compare(cases.table(0), cases.table(0), "y", on="id", logits="z", runner="processes:1")
+
+
+def test_a_worker_that_cannot_see_a_file_says_which_and_where(tmp_path):
+    folder = cases.write(tmp_path / "in")
+    planned = cases.plan(folder, tmp_path / "counts", {})
+    (folder / "0002.parquet").rename(tmp_path / "away")
+    said = rf"{folder}/0002\.parquet: cannot be seen here, or is gone .* \(on {socket.gethostname()}, process \d+\)"
+    with pytest.raises(fx.SourceError, match=said), Processes(1) as runner:
+        score_plan(planned, runner)
+
+
+KILLED = """
+import os, signal, sys
+from multiprocessing import active_children
+from pathlib import Path
+from tests import runner_cases as cases
+def stop(split, rows):
+    print(*(child.pid for child in active_children()), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+if __name__ == "__main__":
+    cases.evaluate(Path(sys.argv[1]), runner="processes:2", progress=stop)
+"""
+
+
+def test_workers_end_with_who_started_them(folder, tmp_path):
+    (tmp_path / "run.py").write_text(KILLED)
+    process = start([str(tmp_path / "run.py"), str(folder)])
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    pids = out.split()
+    assert pids
+    for _ in range(100):
+        if not any(runs(pid) for pid in pids):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"still there: {pids}")
+
+
+def runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_keys_that_were_given_travel_and_others_are_found_where_the_worker_is(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "FROM-THE-ENVIRONMENT")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SECRET-OF-THE-ENVIRONMENT")
+    found = DataFile("s3://bucket/a", "bucket/a", fs.S3FileSystem(region="us-east-1"))
+    given = DataFile("s3://bucket/a", "bucket/a", fs.S3FileSystem(access_key="KEY", secret_key="SECRET", region="x"))
+    assert b"ENVIRONMENT" not in pickle.dumps(found)
+    assert b"SECRET" in pickle.dumps(given)
 
 
 def test_one_output_takes_threads(folder, tmp_path):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from fastxent.api.doubt import warn
-from fastxent.api.job import ExtraColumns, open_job
+from fastxent.api.job import ExtraColumns, of_frame, open_job
 from fastxent.data.options import LossOptions
 from fastxent.engine.options import Progress, RunOptions
 from fastxent.engine.run import score_plan
+from fastxent.engine.runners.spark import Spark
+from fastxent.engine.runners.spark_frame import score_frame
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import run_facts
+from fastxent.sources.object_kinds import library
 from fastxent.sources.options import Inputs
 from fastxent.statistics.options import Measures, Readings, requested
 
@@ -62,6 +66,8 @@ def evaluate(
     threads: int | None = None,
     memory: int | str | None = None,
     runner: Any = None,
+    ledger: str | os.PathLike[str] | None = None,
+    shard: str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     r"""Evaluate predictions where they lie: loss and statistics of all rows in one pass and bounded memory.
@@ -135,6 +141,11 @@ def evaluate(
             a `dask.distributed.Client` or its "tcp://host:8786", a SparkSession or "spark://host:7077", "local[4]", or
             "ray", "ray://host:10001". The result has the same bits. Workers read the files themselves, so they must see
             them; ``memory`` is then that of one task.
+        ledger: a file that notes which splits are finished and what they left behind, so that the same call goes on
+            after whatever ended it, with the bytes of an undisturbed run. It is made if it is not there; of other data
+            (changed files too), options or another version it is refused.
+        shard: "3/100" scores the third of a hundred parts of about as many bytes each, for arrays of jobs; their states
+            (``--state``) are put together by ``fastxent merge``, to the bytes of one run.
         progress: called with every finished split and the number of rows in all (-1 if unknown), from any thread.
 
     Returns:
@@ -173,12 +184,23 @@ def evaluate(
         label_errors=label_errors, statistics=requested(statistics),
     )  # fmt: skip
     readings = Readings(top_k=top_k, bins=bins, binning=binning, base=base)
-    run_options = RunOptions(threads=threads, memory=memory, runner=runner, progress=progress)
+    run_options = RunOptions(
+        threads=threads, memory=memory, runner=runner, ledger=ledger, shard=shard, progress=progress,
+    )  # fmt: skip
+    if is_frame := library(data) == "pyspark":
+        inputs, run_options = of_frame(inputs, run_options)
     job = open_job(inputs, loss_options, measures, readings, run_options, extra.found)
     source = job.plan.source
-    done = None if progress is None else lambda split: progress(split, source.num_rows)
-    with job.runner:
-        scored = score_plan(job.plan, job.runner, done=done)
-    result = job.evaluation(scored, run_facts(job.plan, job.runner, time.perf_counter() - started))
+    total = source.num_rows if shard is None else sum(split.num_rows for split in job.plan.splits)
+    done = None if progress is None else lambda split: progress(split, total)
+    if is_frame:
+        scored = score_frame(data, job.plan, filter)
+        rows, engine = int(scored.totals.tallies.rows.sum()), Spark(data.sparkSession)
+        facts = run_facts(job.plan, engine, time.perf_counter() - started, rows=rows, nbytes=0)
+    else:
+        with job.runner, job.ledger(ledger, inputs) as book:
+            scored = score_plan(job.plan, job.runner, done=done, ledger=book)
+        facts = run_facts(job.plan, job.runner, time.perf_counter() - started, shard=job.shard)
+    result = job.evaluation(scored, facts)
     warn(result.doubts)
     return result

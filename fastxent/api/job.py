@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,14 +15,16 @@ from fastxent.base.log_unit import Unit
 from fastxent.data.options import LossOptions
 from fastxent.data.spec import Form, Spec
 from fastxent.data.stored_labels import StoredLabels
+from fastxent.engine.ledger import Ledger, identity_of
 from fastxent.engine.options import RunOptions
-from fastxent.engine.plan import Plan, Scored, plan_of
+from fastxent.engine.plan import Plan, Scored, Shard, plan_of, shard_of
 from fastxent.engine.runners.choose import check_travels, runner_of
 from fastxent.engine.runners.runner import Runner
+from fastxent.engine.runners.spark_frame import sample_of
 from fastxent.engine.runners.threads import thread_count
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import finish
-from fastxent.sources.object_kinds import is_array_file, is_paths
+from fastxent.sources.object_kinds import is_array_file, is_paths, library
 from fastxent.sources.open import Selection, Source, open_arrays, open_source
 from fastxent.sources.options import Inputs
 from fastxent.statistics.options import Measures, Readings
@@ -89,6 +92,17 @@ class Job:
     threads: int
     topk: bool
     runner: Runner
+    shard: Shard | None
+
+    @contextmanager
+    def ledger(self, path: str | os.PathLike[str] | None, inputs: Inputs) -> Iterator[Ledger | None]:
+        """The ledger at a path, if there is one, for as long as the job runs."""
+        if path is None:
+            yield None
+            return
+        asked = {each.name: getattr(inputs, each.name) for each in dataclasses.fields(inputs) if each.name != "data"}
+        with closing(Ledger(path, identity_of(self.plan, asked))) as ledger:
+            yield ledger
 
     def evaluation(self, scored: Scored, facts: dict[str, Any]) -> Evaluation:
         """What was scored, read, with ``facts`` about the run."""
@@ -112,7 +126,17 @@ def open_job(
         measures = dataclasses.replace(measures, scores=False)
     check_readings(spec, measures, readings)
     Unit(readings.base)
-    return Job(plan_of(source, spec, measures), readings, threads, inputs.topk, runner)
+    plan, shard = plan_of(source, spec, measures), None
+    if run.shard is not None:
+        plan, shard = shard_of(plan, run.shard)
+    return Job(plan, readings, threads, inputs.topk, runner, shard)
+
+
+def of_frame(inputs: Inputs, run: RunOptions) -> tuple[Inputs, RunOptions]:
+    """The options for a DataFrame of Spark: what is measured is found from its first rows, and Spark scores all."""
+    if run.ledger is not None or run.shard is not None or (run.runner is not None and library(run.runner) != "pyspark"):
+        raise UsageError("data: a DataFrame of Spark is scored by Spark, without runner, ledger or shard")
+    return dataclasses.replace(inputs, data=sample_of(inputs.data)), dataclasses.replace(run, runner=None)
 
 
 def prepare(

@@ -20,6 +20,8 @@ __all__ = ["DEFINITIONS", "SIGNATURES", "Signature"]
 
 #: What entropy and divergence of distributions do without.
 _NO_CLASS = "task class_weight pos_weight mask label_smoothing ignore_index clip class_names labels"
+#: What `score` does without, whose outputs are its ledger, and `compare`.
+_EVALUATE_ALONE = ("ledger", "shard")
 #: The dataclasses that define keywords.
 DEFINITIONS = (Inputs, LossOptions, Measures, Readings, RunOptions, RowOutput, Pairing)
 
@@ -65,6 +67,7 @@ def _evaluate() -> Signature:
 def _score() -> Signature:
     options = _Options(Inputs, RowOutput, LossOptions, Measures, Readings, RunOptions)
     options["keep"] = _Options(RowOutput)["keep"]
+    options.take(*_EVALUATE_ALONE)
 
     options.say(
         on_invalid='"raise"; with "skip" and "propagate" invalid rows are written with their status.',
@@ -78,7 +81,7 @@ def _score() -> Signature:
 
 def _compare() -> Signature:
     options = _Options(Pairing, Inputs, LossOptions, RunOptions)
-    data, target, *_ = options.take("data", "target", "on_error", "ids", "num_classes")
+    data, target, *_ = options.take("data", "target", "on_error", "ids", "num_classes", *_EVALUATE_ALONE)
     sides = (
         replace(data, name="a", doc="the first set, as the ``data`` of `evaluate`. Left out, like ``b``, the "
                 "predictions are arrays."),

@@ -48,9 +48,9 @@ def deliver(
 ) -> None:
     """Write an evaluation to where it was asked for, then judge it."""
     if state_path is not None:
-        from fastxent.base.atomic_files import write_atomically
+        from fastxent.totals.state_files import write_state
 
-        write_atomically(state_path, result.totals.to_bytes())
+        write_state(state_path, result.totals, result.run.get("shard"))
     if json_path is not None:
         write_text(json_path, result.to_json() + "\n")
     if html_path is not None:
@@ -60,7 +60,7 @@ def deliver(
 
         show_evaluation(result)
     tell(result.warnings)
-    if result.num_rows == 0:
+    if result.num_rows == 0 and not ("shard" in result.run and result.rows["read"] == 0):
         raise DataError(f"no row was scored ({result.rows['read']} read); every statistic is NaN")
     if gates:
         judge(gates, result.to_dict())

@@ -43,6 +43,21 @@ class RunOptions:
         brief="Who scores: processes:4, tcp://host:8786 (Dask), spark://host:7077, local[4], ray, ray://...; threads "
         "by default.",
     )
+    ledger: str | os.PathLike[str] | None = option(
+        None,
+        "a file that notes which splits are finished and what they left behind, so that the same call goes on after "
+        "whatever ended it, with the bytes of an undisturbed run. It is made if it is not there; of other data "
+        "(changed files too), options or another version it is refused.",
+        metavar="FILE",
+        brief="File that notes what is finished; the same command goes on from there.",
+    )
+    shard: str | None = option(
+        None,
+        '"3/100" scores the third of a hundred parts of about as many bytes each, for arrays of jobs; their states '
+        "(``--state``) are put together by ``fastxent merge``, to the bytes of one run.",
+        metavar="K/N",
+        brief="Score part K of N; merge their --state files.",
+    )
     progress: Progress | None = option(
         None, "called with every finished split and the number of rows in all (-1 if unknown), from any thread."
     )

@@ -6,18 +6,21 @@ order and any tree, and errors are parts too, so that it cannot be seen in what 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import accumulate
 from typing import Protocol
 
+from fastxent.base.errors import UsageError
 from fastxent.data.spec import Spec
 from fastxent.sources.skipped import LeftOut
 from fastxent.sources.source import Source, Split
 from fastxent.statistics.options import Measures
 from fastxent.totals.totals import Totals
 
-__all__ = ["Failed", "Part", "Plan", "Scored", "Stop", "Stopped", "join", "merge", "plan_of"]
+__all__ = ["Failed", "Part", "Plan", "Scored", "Shard", "Stop", "Stopped", "join", "merge", "plan_of", "shard_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,29 @@ class Plan:
 def plan_of(source: Source, spec: Spec, measures: Measures) -> Plan:
     """The plan of all rows of a source."""
     return Plan(source, spec, measures, tuple(source.splits()))
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Part ``number`` (from 1) of ``of`` parts; ``plan`` is a digest of all splits, wherever the files lie."""
+
+    number: int
+    of: int
+    plan: str
+
+
+def shard_of(plan: Plan, text: str) -> tuple[Plan, Shard]:
+    """The plan of the splits of "3/100": splits in order, as many bytes in each shard as in the others, about."""
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise UsageError(f"shard: expected K/N with K from 1 to N, such as 3/100, got {text!r}")
+    k, n = int(number), int(count)
+    sizes = [max(split.nbytes, 1) for split in plan.splits]
+    middles = [end - size / 2 for end, size in zip(accumulate(sizes), sizes, strict=True)]
+    own = tuple(s for s, middle in zip(plan.splits, middles, strict=True) if int(middle / sum(sizes) * n) == k - 1)
+    places = [(each.lo, each.hi, each.first_id, each.num_rows) for each in plan.splits]
+    digest = hashlib.sha256(repr((places, n)).encode()).hexdigest()
+    return replace(plan, splits=own), Shard(k, n, digest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from fastxent.engine.plan import Failed, Part, Plan, Scored, Stop, Stopped, join
 from fastxent.engine.score_split import score_splits
 from fastxent.sources.source import Split
 
-__all__ = ["Chunk", "Sent", "SplitWork", "Work", "do", "joined", "send"]
+__all__ = ["Chunk", "Sent", "SplitWork", "Work", "do", "joined", "placed", "send"]
 
 #: How often units are tried that fail for a reason that may pass, and seconds before the second attempt.
 ATTEMPTS, PAUSE = 3, 0.1
@@ -126,7 +126,7 @@ def do(sent: Sent, numbers: Chunk, stop: Stop | None = None, log: logging.Logger
         raise
     except Exception as error:
         part = Failed(None, 0, error)
-    return part if isinstance(part, Scored) else replace(part, error=_placed(part))
+    return part if isinstance(part, Scored) else replace(part, error=placed(part))
 
 
 def _tried(work: Work, numbers: Chunk, stop: Stop | None, log: logging.Logger) -> Part:
@@ -172,7 +172,7 @@ def _here() -> str:
     return f"on {socket.gethostname()}, process {os.getpid()}"
 
 
-def _placed(failed: Failed) -> Exception:
+def placed(failed: Failed) -> Exception:
     """The error with the place where it was met, in a form that can be sent. Errors of rows are the same anywhere."""
     error = failed.error
     if isinstance(error, SourceError):

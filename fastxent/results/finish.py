@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 from fastxent.base.version import package_version
-from fastxent.engine.plan import Plan, Scored
+from fastxent.engine.plan import Plan, Scored, Shard
 from fastxent.engine.runners.runner import Runner
 from fastxent.results.doubts import doubts_of_source
 from fastxent.results.evaluation import Evaluation
@@ -36,11 +37,27 @@ def finish(plan: Plan, scored: Scored, facts: dict[str, Any], readings: Readings
 
 
 def run_facts(
-    plan: Plan, runner: Runner, seconds: float, *, rows: int | None = None, nbytes: int | None = None
+    plan: Plan,
+    runner: Runner,
+    seconds: float,
+    *,
+    rows: int | None = None,
+    nbytes: int | None = None,
+    shard: Shard | None = None,
 ) -> dict[str, Any]:
-    """What `Evaluation.run` says of a run, of which so many ``rows`` and bytes were scored; all of them by default."""
-    rows = plan.source.num_rows if rows is None else rows
-    ways = Counter(plan.source.ways.values())
+    """What `Evaluation.run` says of a run.
+
+    Args:
+        plan: what was scored.
+        runner: who scored.
+        seconds: how long it took.
+        rows: how many rows were scored; by default all of the plan.
+        nbytes: how many bytes; by default all of the plan.
+        shard: which shard of a run it was.
+    """
+    if rows is None:
+        rows = plan.source.num_rows if shard is None else sum(split.num_rows for split in plan.splits)
+    ways, notes = Counter(plan.source.ways.values()), plan.source.notes
     return {
         "seconds": seconds,
         "bytes": sum(split.nbytes for split in plan.splits) if nbytes is None else nbytes,
@@ -50,4 +67,6 @@ def run_facts(
         "paths": list(plan.source.paths),
         **({"row_groups": dict(ways)} if ways else {}),
         "version": package_version(),
-    } | ({"notes": list(plan.source.notes)} if plan.source.notes else {})
+        **({"notes": list(notes)} if notes else {}),
+        **({} if shard is None else {"shard": asdict(shard)}),
+    }

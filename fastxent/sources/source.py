@@ -148,6 +148,10 @@ class Source(ABC):
         """Which way row groups of files were read in this process, "pages" or "pyarrow", by path and number."""
         return MappingProxyType({})
 
+    def stamps(self) -> Mapping[str, tuple[int, int] | None]:
+        """Size and time of change of every file, as they were when reading was planned."""
+        return {file.name: file.planned_stamp for file in self.files}
+
     def splits(self) -> Sequence[Split]:
         """The plan: splits in order, which together hold every row once."""
         return self._splits

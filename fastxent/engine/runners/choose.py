@@ -7,7 +7,9 @@ from typing import Any
 from fastxent.base.errors import UsageError
 from fastxent.engine.runners.dask import Dask
 from fastxent.engine.runners.processes import Processes
+from fastxent.engine.runners.ray import Ray
 from fastxent.engine.runners.runner import Runner
+from fastxent.engine.runners.spark import Spark
 from fastxent.engine.runners.threads import Threads
 from fastxent.sources.object_kinds import library
 from fastxent.sources.source import Source
@@ -17,6 +19,8 @@ __all__ = ["check_travels", "runner_of"]
 
 #: How addresses of schedulers of Dask begin.
 _DASK = ("tcp://", "tls://", "ws://", "wss://", "ucx://", "inproc://")
+#: How masters of Spark begin.
+_SPARK = ("spark://", "local[", "local-cluster[", "sc://", "yarn", "k8s://")
 
 
 def runner_of(value: Any, threads: int) -> Runner:
@@ -27,6 +31,12 @@ def runner_of(value: Any, threads: int) -> Runner:
         return Processes(_count(value, threads))
     if library(value) == "distributed" or (isinstance(value, str) and value.startswith(_DASK)):
         return Dask(value)
+    if library(value) == "pyspark" or (isinstance(value, str) and value.startswith(_SPARK)):
+        return Spark(value)
+    if value == "ray" or (isinstance(value, str) and value.startswith("ray://")):
+        return Ray(value)
+    if getattr(value, "__name__", None) == "ray":
+        return Ray("ray")
     raise UsageError(
         "runner: expected 'processes', 'processes:4', 'tcp://host:8786' (Dask), 'spark://host:7077' or 'local[4]' "
         f"(Spark), 'ray', 'ray://host:10001', or a dask.distributed.Client or a SparkSession, got {value!r}"

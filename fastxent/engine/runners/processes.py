@@ -5,11 +5,13 @@ They are started afresh ("spawn"), so a program that uses them needs ``if __name
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 from fastxent.base.errors import FastxentError
@@ -55,10 +57,19 @@ _given: Any = None
 
 
 def _begin(sent: Sent, stop: Any) -> None:
-    """Receive the work, in a worker. Ctrl-C is for the process that started this one."""
+    """Receive the work, in a worker. Ctrl-C is for the process that started this one, and without that it ends."""
     global _given
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _given = sent, stop
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it has ended: it would wait for ever to be read."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _do(numbers: Chunk) -> Part:

@@ -20,6 +20,7 @@ CHUNKS = 16
 FAN_IN = 8
 
 Future = TypeVar("Future")
+Died = type[Exception] | tuple[type[Exception], ...]
 
 
 def need(module: str, extra: str) -> Any:
@@ -80,9 +81,9 @@ def chunks_of(work: Work, numbers: Sequence[int], count: int, nbytes: int) -> li
     return [tuple(chunk) for chunk in chunks]
 
 
-def groups_of(work: Work, chunks: Sequence[Chunk], size: int = FAN_IN) -> list[Sequence[Chunk]]:
-    """Chunks whose parts are joined by workers before they are sent back; of one each, if parts do not get smaller."""
-    size = size if work.merges else 1
+def groups_of(work: Work, chunks: Sequence[Chunk], size: int = FAN_IN, least: int = 1) -> list[Sequence[Chunk]]:
+    """Chunks whose parts are joined by workers before they are sent back; fewer, if parts do not get smaller."""
+    size = size if work.merges else least
     return [chunks[i : i + size] for i in range(0, len(chunks), size)]
 
 
@@ -104,7 +105,7 @@ def in_order(
         yield numbers, end(numbers, future)
 
 
-def one_by_one(work: Work, numbers: Chunk, once: Callable[[Chunk], Part], died: type[Exception]) -> Part:
+def one_by_one(work: Work, numbers: Chunk, once: Callable[[Chunk], Part], died: Died) -> Part:
     """The part of units among which one ends the process that works at it, by itself or by bad luck.
 
     Each is tried alone, so that the one that does it can be named, and the others are done.
@@ -120,8 +121,9 @@ def one_by_one(work: Work, numbers: Chunk, once: Callable[[Chunk], Part], died: 
         try:
             parts.append(once((number,)))
         except died as error:
+            first = str(error).strip().partition("\n")[0]
             raise FastxentError(
                 f"{work.name((number,))}: every worker that took it died: it was killed, or memory ran out; give "
-                "workers more memory, or the run less memory="
+                f"workers more memory, or the run less memory= ({first})"
             ) from error
     return joined(parts)

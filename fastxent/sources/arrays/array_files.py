@@ -47,6 +47,10 @@ class ArrayFileSource(ArraySource):
         for name, stamp in (stamps or {}).items():
             DataFile(name, name, None).check_unchanged(stamp)
 
+    def stamps(self) -> Stamps:
+        """Those of all files, targets and what rides along too."""
+        return self._stamps
+
     def __reduce__(self) -> tuple[type[ArrayFileSource], tuple[Any, ...]]:
         """For another process: what is read, and what the files were like."""
         return ArrayFileSource, (self._path, self._selection, self._stamps)

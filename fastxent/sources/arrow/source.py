@@ -111,7 +111,7 @@ class ArrowSource(Source):
         self._last = PerThread()
         self._left_out = left_out or LeftOuts("raise")
         self.paths = tuple(part.name for part, _ in parts)
-        first = parts[0][1]
+        self.reading = first = parts[0][1]  #: how the first part is read
         self.num_classes, self.class_names, self.dense_target = first.num_classes, first.class_names, first.dense_target
         self.notes, self.score_names, self.counts_from_one = first.notes, first.score_names, first.counts_from_one
         self.files = tuple(part.file for part, _ in parts if isinstance(part, _IpcFile))
@@ -172,10 +172,11 @@ class StreamSource(Source):
         reader: a `pyarrow.RecordBatchReader`.
         selection: which columns are read, and as what.
         filter: which rows are read.
+        path: name of the source, for messages.
     """
 
-    def __init__(self, reader: Any, selection: Selection, filter: Filter | None = None) -> None:
-        self.paths = ("<stream>",)
+    def __init__(self, reader: Any, selection: Selection, filter: Filter | None = None, path: str = "<stream>") -> None:
+        self.paths = (path,)
         self.num_rows = -1
         self._seen: list[Any] = []
         self._rest: Iterator[Any] | None = iter(reader)

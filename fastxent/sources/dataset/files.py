@@ -81,7 +81,10 @@ class DataFile:
 
     def check_unchanged(self, stamp: tuple[int, int] | None) -> None:
         """Raise `UnavailableError` if the file no longer has the ``stamp``, if any, that reading was planned with."""
-        if stamp is not None and self.stamp() != stamp:
+        now = stamp and self.stamp()
+        if stamp is not None and now is None:
+            raise UnavailableError("cannot be seen here, or is gone since reading began", path=self.name)
+        if now != stamp:
             raise UnavailableError("has changed since reading began; start again", path=self.name)
 
 
