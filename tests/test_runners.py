@@ -72,7 +72,7 @@ def test_a_worker_that_cannot_see_a_file_says_which_and_where(tmp_path):
     folder = cases.write(tmp_path / "in")
     planned = cases.plan(folder, tmp_path / "counts", {})
     (folder / "0002.parquet").rename(tmp_path / "away")
-    said = rf"{folder}/0002\.parquet: cannot be seen here, or is gone .* \(on {socket.gethostname()}, process \d+\)"
+    said = rf"{folder}/0002\.parquet: cannot be .* \(on {socket.gethostname()}, process \d+\)"
     with pytest.raises(fx.SourceError, match=said), Processes(1) as runner:
         score_plan(planned, runner)
 
