@@ -113,7 +113,8 @@ class Filter:
                     raise missing_column(schema, name, path, constants)
                 if schema.names.count(name) > 1:
                     raise SourceError("occurs more than once in the schema; rename one of them", path=path, column=name)
-            expression = _build(self._parsed, kinds)
+            halves = {field.name: field.type for field in schema if pa.types.is_float16(field.type)}
+            expression = _build(self._parsed, kinds | halves)
         else:
             expression, text = self._expression, str(self._expression)
             names = [name for name in kinds if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)]
@@ -137,12 +138,13 @@ def _names(tree: Any) -> set[str]:
     return set().union(*(_names(part) for part in tree)) if isinstance(tree, tuple) else set()
 
 
-def _build(tree: Parsed, kinds: Mapping[str, Any]) -> Any:
+def _build(tree: Parsed, kinds: Mapping[str, Any], *, denied: bool = False) -> Any:
+    """The expression of a filter; what is ``denied`` has to be null, not false, of null."""
     head = tree[0]
     if head in ("and", "or"):
-        return _joined(and_ if head == "and" else or_, [_build(part, kinds) for part in tree[1:]])
+        return _joined(and_ if head == "and" else or_, [_build(part, kinds, denied=denied) for part in tree[1:]])
     if head == "not":
-        return ~_build(tree[1], kinds)
+        return ~_build(tree[1], kinds, denied=True)
     if head == "null":
         return pc.field((tree[1].name,)).is_null()
     if head == "name":
@@ -152,7 +154,8 @@ def _build(tree: Parsed, kinds: Mapping[str, Any]) -> Any:
         field = pc.field((tree[1].name,))
         if pa.types.is_decimal(kind):
             return _joined(or_, [field == pc.scalar(_literal(value, kind)) for value in tree[2]])
-        return field.isin(_listed(tree[2], kind))
+        found = field.isin(_listed(tree[2], kind))
+        return pc.if_else(field.is_null(), pc.scalar(pa.scalar(None, pa.bool_())), found) if denied else found
     _, sign, left, right = tree
     kind = kinds[(left if isinstance(left, Name) else right).name]
     a, b = (
@@ -178,7 +181,12 @@ def _literal(value: Any, kind: Any) -> Any:
             raise UsageError(wrong)
         if text or test.is_boolean(kind):
             return pa.scalar(value, kind)
-        if isinstance(value, int) and test.is_integer(kind):
+        if test.is_floating(kind):
+            return pa.scalar(_as_stored(value, kind))
+        if test.is_integer(kind) and value != value // 1:
+            return pa.scalar(Decimal(repr(value)))
+        if test.is_integer(kind):
+            value = int(value)
             return pa.scalar(value, kind) if _fits(value, kind) else pa.scalar(Decimal(value), _WIDE)
         return pa.scalar(Decimal(repr(value))) if test.is_decimal(kind) else pa.scalar(value)
     except (pa.ArrowException, OverflowError) as error:
@@ -193,8 +201,14 @@ def _listed(values: Sequence[Any], kind: Any) -> Any:
     if pa.types.is_integer(kind):
         return pa.array([int(value) for value in values if _fits(value, kind)], kind)
     if pa.types.is_floating(kind):
-        return pa.array([float(value) for value in values], pa.float64())
+        return pa.array([_as_stored(value, kind) for value in values], pa.float64())
     return pa.concat_arrays([pa.repeat(literal.cast(literals[0].type), 1) for literal in literals])
+
+
+def _as_stored(value: float, kind: Any) -> float:
+    """A number as a column of floats would hold it, so that 0.1 is what a column of float32 has for it."""
+    with np.errstate(over="ignore"):
+        return float(np.dtype(kind.to_pandas_dtype()).type(value))
 
 
 def _joined(join: Callable[[Any, Any], Any], parts: list[Any]) -> Any:
