@@ -10,7 +10,7 @@ from typing import Any
 
 from fastxent.kernels.parquet import footer, hybrid, page_header, thrift
 
-__all__ = ["compiled", "footer_reader"]
+__all__ = ["compiled", "footer_reader", "use_compiled"]
 
 #: Bytes of footers that a process reads without machine code (50 ms). To load that takes as long, and to compile it
 #: seconds, which whoever only misspelt a column need not wait for.
@@ -37,6 +37,12 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         _as_parts(module)
     whole: Callable[..., Any] = kernel()(function)
     return whole
+
+
+def use_compiled() -> None:
+    """Read footers by machine code from now on."""
+    global _plain_bytes
+    _plain_bytes = PLAIN_BYTES
 
 
 def footer_reader(size: int) -> Callable[..., Any]:

@@ -7,7 +7,8 @@ of rows has one flipped bit it returns fewer rows and no error, and what it thro
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -209,7 +210,7 @@ def _check_rows(footer: ParquetFooter, promised: int) -> None:
     nested = np.array([leaf.repetitions > 0 for leaf in footer.leaves], np.bool_)
     values = footer.chunks[:, :, table.VALUES]
     wrong = np.where(nested, values < rows, values != rows) & ~_is_encrypted(footer.chunks)
-    for group, leaf in np.argwhere(wrong)[:1].tolist():
+    for group, leaf in np.argwhere(wrong)[:1].tolist() if wrong.any() else ():
         raise _damage(footer, group, leaf, f"has {values[group, leaf]:,} values for {footer.rows[group]:,} rows")
 
 
@@ -218,18 +219,19 @@ def _check_chunks(footer: ParquetFooter, types: NDArray[np.int64]) -> None:
     chunks = footer.chunks
     readable = ~_is_encrypted(chunks)
     starts = _start(chunks[:, :, table.DATA_AT], chunks[:, :, table.DICTIONARY_AT])
-    sizes, doubts = chunks[:, :, table.COMPRESSED], chunks[:, :, table.DOUBTS]
+    sizes, doubts, codecs = (chunks[:, :, place] for place in (table.COMPRESSED, table.DOUBTS, table.CODEC))
     outside = (starts < 4) | (sizes < 0) | (sizes > footer.start) | (starts > footer.start - np.maximum(sizes, 0))
-    for wrong, what in (
-        (doubts & table.OTHER_PATH, "is said to be of another column"),
-        (doubts & table.IN_OTHER_FILE, "is said to lie in another file"),
-        (doubts & table.OTHER_HISTOGRAM, "counts levels that the schema has not"),
+    faults = (
+        (doubts & table.OTHER_PATH != 0, "is said to be of another column"),
+        (doubts & table.IN_OTHER_FILE != 0, "is said to lie in another file"),
+        (doubts & table.OTHER_HISTOGRAM != 0, "counts levels that the schema has not"),
         (chunks[:, :, table.PHYSICAL] != types, "has another type than in the schema"),
-        ((chunks[:, :, table.CODEC] < 0) | (chunks[:, :, table.CODEC] >= len(CODECS)), "has an unknown codec"),
+        ((codecs < 0) | (codecs >= len(CODECS)), "has an unknown codec"),
         (chunks[:, :, table.STORED_BYTES] < 0, "has a negative size"),
         (outside & (chunks[:, :, table.VALUES] > 0), "does not lie within the file"),
-    ):
-        for group, leaf in np.argwhere((wrong != 0) & readable)[:1].tolist():
+    )
+    for wrong, what in faults if (reduce(or_, (wrong for wrong, _ in faults)) & readable).any() else ():
+        for group, leaf in np.argwhere(wrong & readable)[:1].tolist():
             raise _damage(footer, group, leaf, f"its data {what}")
     lies = np.flatnonzero(readable & (chunks[:, :, table.VALUES] > 0))
     order = lies[np.argsort(starts.ravel()[lies], kind="stable")]
