@@ -114,8 +114,8 @@ def _advice(predictions: Sequence[Candidate], stored: Mapping[str, Storage]) -> 
     for candidate in predictions:
         if candidate.layout in ("list", "fixed-size list", "tensor"):
             yield (
-                f"column {candidate.columns[0]!r} is a list: rows of one length in local files are read about as fast as "
-                "packed binary; with nulls, or from remote files, at about 1 GB/s a core, where packed binary "
+                f"column {candidate.columns[0]!r} is a list: rows of one length in local files are read about as fast "
+                "as packed binary; with nulls, or from remote files, at about 1 GB/s a core, where packed binary "
                 "(fastxent convert) takes a fifth of that time"
             )
         name = candidate.columns[0]
