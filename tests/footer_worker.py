@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import fastxent as fx
+from fastxent.kernels.parquet.compiled import use_compiled
 
 N, C = 24, 3
 SECONDS = 20
@@ -101,6 +102,7 @@ def mutated(whole, seeds):
 
 def main(folder, how, *which):
     resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+    use_compiled()
     folder.mkdir(exist_ok=True)
     found = Counter()
     for kind in which if how == "flip" else KINDS:
