@@ -17,7 +17,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all $(TIERS:%=test-%) lint signatures bench data install clean
+.PHONY: help demo test test-all $(TIERS:%=test-%) lint fuzz signatures bench data install clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -46,6 +46,9 @@ lint: $(VENV)/.dev ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+fuzz: $(VENV)/.fuzz ## fuzz the parsers and write docs/fuzzing.md; SECONDS=900 (of each of four) makes an hour
+	@$(BIN)/python -m tests.fuzzing --seconds $(if $(SECONDS),$(SECONDS),15) --table docs/fuzzing.md
 
 signatures: $(VENV)/.test ## write the keywords of the public functions from their definitions
 	@$(BIN)/python -m tests.signatures --write
@@ -84,6 +87,11 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/.python
 	@echo "Installing fastxent and its development tools into $(VENV) ..."
 	@$(PIP) -e '.[dev]'
 	@touch $(VENV)/.test $@
+
+$(VENV)/.fuzz: pyproject.toml | $(VENV)/.test
+	@echo "Installing the fuzzer into $(VENV) ..."
+	@$(PIP) -e '.[test,fuzz]'
+	@touch $@
 
 $(VENV)/.bench: pyproject.toml | $(VENV)/.test
 	@echo "Installing what the benchmarks compare with into $(VENV) ..."

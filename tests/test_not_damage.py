@@ -38,11 +38,12 @@ class Alarm:
         raise self.error
 
 
-def _evaluate_under_alarms(path):
-    for seconds in np.linspace(0.002, 0.02, 40):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        ev = fx.evaluate(path, "y", logits="p*", threads=1, on_error="skip")
-        assert not ev.left_out
+def _evaluate_under_alarms(folder):
+    """Evaluate with an alarm while row groups are read: before that, `os.path.isdir` would swallow an OSError."""
+    for seconds in np.linspace(0.001, 0.01, 60):
+        progress = lambda *_, seconds=seconds: signal.setitimer(signal.ITIMER_REAL, seconds)  # noqa: E731
+        assert not fx.evaluate(folder, "y", logits="p*", threads=1, on_error="skip", progress=progress).left_out
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @pytest.mark.parametrize("error", [TimeoutError("late"), OSError("late"), ValueError("late"), RuntimeError("late")])

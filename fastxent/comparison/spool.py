@@ -38,6 +38,8 @@ __all__ = ["SpoolFile", "SpoolWork", "Spooled", "spool_names", "spool_rows"]
 
 #: Rows that a thread gathers before it writes them.
 ROWS = 1 << 17
+#: Bytes that a thread gathers at most: ids may be long texts.
+GATHERED_BYTES = 16 << 20
 #: Columns that every spool begins with.
 ROW_COLUMNS = ("row", "loss", "correct", "fate", "target")
 
@@ -187,7 +189,8 @@ class _Spool(RowResults):
             columns += map(pa.array, _weights(batch, self._spec))
         waiting = self._own()
         waiting.append(columns)
-        if sum(len(columns[0]) for columns in waiting) >= ROWS:
+        nbytes = sum(column.nbytes for columns in waiting for column in columns)
+        if nbytes >= GATHERED_BYTES or sum(len(columns[0]) for columns in waiting) >= ROWS:
             self._write(waiting)
 
     def flush(self) -> None:

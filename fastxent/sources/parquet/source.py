@@ -12,9 +12,13 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from fastxent.base.errors import SourceError
 from fastxent.data.batch import Batch
 from fastxent.sources.dataset.dataset import Dataset
+from fastxent.sources.dataset.footer import Footer
 from fastxent.sources.dataset.members import Member, find_members
 from fastxent.sources.dataset.reading import Reading, decode_batch, nothing, row_bytes
 from fastxent.sources.decode.labels import is_text
@@ -145,10 +149,10 @@ class ParquetSource(Source):
             if file.filter is not None:
                 batch, numbers = file.filter.apply(batch, row)
             row += count
-            if batch.num_rows:
+            for lo, piece in _pieces(batch, max(64 << 10, min(BATCH_BYTES, self._memory // 8))):
                 yield decode_batch(
-                    file.reading, batch, path=path, first_row=offset, first_id=file.first_id + offset,
-                    row_group=group, numbers=numbers,
+                    file.reading, piece, path=path, first_row=offset + lo, first_id=file.first_id + offset + lo,
+                    row_group=group, numbers=None if numbers is None else numbers[lo : lo + piece.num_rows],
                 )  # fmt: skip
             offset += batch.num_rows
         if offset != end or row != file.starts[group + 1]:
@@ -183,6 +187,10 @@ class ParquetSource(Source):
         if filter is not None:
             self.stored = {member.file.name: member.footer.num_rows for member in members}
         width = row_bytes(first, schema)
+        texts = [name for name in first.selection.extra if name in schema.names and is_text(schema.field(name).type)]
+        if texts:  # as dictionaries: a text that is stored once is held once
+            self._groups.dictionaries = [*dict.fromkeys([*self._groups.dictionaries, *texts])]
+            width += max(_text_bytes(member.footer) for member in members)
         rows = self._batch_rows(first, width)
         for file, footer, reading in members:
             read = ReadPlan(file, reading.columns, rows, footer.largest, width, file.planned_stamp)
@@ -213,6 +221,21 @@ def _lists(reading: Reading, filter: BoundFilter | None) -> dict[str, int]:
     seen = {*selection.extra, *(() if filter is None else filter.columns)}
     names = () if selection.is_topk else (*reading.predictions[:1], selection.target)
     return {name: max(1, reading.num_classes) for name in names if name not in seen}
+
+
+def _pieces(batch: Any, budget: int) -> Iterator[tuple[int, Any]]:
+    """The batch in pieces, with their first rows, whose texts take about ``budget`` bytes if they are written out."""
+    texts = [column for column in batch.columns if pa.types.is_dictionary(column.type) and is_text(column.type)]
+    nbytes = sum(pc.sum(pc.binary_length(each.dictionary).take(each.indices)).as_py() or 0 for each in texts)
+    step = max(1, batch.num_rows * budget // max(budget, nbytes))
+    for lo in range(0, batch.num_rows, step):
+        yield lo, batch.slice(lo, step)
+
+
+def _text_bytes(footer: Footer) -> int:
+    """At most how many bytes of a row are stored, where those of its texts are not known."""
+    stored = () if footer.parquet is None else zip(footer.parquet.group_bytes, footer.rows, strict=True)
+    return max((nbytes // rows for nbytes, rows in stored if rows), default=0)
 
 
 def _splits_of(file: FilePlan, split_bytes: int, next_id: int) -> Iterator[Split]:
