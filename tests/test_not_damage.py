@@ -49,7 +49,7 @@ def _evaluate_under_alarms(folder):
 @pytest.mark.parametrize("error", [TimeoutError("late"), OSError("late"), ValueError("late"), RuntimeError("late")])
 @pytest.mark.parametrize("kind", ["object", "method"])
 def test_an_error_of_a_signal_handler_is_the_callers(tmp_path, error, kind):
-    write(tmp_path / "a.parquet", 400_000)
+    write(tmp_path / "a.parquet", 200_000)
     alarm = Alarm(error)
     old = signal.signal(signal.SIGALRM, alarm if kind == "object" else alarm.method)
     try:
