@@ -60,6 +60,7 @@ results
 comparison
 report
 api
+sklearn
 cli
 __init__
 __main__
