@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 import fastxent as fx
@@ -66,19 +64,3 @@ def test_a_split_that_kills_every_worker_is_named(folder, tmp_path, monkeypatch)
     said = rf"{folder}/0003\.parquet, rows 0 to 59: every worker that took it died"
     with Ray("ray") as runner, pytest.raises(fx.FastxentError, match=said):
         score_plan(faulty, runner)
-
-
-def test_totals_where_a_model_makes_the_predictions(folder):
-    """The recipe of docs/scaling.md: batches of a data set are scored as they are made, and only totals come back."""
-    files = sorted(map(str, folder.iterdir()))
-
-    def scored(batch):
-        part = fx.evaluate(batch, "y", logits="z", group_by="country")
-        return pa.table({"state": pa.array([part.totals.to_bytes()], pa.binary())})
-
-    data = ray.data.from_arrow([pq.read_table(file) for file in files])
-    states = data.map_batches(scored, batch_format="pyarrow", batch_size=None)
-    ev = fx.merge(row["state"] for row in states.iter_rows())
-    one = fx.evaluate(str(folder), "y", logits="z", group_by="country")
-    assert ev.totals.to_bytes() == one.totals.to_bytes()
-    assert ev.loss == one.loss
