@@ -80,24 +80,6 @@ def test_the_master_by_name(session, folder):
     assert session.range(1).count() == 1  # it is not ours to stop
 
 
-def test_a_frame_is_scored_where_its_rows_are(session, folder):
-    """The bytes are those of the rows collected; only parts come back."""
-    only_local(session)
-    frame = session.read.parquet(str(folder)).repartitionByRange(3, "id")
-    here = fx.evaluate(frame.toArrow(), "y", logits="z", filter="id > 70", **cases.GATHERED)
-    there = fx.evaluate(frame, "y", logits="z", filter="id > 70", **cases.GATHERED)
-    assert there.totals.to_bytes() == here.totals.to_bytes()
-    assert fx.evaluate(frame, "y", logits="z").totals.to_bytes() == cases_without(folder)
-    with pytest.raises(fx.UsageError, match="a DataFrame of Spark is scored by Spark, without runner, ledger or shard"):
-        fx.evaluate(frame, "y", logits="z", runner="processes")
-    with pytest.raises(fx.InvalidRowError, match=r"<partition \d>, row \d+ .*label 9"):
-        fx.evaluate(frame.selectExpr("z", "id", "if(id = 100, 9, y) as y"), "y", logits="z")
-
-
-def cases_without(folder):
-    return fx.evaluate(str(folder), "y", logits="z").totals.to_bytes()
-
-
 def test_a_worker_that_dies_of_a_split_once(session, folder, tmp_path):
     """Tasks are tried again by Spark, or (where it never does) by us."""
     faulty = cases.plan(folder, tmp_path / "counts", {2: (1, "kill")})

@@ -8,15 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from fastxent.api.doubt import warn
-from fastxent.api.job import ExtraColumns, of_frame, open_job
+from fastxent.api.job import ExtraColumns, open_job
 from fastxent.data.options import LossOptions
 from fastxent.engine.options import Progress, RunOptions
 from fastxent.engine.run import score_plan
-from fastxent.engine.runners.spark import Spark
-from fastxent.engine.runners.spark_frame import score_frame
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import run_facts
-from fastxent.sources.object_kinds import library
 from fastxent.sources.options import Inputs
 from fastxent.statistics.options import Measures, Readings, requested
 
@@ -187,20 +184,13 @@ def evaluate(
     run_options = RunOptions(
         threads=threads, memory=memory, runner=runner, ledger=ledger, shard=shard, progress=progress,
     )  # fmt: skip
-    if is_frame := library(data) == "pyspark":
-        inputs, run_options = of_frame(inputs, run_options)
     job = open_job(inputs, loss_options, measures, readings, run_options, extra.found)
     source = job.plan.source
     total = source.num_rows if shard is None else sum(split.num_rows for split in job.plan.splits)
     done = None if progress is None else lambda split: progress(split, total)
-    if is_frame:
-        scored = score_frame(data, job.plan, filter)
-        rows, engine = int(scored.totals.tallies.rows.sum()), Spark(data.sparkSession)
-        facts = run_facts(job.plan, engine, time.perf_counter() - started, rows=rows, nbytes=0)
-    else:
-        with job.runner, job.ledger(ledger, inputs) as book:
-            scored = score_plan(job.plan, job.runner, done=done, ledger=book)
-        facts = run_facts(job.plan, job.runner, time.perf_counter() - started, shard=job.shard)
+    with job.runner, job.ledger(ledger, inputs) as book:
+        scored = score_plan(job.plan, job.runner, done=done, ledger=book)
+    facts = run_facts(job.plan, job.runner, time.perf_counter() - started, shard=job.shard)
     result = job.evaluation(scored, facts)
     warn(result.doubts)
     return result

@@ -20,11 +20,10 @@ from fastxent.engine.options import RunOptions
 from fastxent.engine.plan import Plan, Scored, Shard, plan_of, shard_of
 from fastxent.engine.runners.choose import check_travels, runner_of
 from fastxent.engine.runners.runner import Runner
-from fastxent.engine.runners.spark_frame import sample_of
 from fastxent.engine.runners.threads import thread_count
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import finish
-from fastxent.sources.object_kinds import is_array_file, is_paths, library
+from fastxent.sources.object_kinds import is_array_file, is_paths
 from fastxent.sources.open import Selection, Source, open_arrays, open_source
 from fastxent.sources.options import Inputs
 from fastxent.statistics.options import Measures, Readings
@@ -130,13 +129,6 @@ def open_job(
     if run.shard is not None:
         plan, shard = shard_of(plan, run.shard)
     return Job(plan, readings, threads, inputs.topk, runner, shard)
-
-
-def of_frame(inputs: Inputs, run: RunOptions) -> tuple[Inputs, RunOptions]:
-    """The options for a DataFrame of Spark: what is measured is found from its first rows, and Spark scores all."""
-    if run.ledger is not None or run.shard is not None or (run.runner is not None and library(run.runner) != "pyspark"):
-        raise UsageError("data: a DataFrame of Spark is scored by Spark, without runner, ledger or shard")
-    return dataclasses.replace(inputs, data=sample_of(inputs.data)), dataclasses.replace(run, runner=None)
 
 
 def prepare(
