@@ -12,6 +12,9 @@ of labels, weights below 0 and numbers beyond float64.
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +23,7 @@ from numpy.typing import NDArray
 from fastxent.api.job import open_job
 from fastxent.api.losses import binary_cross_entropy, cross_entropy
 from fastxent.api.score import score
+from fastxent.base.errors import DoubtWarning
 from fastxent.data.options import LossOptions
 from fastxent.data.spec import Task
 from fastxent.engine.options import RunOptions
@@ -159,7 +163,8 @@ def top_k_accuracy_score(
     if index is None or weight is None or scores is None or not whole or not _is_bool(normalize):
         own = {"k": k, "normalize": normalize, "sample_weight": sample_weight, "labels": labels}
         return float(_top_k_accuracy_score(y_true, y_score, **own))
-    ranks = score(logits=scores[:, ::-1], target=scores.shape[1] - 1 - index)["rank"].to_numpy()
+    with _without_doubts():
+        ranks = score(logits=scores[:, ::-1], target=scores.shape[1] - 1 - index)["rank"].to_numpy()
     hits = ranks < k
     if normalize:
         return float(np.average(hits, weights=weight.values))
@@ -195,10 +200,11 @@ def d2_log_loss_score(
         own = {} if _not_given(y_pred) else {"y_pred": y_pred}
         return float(_d2_log_loss_score(y_true, y_proba, sample_weight=sample_weight, labels=labels, **own))
     counts = np.bincount(case.target, case.weight, case.num_classes).astype(np.float64)
-    null = binary_cross_entropy(
-        np.ones(len(counts), np.uint8), probs=counts / counts.sum(), sample_weight=counts, clip="sklearn",
-        reduction="sum",
-    )  # fmt: skip
+    with _without_doubts():
+        null = binary_cross_entropy(
+            np.ones(len(counts), np.uint8), probs=counts / counts.sum(), sample_weight=counts, clip="sklearn",
+            reduction="sum",
+        )  # fmt: skip
     return 1.0 - case.loss("sum") / float(null)
 
 
@@ -216,7 +222,10 @@ class _Case(NamedTuple):
     def loss(self, reduction: Any) -> float:
         """The sum or the mean of the losses."""
         function = binary_cross_entropy if self.probs.ndim == 1 else cross_entropy
-        loss = function(self.target, probs=self.probs, sample_weight=self.weight, clip="sklearn", reduction=reduction)
+        with _without_doubts():
+            loss = function(
+                self.target, probs=self.probs, sample_weight=self.weight, clip="sklearn", reduction=reduction
+            )
         return float(loss)
 
     def brier(self) -> float:
@@ -330,6 +339,14 @@ def _as_array(values: Any) -> NDArray[Any] | None:
         return np.asarray(values)
     except (TypeError, ValueError):  # ragged, or on another device: scikit-learn says so
         return None
+
+
+@contextmanager
+def _without_doubts() -> Iterator[None]:
+    """The warnings are scikit-learn's, and none of ours."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DoubtWarning)
+        yield
 
 
 def _is_bool(value: Any) -> bool:
