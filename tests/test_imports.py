@@ -51,6 +51,7 @@ sources.filter
 sources.arrays
 sources.arrow
 sources.parquet
+sources.text
 sources.open
 statistics
 totals

@@ -190,7 +190,7 @@ def evaluate(
     done = None if progress is None else lambda split: progress(split, total)
     with job.runner, job.ledger(ledger, inputs) as book:
         scored = score_plan(job.plan, job.runner, done=done, ledger=book)
-    facts = run_facts(job.plan, job.runner, time.perf_counter() - started, shard=job.shard)
+    facts = run_facts(job.plan, job.runner, scored, time.perf_counter() - started, shard=job.shard)
     result = job.evaluation(scored, facts)
     warn(result.doubts)
     return result

@@ -243,6 +243,6 @@ def score(
     with job.runner:
         scored = run.into_folder(out, data, overwrite, resume) if is_folder(out) else run.into_file(out, overwrite)
     seconds = time.perf_counter() - started
-    result = job.evaluation(scored, run_facts(job.plan, job.runner, seconds, rows=run.rows, nbytes=run.nbytes))
+    result = job.evaluation(scored, run_facts(job.plan, job.runner, scored, seconds, rows=run.rows, nbytes=run.nbytes))
     warn(result.doubts)
     return result

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from fastxent.base.status import EXPLANATION, Status
 from fastxent.base.text import printable
-from fastxent.results.headlines import cell_text
+from fastxent.results.headlines import cell_text, summary_lines
 
 if TYPE_CHECKING:
     from fastxent.results.evaluation import Evaluation
@@ -39,12 +39,8 @@ def wide_console() -> Console:
 def show_evaluation(result: Evaluation) -> None:
     """Print the headline numbers of an evaluation, and the tables that were asked for."""
     console = wide_console()
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
-    table.add_column()
-    for name, value in result.headlines():
-        table.add_row(Text(name), Text(value))
-    console.print(table)
+    for name, value in summary_lines(result.headlines(), Console().width if console.is_terminal else WIDTH):
+        console.print(Text.assemble((name, "bold"), value))
     for title, rows, total in result.shown_tables():
         console.print(Text(f"\n{printable(title)}", "bold"))
         console.print(_rich_table(rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +17,7 @@ from fastxent.base.status import Status
 from fastxent.data.spec import NUMERICS_VERSION
 from fastxent.results.as_json import evaluation_dict, json_text
 from fastxent.results.doubts import doubts_of_rows
-from fastxent.results.headlines import ROWS, group_headlines, headlines, html_table
+from fastxent.results.headlines import ROWS, group_headlines, headlines, html_table, summary_lines
 from fastxent.statistics import calibration, classes, classwise, spread
 from fastxent.statistics.accuracy import rows_behind, top_k_interval, top_ks
 from fastxent.statistics.brier import BrierParts, scaled
@@ -585,6 +586,11 @@ class Evaluation:
         if self.accuracy is not None:
             parts.append(f"accuracy={self.accuracy:.6g}")
         return f"Evaluation({', '.join(parts)}, rows={self.num_rows:,})"
+
+    def __str__(self) -> str:
+        """The summary that the shell prints, as wide as the terminal."""
+        width = shutil.get_terminal_size().columns
+        return "\n".join(name + value for name, value in summary_lines(self.headlines(), width))
 
     def _repr_html_(self) -> str:
         """The summary as an HTML table, for notebooks."""

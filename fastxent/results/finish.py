@@ -39,6 +39,7 @@ def finish(plan: Plan, scored: Scored, facts: dict[str, Any], readings: Readings
 def run_facts(
     plan: Plan,
     runner: Runner,
+    scored: Scored,
     seconds: float,
     *,
     rows: int | None = None,
@@ -50,12 +51,15 @@ def run_facts(
     Args:
         plan: what was scored.
         runner: who scored.
+        scored: what the splits left behind.
         seconds: how long it took.
         rows: how many rows were scored; by default all of the plan.
         nbytes: how many bytes; by default all of the plan.
         shard: which shard of a run it was.
     """
-    if rows is None:
+    if plan.source.num_rows < 0:  # a stream, or text: known once it is read
+        rows = int(scored.totals.tallies.rows.sum())
+    elif rows is None:
         rows = plan.source.num_rows if shard is None else sum(split.num_rows for split in plan.splits)
     ways, notes = Counter(plan.source.ways.values()), plan.source.notes
     return {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fastxent.base.text import printable
 from fastxent.statistics.reading import Reading
 
-__all__ = ["ROWS", "cell_text", "group_headlines", "headlines", "html_rows", "html_table"]
+__all__ = ["ROWS", "cell_text", "group_headlines", "headlines", "html_rows", "html_table", "summary_lines"]
 
 #: Rows of a table that are shown.
 ROWS = 20
@@ -47,6 +48,20 @@ def headlines(rows: Mapping[str, Any], reading: Reading, run: Mapping[str, Any])
         seconds = run["seconds"] or math.inf
         rate = f"{run['rows_per_second']:,.0f} rows/s, {run['bytes'] / seconds / 1e9:.2f} GB/s"
         yield "time", f"{run['seconds']:.3f} s  ({rate}, {run['threads']} threads)"
+
+
+def summary_lines(lines: Iterable[tuple[str, str]], width: int) -> Iterator[tuple[str, str]]:
+    """Headlines as lines of a width: a padded name, and a value, which goes on below itself and breaks in no number."""
+    pairs = list(lines)
+    indent = max((len(name) for name, _ in pairs), default=0) + 2
+    for name, value in pairs:
+        shown, line = name, ""
+        for part in re.split(r"(?<=[,;] )|(?<=  )", value):
+            if line and indent + len((line + part).rstrip()) > width:
+                yield shown.ljust(indent), line.rstrip()
+                shown, line = "", ""
+            line += part
+        yield shown.ljust(indent), line.rstrip()
 
 
 def cell_text(value: Any) -> str:

@@ -125,6 +125,10 @@ def open_source(
         from fastxent.sources.arrow.source import open_ipc
 
         return open_ipc(dataset, selection, rows, on_error)
+    if dataset.format == "text":
+        from fastxent.sources.text.source import TextSource
+
+        return TextSource(dataset, selection, rows, on_error)
     from fastxent.sources.parquet.source import ParquetSource
 
     return ParquetSource(

@@ -13,6 +13,7 @@ from fastxent.sources.dataset.files import DataFile, expand_local, format_by_nam
 from fastxent.sources.dataset.footer import Footer, read_parquet_footer
 from fastxent.sources.dataset.ipc import read_ipc_footer
 from fastxent.sources.dataset.open_files import OpenFiles
+from fastxent.sources.dataset.text import read_text_footer
 from fastxent.sources.read_errors import check_damage, first_line
 
 __all__ = ["Dataset", "find_dataset", "list_files"]
@@ -21,6 +22,15 @@ __all__ = ["Dataset", "find_dataset", "list_files"]
 FOOTER_BYTES = 64 << 20
 #: Remote footers that are fetched side by side.
 FETCHES = 16
+
+_ARRAYS = "numpy.savez('{stem}.npz', **{{name: numpy.asarray(array) for name, array in"
+_PICKLE = "python -c \"import pandas; pandas.read_pickle('{name}').to_parquet('{stem}.parquet')\""
+_TENSORS = f"python -c \"import numpy, torch; {_ARRAYS} torch.load('{{name}}').items()}}}})\""
+_HDF5 = f"python -c \"import numpy, h5py; {_ARRAYS} h5py.File('{{name}}').items()}}}})\""
+#: Ending of files that are not read -> the line that makes one that is.
+_CONVERSIONS = {
+    ".pkl": _PICKLE, ".pickle": _PICKLE, ".pt": _TENSORS, ".pth": _TENSORS, ".h5": _HDF5, ".hdf5": _HDF5,
+}  # fmt: skip
 
 
 class Dataset:
@@ -46,7 +56,7 @@ class Dataset:
 
     @cached_property
     def format(self) -> str:
-        """The format of all files, "parquet" or "arrow": by their endings, else by their first bytes.
+        """The format of all files, "parquet", "arrow" or "text": by their endings, else by their first bytes.
 
         Raises:
             SourceError: a file is of neither.
@@ -70,8 +80,11 @@ class Dataset:
         """
         footer = self._footers.get(file.name)
         if footer is None:
-            read = read_parquet_footer if self.format == "parquet" else read_ipc_footer
-            footer = read(file, self.open_files)
+            if self.format == "text":
+                footer = read_text_footer(file)
+            else:
+                read = read_parquet_footer if self.format == "parquet" else read_ipc_footer
+                footer = read(file, self.open_files)
             self._footer_bytes += 0 if footer.parquet is None else len(footer.parquet.data)
             if self._footer_bytes <= FOOTER_BYTES:
                 self._footers[file.name] = footer
@@ -112,6 +125,12 @@ class Dataset:
         raise last
 
     def _format_by_content(self, file: DataFile) -> str:
+        ending = os.path.splitext(file.location)[1].lower()
+        if ending in _CONVERSIONS:
+            name = os.path.basename(file.location)
+            line = _CONVERSIONS[ending].format(name=name, stem=name[: -len(ending)])
+            raise SourceError(f"is a {ending} file, which is not read here; convert it: {line}", path=file.name)
+
         def read() -> bytes:
             return bytes(self.open_files.get(file).read_at(8, 0))
 
@@ -125,7 +144,6 @@ class Dataset:
         if magic[:6] == b"ARROW1":
             self.open_files.drop(file)  # it will be mapped
             return "arrow"
-        ending = os.path.splitext(file.location)[1].lower()
         raise SourceError(
             f"is neither Parquet nor Arrow: it ends in {ending or 'nothing'} and starts with {magic!r}", path=file.name
         )

@@ -58,6 +58,8 @@ def describe_files(dataset: Dataset) -> Description:
     """What the footers of all files say."""
     footers = [dataset.footer(file) for file in dataset.files]
     schema = with_partitions(footers[0].schema, dataset.partitions[0])
+    if dataset.format == "text":
+        return describe_schema(schema, dataset.names, dataset.format, -1, len(footers))
     stored = _stored(dataset, dataset.files[0]) if dataset.format == "parquet" else None
     rows, groups = sum(footer.num_rows for footer in footers), sum(len(footer.rows) for footer in footers)
     description = describe_schema(schema, dataset.names, dataset.format, rows, groups, stored)

@@ -15,8 +15,8 @@ from urllib.parse import unquote
 from fastxent.base.errors import SourceError, UnavailableError
 
 __all__ = [
-    "TABLE_SUFFIXES", "DataFile", "check_no_log", "check_regular", "expand_local", "format_by_name", "is_table_name",
-    "partition_values", "partitions_of", "stamp_of",
+    "TABLE_SUFFIXES", "TEXT_SUFFIXES", "DataFile", "check_no_log", "check_regular", "expand_local", "format_by_name",
+    "is_table_name", "partition_values", "partitions_of", "stamp_of",
 ]  # fmt: skip
 
 #: What a directory is searched for. Files with other endings (_SUCCESS, .crc, README) are left alone.
@@ -30,6 +30,10 @@ _WAYS = {
     "an Iceberg": "pyiceberg: table.scan().plan_files(), or .to_arrow()",
     "a Hudi": "hudi: HudiTable(path).read_snapshot()",
 }
+#: Text lies in directories for many reasons (notes, logs): it is looked for where there are no other tables.
+TEXT_SUFFIXES = tuple(
+    f"{kind}{packed}" for kind in (".csv", ".tsv", ".jsonl", ".ndjson") for packed in ("", ".gz", ".zst")
+)
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -105,9 +109,10 @@ def stamp_of(filesystem: Any, info: Any) -> tuple[int, int] | None:
 
 
 def format_by_name(file: DataFile) -> str | None:
-    """The format that the ending of a file's name tells, "parquet" or "arrow"."""
+    """The format that the ending of a file's name tells, "parquet", "arrow" or "text"."""
     name = file.location.lower()
-    return "parquet" if name.endswith(PARQUET_SUFFIXES) else "arrow" if name.endswith(ARROW_SUFFIXES) else None
+    suffixes = {"parquet": PARQUET_SUFFIXES, "arrow": ARROW_SUFFIXES, "text": TEXT_SUFFIXES}
+    return next((kind for kind, endings in suffixes.items() if name.endswith(endings)), None)
 
 
 def partition_values(files: Iterable[DataFile]) -> list[dict[str, Any]]:
@@ -152,7 +157,7 @@ def _local(path: str) -> DataFile:
 
 def _in_directory(root: str) -> list[DataFile]:
     _refuse_logged(root)
-    paths = []
+    paths, texts = [], []
     for folder, folders, names in os.walk(root):
         inner = [f"{name}/" for name in folders]
         if "metadata" in folders:
@@ -160,8 +165,11 @@ def _in_directory(root: str) -> list[DataFile]:
         check_no_log(inner, folder)
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
         paths += [os.path.join(folder, name) for name in names if is_table_name(name)]
+        texts += [os.path.join(folder, name) for name in names if is_table_name(name, TEXT_SUFFIXES)]
+    paths = paths or texts
     if not paths:
-        raise SourceError(f"the directory holds no files ending in {', '.join(TABLE_SUFFIXES)}", path=root)
+        endings = ", ".join((*TABLE_SUFFIXES, ".csv", ".tsv", ".jsonl"))
+        raise SourceError(f"the directory holds no files ending in {endings}", path=root)
     return [_local(path) for path in sorted(paths)]
 
 
@@ -193,9 +201,9 @@ def _refuse_logged(folder: str) -> None:
         folder = os.path.dirname(folder)
 
 
-def is_table_name(name: str) -> bool:
+def is_table_name(name: str, suffixes: tuple[str, ...] = TABLE_SUFFIXES) -> bool:
     """Whether a file of this name is looked at in a directory."""
-    return name.lower().endswith(TABLE_SUFFIXES) and not name.startswith((".", "_"))
+    return name.lower().endswith(suffixes) and not name.startswith((".", "_"))
 
 
 def _hidden(path: str, pattern: str) -> bool:

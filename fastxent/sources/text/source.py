@@ -1,0 +1,112 @@
+"""CSV, TSV and JSON lines as a source: all files one after the other, in bounded memory.
+
+Where a row begins is known only to who has read what is before it, so there is one split, whose batches are scored by
+all threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pyarrow as pa
+
+from fastxent.base.errors import UsageError
+from fastxent.data.batch import Batch
+from fastxent.sources.dataset.dataset import Dataset
+from fastxent.sources.dataset.files import DataFile
+from fastxent.sources.dataset.reading import Reading, decode_batch, resolve, row_bytes, settle
+from fastxent.sources.dataset.text import text_batches
+from fastxent.sources.filter import BoundFilter, Filter
+from fastxent.sources.skipped import OnError
+from fastxent.sources.source import Selection, Source, Split
+
+__all__ = ["TextSource"]
+
+SPLIT_BYTES = 8 << 20
+
+
+class TextSource(Source):
+    """Files of text in the order of their paths; the first one says the types of all.
+
+    Args:
+        dataset: the files.
+        selection: which columns are read, and as what.
+        filter: which rows are read.
+        on_error: only "raise": rows before damage have been counted when it is met.
+    """
+
+    batches_last = True
+
+    def __init__(
+        self, dataset: Dataset, selection: Selection, filter: Filter | None = None, on_error: OnError = "raise"
+    ) -> None:
+        if on_error == "skip":
+            raise UsageError("on_error='skip' leaves out row groups, which text does not have; write Parquet")
+        first, constants = dataset.files[0], dataset.partitions[0]
+        self.paths = dataset.names
+        self.files = dataset.files if len(dataset.files) == 1 else ()
+        self.num_rows = -1
+        schema = _with_floats(dataset.footer(first).schema, selection)
+        reading = resolve(schema, selection, first.name, constants)
+        bound = None if filter is None else filter.bind(schema, constants, first.name)
+        self._columns = tuple(dict.fromkeys([*reading.columns, *(bound.columns if bound else ())]))
+        self._columns = tuple(name for name in self._columns if name in schema.names)
+        self._kinds = {name: schema.field(name).type for name in self._columns}
+        reading = settle(reading, text_batches(first, self._columns, self._kinds), first.name)
+        self.num_classes, self.class_names = reading.num_classes, reading.class_names
+        self.dense_target, self.notes = reading.dense_target, reading.notes
+        self._step = max(1, SPLIT_BYTES // row_bytes(reading, None))
+        self._read: list[tuple[DataFile, Reading, BoundFilter | None]] = [
+            (
+                file, replace(reading, constants=own),
+                None if filter is None else filter.bind(schema, own, file.name),
+            )
+            for file, own in zip(dataset.files, dataset.partitions, strict=True)
+        ]  # fmt: skip
+        nbytes = sum((file.planned_stamp or (0, 0))[0] for file in dataset.files)
+        self._splits = [Split(0, first.name, 0, 1, 0, 0, -1, nbytes)]
+
+    def check_travels(self) -> None:
+        """Raise `UsageError`: there is nothing to share."""
+        raise UsageError(f"{self.paths[0]}: text is read from its beginning, by this process alone; write Parquet")
+
+    def read(self, split: Split) -> Iterator[Batch]:
+        """The rows of all files."""
+        number = 0
+        stored: dict[str, int] = {}
+        for file, reading, bound in self._read:
+            row = stored[file.name] = 0
+            for batch in text_batches(file, self._columns, self._kinds):
+                for lo in range(0, batch.num_rows, self._step):
+                    piece, numbers = batch.slice(lo, self._step), None
+                    passed, stored[file.name] = stored[file.name], stored[file.name] + piece.num_rows
+                    if bound is not None:
+                        self.stored = dict(stored)
+                        piece, numbers = bound.apply(piece, passed)
+                    yield decode_batch(reading, piece, path=file.name, first_row=row, first_id=number, numbers=numbers)
+                    row += piece.num_rows
+                    number += piece.num_rows
+
+
+def _with_floats(schema: Any, selection: Selection) -> Any:
+    """The schema with scores and weights as float64, whatever the first block shows."""
+    others = {selection.target, selection.mask, selection.ids, *selection.extra} - set(selection.predictions)
+    numbers = [*selection.predictions, *([] if selection.weight is None else [selection.weight])]
+    return pa.schema(
+        field.with_type(_float(field.type))
+        if field.name not in others and any(field.name == each or fnmatchcase(field.name, each) for each in numbers)
+        else field
+        for field in schema
+    )
+
+
+def _float(kind: Any) -> Any:
+    """The same type with float64 in place of all that is none: what is no number is found in its row."""
+    if pa.types.is_list(kind):
+        return pa.list_(_float(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_float(field.type)) for field in kind])
+    return kind if pa.types.is_floating(kind) else pa.float64()

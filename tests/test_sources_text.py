@@ -1,0 +1,161 @@
+"""CSV, TSV and JSON lines give what the same numbers in Parquet give; and what is wrong in them is named by row."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+import fastxent as fx
+from fastxent.sources.dataset import text
+from tests.shell import run
+
+CALL = {"target": "label", "probs": "p_*"}
+
+
+def table(n=5000, seed=0):
+    rng = np.random.default_rng(seed)
+    probs = rng.dirichlet(np.ones(3), n)
+    columns = {f"p_{c}": probs[:, c] for c in range(3)}
+    words = rng.choice(["a", 'b,"', "c\nd"], n)
+    return pa.table(columns | {"label": rng.integers(0, 3, n), "g": words, "id": np.arange(n), "w": rng.random(n)})
+
+
+def write(path, data):
+    """Write a table under a name that says how."""
+    name = path.name
+    if ".jsonl" in name:
+        content = "".join(json.dumps(row) + "\n" for row in data.to_pylist()).encode()
+    else:
+        stream = pa.BufferOutputStream()
+        pa.csv.write_csv(data, stream, pa.csv.WriteOptions(delimiter="\t" if ".tsv" in name else ","))
+        content = stream.getvalue().to_pybytes()
+    if name.endswith(".gz"):
+        content = gzip.compress(content)
+    if name.endswith(".zst"):
+        content = pa.compress(content, "zstd", asbytes=True)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(text, "BLOCK_BYTES", 1 << 14)
+
+
+NAMES = ["a.csv", "a.tsv", "a.jsonl", "a.csv.gz", "a.TSV.zst", "a.jsonl.gz"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_bits_as_of_parquet(tmp_path, name) -> None:
+    data = table()
+    write(tmp_path / name, data) if name != "a.TSV.zst" else write(tmp_path / "a.tsv.zst", data).rename(tmp_path / name)
+    pq.write_table(data, tmp_path / "a.parquet")
+    call = CALL | {"group_by": "g", "weight": "w", "filter": "id >= 100 and g != 'a'", "worst": 5, "keep": "id"}
+    ours, theirs = (fx.evaluate(tmp_path / each, threads=2, **call) for each in (name, "a.parquet"))
+    assert (ours.loss, ours.rows, ours.accuracy) == (theirs.loss, theirs.rows, theirs.accuracy)
+    assert ours.groups.to_pylist() == theirs.groups.to_pylist()
+    assert [row["id"] for row in ours.worst.to_pylist()] == [row["id"] for row in theirs.worst.to_pylist()]
+    rows = [fx.score(tmp_path / each, keep=["id", "g"], **CALL) for each in (name, "a.parquet")]
+    assert rows[0].equals(rows[1])
+    delta = fx.compare(tmp_path / name, tmp_path / "a.parquet", on="id", **CALL).delta
+    assert (delta.mean, delta.stderr) == (0.0, 0.0)
+
+
+def test_lists_of_json_lines(tmp_path) -> None:
+    data = table()
+    lines = [{"logits": [row["p_0"], row["p_1"], row["p_2"]], "label": row["label"]} for row in data.to_pylist()]
+    lines[0]["logits"] = [1, 2, 3]  # whole numbers in the beginning
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = fx.evaluate(tmp_path / "a.jsonl", "label", logits="logits").loss
+    z = [line["logits"] for line in lines]
+    assert found == fx.cross_entropy([line["label"] for line in lines], logits=z)
+
+
+def test_directories_and_several_files(tmp_path) -> None:
+    data = table()
+    for number in range(3):
+        write(tmp_path / f"{number}.csv", data.slice(1000 * number, 1000 + 1000 * (number == 2) * 2))
+    found = fx.score(tmp_path, keep="id", threads=2, **CALL)
+    assert found.equals(fx.score(data, keep="id", **CALL))
+    assert fx.evaluate(tmp_path / "*.csv", **CALL).rows["read"] == 5000
+    pq.write_table(data.slice(0, 10), tmp_path / "a.parquet")
+    assert fx.evaluate(tmp_path, **CALL).rows["read"] == 10  # text beside tables is left alone
+
+
+def test_numbers_that_begin_whole_and_are_not(tmp_path) -> None:
+    (tmp_path / "a.csv").write_text("p,y\n" + "1,1\n" * 9000 + "0.5,0\n")
+    expected = fx.binary_cross_entropy([1] * 9000 + [0], probs=[1.0] * 9000 + [0.5])
+    assert fx.evaluate(tmp_path / "a.csv", "y", probs="p", task="binary").loss == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "p,y\n" + "0.5,1\n" * 9000 + "x,1\n", r"a\.csv: row 9,000 \(from 0\) cannot be read as text: .* 'x'"),
+        ("a.csv", "p,y\n0.5,1\n0.5,0,3\n", r"row 1 \(from 0\) cannot be read as text: .*Expected 2 columns, got 3"),
+        ("a.csv", "p,y\n" + "0.5,1\n" * 9000 + "0.5,a\n", r"row 9,000 \(from 0\) cannot be read as text: .* 'a'"),
+        ("a.csv", "", "cannot be read as text: Empty CSV file"),
+        ("a.csv.gz", "p,y\n0.5,1\n", "cannot be read as text: zlib inflate failed"),
+        ("a.jsonl", '{"p": 0.5, "y": 1}\n' * 9000 + '{"p": "a", "y": 1}\n', r"row 9,000 \(from 0\) cannot be read"),
+        ("a.jsonl", '{"p": 0.5, "y": 1}\n{"p": 0.5, "y"', r"row 1 \(from 0\) cannot be read as text: JSON parse error"),
+        ("a.csv", "p;y\n0.5;1\n", r"column 'p': there is no such column\. The columns are: p;y"),
+    ],
+)
+def test_what_is_wrong_is_named_by_file_and_row(tmp_path, name, content, message) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(fx.SourceError, match=message):
+        fx.evaluate(tmp_path / name, "y", probs="p", task="binary")
+    shell = run("evaluate", tmp_path / name, "--probs", "p", "--target", "y", "--task", "binary")
+    assert shell.exit_code == 3
+    assert "Traceback" not in shell.output
+
+
+def test_missing_values_and_nan_are_counted(tmp_path) -> None:
+    (tmp_path / "a.csv").write_text("p_0,p_1,label\n0.5,,1\n0.5,nan,1\n0.5,0.5,\n0.5,0.5,1\n")
+    rows = fx.evaluate(tmp_path / "a.csv", "label", probs="p_*", on_invalid="skip").rows
+    assert rows["invalid"] == {"null_prediction": 1, "nan_prediction": 1, "null_target": 1}
+    with pytest.raises(fx.InvalidRowError, match=r"a\.csv, row 0 \(from 0\)"):
+        fx.evaluate(tmp_path / "a.csv", "label", probs="p_*")
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("a.pkl", "pandas.read_pickle('a.pkl').to_parquet('a.parquet')"),
+        ("a.pt", "numpy.savez('a.npz', **{name: numpy.asarray(array) for name, array in torch.load('a.pt').items()})"),
+        ("a.h5", "numpy.savez('a.npz', **{name: numpy.asarray(array) for name, array in h5py.File('a.h5').items()})"),
+    ],
+)
+def test_other_files_are_refused_with_the_line_that_converts_them(tmp_path, name, line) -> None:
+    (tmp_path / name).write_bytes(b"12345678")
+    with pytest.raises(fx.SourceError, match="which is not read here; convert it: python -c") as found:
+        fx.evaluate(tmp_path / name, **CALL)
+    assert line in str(found.value)
+    assert run("inspect", tmp_path / name).exit_code == 3
+
+
+def test_what_text_cannot_do_is_said(tmp_path) -> None:
+    path = write(tmp_path / "a.csv", table(10))
+    with pytest.raises(fx.UsageError, match="leaves out row groups, which text does not have"):
+        fx.evaluate(path, on_error="skip", **CALL)
+    with pytest.raises(fx.UsageError, match="text is read from its beginning, by this process alone"):
+        fx.evaluate(path, runner="processes:1", **CALL)
+
+
+def test_the_shell(tmp_path) -> None:
+    path = write(tmp_path / "a.csv", table(300))
+    seen = run("inspect", path).output
+    assert "1 file, text" in seen
+    assert "--target label" in seen
+    evaluated = run("evaluate", path, "--probs", "p_*", "--target", "label")
+    assert evaluated.exit_code == 0
+    assert "-0 rows/s" not in evaluated.output
+    assert "(-" not in evaluated.output
+    assert run("score", path, "--probs", "p_*", "--target", "label", "-o", tmp_path / "rows.csv").exit_code == 0
+    assert len(pa.csv.read_csv(tmp_path / "rows.csv")) == 300
