@@ -91,7 +91,7 @@ def test_an_evaluation(evaluation: Any, tmp_path: Path) -> None:
     text = evaluation.to_html(tmp_path / "r.html")
     assert (tmp_path / "r.html").read_text() == text
     page = Page(text)
-    for part in ("0.107876", "96.94 %", "1,797", "0.08686 to 0.1289", "Every class", "multiclass", "digits.parquet"):
+    for part in ("0.107876", "96.94 %", "1,797", "0.08684 to 0.1289", "Every class", "multiclass", "digits.parquet"):
         assert part in page.text
     figures = page.all("svg")
     assert len(figures) == 4
