@@ -43,6 +43,9 @@ _HIDDEN = 1 << 52
 _ONE = 1023 << 52
 _CONF = 2.0**CONF_BITS
 _OFFSET = 2.0**OFFSET_BITS
+_WHOLE = 2.0**QUANTUM
+#: Losses below it, at the scale of a weight, are cut in halves.
+_SMALL = 2.0**22
 #: Less than any base is, where numbers below their base lie near it.
 _BELOW = 2.0**-12
 
@@ -98,6 +101,22 @@ def add_fixed(cells: Any, row: int, column: int, columns: int, value: float, qua
 
 
 @kernel(inline="always")
+def _halves(value: float, quantum: int) -> Any:
+    """A number below 2^(84 - quantum), rounded down to a multiple of 2^-quantum: high 2^31 + low of these."""
+    scaled = value * 2.0 ** (quantum - STEP)
+    high = np.int64(scaled)
+    return high, np.int64((scaled - high) * 2.0**STEP)
+
+
+@kernel(inline="always")
+def _add_halves(cells: Any, row: int, column: int, high: int, low: int, shift: int) -> None:
+    """Add (high 2^31 + low) 2^shift to 3 columns, for high below 2^53 and low below 2^32."""
+    last = np.uint64(cells[row, column + 2]) + np.uint64(low << shift) + np.uint64((high << (STEP + shift)) & _MASK)
+    cells[row, column + 2] = np.int64(last & np.uint64(_MASK))
+    _add_pair(cells, row, column, 0, (high >> (STEP - shift)) + np.int64(last >> np.uint64(FIXED_BITS)))
+
+
+@kernel(inline="always")
 def add_confidence(cells: Any, row: int, column: int, m: float, c: float, cell: int, shift: int) -> None:
     """Add weight times confidence, the latter as it is summed without weights: the base of its cell, and the rest."""
     base = base_of(cell)
@@ -105,8 +124,9 @@ def add_confidence(cells: Any, row: int, column: int, m: float, c: float, cell: 
     if offset < 0.0:
         base -= _BELOW
         offset += _BELOW
-    add_fixed(cells, row, column, 3, m * base, 64, shift)
-    add_fixed(cells, row, column, 3, m * offset, 64, shift)
+    high, low = _halves(m * base, 64)
+    more, rest = _halves(m * offset, 64)
+    _add_halves(cells, row, column, high + more, low + rest, shift)
 
 
 @kernel()
@@ -185,9 +205,13 @@ def weigh(
         pair += large
         pairs[pair, 0] += 1
         _add_pair(pairs, pair, 1, high, low)
-        if not large:
+        if loss < _SMALL:
+            up, down = _halves(loss, 62)
+            _add_halves(pairs, pair, 3, up, down, shift)
+        elif not large:
             add_fixed(pairs, pair, 3, 3, loss, 62, shift)
-        add_fixed(pairs, pair, 6, 2, m * (np.floor(real[sc.CONFIDENCE, i] * _CONF) * (1.0 / _CONF)), QUANTUM, shift)
+        share = np.int64(m * (np.floor(real[sc.CONFIDENCE, i] * _CONF) * (1.0 / _CONF)) * _WHOLE)
+        _add_pair(pairs, pair, 6, share >> (FIXED_BITS - shift), (share << shift) & _MASK)
 
 
 @kernel(inline="always")
