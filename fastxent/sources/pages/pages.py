@@ -163,6 +163,8 @@ def _unpacked(stored: NDArray[np.uint8], size: int, codec: str) -> NDArray[np.ui
             whole = codec == "ZSTD" or _promised(stored, codec) == size
             data = pa.decompress(stored, size, codec=_OTHER_CODECS[codec]) if whole and size else b""
             whole = whole and len(data) == size
+    except MemoryError:  # pyarrow's is one of its own errors as well
+        raise
     except (pa.ArrowException, OSError, zlib.error) as error:
         raise Damage(f"a page cannot be decompressed: {error}") from error
     if not whole:
