@@ -68,6 +68,9 @@ def test_too_little_memory_is_no_damage(tmp_path, on_error):
     table = pa.table({"p": zeros, "y": pa.array(np.zeros(rows, np.int8))})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=rows, data_page_size=1 << 30, use_dictionary=False,
                    max_rows_per_page=rows, compression="zstd")  # fmt: skip
+    small = tmp_path / "small"
+    small.mkdir()
+    pq.write_table(table.slice(0, 1000), small / "a.parquet", use_dictionary=False, compression="zstd")
     said = python(
         f"""
 import resource
@@ -75,7 +78,8 @@ import numpy as np
 import fastxent as fx
 fx.binary_cross_entropy(np.zeros(4, np.int8), logits=np.zeros(4, np.float32))
 from fastxent.sources.open import Selection, open_source
-source = open_source({str(tmp_path)!r}, Selection(("p",), "y", task="binary"), on_error={on_error!r})
+fx.evaluate({str(small)!r}, "y", probs="p", task="binary")  # what reads pages is compiled before memory is short
+source = open_source({str(tmp_path / "a.parquet")!r}, Selection(("p",), "y", task="binary"), on_error={on_error!r})
 used = int(open("/proc/self/statm").read().split()[0]) * 4096
 resource.setrlimit(resource.RLIMIT_AS, (used + (12 << 20),) * 2)
 try:
