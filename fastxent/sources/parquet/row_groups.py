@@ -142,9 +142,9 @@ class RowGroups:
 
     def _by_pages(self, plan: ReadPlan, group: int) -> Iterator[Any]:
         """Record batches of all columns, of which those that can be are decoded from their pages."""
+        plan.file.check_unchanged(plan.stamp)
         footer = self.dataset.footer(plan.file)
         assert footer.parquet is not None
-        plan.file.check_unchanged(plan.stamp)
         streams = [
             read_columns(
                 self.dataset.open_files.get(plan.file).read_at, footer.parquet, group, footer.schema, plan.fast,
@@ -158,6 +158,8 @@ class RowGroups:
 
     def _by_pyarrow(self, plan: ReadPlan, group: int) -> Iterator[Any]:
         """Record batches of all columns, some columns first where they do not fit side by side."""
+        if self._last.key != self._key(plan):
+            plan.file.check_unchanged(plan.stamp)
         footer = self.dataset.footer(plan.file).parquet
         assert footer is not None
         if not plan.file.is_remote and len(plan.columns) <= CHECKED_COLUMNS:
@@ -179,12 +181,15 @@ class RowGroups:
 
     def _reader(self, plan: ReadPlan) -> Any:
         """This thread's reader of the file; the last one is kept, unless it reads other columns as dictionaries."""
-        key = plan.file.name, *self.dictionaries
+        key = self._key(plan)
         if self._last.key != key:
             self._last.clear()
-            plan.file.check_unchanged(plan.stamp)
             self._last.keep(key, self._open(plan.file, plan.largest))
         return self._last.value
+
+    def _key(self, plan: ReadPlan) -> tuple[str, ...]:
+        """What a reader that is kept is for."""
+        return plan.file.name, *self.dictionaries
 
     def _close(self, file: DataFile) -> None:
         self._last.clear()
