@@ -123,6 +123,12 @@ def _weigh_one(card: Any, i: int, sample: float) -> None:
             status[i] = sc.ZERO_WEIGHT
         real[sc.SCRATCH, i] = 0.0
         real[sc.WEIGHT, i] = 0.0
+        if status[i] == sc.ZERO_WEIGHT and sample > 0.0 and real[sc.LOSS, i] > 0.0:
+            # The class weighs nothing, but smoothing gives the others a share of the loss, which torch sums as well.
+            w, steps = _near_one(sample)
+            if abs(steps) <= sc.MOST_SCALE:
+                whole[sc.SCALE, i] = steps
+                real[sc.SCRATCH, i] = w * real[sc.LOSS, i]
         return
     w, steps = _near_one(sample)
     own, more = _near_one(own)
@@ -167,8 +173,10 @@ def _leave_out(card: Any, n: int) -> None:
     """Give rows of weight 0 neutral scores, so that sums need not look at the status."""
     for i in range(n):
         if card.status[i] == sc.ZERO_WEIGHT:
+            share = card.real[sc.SCRATCH, i]
             for k in range(card.real.shape[0]):
                 card.real[k, i] = 0.0
+            card.real[sc.SCRATCH, i] = share
 
 
 @cache
