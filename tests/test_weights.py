@@ -182,3 +182,25 @@ def test_a_comparison_does_not_depend_on_the_scale_of_weights():
     whole, rest = compared(weight), compared(weight, weight > 0)
     assert (whole.delta, whole.outcome.wins, whole.num_rows) == (rest.delta, rest.outcome.wins, 200)
     assert whole.to_dict()["rows"]["zero_weight"] == 100
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_class_without_weight_keeps_its_share_of_smoothed_losses_by_group_too(weighted):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(3)
+    rows, weights = 4000, [1.0, 0.0, 2.0]
+    z, y, groups = rng.normal(size=(rows, 3)), rng.integers(0, 3, rows), rng.integers(0, 3, rows)
+    w = rng.random(rows) + 0.5 if weighted else np.ones(rows)
+    options = {"class_weight": weights, "label_smoothing": 0.1}
+    ev = fx.evaluate(logits=z, target=y, group_by=groups, weight=w if weighted else None, **options)
+    for group in range(3):
+        here = groups == group
+        alone = fx.evaluate(logits=z[here], target=y[here], weight=w[here] if weighted else None, **options)
+        assert ev.group(group).loss == alone.loss == ev.groups["loss"][group].as_py()
+        assert ev.group(group).loss_stats.stderr == alone.loss_stats.stderr
+        losses = torch.nn.functional.cross_entropy(
+            torch.from_numpy(z[here]), torch.from_numpy(y[here]), torch.tensor(weights, dtype=torch.float64),
+            reduction="none", label_smoothing=0.1,
+        ).numpy()  # fmt: skip
+        expected = (losses * w[here]).sum() / (np.array(weights)[y[here]] * w[here]).sum()
+        assert alone.loss == pytest.approx(expected, rel=1e-13)

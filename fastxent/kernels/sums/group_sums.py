@@ -64,7 +64,7 @@ def _carry(cells: Any, g: int, sums: int) -> None:
 
 @kernel()
 def add_exact(values: Any, into: Any, codes: Any, status: Any, scales: Any, cells: Any, beyond: Any) -> int:
-    """Add ``values[v, i]`` to sum ``into[v]`` of the group of row i, and count the row.
+    """Add ``values[v, i]`` to sum ``into[v]`` of the group of row i, and count the row if it weighs something.
 
     ``beyond`` is set for numbers that are left for `split_beyond`, as are all of rows whose scale is not 0; returns how
     many.
@@ -72,10 +72,12 @@ def add_exact(values: Any, into: Any, codes: Any, status: Any, scales: Any, cell
     sums = (cells.shape[1] - 1) // WINDOW
     left = 0
     for i in range(codes.size):
-        if status[i] != sc.SCORED:
+        counts = status[i] == sc.SCORED
+        if not counts and status[i] != sc.ZERO_WEIGHT:
             continue
         g = codes[i]
-        cells[g, 0] += 1
+        cells[g, 0] += counts
+        added = False
         for v in range(values.shape[0]):
             x = values[v, i]
             magnitude = as_bits(x) & 0x7FFFFFFFFFFFFFFF
@@ -94,8 +96,9 @@ def add_exact(values: Any, into: Any, codes: Any, status: Any, scales: Any, cell
             at = 1 + into[v] * WINDOW + limb
             cells[g, at] += low if x > 0.0 else -low
             cells[g, at + 1] += high if x > 0.0 else -high
-        # No sum is deposited into more than twice a row.
-        if cells[g, 0] % (_LATE // 2) == 0:
+            added = True
+        # No sum is deposited into more than twice a row; a row that is not counted has the limbs carried at once.
+        if cells[g, 0] % (_LATE // 2) == 0 if counts else added:
             _carry(cells, g, sums)
     return left
 
