@@ -200,7 +200,9 @@ def test_class_names_in_another_order_than_the_columns():
     for probs in ("p_*", ["p_cat", "p_dog"]):
         with pytest.raises(fx.UsageError, match="same classes in another order"):
             fx.evaluate(table, "y", probs=probs, class_names=["dog", "cat"])
-    assert fx.evaluate(table, "y", probs="p_*", class_names=["cat", "dog"]).loss == pytest.approx(-np.log(0.3))
+    assert fx.evaluate(table, "y", probs="p_*", class_names=["cat", "dog"]).loss == pytest.approx(
+        -np.log(0.3), rel=1e-15
+    )
 
 
 def test_class_names_occur_once(tmp_path):

@@ -179,3 +179,13 @@ def test_a_tensor_of_a_device_is_brought_here():
     evaluator.update(TARGET, logits=Tensor())
     assert Tensor.copies == 1
     assert evaluator.num_rows == ROWS
+
+
+def test_doubts_are_said_by_evaluators_and_merges_too():
+    probs = RNG.dirichlet(np.ones(4), ROWS)
+    evaluator = fx.Evaluator()
+    evaluator.update(TARGET, logits=probs)
+    with pytest.warns(fx.DoubtWarning, match="as probabilities do"):
+        assert evaluator.compute().doubts
+    with pytest.warns(fx.DoubtWarning, match="as probabilities do"):
+        assert fx.merge([evaluator]).doubts

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, Literal, TypeVar
 
-from fastxent.api.job import ExtraColumns, prepare
+from fastxent.api.doubt import warn
+from fastxent.api.job import ExtraColumns, prepare, that_apply
 from fastxent.base.errors import UsageError
 from fastxent.base.version import package_version
 from fastxent.data.batch import Batch
@@ -19,6 +20,7 @@ from fastxent.engine.runners import threads as on_threads
 from fastxent.engine.runners.threads import thread_count
 from fastxent.engine.scorer import Scorer
 from fastxent.results.evaluation import Evaluation
+from fastxent.results.finish import evaluation_of
 from fastxent.sources.options import Inputs
 from fastxent.statistics.options import Measures, Readings, requested
 from fastxent.statistics.registry import check_readings
@@ -184,9 +186,7 @@ class Evaluator:
         )  # fmt: skip
         found = {name: _on_host(values) for name, values in extra.arrays.items()}
         source, spec = prepare(inputs, self._loss, extra=found)
-        measures = replace(self._measures, **columns)
-        if not spec.definition.predicts_class:
-            measures = replace(measures, scores=False)
+        measures = that_apply(replace(self._measures, **columns), spec)
         n = self.num_rows
         splits = tuple(
             replace(each, first_row=each.first_row + n, first_id=each.first_id + n) for each in source.splits()
@@ -233,12 +233,9 @@ class Evaluator:
             raise UsageError("compute: there are no rows yet; call update() first")
         totals = Totals(self._totals.spec, self._totals.measures)
         totals.merge(self._totals)
-        facts = {"updates": self._updates, "version": package_version()}
-        readings = self._readings
-        top_ks = None if readings.top_k is None else tuple(readings.top_k)
-        return Evaluation(
-            totals, run=facts, bins=readings.bins, binning=readings.binning, top_ks=top_ks, base=readings.base
-        )
+        result = evaluation_of(totals, {"updates": self._updates, "version": package_version()}, self._readings)
+        warn(result.doubts)
+        return result
 
     def merge(self, other: Evaluator | Totals | bytes | str | os.PathLike[str]) -> None:
         """Add all rows of another evaluator, of its bytes, or of a state file (`Evaluation.totals` too).

@@ -29,7 +29,7 @@ from fastxent.sources.options import Inputs
 from fastxent.statistics.options import Measures, Readings
 from fastxent.statistics.registry import check_readings
 
-__all__ = ["ExtraColumns", "Job", "one_form", "open_job", "prepare", "spec_of", "stored_labels"]
+__all__ = ["ExtraColumns", "Job", "one_form", "open_job", "prepare", "spec_of", "stored_labels", "that_apply"]
 
 #: What a single array is called that a keyword was given without a name.
 _UNNAMED = {"group_by": "group", "cluster_by": "cluster", "units": "units"}
@@ -121,14 +121,18 @@ def open_job(
     runner = runner_of(run.runner, threads)
     source, spec = prepare(inputs, loss, memory=run.memory, threads=runner.readers, extra=extra)
     check_travels(source, runner)
-    if not spec.definition.predicts_class:
-        measures = dataclasses.replace(measures, scores=False)
+    measures = that_apply(measures, spec)
     check_readings(spec, measures, readings)
     Unit(readings.base)
     plan, shard = plan_of(source, spec, measures), None
     if run.shard is not None:
         plan, shard = shard_of(plan, run.shard)
     return Job(plan, readings, threads, inputs.topk, runner, shard)
+
+
+def that_apply(measures: Measures, spec: Spec) -> Measures:
+    """The measures without what a loss that predicts no class does not have."""
+    return measures if spec.definition.predicts_class else dataclasses.replace(measures, scores=False)
 
 
 def prepare(

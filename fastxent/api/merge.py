@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from fastxent.api.doubt import warn
 from fastxent.api.evaluator import Evaluator
 from fastxent.results.evaluation import Evaluation
 from fastxent.totals.state_files import merge_totals
@@ -44,7 +45,9 @@ def merge(
     ]
     paths = [name for name, each in zip(names, states, strict=True) if isinstance(each, str | os.PathLike)]
     totals = merge_totals([_plain(each) for each in states], names, paths)
-    return Evaluation(totals, run={"states": names}, base=base)
+    result = Evaluation(totals, run={"states": names}, base=base)
+    warn(result.doubts)
+    return result
 
 
 def _plain(state: str | os.PathLike[str] | bytes | Totals | Evaluation | Evaluator) -> str | bytes | Totals:

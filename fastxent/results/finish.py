@@ -13,8 +13,9 @@ from fastxent.results.doubts import doubts_of_source
 from fastxent.results.evaluation import Evaluation
 from fastxent.sources.skipped import in_order
 from fastxent.statistics.options import Readings
+from fastxent.totals.totals import Totals
 
-__all__ = ["finish", "run_facts"]
+__all__ = ["evaluation_of", "finish", "run_facts"]
 
 
 def finish(plan: Plan, scored: Scored, facts: dict[str, Any], readings: Readings, *, topk: bool = False) -> Evaluation:
@@ -28,12 +29,19 @@ def finish(plan: Plan, scored: Scored, facts: dict[str, Any], readings: Readings
         topk: whether rows store some of the classes only.
     """
     left_out = list(in_order(scored.left_out.union(plan.source.left_out)))
-    top_ks = None if readings.top_k is None else tuple(readings.top_k)
     doubts = list(doubts_of_source(plan.source, scored.totals, scored.totals.reading()))
-    return Evaluation(
-        scored.totals, run=facts, warnings=[str(each) for each in left_out], left_out=left_out, bins=readings.bins,
-        binning=readings.binning, top_ks=top_ks, base=readings.base, topk=topk, doubts=doubts,
+    return evaluation_of(
+        scored.totals, facts, readings, warnings=[str(each) for each in left_out], left_out=left_out, topk=topk,
+        doubts=doubts,
     )  # fmt: skip
+
+
+def evaluation_of(totals: Totals, facts: dict[str, Any], readings: Readings, **more: Any) -> Evaluation:
+    """Totals with how they are read, and ``more`` that `Evaluation` takes."""
+    top_ks = None if readings.top_k is None else tuple(readings.top_k)
+    return Evaluation(
+        totals, run=facts, bins=readings.bins, binning=readings.binning, top_ks=top_ks, base=readings.base, **more
+    )
 
 
 def run_facts(
