@@ -43,6 +43,7 @@ class Problem:
         keep = {} if "n" not in self.columns else {"keep": {"n": self.columns["n"][rows]}}
         with warnings.catch_warnings():
             warnings.simplefilter("error")
+            warnings.simplefilter("ignore", fx.DoubtWarning)  # rows are made up
             return fx.evaluate(**arrays, **self.options, **keep, **({"group_by": columns} if by else {}), **more)
 
     def rows_of(self, **values):

@@ -193,7 +193,7 @@ def d2_log_loss_score(
     Examples:
         >>> from fastxent.sklearn import d2_log_loss_score
         >>> round(d2_log_loss_score([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.3]), 6)
-        0.711905
+        0.714873
     """
     case = _probabilities(y_true, y_proba, sample_weight, labels) if _not_given(y_pred) else None
     if case is None or len(case.target) < 2:
