@@ -52,6 +52,7 @@ sources.arrays
 sources.arrow
 sources.parquet
 sources.text
+sources.flattened
 sources.open
 statistics
 totals

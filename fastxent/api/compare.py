@@ -39,6 +39,7 @@ from fastxent.engine.runners.runner import Runner
 from fastxent.engine.runners.threads import Done, thread_count
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import finish
+from fastxent.sources.decode.flat_lists import PLACE
 from fastxent.sources.object_kinds import is_paths, is_table
 from fastxent.sources.open import Source
 from fastxent.sources.options import Inputs
@@ -60,9 +61,13 @@ def compare(
     logits: Any = None,
     probs: Any = None,
     log_probs: Any = None,
+    losses: Any = None,
+    target_log_probs: Any = None,
     b_logits: Any = None,
     b_probs: Any = None,
     b_log_probs: Any = None,
+    b_losses: Any = None,
+    b_target_log_probs: Any = None,
     b_target: Any = None,
     group_by: str | Sequence[str] = (),
     cluster_by: str | None = None,
@@ -111,9 +116,16 @@ def compare(
             where the files say it themselves (`PredictionWriter`'s do). Of arrays (n, C), or (n,) for a binary task.
         probs: the same for probabilities.
         log_probs: the same for log-probabilities.
-        b_logits: column of the second set, where it has another name or form; likewise ``b_probs``, ``b_log_probs``.
+        losses: instead of predictions and a target, the column (or array) with the losses themselves, -log p of the
+            target in nats: numbers, or lists of numbers, whose elements (the tokens of a document, say) are rows of
+            their own. What needs predictions, as accuracy does, is absent.
+        target_log_probs: the same for log p of the target, as dumps of language models have it.
+        b_logits: column of the second set, where it has another name or form; likewise ``b_probs``, ``b_log_probs``,
+            ``b_losses`` and ``b_target_log_probs``.
         b_probs: see ``b_logits``.
         b_log_probs: see ``b_logits``.
+        b_losses: see ``b_logits``.
+        b_target_log_probs: see ``b_logits``.
         b_target: column with the targets of the second set, where it has another name.
         group_by: columns of ``a``: the comparison is also made for each of their values.
         cluster_by: column of ``a`` that says which rows belong together (a document, a user); standard errors are then
@@ -178,8 +190,9 @@ def compare(
         raise UsageError(f"k: expected a number of rows up to {MOST_ROWS:,}, got {k!r}")
     keys = _keys(on, by_order, arrays=a is None)
     inputs = Inputs(
-        target=target, logits=logits, probs=probs, log_probs=log_probs, task=task, weight=weight, mask=mask,
-        class_names=class_names, labels=labels, dtype=dtype, filter=filter, verify_checksums=verify_checksums,
+        target=target, logits=logits, probs=probs, log_probs=log_probs, losses=losses,
+        target_log_probs=target_log_probs, task=task, weight=weight, mask=mask, class_names=class_names, labels=labels,
+        dtype=dtype, filter=filter, verify_checksums=verify_checksums,
     )  # fmt: skip
     loss_options = LossOptions(
         loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_smoothing=label_smoothing,
@@ -196,15 +209,24 @@ def compare(
         raise UsageError("on_invalid: a comparison can 'raise' or 'skip', not 'propagate'")
     inputs = replace(inputs, data=a)
     b_inputs = replace(inputs, data=a if b is None else b, target=target if b_target is None else b_target, weight=None)
-    if b_logits is not None or b_probs is not None or b_log_probs is not None:
-        b_inputs = replace(b_inputs, logits=b_logits, probs=b_probs, log_probs=b_log_probs)
+    own = {
+        "logits": b_logits, "probs": b_probs, "log_probs": b_log_probs, "losses": b_losses,
+        "target_log_probs": b_target_log_probs,
+    }  # fmt: skip
+    if any(value is not None for value in own.values()):
+        b_inputs = replace(b_inputs, **own)
     elif b is None:
-        raise UsageError("there is nothing to compare with: name a second set, or b_logits (b_probs, b_log_probs)")
+        ways = ", ".join(f"b_{name}" for name in own)
+        raise UsageError(f"there is nothing to compare with: name a second set, or one of {ways}")
+    if inputs.ready_made != b_inputs.ready_made:
+        raise UsageError("one side has losses, the other predictions; give losses of both (fastxent.score writes them)")
     threads = thread_count(threads)
     engine = runner_of(runner, threads)
     side_a = _Side.open("A", inputs, loss_options, keys, (*groups, *clusters), unit, memory, engine)
     side_b = _Side.open("B", b_inputs, loss_options, keys, (), unit, memory, engine)
-    _check_alike(side_a, side_b, by_order=not keys, clip=clip)
+    _check_alike(side_a, side_b, by_order=not keys, filtered=filter is not None, clip=clip)
+    if keys and side_a.source.flattens:
+        keys = (*keys, PLACE)
     sides = (side_a, side_b)
     counts = [side.source.num_rows for side in sides]
     total = sum(counts) if min(counts) >= 0 else -1
@@ -225,7 +247,7 @@ def compare(
                 _permute(result, joined, permutations, seed)
         finally:
             pairs.close()
-    if filter is not None:
+    if filter is not None and side_a.stored:
         result.filtered = {
             name: side.stored - spool.num_rows for name, side, (_, spool) in zip("ab", sides, results, strict=True)
         }
@@ -327,12 +349,16 @@ def _keys(on: str | Sequence[str] | None, by_order: bool, *, arrays: bool) -> tu
     return keys
 
 
-def _check_alike(a: _Side, b: _Side, *, by_order: bool, clip: float | str | None) -> None:
+def _check_alike(a: _Side, b: _Side, *, by_order: bool, filtered: bool, clip: float | str | None) -> None:
     """What can be known to be wrong before anything is scored."""
     for side in (a, b):
         if side.source.num_rows == 0:
             kept = f"the filter keeps none of {side.stored:,} rows" if side.stored else "there are no rows to compare"
             raise DataError(f"{side.name}: {kept}")
+    if a.source.flattens != b.source.flattens:
+        raise UsageError("one side has lists of losses, the other single ones; give lists on both sides, or on neither")
+    if by_order and a.source.flattens and filtered:
+        raise UsageError("filter: lists of losses that are left out cannot be counted, so pair the rest by id (on=)")
     if a.spec.task != b.spec.task:
         raise UsageError(f"the sides are {a.spec.task} and {b.spec.task}; they must be predictions of the same thing")
     if a.spec.num_classes != b.spec.num_classes:

@@ -27,6 +27,8 @@ def evaluate(
     logits: Any = None,
     probs: Any = None,
     log_probs: Any = None,
+    losses: Any = None,
+    target_log_probs: Any = None,
     task: Literal["multiclass", "binary", "multilabel"] = "multiclass",
     weight: Any = None,
     mask: Any = None,
@@ -87,6 +89,10 @@ def evaluate(
             where the files say it themselves (`PredictionWriter`'s do). Of arrays (n, C), or (n,) for a binary task.
         probs: the same for probabilities.
         log_probs: the same for log-probabilities.
+        losses: instead of predictions and a target, the column (or array) with the losses themselves, -log p of the
+            target in nats: numbers, or lists of numbers, whose elements (the tokens of a document, say) are rows of
+            their own. What needs predictions, as accuracy does, is absent.
+        target_log_probs: the same for log p of the target, as dumps of language models have it.
         task: "multiclass", "binary" or "multilabel".
         weight: column (or array) of sample weights of at least 0.
         mask: column (or array) of bool that says which labels of a multilabel row count.
@@ -165,9 +171,10 @@ def evaluate(
     """
     started = time.perf_counter()
     inputs = Inputs(
-        data=data, target=target, logits=logits, probs=probs, log_probs=log_probs, task=task, weight=weight, mask=mask,
-        class_names=class_names, labels=labels, dtype=dtype, filter=filter, on_error=on_error, ids=ids,
-        num_classes=num_classes, verify_checksums=verify_checksums,
+        data=data, target=target, logits=logits, probs=probs, log_probs=log_probs, losses=losses,
+        target_log_probs=target_log_probs, task=task, weight=weight, mask=mask, class_names=class_names, labels=labels,
+        dtype=dtype, filter=filter, on_error=on_error, ids=ids, num_classes=num_classes,
+        verify_checksums=verify_checksums,
     )  # fmt: skip
     loss_options = LossOptions(
         loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_smoothing=label_smoothing,

@@ -140,11 +140,13 @@ class Evaluator:
 
     def update(
         self,
-        target: Any,
+        target: Any = None,
         *,
         logits: Any = None,
         probs: Any = None,
         log_probs: Any = None,
+        losses: Any = None,
+        target_log_probs: Any = None,
         weight: Any = None,
         mask: Any = None,
         group_by: Any = (),
@@ -156,11 +158,13 @@ class Evaluator:
 
         Args:
             target: class indices (n,), distributions (n, C), or 0 and 1: arrays or tensors, as all that follows; what
-                lies in the memory of a device is copied from there.
+                lies in the memory of a device is copied from there. Losses need none.
             logits: unnormalized scores (n, C), or (n,) for a binary task. Give exactly one of ``logits``, ``probs`` and
                 ``log_probs``; the first update decides which.
             probs: probabilities, likewise.
             log_probs: logarithms of probabilities, likewise.
+            losses: instead of predictions and a target, losses (n,) in nats.
+            target_log_probs: instead of them, log-probabilities of the targets (n,).
             weight: (n,) sample weights of at least 0.
             mask: (n, L) bool that says which labels of a multilabel row count.
             group_by: values by which statistics are gathered as well: (n,), or a dict of arrays by name, crossed.
@@ -182,7 +186,8 @@ class Evaluator:
         }
         inputs = replace(
             self._inputs, target=_on_host(target), logits=_on_host(logits), probs=_on_host(probs),
-            log_probs=_on_host(log_probs), weight=_on_host(weight), mask=_on_host(mask),
+            log_probs=_on_host(log_probs), losses=_on_host(losses), target_log_probs=_on_host(target_log_probs),
+            weight=_on_host(weight), mask=_on_host(mask),
         )  # fmt: skip
         found = {name: _on_host(values) for name, values in extra.arrays.items()}
         source, spec = prepare(inputs, self._loss, extra=found)

@@ -21,6 +21,7 @@ from fastxent.engine.plan import Plan, Scored, Shard, plan_of, shard_of
 from fastxent.engine.runners.choose import check_travels, runner_of
 from fastxent.engine.runners.runner import Runner
 from fastxent.engine.runners.threads import thread_count
+from fastxent.losses.base import READY, ReadyForm
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import finish
 from fastxent.sources.object_kinds import is_array_file, is_paths
@@ -144,7 +145,10 @@ def prepare(
     extra: tuple[str, ...] | Mapping[str, Any] = (),
 ) -> tuple[Source, Spec]:
     """The opened source and the spec that the keywords mean; ``memory`` is that of all threads together."""
-    if _are_tables(inputs.data):
+    if inputs.ready_made:
+        _check_ready_made(inputs)
+    form: Form | ReadyForm
+    if _are_tables(inputs.data) and not inputs.ready_made:
         inputs, form, predictions = _inferred(inputs)
     else:
         form, predictions = one_form(**inputs.forms)
@@ -155,16 +159,26 @@ def prepare(
     return source, spec_of(inputs, loss, form, source)
 
 
-def one_form(**given: Any) -> tuple[Form, Any]:
-    """The one of logits, probs and log_probs that was given."""
+def _check_ready_made(inputs: Inputs) -> None:
+    """What says how predictions are read has nothing to read beside losses."""
+    for name in ("target", "mask", "class_names", "labels", "ids", "num_classes"):
+        if getattr(inputs, name) is not None:
+            form = one_form(**inputs.forms)[0]
+            advice = "; for losses by label group_by it" if name == "target" else ""
+            raise UsageError(f"{name} belongs to predictions, and {form} are ready-made; leave it out{advice}")
+
+
+def one_form(**given: Any) -> tuple[Form | ReadyForm, Any]:
+    """The one of logits, probs and log_probs, or of losses and target_log_probs, that was given."""
     named = [(name, value) for name, value in given.items() if value is not None]
     if len(named) != 1:
         what = " and ".join(name for name, _ in named) or "none of them"
-        raise UsageError(f"give exactly one of logits=, probs= and log_probs=, got {what}")
+        ready = "; or one of losses= and target_log_probs=" if given.keys() & set(READY) else ""
+        raise UsageError(f"give exactly one of logits=, probs= and log_probs=, got {what}{ready}")
     return named[0]  # type: ignore[return-value]
 
 
-def spec_of(inputs: Inputs, loss: LossOptions, form: Form, source: Source) -> Spec:
+def spec_of(inputs: Inputs, loss: LossOptions, form: Form | ReadyForm, source: Source) -> Spec:
     """The spec that the keywords mean for the predictions of a source."""
     return Spec.make(
         num_classes=source.num_classes,
@@ -219,7 +233,7 @@ def _are_tables(data: Any) -> bool:
     return is_paths(data) and not any(map(is_array_file, several))
 
 
-def _inferred(inputs: Inputs) -> tuple[Inputs, Form, Any]:
+def _inferred(inputs: Inputs) -> tuple[Inputs, Form | ReadyForm, Any]:
     """Inputs over the data set, form and predictions: what the call says, and for the rest what the first file says.
 
     A task other than the default counts as said.
@@ -260,24 +274,26 @@ def _check_topk(inputs: Inputs, loss: LossOptions) -> None:
 
 def _open_predictions(
     inputs: Inputs,
-    form: Form,
+    form: Form | ReadyForm,
     predictions: Any,
     extra: tuple[str, ...] | Mapping[str, Any],
     memory: int | None,
     labels: StoredLabels | None,
 ) -> Source:
     """The source that ``data`` names, or, without it, the one over arrays or the files that hold them."""
-    data, target = inputs.data, inputs.target
+    data, target, task = inputs.data, inputs.target, inputs.task
     names = None if inputs.class_names is None else tuple(inputs.class_names)
-    if target is None:
+    if inputs.ready_made:
+        task = "binary"  # one number a row
+    elif target is None:
         raise UsageError("target: name the column (or give the array) of the targets")
     if data is not None:
         columns = (predictions,) if isinstance(predictions, str) else tuple(predictions)
-        for name in (*columns, target):
+        for name in (*columns, *(() if target is None else (target,))):
             if not isinstance(name, str):
                 raise UsageError(f"data has columns, which are named by text, got {name!r:.200}")
         selection = Selection(
-            columns, target, task=inputs.task, weight=inputs.weight, mask=inputs.mask, extra=tuple(extra),
+            columns, target, task=task, weight=inputs.weight, mask=inputs.mask, extra=tuple(extra),
             class_names=names, dtype=inputs.dtype, ids=inputs.ids, num_classes=inputs.num_classes, form=form,
             labels=labels,
         )  # fmt: skip
@@ -291,11 +307,11 @@ def _open_predictions(
         raise UsageError("top-k predictions are read from tables: give data, and the names of the columns")
     if isinstance(predictions, str | os.PathLike):
         selection = Selection(
-            (), os.fspath(target), task=inputs.task, weight=inputs.weight, mask=inputs.mask, extra=tuple(extra),
-            class_names=names, dtype=inputs.dtype, labels=labels,
+            (), None if target is None else os.fspath(target), task=task, weight=inputs.weight, mask=inputs.mask,
+            extra=tuple(extra), class_names=names, dtype=inputs.dtype, form=form, labels=labels,
         )  # fmt: skip
         return open_source(os.fspath(predictions), selection)
     return open_arrays(
-        predictions, target, weight=inputs.weight, mask=inputs.mask, task=inputs.task, class_names=names,
-        dtype=inputs.dtype, extra=dict(extra) if isinstance(extra, Mapping) else None, labels=labels,
+        predictions, target, weight=inputs.weight, mask=inputs.mask, task=task, class_names=names,
+        dtype=inputs.dtype, extra=dict(extra) if isinstance(extra, Mapping) else None, labels=labels, form=form,
     )  # fmt: skip

@@ -12,6 +12,7 @@ from fastxent.base.option import REQUIRED, Option, options_of
 from fastxent.comparison.options import Pairing
 from fastxent.data.options import LossOptions
 from fastxent.engine.options import RowOutput, RunOptions
+from fastxent.losses.base import READY
 from fastxent.losses.registry import LOSSES, OPTIONS
 from fastxent.sources.options import Inputs
 from fastxent.statistics.options import Measures, Readings
@@ -101,12 +102,14 @@ def _compare() -> Signature:
         _Options(Readings)["base"],
         doc="unit of the losses and their differences: None for nats, 2 for bits, 10 for bans.",
     )
-    first = options.take("on", "by_order", "logits", "probs", "log_probs")
+    first = options.take("on", "by_order", "logits", "probs", "log_probs", *READY)
     return Signature(sides, (*first, *options.values()))
 
 
 #: What an update of an `Evaluator` may bring beside predictions and target; the rest is said once.
-_OF_ROWS = ("target", "logits", "probs", "log_probs", "weight", "mask", "group_by", "cluster_by", "units", "keep")
+_OF_ROWS = (
+    "target", "logits", "probs", "log_probs", *READY, "weight", "mask", "group_by", "cluster_by", "units", "keep",
+)  # fmt: skip
 #: What needs a data set.
 _OF_DATA = ("data", "filter", "on_error", "ids", "num_classes", "verify_checksums")
 
@@ -119,14 +122,15 @@ def _evaluator() -> Signature:
 
 def _update() -> Signature:
     options = _Options(Inputs, Measures)
-    options["target"] = replace(options["target"], default=REQUIRED)
     options.say(
         target="class indices (n,), distributions (n, C), or 0 and 1: arrays or tensors, as all that follows; what "
-        "lies in the memory of a device is copied from there.",
+        "lies in the memory of a device is copied from there. Losses need none.",
         logits="unnormalized scores (n, C), or (n,) for a binary task. Give exactly one of ``logits``, ``probs`` and "
         "``log_probs``; the first update decides which.",
         probs="probabilities, likewise.",
         log_probs="logarithms of probabilities, likewise.",
+        losses="instead of predictions and a target, losses (n,) in nats.",
+        target_log_probs="instead of them, log-probabilities of the targets (n,).",
         weight="(n,) sample weights of at least 0.",
         mask="(n, L) bool that says which labels of a multilabel row count.",
         group_by="values by which statistics are gathered as well: (n,), or a dict of arrays by name, crossed.",

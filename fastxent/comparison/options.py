@@ -28,12 +28,17 @@ class Pairing:
     )
     b_logits: Any = option(
         None,
-        "column of the second set, where it has another name or form; likewise ``b_probs``, ``b_log_probs``.",
+        "column of the second set, where it has another name or form; likewise ``b_probs``, ``b_log_probs``, "
+        "``b_losses`` and ``b_target_log_probs``.",
         reads="scores",
         brief="Logits of B, where they are not named as those of A.",
     )
     b_probs: Any = option(None, "see ``b_logits``.", reads="scores", brief="The same for probabilities.")
     b_log_probs: Any = option(None, "see ``b_logits``.", reads="scores", brief="The same for log-probabilities.")
+    b_losses: Any = option(None, "see ``b_logits``.", reads="column", brief="Losses of B, likewise.")
+    b_target_log_probs: Any = option(
+        None, "see ``b_logits``.", reads="column", brief="Log-probabilities of B's targets, likewise."
+    )
     b_target: Any = option(
         None,
         "column with the targets of the second set, where it has another name.",

@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args
 from fastxent.base.errors import StateError, UsageError
 from fastxent.base.kinds import KINDS
 from fastxent.losses import base
-from fastxent.losses.base import Form, Task
+from fastxent.losses.base import READY, Form, ReadyForm, Task
+from fastxent.losses.ready import READY_MADE
 from fastxent.losses.registry import LOSSES, OPTIONS
 
 __all__ = ["CLIP_NAMES", "NUMERICS_VERSION", "Form", "OnInvalid", "Spec", "Task", "check_distinct"]
@@ -92,7 +93,7 @@ class Spec:
     Attributes:
         num_classes: scores a row (1 for binary, labels a row for multilabel).
         task: "multiclass" (softmax), "binary" (one score a row) or "multilabel" (independent binary scores).
-        form: what the scores are.
+        form: what the scores are; of losses that are ready-made "losses" or "target_log_probs".
         loss: the loss of a row, by its name in `fastxent.losses.registry.LOSSES`.
         loss_options: names and values of the options of this loss, all of them; a mapping of some will do.
         soft: targets are distributions or 0/1 matrices of the scores' shape rather than class indices.
@@ -110,7 +111,7 @@ class Spec:
 
     num_classes: int
     task: Task = "multiclass"
-    form: Form = "logits"
+    form: Form | ReadyForm = "logits"
     loss: str = "cross_entropy"
     loss_options: tuple[tuple[str, float], ...] = ()
     soft: bool = False
@@ -126,9 +127,11 @@ class Spec:
 
     def __post_init__(self) -> None:
         _choice("task", self.task, get_args(Task))
-        _choice("form", self.form, get_args(Form))
+        _choice("form", self.form, (*get_args(Form), *READY))
         _choice("on_invalid", self.on_invalid, get_args(OnInvalid))
         _choice("loss", self.loss, LOSSES)
+        if self.form in READY:
+            _check_ready_made(dataclasses.asdict(self))
         self._check_loss()
         if self.num_classes < 1:
             raise UsageError(f"num_classes: expected at least 1, got {self.num_classes}")
@@ -176,7 +179,7 @@ class Spec:
         *,
         num_classes: int,
         task: Task = "multiclass",
-        form: Form = "logits",
+        form: Form | ReadyForm = "logits",
         loss: str = "cross_entropy",
         soft: bool = False,
         label_smoothing: float = 0.0,
@@ -195,6 +198,8 @@ class Spec:
         ``own`` are options of single losses: those of another one have to be at their defaults.
         Numbers of NumPy and torch become those of Python, as the JSON of a spec needs them.
         """
+        if form in READY:
+            _check_ready_made(locals())
         names = None if class_names is None else tuple(str(name) for name in class_names)
         if isinstance(class_weight, Mapping):
             class_weight = _by_name(class_weight, names, num_classes)
@@ -232,7 +237,7 @@ class Spec:
     @property
     def definition(self) -> base.Loss:
         """The loss itself, with what it applies to and needs."""
-        return LOSSES[self.loss]
+        return READY_MADE if self.form in READY else LOSSES[self.loss]
 
     @property
     def reads_weight(self) -> bool:
@@ -266,6 +271,16 @@ class Spec:
         """SHA-256 of the spec and the numerics version: totals with equal digests may be merged."""
         text = json.dumps({"numerics_version": NUMERICS_VERSION, **self.to_dict()}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_ready_made(given: Mapping[str, Any]) -> None:
+    """Losses that are ready-made are what they are: raises UsageError for what makes a loss of predictions."""
+    for field in dataclasses.fields(Spec):
+        name, value = field.name, given.get(field.name, field.default)
+        if name in ("num_classes", "form", "loss_options", "weighted", "on_invalid") or value is field.default:
+            continue
+        if field.default is None or value != field.default:
+            raise UsageError(f"{name} applies to predictions, and {given['form']} are ready-made; leave it out")
 
 
 def _of_loss(loss: str, given: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

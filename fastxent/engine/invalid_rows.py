@@ -14,6 +14,7 @@ from fastxent.base.kinds import as_floats
 from fastxent.base.status import EXPLANATION, FIRST_INVALID, Status
 from fastxent.data.batch import DIFFERENT, UNKNOWN, Batch, Columns
 from fastxent.data.spec import Spec
+from fastxent.losses.base import READY
 
 if TYPE_CHECKING:
     from fastxent.totals.totals import Totals
@@ -49,6 +50,8 @@ def _words(status: Status, spec: Spec, batch: Batch, row: int) -> tuple[str, str
         return _target(spec, batch, row)
     if status == Status.INVALID_WEIGHT and batch.weight is not None:
         return what, f": weight {batch.weight[row]}", remedy
+    if spec.form in READY:
+        return _ready_made(spec.form, status, batch, row)
     if status == Status.NAN_PREDICTION:
         return what, _score(batch, row, math.isnan), remedy
     if status == Status.INFINITE_LOGIT:
@@ -59,6 +62,17 @@ def _words(status: Status, spec: Spec, batch: Batch, row: int) -> tuple[str, str
     if status == Status.PROBABILITY_OUT_OF_RANGE:
         return what, _score(batch, row, lambda v: not 0.0 <= v <= 1.0), remedy
     return what, "", remedy
+
+
+def _ready_made(form: str, status: Status, batch: Batch, row: int) -> tuple[str, str, str]:
+    """What is wrong with a loss."""
+    what, other = ("loss", "target_log_probs") if form == "losses" else ("log-probability of the target", "losses")
+    if status == Status.NULL_PREDICTION:
+        return f"the {what} is null", "", EXPLANATION[status][1]
+    if status == Status.NAN_PREDICTION:
+        return f"the {what} is NaN", "", EXPLANATION[status][1]
+    beyond = "below 0" if form == "losses" else "above 0"
+    return f"the {what} is {beyond}", _score(batch, row, lambda v: v == v), f"if these are {other}, say {other}="
 
 
 def _stored(ids: Any, what: str) -> str:

@@ -10,10 +10,13 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 from fastxent.base.errors import UsageError
 from fastxent.base.option import Option
 
-__all__ = ["FEW_CLASSES", "Form", "Kernel", "KernelKey", "Loss", "Task", "number"]
+__all__ = ["FEW_CLASSES", "READY", "Form", "Kernel", "KernelKey", "Loss", "ReadyForm", "Task", "number"]
 
 Task = Literal["multiclass", "binary", "multilabel"]
 Form = Literal["logits", "probs", "log_probs"]
+#: What is there instead of predictions where somebody has computed the losses: -log p of the target, or log p.
+ReadyForm = Literal["losses", "target_log_probs"]
+READY: tuple[str, ...] = get_args(ReadyForm)
 
 #: Up to this many classes a row-major matrix is scored with one row a lane. Measured on AVX2, float32, loss alone:
 #: at 32 classes 1.2 ns a score in cache against 1.7 with the lanes along the row; out of memory the latter takes
@@ -32,7 +35,7 @@ class KernelKey(NamedTuple):
     """
 
     task: Task
-    form: Form
+    form: Form | ReadyForm
     kind: str
     target: str
     columns: bool

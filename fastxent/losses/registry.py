@@ -16,7 +16,7 @@ __all__ = ["LOSSES", "OPTIONS"]
 
 def _losses() -> Iterator[Loss]:
     for module in iter_modules(fastxent.losses.__path__):
-        if module.name not in ("base", "registry"):
+        if module.name not in ("base", "ready", "registry"):
             yield import_module(f"fastxent.losses.{module.name}").LOSS
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastxent.data.spec import Spec
 from fastxent.kernels.sums import tally
+from fastxent.losses.base import READY
 from fastxent.sources.score_names import form_of
 from fastxent.sources.source import Source
 from fastxent.statistics import classes, spread
@@ -29,6 +30,8 @@ ERRORS = 5.0
 def doubts_of_source(source: Source, totals: Totals, reading: Reading) -> Iterator[str]:
     """What the names of columns make doubtful."""
     form, said = totals.spec.form, form_of(source.score_names)
+    if form in READY:
+        return
     if said is not None and said != form and (form, said) != ("logits", "log_probs"):  # whose softmax they are
         yield f"{source.score_names[0]!r} is named like {said}, and scored as {form}; if it holds {said}, say {said}="
     if source.counts_from_one and (confusion := _confusion(reading)) is not None and confusion[0].sum() == 0:

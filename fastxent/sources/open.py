@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from fastxent.base.errors import UsageError
 from fastxent.data.spec import Task
 from fastxent.data.stored_labels import StoredLabels
+from fastxent.sources.flattened import FlattenedSource
 from fastxent.sources.object_kinds import is_array_file, is_arrow, is_paths, is_table, library
 from fastxent.sources.skipped import LeftOut, OnError
 from fastxent.sources.source import Selection, Source, Split
 
 if TYPE_CHECKING:
     from fastxent.sources.dataset.description import Description
+    from fastxent.sources.filter import Filter
 
 __all__ = [
     "LeftOut", "OnError", "Selection", "Source", "Split", "describe", "open_arrays", "open_source",
@@ -37,6 +39,7 @@ def open_arrays(
     extra: Mapping[str, Any] | None = None,
     path: str = "<array>",
     labels: StoredLabels | None = None,
+    form: str = "logits",
 ) -> Source:
     """A source over arrays in memory: NumPy, memory maps, torch, JAX, or objects that slice like arrays.
 
@@ -52,6 +55,7 @@ def open_arrays(
         extra: arrays of n that ride along, by name (groups, clusters).
         path: name of the source, for messages.
         labels: which class each value of the target means, where these are no class indices.
+        form: what the predictions are; of losses that are ready-made the target is None.
 
     Raises:
         UsageError: shapes or types do not fit together.
@@ -59,10 +63,11 @@ def open_arrays(
     if is_arrow(predictions) or is_arrow(target):
         from fastxent.sources.arrow.columns import open_columns
 
-        return open_columns(
+        source = open_columns(
             predictions, target, weight=weight, mask=mask, task=task, class_names=class_names, dtype=dtype, extra=extra,
-            path=path, labels=labels,
+            path=path, labels=labels, form=form,
         )  # fmt: skip
+        return FlattenedSource(source) if source.flattens else source
     from fastxent.sources.arrays.source import ArraySource
 
     return ArraySource(
@@ -110,10 +115,19 @@ def open_source(
         if "://" in path:
             raise UsageError(f"{path}: files of arrays are mapped, so they must be local; copy it first")
         return ArrayFileSource(os.path.expanduser(path), selection)
-    from fastxent.sources.dataset.dataset import Dataset, find_dataset
     from fastxent.sources.filter import Filter
 
     rows = None if filter is None else Filter(filter)
+    source = _open_columns(data, selection, rows, memory, verify_checksums, on_error)
+    return FlattenedSource(source) if source.flattens else source
+
+
+def _open_columns(
+    data: Any, selection: Selection, rows: Filter | None, memory: int | None, verify_checksums: bool, on_error: OnError
+) -> Source:
+    """A source over files or tables of columns."""
+    from fastxent.sources.dataset.dataset import Dataset, find_dataset
+
     if is_table(data):
         from fastxent.sources.arrow.source import open_table
 

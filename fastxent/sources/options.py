@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from fastxent.base.option import option
-from fastxent.data.spec import Task, check_distinct
+from fastxent.data.spec import Form, Task, check_distinct
+from fastxent.losses.base import READY
 from fastxent.sources.skipped import OnError
 
 __all__ = ["Inputs"]
@@ -41,6 +42,20 @@ class Inputs:
     probs: Any = option(None, "the same for probabilities.", reads="scores", brief="The same for probabilities.")
     log_probs: Any = option(
         None, "the same for log-probabilities.", reads="scores", brief="The same for log-probabilities."
+    )
+    losses: Any = option(
+        None,
+        "instead of predictions and a target, the column (or array) with the losses themselves, -log p of the target "
+        "in nats: numbers, or lists of numbers, whose elements (the tokens of a document, say) are rows of their own. "
+        "What needs predictions, as accuracy does, is absent.",
+        reads="column",
+        brief="Instead of predictions: column with losses, or with lists of them.",
+    )
+    target_log_probs: Any = option(
+        None,
+        "the same for log p of the target, as dumps of language models have it.",
+        reads="column",
+        brief="The same for log-probabilities of the target.",
     )
     task: Task = option(
         "multiclass",
@@ -119,8 +134,13 @@ class Inputs:
 
     @property
     def forms(self) -> dict[str, Any]:
-        """The three forms of predictions, of which one is given."""
-        return {"logits": self.logits, "probs": self.probs, "log_probs": self.log_probs}
+        """The forms of predictions and of losses, of which one is given."""
+        return {name: getattr(self, name) for name in (*get_args(Form), *READY)}
+
+    @property
+    def ready_made(self) -> bool:
+        """Whether losses are read, and no predictions."""
+        return any(self.forms[name] is not None for name in READY)
 
     @property
     def by_name(self) -> bool:

@@ -12,6 +12,7 @@ from fastxent.base.errors import UsageError
 from fastxent.data.batch import Batch
 from fastxent.data.spec import Task
 from fastxent.data.stored_labels import StoredLabels
+from fastxent.losses.base import READY
 from fastxent.sources.skipped import LeftOut, LeftOuts
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Selection:
     Attributes:
         predictions: names or globs of the columns that hold the scores. One name may be a list,
             packed binary, struct or tensor column; several are one column a class, in this order.
-        target: name of the column with the targets.
+        target: name of the column with the targets; None where losses are ready-made.
         task: what one row is.
         weight: name of the column with sample weights.
         mask: name of the column (list of bool) that says which labels of a multilabel row count.
@@ -50,12 +51,13 @@ class Selection:
         dtype: kind of number inside binary columns and uint16 columns ("float16", "bfloat16", ...).
         ids: name of the column with lists of class ids, for predictions that hold the top k classes only.
         num_classes: how many classes there are in all, for top-k predictions (which it makes them).
-        form: what the scores of top-k predictions are, "probs" or "log_probs".
+        form: what the scores are, where that decides how they are read: of top-k predictions "probs" or "log_probs",
+            of losses that are ready-made what these are called.
         labels: which class each value of the target means, where these are no class indices.
     """
 
     predictions: tuple[str, ...]
-    target: str
+    target: str | None
     task: Task = "multiclass"
     weight: str | None = None
     mask: str | None = None
@@ -74,6 +76,11 @@ class Selection:
     def is_topk(self) -> bool:
         """Whether rows hold the top k of more classes."""
         return self.ids is not None or self.num_classes is not None
+
+    @property
+    def is_ready_made(self) -> bool:
+        """Whether losses are read, a number or a list of numbers a row, and no predictions."""
+        return self.form in READY
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +114,8 @@ class Source(ABC):
     score_names: tuple[str, ...] = ()
     #: whether integer labels stand beside columns that are numbered from 1
     counts_from_one: bool = False
+    #: whether rows are read of lists, one of every element
+    flattens: bool = False
     #: what a reader should know of how it was read
     notes: tuple[str, ...] = ()
     #: whether targets are (n, C) matrices (distributions, multilabel) rather than one label a row

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fastxent.base.errors import UsageError
 from fastxent.data.spec import Spec
+from fastxent.losses.base import READY
 from fastxent.statistics.options import Measures, Readings
 
 if TYPE_CHECKING:
@@ -48,6 +50,20 @@ def check_readings(spec: Spec, measures: Measures, options: Readings) -> None:
     """Raise UsageError for what could not be read off the totals, before they are gathered."""
     from fastxent.statistics.calibration import check_bins
 
+    if spec.form in READY:
+        _check_ready_made(spec, measures, options)
     check_bins(options.bins, options.binning)
     for statistic in wanted_statistics(spec, measures):
         statistic.check(options)
+
+
+def _check_ready_made(spec: Spec, measures: Measures, options: Readings) -> None:
+    """Raise UsageError for what cannot be known of losses alone."""
+    asked: dict[str, Any] = {
+        name: getattr(measures, name) for name in ("statistics", "worst_per_class", "label_errors")
+    }
+    asked |= {"top_k": options.top_k, "bins": options.bins}
+    for name, value in asked.items():
+        if value:
+            said = f"{name} {', '.join(map(repr, value))}" if name == "statistics" else name
+            raise UsageError(f"{said}: cannot be known without predictions, and {spec.form} are all there is")

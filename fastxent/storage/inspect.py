@@ -260,7 +260,7 @@ def _flags(description: Description, selection: Selection, form: str | None) -> 
     if all(description.metadata.get(name) for name in ("form", "predictions", "target")):
         return ""
     flag = FLAGS.get(form or "", "--logits|--probs|--log-probs")
-    target = selection.target if selection.target == "<column>" else _quoted([selection.target])
+    target = selection.target if selection.target == "<column>" else _quoted([selection.target or ""])
     line = f" {flag} {_quoted([','.join(selection.predictions)])} --target {target}"
     return line if selection.task == "multiclass" else f"{line} --task {selection.task}"
 

@@ -39,7 +39,7 @@ class ArrayFileSource(ArraySource):
             return None if name is None else find(name)
 
         super().__init__(
-            predictions, find(selection.target), weight=optional(selection.weight), mask=optional(selection.mask),
+            predictions, optional(selection.target), weight=optional(selection.weight), mask=optional(selection.mask),
             task=selection.task, class_names=selection.class_names, dtype=kind or selection.dtype, path=path,
             labels=selection.labels, extra={name: find(name) for name in selection.extra},
         )  # fmt: skip

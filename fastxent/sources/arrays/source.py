@@ -170,7 +170,8 @@ class ArraySource(Source):
             predictions, own = self._ordered(predictions, known=class_names is not None or labels is not None)
         self._predictions, kind = as_array(predictions, "predictions")
         self._dtype = kind or dtype
-        self._target = plain_array(target, "target")
+        absent = np.broadcast_to(np.uint8(0), len(self._predictions)) if target is None else target
+        self._target = plain_array(absent, "target")
         self._weight = None if weight is None else plain_array(weight, "weight")
         self._mask = None if mask is None else plain_array(mask, "mask")
         self._extra = {name: _riding_along(values, name) for name, values in (extra or {}).items()}
@@ -181,7 +182,7 @@ class ArraySource(Source):
         self.class_names = own if class_names is None else tuple(class_names)
         self.paths = (path,)
         self._path = path
-        self.num_rows, self.num_classes = self._check_predictions()
+        self.num_rows, self.num_classes = self._check_predictions(given_target=target is not None)
         self._check_rest()
         self.dense_target = task != "binary" and len(self._target.shape) == 2
         self._splits = self._plan(split_bytes)
@@ -230,12 +231,14 @@ class ArraySource(Source):
             for i, lo in enumerate(range(0, self.num_rows, step))
         ]
 
-    def _check_predictions(self) -> tuple[int, int]:
+    def _check_predictions(self, *, given_target: bool) -> tuple[int, int]:
         shape = tuple(self._predictions.shape)
         numpy_blocks.kind_of(np.dtype(self._predictions.dtype), self._dtype)
         if self._task == "binary":
             if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
                 return int(shape[0]), 1
+            if not given_target:
+                raise UsageError(f"losses must have shape (n,), one a row, got {shape}")
             hint = (
                 "; two columns are two classes (task='multiclass'), or pass the second column"
                 if shape[1:] == (2,)

@@ -33,6 +33,7 @@ def open_columns(
     extra: Mapping[str, Any] | None = None,
     path: str = "<array>",
     labels: StoredLabels | None = None,
+    form: str = "logits",
 ) -> Source:
     """A source over one column of scores (or a frame, a column a class) and the columns that belong to it."""
     scores = _frame(predictions)
@@ -47,8 +48,9 @@ def open_columns(
     names = tuple(f"{FRAME}{name}".strip() for name in scores.column_names)
     table = pa.table(dict(zip(names, scores.columns, strict=True)) | beside)
     selection = Selection(
-        names, "<target>", task, "<weight>" if weight is not None else None, "<mask>" if mask is not None else None,
-        tuple(extra or ()), None if class_names is None else tuple(class_names), dtype, labels=labels,
+        names, None if target is None else "<target>", task, "<weight>" if weight is not None else None,
+        "<mask>" if mask is not None else None, tuple(extra or ()),
+        None if class_names is None else tuple(class_names), dtype, labels=labels, form=form,
     )  # fmt: skip
     source = open_table(table, selection, path)
     source.notes += (note,) if note else ()

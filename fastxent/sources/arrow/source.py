@@ -114,6 +114,7 @@ class ArrowSource(Source):
         self.reading = first = parts[0][1]  #: how the first part is read
         self.num_classes, self.class_names, self.dense_target = first.num_classes, first.class_names, first.dense_target
         self.notes, self.score_names, self.counts_from_one = first.notes, first.score_names, first.counts_from_one
+        self.flattens = first.flattens
         self.files = tuple(part.file for part, _ in parts if isinstance(part, _IpcFile))
         self.travels = len(self.files) == len(parts)
         self._parts: dict[str, tuple[Part, Reading, int]] = {}
@@ -184,6 +185,7 @@ class StreamSource(Source):
         self.num_classes, self.class_names = self._reading.num_classes, self._reading.class_names
         self.dense_target, self.notes = self._reading.dense_target, self._reading.notes
         self.score_names, self.counts_from_one = self._reading.score_names, self._reading.counts_from_one
+        self.flattens = self._reading.flattens
         self._splits = [Split(0, self.paths[0], 0, 1, 0, 0, -1, -1)]
         self._filter = None if filter is None else filter.bind(reader.schema, {}, self.paths[0])
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from fastxent.base.errors import DataError, SourceError, UsageError
 from fastxent.base.kinds import KINDS, item_bytes
 from fastxent.data.batch import Batch, Matrix
-from fastxent.data.plain_column import check_values
+from fastxent.data.plain_column import check_values, plain_type
 from fastxent.sources.class_order import (
     bare_names,
     check_integer_labels,
@@ -26,7 +26,7 @@ from fastxent.sources.class_order import (
     order_note,
 )
 from fastxent.sources.dataset.metadata import class_names_of, is_class_label
-from fastxent.sources.decode import labels, layout, numpy_blocks, runs, topk
+from fastxent.sources.decode import flat_lists, labels, layout, numpy_blocks, runs, topk
 from fastxent.sources.decode.primitive import is_number, plain
 from fastxent.sources.read_errors import check_damage, first_line
 from fastxent.sources.source import ONE_SCORE, Selection
@@ -54,6 +54,7 @@ class Reading:
     num_classes: int  #: 0 as long as only the rows can tell
     field_order: tuple[int, ...] = ()  #: the places of a struct's fields in the order of the classes
     fields: tuple[str, ...] = ()  #: their names, in that order
+    flattens: bool = False  #: whether each element of a list is a row
     counts_from_one: bool = False  #: whether integer labels stand beside columns that are numbered from 1
     notes: tuple[str, ...] = ()
 
@@ -63,9 +64,14 @@ class Reading:
         return (*self.fields, *(name.removeprefix(FRAME) for name in self.predictions))
 
     @property
+    def own_columns(self) -> tuple[str, ...]:
+        """The columns that ride along and are in no file."""
+        return (flat_lists.PLACE,) if self.flattens else ()
+
+    @property
     def dense_target(self) -> bool:
         """Whether targets are matrices rather than one label a row."""
-        return dict(self.signatures)[self.selection.target].startswith("list of")
+        return dict(self.signatures).get(self.selection.target or "", "").startswith("list of")
 
 
 def resolve(
@@ -179,11 +185,14 @@ def decode_batch(
 ) -> Batch:  # fmt: skip
     """One Arrow record batch -> a `Batch`, as views where the layout allows it."""
     selection, width = reading.selection, max(1, reading.num_classes)
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    columns = {name: _repeated(value, batch.num_rows) for name, value in reading.constants.items()} | columns
     column = ids = None
-    extra = {name: _extra(reading, batch, name) for name in selection.extra}
     try:
+        column = reading.predictions[0]
+        if reading.flattens:
+            batch = flat_lists.flat_lists(batch, column)
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        columns = {name: _repeated(value, batch.num_rows) for name, value in reading.constants.items()} | columns
+        extra = {name: _extra(reading, batch, name) for name in (*selection.extra, *reading.own_columns)}
         for column, values in extra.items():
             check_values(values, column)
         weight = mask = weight_status = mask_status = None
@@ -195,10 +204,12 @@ def decode_batch(
             decoded, target, ids, doubtful = topk.decode_topk(columns, selection, max(2, width), reading.class_names)
         else:
             decoded = layout.decode_predictions(score_arrays(reading, columns), width, selection.dtype, mask)
-            column = selection.target
-            target, doubtful = labels.decode_target(
-                columns[column], selection.task, width, reading.class_names, selection.labels, mask
-            )
+            target, doubtful = np.zeros(batch.num_rows, np.uint8), None
+            if selection.target is not None:
+                column = selection.target
+                target, doubtful = labels.decode_target(
+                    columns[column], selection.task, width, reading.class_names, selection.labels, mask
+                )
         if selection.weight is not None:
             column = selection.weight
             weight, weight_status = labels.decode_weight(columns[column])
@@ -321,6 +332,8 @@ def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
     """The number of classes and their names, as far as the schema tells them."""
     if reading.selection.is_topk:
         return reading
+    if reading.selection.is_ready_made:
+        return _of_losses(reading, schema, path)
     kinds = [schema.field(name).type for name in reading.predictions]
     kind = kinds[0].storage_type if isinstance(kinds[0], pa.BaseExtensionType) else kinds[0]
     names: tuple[str, ...] | None = None
@@ -352,6 +365,20 @@ def _known_width(reading: Reading, schema: Any, path: str) -> Reading:
     return with_width(_with_names(reading, schema, names), width, path)
 
 
+def _of_losses(reading: Reading, schema: Any, path: str) -> Reading:
+    """``reading`` of a column of losses: numbers, or lists of them."""
+    if len(reading.predictions) != 1:
+        names = ", ".join(reading.predictions[:4])
+        raise UsageError(f"{path}: losses are one column, got {len(reading.predictions)}: {names}")
+    kind = plain_type(schema.field(reading.predictions[0]).type)
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    lists = runs.is_list(kind)
+    if not is_number(kind.value_type if lists else kind):
+        message = f"holds {kind}; losses are numbers, one a row, or lists of numbers, one list a document"
+        raise SourceError(message, path=path, column=reading.predictions[0])
+    return replace(reading, num_classes=1, flattens=lists)
+
+
 def _with_fields(reading: Reading, fields: list[str], path: str) -> Reading:
     """``reading`` of a struct with these fields, in the order of the classes."""
     what, selection = f"{path}: the struct {reading.predictions[0]!r} has", reading.selection
@@ -374,7 +401,7 @@ def _with_names(reading: Reading, schema: Any, of_columns: tuple[str, ...] | Non
     own = own or class_names_of(schema.metadata, selection.target)
     if own is not None and of_columns is not None:
         check_same_order(own, bare_names(of_columns, own), said)
-    signature = dict(reading.signatures).get(selection.target, "")
+    signature = dict(reading.signatures).get(selection.target or "", "")
     positions = not signature or signature.startswith(("list of", "text", "binary")) or selection.task == "multilabel"
     from_one = False
     if selection.labels is None and not positions and not is_class_label(schema.metadata, selection.target):

@@ -69,7 +69,7 @@ def decode_topk(columns: dict[str, Any], selection: Selection, width: int, names
     """The predictions, the targets as positions in them, the classes of the scores, the status of bad targets."""
     classes, log = selection.num_classes or 0, selection.form == "log_probs"
     scores, ids = _runs(columns, selection, names)
-    labels, doubtful = decode_target(columns[selection.target], "multiclass", classes, names)
+    labels, doubtful = decode_target(columns[selection.target or ""], "multiclass", classes, names)
     if labels.ndim != 1:
         raise SourceError("top-k predictions need one label a row")
     labels = labels.astype(np.int64)

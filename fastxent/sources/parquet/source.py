@@ -43,6 +43,8 @@ WIDE_ROWS = 1 << 17
 SPLIT_BYTES = 64 << 20
 LEAST_SPLIT_BYTES = 1 << 20
 SPLITS = 64
+#: What a stored byte of a list takes where each element becomes a row, about: the number, its place and its row.
+ELEMENT_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +184,10 @@ class ParquetSource(Source):
         self.num_classes, self.class_names, self.dense_target = first.num_classes, first.class_names, first.dense_target
         self.notes, self.score_names, self.counts_from_one = first.notes, first.score_names, first.counts_from_one
         schema = members[0].footer.schema
-        if first.selection.target in first.columns and is_text(schema.field(first.selection.target).type):
-            self._groups.dictionaries = [first.selection.target]
+        self.flattens = first.flattens
+        target = first.selection.target
+        if target is not None and target in first.columns and is_text(schema.field(target).type):
+            self._groups.dictionaries = [target]
         if filter is not None:
             self.stored = {member.file.name: member.footer.num_rows for member in members}
         width = row_bytes(first, schema)
@@ -191,6 +195,8 @@ class ParquetSource(Source):
         if texts:  # as dictionaries: a text that is stored once is held once
             self._groups.dictionaries = [*dict.fromkeys([*self._groups.dictionaries, *texts])]
             width += max(_text_bytes(member.footer) for member in members)
+        if first.flattens:
+            width += ELEMENT_BYTES * max(_text_bytes(member.footer) for member in members)
         rows = self._batch_rows(first, width)
         for file, footer, reading in members:
             read = ReadPlan(file, reading.columns, rows, footer.largest, width, file.planned_stamp)
@@ -219,8 +225,8 @@ def _lists(reading: Reading, filter: BoundFilter | None) -> dict[str, int]:
     """Columns of lists that nobody sees but who decodes scores and targets, and the length that rows should have."""
     selection = reading.selection
     seen = {*selection.extra, *(() if filter is None else filter.columns)}
-    names = () if selection.is_topk else (*reading.predictions[:1], selection.target)
-    return {name: max(1, reading.num_classes) for name in names if name not in seen}
+    names = () if selection.is_topk or reading.flattens else (*reading.predictions[:1], selection.target)
+    return {name: max(1, reading.num_classes) for name in names if name is not None and name not in seen}
 
 
 def _pieces(batch: Any, budget: int) -> Iterator[tuple[int, Any]]:

@@ -57,7 +57,7 @@ class TextSource(Source):
         self._kinds = {name: schema.field(name).type for name in self._columns}
         reading = settle(reading, text_batches(first, self._columns, self._kinds), first.name)
         self.num_classes, self.class_names = reading.num_classes, reading.class_names
-        self.dense_target, self.notes = reading.dense_target, reading.notes
+        self.dense_target, self.notes, self.flattens = reading.dense_target, reading.notes, reading.flattens
         self._step = max(1, SPLIT_BYTES // row_bytes(reading, None))
         self._read: list[tuple[DataFile, Reading, BoundFilter | None]] = [
             (
