@@ -39,7 +39,8 @@ CONVERTED += [f"{table}/*/{name}" for table in ("groups", "margins") for name in
 
 #: What a table of groups may have beside them: who adds a column says here, or there, what it is.
 UNITLESS = """
-count weight clusters perplexity bits units bits_per_unit d2 normalized_entropy f1_macro balanced_accuracy mcc
+count weight clusters perplexity bits units bits_per_unit d2 normalized_entropy f1_macro f1_weighted
+f1_micro balanced_accuracy mcc
 accuracy ace accuracy_low accuracy_high top3 top5 top10 mrr brier ece mce rmsce classwise_ece temperature_best
 class support precision recall f1 confidence gap reliability resolution uncertainty residual auc auc_low auc_high
 average_precision average_precision_low average_precision_high

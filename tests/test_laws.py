@@ -278,15 +278,23 @@ def test_rows_of_weight_0_are_not_there(problem):
     assert zero + whole.rows["scored"] + whole.rows["ignored"] + sum(whole.rows["invalid"].values()) == n
 
 
+AREAS = tuple(
+    f"{area}{kind}{end}"
+    for area in ("auc", "average_precision")
+    for kind in ("", "_weighted")
+    for end in ("", "_low", "_high")
+)
 #: What a note says, and the fields that are not told then.
 NOTES = {
     "quantiles": tuple(f"q{100 * q:02.0f}{end}" for q in spread.QUANTILES for end in ("", "_low", "_high")),
-    "ROC AUC": tuple(f"{area}{end}" for area in ("auc", "average_precision") for end in ("", "_low", "_high")),
+    "ROC AUC": AREAS,
     "ranks of the target": ("mrr",),
-    "calibration is that of": ("ece", "mce", "rmsce", "ace", "reliability", "resolution", "uncertainty", "residual"),
+    "calibration is that of": (
+        "ece", "mce", "rmsce", "ace", "reliability", "resolution", "uncertainty", "residual", *AREAS
+    ),
     "calibration of each class": ("classwise_ece", "reliability", "resolution", "uncertainty", "residual"),
-    "F1": ("mcc", "f1_macro"),
-    "nothing is told by class": ("mcc", "d2", "normalized_entropy", "balanced_accuracy"),
+    "F1": ("mcc", "f1_macro", "f1_weighted", "f1_micro", "f1", "precision"),
+    "nothing is told by class": ("mcc", "d2", "normalized_entropy", "balanced_accuracy", "recall"),
     "errors that respect clusters": (
         "clusters", "stderr", "ci_low", "ci_high", "stderr_per_unit", "accuracy_low", "accuracy_high"
     ),

@@ -23,7 +23,7 @@ class Ranked:
     def __init__(self, totals):
         reading = totals.reading()
         self._ranking = reading.statistics["ranking"]
-        self._labels = next(self._ranking.labels(reading))
+        self._areas = self._ranking.cells(reading).areas(reading.spec.num_classes)
         self.edges = self._ranking._edges()
         cells = reading.sums.cells("scores")
         self.counts = np.zeros((len(self.edges), 2), np.int64)
@@ -31,7 +31,17 @@ class Ranked:
         self.counts.reshape(-1)[cells.places[first]] = cells.columns[first, 1]
 
     def read(self, label):
-        return self._labels[label]
+        return areas({name: values[label] for name, values in self._areas.items()})
+
+
+def areas(numbers):
+    """The two areas with their bounds."""
+    return SimpleNamespace(
+        **{
+            name: SimpleNamespace(value=numbers[name], low=numbers[f"{name}_low"], high=numbers[f"{name}_high"])
+            for name in ("auc", "average_precision")
+        }
+    )
 
 
 def ranked(scores, y, *, form="logits", kind="float64", w=None, labels=1, columns=False, mask=None):
@@ -65,15 +75,14 @@ def test_real_predictions(weighted):
     y, p, _ = breast()
     found = evaluated("breast", weighted, statistics="ranking")
     w = weights(len(y)) if weighted else None
-    row = SimpleNamespace(auc=found.auc, average_precision=found.average_precision)
-    check(row, y, p, w, close=2e-4)
+    check(areas(found.fields), y, p, w, close=2e-4)
     assert found.ranking.num_rows == 1
 
 
 def test_stored_probabilities_keep_their_ties():
     p, y = column(BREAST, "prob"), column(BREAST, "label")
     found = fx.evaluate(table(BREAST), probs="prob", target="label", task="binary", statistics=["ranking"])
-    check(SimpleNamespace(auc=found.auc, average_precision=found.average_precision), y, p, close=2e-4)
+    check(areas(found.fields), y, p, close=2e-4)
 
 
 def cases():
@@ -172,5 +181,5 @@ def test_thresholds_count_exactly():
 def test_one_class_alone_has_no_ranking():
     found = ranked([1.0, 2.0], np.array([1, 1], np.uint8)).read(0)
     assert np.isnan([found.auc.value, found.auc.low, found.average_precision.value]).all()
-    with pytest.raises(fx.UsageError, match="'ranking' applies to tasks 'binary' and 'multilabel'"):
-        evaluated("digits", statistics="ranking")
+    with pytest.raises(fx.UsageError, match="'ranking' of several classes applies to labels as targets"):
+        fx.evaluate(logits=np.eye(3), target=np.eye(3), statistics="ranking")

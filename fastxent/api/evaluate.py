@@ -129,9 +129,10 @@ def evaluate(
         worst_per_class: so many rows of the highest loss of each true class are kept (``ev.worst_per_class``).
         keep: columns whose values are kept with those rows.
         label_errors: so many rows that are likeliest to be labeled wrong are kept (``ev.label_errors``).
-        statistics: "entropy" (of the predictions; multiclass), "ranking" (ROC AUC, average precision, thresholds;
-            binary and multilabel), "temperature" (the loss of the logits divided by a grid of temperatures),
-            "classwise" (calibration of every class, and the parts of the multiclass Brier score).
+        statistics: "entropy" (of the predictions; multiclass), "ranking" (ROC AUC, average precision, curves and
+            thresholds of labels, and of classes each against the rest; of binary tasks finer than those that there are
+            anyway), "temperature" (the loss of the logits divided by a grid of temperatures), "classwise" (calibration
+            of every class, and the parts of the multiclass Brier score).
         top_k: the k of top-k accuracies; by default 1, 3, 5 and 10 below the number of classes.
         bins: bins of the calibration; by default 15, or what the library that ``binning`` names takes.
         binning: how confidence is cut into bins; see `Evaluation.calibrate`.

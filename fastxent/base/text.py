@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["group_name", "printable"]
+import math
+
+__all__ = ["bracketed", "group_name", "printable"]
 
 
 def printable(text: object) -> str:
@@ -23,3 +25,15 @@ def group_name(value: object) -> str:
     if value is None:
         return "null"
     return f"'{value}'" if isinstance(value, str) and value.strip("'") == "null" else str(value)
+
+
+def bracketed(value: float, low: float, high: float) -> str:
+    """A number with as many digits, six at most, as the bounds that surely hold it allow: a unit is no less than them.
+
+    >>> bracketed(0.34567, 0.3440, 0.3473), bracketed(1234.5, 1200.0, 1270.0), bracketed(0.25, 0.25, 0.25)
+    ('0.35', '1200', '0.25')
+    """
+    width = high - low
+    if not math.isfinite(value) or not 0.0 < width < math.inf:
+        return f"{value:.6g}"
+    return f"{round(value, math.floor(-math.log10(width))):.6g}"

@@ -14,6 +14,7 @@ import numpy as np
 from fastxent.base.errors import UsageError
 from fastxent.base.log_unit import Unit
 from fastxent.base.status import Status
+from fastxent.base.text import bracketed
 from fastxent.data.spec import NUMERICS_VERSION
 from fastxent.results.as_json import evaluation_dict, json_text
 from fastxent.results.doubts import doubts_of_rows
@@ -22,11 +23,12 @@ from fastxent.statistics import calibration, classes, classwise, spread
 from fastxent.statistics.accuracy import rows_behind, top_k_interval, top_ks
 from fastxent.statistics.brier import BrierParts, scaled
 from fastxent.statistics.calibration import Calibration
+from fastxent.statistics.curves import PrecisionRecallCurve, RocCurve
 from fastxent.statistics.intervals import wilson
 from fastxent.statistics.kept_rows import LABEL_ERRORS, rows_table
 from fastxent.statistics.loss import LossStats, loss_stats
 from fastxent.statistics.options import Binning, Readings
-from fastxent.statistics.ranking import Area, Ranking, area_of
+from fastxent.statistics.ranking import Ranking, ranking_of
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.spread import Quantile
 from fastxent.statistics.temperature import Temperature, TemperatureStats
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluation"]
 
+#: Columns of groups whose ``_low`` and ``_high`` are bounds of binning.
+BRACKETED = ("q50", "q95", "auc")
 #: Confused pairs that are shown.
 PAIRS = 20
 
@@ -318,30 +322,100 @@ class Evaluation:
         """
         return calibration.calibrate(self._reading, bins, binning)
 
+    # Ranks of scores
+
     @property
-    def _ranking(self) -> Ranking | None:
-        ranking = self._reading.statistics.get("ranking")
-        return ranking if isinstance(ranking, Ranking) else None
+    def auc(self) -> float | None:
+        """Area under the ROC curve; of several labels (classes, each against the rest) the mean over them.
+
+        Binary tasks have it from the cells of the calibration, others with ``statistics="ranking"``, which also makes
+        `auc_bounds` narrower.
+        """
+        value: float | None = self._number("auc")
+        return value
+
+    @property
+    def auc_bounds(self) -> tuple[float, float] | None:
+        """What surely holds the AUC of the exact scores; says nothing about other rows."""
+        return (self.auc_low, self.auc_high) if "auc" in self._reading else None
+
+    @property
+    def average_precision(self) -> float | None:
+        """Average precision; of several labels the mean over them (mAP)."""
+        value: float | None = self._number("average_precision")
+        return value
+
+    @property
+    def average_precision_bounds(self) -> tuple[float, float] | None:
+        """What surely holds the average precision of the exact scores."""
+        found = "average_precision" in self._reading
+        return (self.average_precision_low, self.average_precision_high) if found else None
 
     @property
     def ranking(self) -> Any:
         """A table with a row a label: auc and average_precision, each with bounds that surely hold the exact value."""
-        names = self.class_names[1:] if self.totals.spec.task == "binary" else self.class_names
-        return None if self._ranking is None else self._ranking.table(self._reading, names)
+        ranking = ranking_of(self._reading)
+        return None if ranking is None else ranking.table(self._reading, self._label_names)
 
-    @property
-    def auc(self) -> Area | None:
-        """Area under the ROC curve, and its bounds; multilabel: the mean over labels."""
-        return None if self._ranking is None else area_of(self._reading, "auc")
+    def roc_curve(self, label: int | str = 0) -> RocCurve:
+        """The ROC curve, as points at the edges of cells of the scores, each of them exact.
 
-    @property
-    def average_precision(self) -> Area | None:
-        """Average precision, and its bounds; multilabel: the mean over labels."""
-        return None if self._ranking is None else area_of(self._reading, "average_precision")
+        Args:
+            label: of several labels, or classes, which: its number or its name.
 
-    def thresholds(self, label: int = 0) -> Any:
+        Raises:
+            UsageError: there is no such label, or scores were not gathered.
+
+        Examples:
+            >>> import fastxent as fx
+            >>> ev = fx.evaluate(probs=[0.1, 0.4, 0.35, 0.8], target=[0, 0, 1, 1], task="binary")
+            >>> fpr, tpr, thresholds = ev.roc_curve()
+            >>> fpr.tolist(), tpr.tolist(), ev.auc
+            ([0.0, 0.0, 0.5, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0, 1.0], 0.75)
+        """
+        return self._need_ranking("roc_curve").roc_curve(self._reading, self._label_number(label))
+
+    def pr_curve(self, label: int | str = 0) -> PrecisionRecallCurve:
+        """The precision-recall curve, as points at the edges of cells of the scores, each of them exact.
+
+        Args:
+            label: of several labels, or classes, which: its number or its name.
+
+        Raises:
+            UsageError: there is no such label, or scores were not gathered.
+
+        Examples:
+            >>> import fastxent as fx
+            >>> ev = fx.evaluate(probs=[0.1, 0.4, 0.35, 0.8], target=[0, 0, 1, 1], task="binary")
+            >>> precision, recall, thresholds = ev.pr_curve()
+            >>> recall.tolist(), round(ev.average_precision, 4)
+            ([1.0, 1.0, 0.5, 0.5, 0.0], 0.8333)
+        """
+        return self._need_ranking("pr_curve").pr_curve(self._reading, self._label_number(label))
+
+    def thresholds(self, label: int | str = 0) -> Any:
         """A table of precision, recall, false-positive rate and F1 at thresholds of the score; None if not gathered."""
-        return None if self._ranking is None else self._ranking.thresholds(self._reading, label)
+        ranking = ranking_of(self._reading)
+        return None if ranking is None else ranking.thresholds(self._reading, self._label_number(label))
+
+    @property
+    def _label_names(self) -> tuple[str, ...]:
+        """What scores are of: the positive class of a binary task, all classes or labels of others."""
+        return self.class_names[1:] if self.totals.spec.task == "binary" else self.class_names
+
+    def _label_number(self, label: int | str) -> int:
+        names = self._label_names
+        if isinstance(label, str) and label in names:
+            return names.index(label)
+        if isinstance(label, int) and 0 <= label < len(names):
+            return label
+        some = ", ".join(names[:PAIRS]) + (", ..." if len(names) > PAIRS else "")
+        raise UsageError(f"label: expected a number below {len(names):,} or a name ({some}), got {label!r}")
+
+    def _need_ranking(self, what: str) -> Ranking:
+        if (ranking := ranking_of(self._reading)) is None:
+            raise UsageError(f'{what}: scores were not gathered; pass statistics="ranking"')
+        return ranking
 
     # Classes
 
@@ -551,7 +625,9 @@ class Evaluation:
         )  # fmt: skip
         tables = {name: getattr(self, name) for name in names}
         tables["margins"] = [row for table in (self.margins or {}).values() for row in table.to_pylist()]
-        return tables | {"thresholds": self.thresholds() if self.totals.spec.task == "binary" else None}
+        ranking = ranking_of(self._reading) if self.totals.spec.task == "binary" else None
+        told = ranking is not None and ranking.cells(self._reading) is not None
+        return tables | {"thresholds": self.thresholds() if told else None}
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """`to_dict` as JSON text; floats read back to the same bits, NaN and infinities as strings."""
@@ -598,5 +674,18 @@ class Evaluation:
 
 
 def _narrow(groups: Any) -> Any:
-    """The columns of a table of groups that are shown where there is no room for all."""
-    return None if groups is None else groups.select(group_headlines(groups.column_names))
+    """The columns of a table of groups that are shown where there is no room for all.
+
+    Numbers that bins bound have as many digits as their bounds allow.
+    """
+    import pyarrow as pa
+
+    if groups is None:
+        return None
+    narrow = groups.select(group_headlines(groups.column_names))
+    for name in BRACKETED:
+        if name in narrow.column_names and f"{name}_low" in groups.column_names:
+            ends = (groups[column].to_pylist() for column in (name, f"{name}_low", f"{name}_high"))
+            shown = pa.array([float(bracketed(*each)) for each in zip(*ends, strict=True)], pa.float64())
+            narrow = narrow.set_column(narrow.column_names.index(name), name, shown)
+    return narrow

@@ -40,7 +40,10 @@ _COMPARATORS: dict[str, Callable[[float, float], bool]] = {
 }
 _PART = re.compile(r"""\s*(?:"(?P<double>(?:[^"]|"")*)"|'(?P<single>(?:[^']|'')*)'|(?P<bare>[^\s."'<>=!]+))""")
 _COMPARATOR = re.compile(r"\s*(<=|>=|==|!=|<|>)\s*")
-_HEADLINE = {"loss": "mean", "accuracy": "top1", "calibration": "ece", "delta": "mean"}
+_HEADLINE = {
+    "loss": "mean", "accuracy": "top1", "calibration": "ece", "delta": "mean", "auc": "value",
+    "average_precision": "value", "auc_weighted": "value", "average_precision_weighted": "value",
+}  # fmt: skip
 _SHOWN = 20
 
 

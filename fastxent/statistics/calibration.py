@@ -30,7 +30,10 @@ from fastxent.statistics.statistic import Statistic, predicts_class
 from fastxent.statistics.table import PLACES, Cells, Layout
 from fastxent.statistics.words import Words
 
-__all__ = ["Bins", "Calibrated", "Calibration", "brier_parts", "calibrate", "check_bins", "murphy_parts"]
+__all__ = [
+    "Bins", "Calibrated", "Calibration", "brier_parts", "calibrate", "cells_alone", "check_bins", "lows_of_cells",
+    "murphy_parts", "words_of_cells",
+]  # fmt: skip
 
 #: How many bins each library takes by default.
 DEFAULT_BINS: dict[str, int] = {"torchmetrics": 15, "sklearn": 5, "netcal": 10}
@@ -157,7 +160,8 @@ class Calibrated(Statistic):
         """See `Statistic.note`."""
         if level > len(_WIDTHS):
             return "calibration is not told"
-        return f"calibration is that of {_WIDTHS[min(level, len(_WIDTHS)) - 1]} equal widths"
+        areas = " and ROC AUC is not told" if self._binary else ""
+        return f"calibration is that of {_WIDTHS[min(level, len(_WIDTHS)) - 1]} equal widths{areas}"
 
     def fields(self, reading: Reading) -> tuple[Field, ...]:
         """See `Statistic.fields`."""
@@ -264,7 +268,7 @@ def calibrate(reading: Reading, bins: int | None, binning: Binning) -> Calibrati
 def _rows(reading: Reading, numbers: Integers, count: int, binning: Binning) -> Iterator[dict[str, Any]]:
     """The reliability table of the only owner, a row a bin."""
     cells = _cells(reading)
-    words = _words(cells, weighted=reading.weighted)
+    words = words_of_cells(cells, weighted=reading.weighted)
     starts = run_starts(numbers)
     weight, hits, confidence = (each.summed(starts) for each in words)
     weights = weight.rounded(None if cells.exponents is None else cells.exponents[starts])
@@ -282,7 +286,7 @@ def _rows(reading: Reading, numbers: Integers, count: int, binning: Binning) -> 
 
 
 @cache
-def _lows() -> Numbers:
+def lows_of_cells() -> Numbers:
     """The least number of every cell: the number itself, or the edge above which a cell begins."""
     edges = np.arange(tally.WIDTHS + 1) / tally.WIDTHS
     octaves = ((np.arange(tally.TAIL, dtype=np.int64) + ((1023 - 53) << 3)) << (52 - 3)).view(np.float64)
@@ -297,7 +301,7 @@ def _lows() -> Numbers:
 
 
 @cache
-def _alone() -> NDArray[np.bool_]:
+def cells_alone() -> NDArray[np.bool_]:
     """Which cells hold one number."""
     alone = np.ones(tally.CELLS, np.bool_)
     alone[1 : tally.FIRST_EDGE] = alone[tally.FIRST_EDGE + 1 : tally.LAST_EDGE : 2] = False
@@ -309,15 +313,15 @@ def _alone() -> NDArray[np.bool_]:
 def _order() -> Integers:
     """The place of every cell among all by its number, in the tails by where it begins."""
     order = np.empty(tally.CELLS, np.int64)
-    order[np.lexsort((_lows(), _numbers()))] = np.arange(tally.CELLS)
+    order[np.lexsort((lows_of_cells(), _numbers()))] = np.arange(tally.CELLS)
     return order
 
 
 @cache
 def _numbers() -> Numbers:
     """A number of every cell that is in the cell's bin, whatever the library's edges are."""
-    width = np.clip(np.floor(_lows() * tally.WIDTHS + 1e-9), 0, tally.WIDTHS - 1)
-    return np.where(_alone(), _lows(), (width + 0.5) / tally.WIDTHS)
+    width = np.clip(np.floor(lows_of_cells() * tally.WIDTHS + 1e-9), 0, tally.WIDTHS - 1)
+    return np.where(cells_alone(), lows_of_cells(), (width + 0.5) / tally.WIDTHS)
 
 
 @cache
@@ -346,7 +350,7 @@ def _widened(keys: Integers, cells: Integers, level: int) -> tuple[Integers, Int
     return np.where(keys < 0, -1, keys & ~np.int64(PLACES) | places), cells
 
 
-def _words(cells: Cells, *, weighted: bool) -> tuple[Words, Words, Words]:
+def words_of_cells(cells: Cells, *, weighted: bool) -> tuple[Words, Words, Words]:
     """The weight, that of hits, and weight times confidence of every cell."""
     columns = cells.columns
     if weighted:
@@ -371,7 +375,7 @@ def _cells(reading: Reading) -> Cells:
 
 def _bins(reading: Reading, numbers: Integers) -> Bins:
     cells = _cells(reading)
-    return Bins.of(cells.owners, numbers, *_words(cells, weighted=reading.weighted))
+    return Bins.of(cells.owners, numbers, *words_of_cells(cells, weighted=reading.weighted))
 
 
 def _bin_numbers(reading: Reading, bins: int | None, binning: Binning) -> Integers | None:
@@ -431,7 +435,7 @@ _BINS_OF: dict[str, Callable[[Numbers, int], Integers]] = {
 
 def _equal_mass(cells: Cells, bins: int, *, weighted: bool) -> Integers:
     """The bin of every cell by the weight of its owner's cells before it."""
-    weight = _words(cells, weighted=weighted)[0].as_integers()
+    weight = words_of_cells(cells, weighted=weighted)[0].as_integers()
     starts = run_starts(cells.owners)
     if not starts.size:
         return cells.places
@@ -449,7 +453,7 @@ def _even(bins: int) -> tuple[list[float], list[float]]:
 
 def _bounds(cells: Cells, numbers: Integers, bins: int) -> tuple[list[float], list[float]]:
     """Edges of equal-mass bins: of the first cell with rows, and the next bin's first."""
-    edges = _lows()
+    edges = lows_of_cells()
     lows = [math.nan] * bins
     for cell, number in zip(cells.places[::-1].tolist(), numbers[::-1].tolist(), strict=True):
         lows[number] = float(edges[cell])

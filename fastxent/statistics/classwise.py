@@ -23,7 +23,7 @@ from fastxent.statistics.reading import Reading
 from fastxent.statistics.record import Record
 from fastxent.statistics.statistic import Statistic, predicts_class
 from fastxent.statistics.table import PLACES, Layout, most_keys
-from fastxent.statistics.values import values_of
+from fastxent.statistics.values import FORMS, pieces_of
 
 __all__ = ["MOST_CLASSES", "Classwise", "check_bins", "class_table"]
 
@@ -31,11 +31,8 @@ __all__ = ["MOST_CLASSES", "Classwise", "check_bins", "class_table"]
 MOST_CLASSES = 10_000
 #: Cells of classes of groups that there may be (at most 75 MB a thread).
 MOST_CELLS = most_keys(1 << 20)
-#: Scores that are looked at together (5 MB).
-_PIECE = 1 << 16
 #: Cells of a class by level; then nothing is told.
 _WIDTHS = (kernel.CELLS, 60, 30, BINS)
-_FORMS = {"logits": 0, "probs": 1, "log_probs": 2}
 _SQUARE = kernel.COLUMNS + kernel.SQUARE
 
 Integers = NDArray[np.int64]
@@ -78,16 +75,12 @@ class Classwise(Statistic):
 
     def _pieces(self, record: Record) -> Iterator[tuple[slice, tuple[Any, ...]]]:
         """Rows of a record, for a few thousand scores at a time, with what kernels read of them."""
-        n, card, classes = record.n, record.card, self._classes
+        n, card = record.n, record.card
         weight = card.real[sc.WEIGHT, :n] if self._spec.reads_weight else np.ones(n)
-        status, scale = card.status[:n], card.whole[sc.SCALE, :n]
-        form, scratch, step = _FORMS[self._spec.form], np.empty(classes), max(1, _PIECE // classes)
-        for lo in range(0, n, step):
-            rows = slice(lo, min(lo + step, n))
-            scores = values_of(record.batch, slice(record.lo + lo, record.lo + rows.stop))
-            target = card.whole[sc.TARGET, rows]
-            along = status[rows], target, weight[rows], scale[rows]
-            yield rows, (scores, *along, form, self._spec.normalize, scratch)
+        how = FORMS[self._spec.form], self._spec.normalize, np.empty(self._classes)
+        for rows, scores in pieces_of(record, self._classes):
+            along = card.status[rows], card.whole[sc.TARGET, rows], weight[rows], card.whole[sc.SCALE, rows]
+            yield rows, (scores, *along, *how)
 
     def place(self, name: str, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
         """See `Statistic.place`: rows by class."""

@@ -90,8 +90,9 @@ class Measures:
     )
     statistics: tuple[str, ...] = option(
         (),
-        '"entropy" (of the predictions; multiclass), "ranking" (ROC AUC, average precision, thresholds; binary and '
-        'multilabel), "temperature" (the loss of the logits divided by a grid of temperatures), "classwise" '
+        '"entropy" (of the predictions; multiclass), "ranking" (ROC AUC, average precision, curves and thresholds of '
+        "labels, and of classes each against the rest; of binary tasks finer than those that there are anyway), "
+        '"temperature" (the loss of the logits divided by a grid of temperatures), "classwise" '
         "(calibration of every class, and the parts of the multiclass Brier score).",
         annotation="str | Iterable[str]",
         reads="columns",
@@ -119,7 +120,7 @@ class Measures:
 
     @property
     def ranking(self) -> bool:
-        """Whether histograms of the scores are gathered, for ROC AUC and average precision (binary, multilabel)."""
+        """Whether histograms of the scores are gathered, for ROC AUC, average precision and curves."""
         return "ranking" in self.statistics
 
     @property

@@ -1,63 +1,53 @@
-"""How well scores rank positives above negatives: ROC AUC, average precision, thresholds. Binary and multilabel."""
+"""How well scores rank positives above negatives: ROC AUC, average precision, curves, thresholds, F1 of labels."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import UsageError
+from fastxent.base.exact import rounded_ratio
 from fastxent.base.kinds import as_floats
+from fastxent.base.runs import run_starts, sum_of_runs
+from fastxent.base.text import bracketed
 from fastxent.data.batch import Columns
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
-from fastxent.kernels.sums import records
+from fastxent.kernels.sums import classwise, records
 from fastxent.kernels.sums.records import FIXED_BITS
+from fastxent.statistics.curves import PrecisionRecallCurve, RocCurve, threshold_table
 from fastxent.statistics.field import Field
 from fastxent.statistics.options import Measures
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.record import Record
+from fastxent.statistics.score_cells import AREAS, ENDS, ScoreCells, least_of_cells, of_calibration, of_scores
 from fastxent.statistics.spread import MOST_CELLS
-from fastxent.statistics.statistic import Statistic
-from fastxent.statistics.table import Cells, Layout, put_in_one
+from fastxent.statistics.statistic import Statistic, predicts_class
+from fastxent.statistics.table import Layout, put_in_one
+from fastxent.statistics.values import FORMS, pieces_of
 
-__all__ = ["Area", "LabelRanking", "Ranking", "area_of", "rank_scores"]
+__all__ = ["Ranking", "ranking_of"]
 
 OCTAVES = 40
 #: Labels whose cells are kept (1 GB a thread).
 MOST_LABELS = 100_000
-#: Probabilities at which thresholds are shown.
-SHOWN = (0.001, 0.01, *(k / 20 for k in range(1, 20)), 0.99, 0.999)
-
 
 Integers = NDArray[np.int64]
 
-
-@dataclass(frozen=True, slots=True)
-class Area:
-    """A number and the interval that surely holds what exact scores would give (up to rounding in float64)."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class LabelRanking:
-    """One label: ROC AUC (ties count half) and average precision (a step for every distinct score)."""
-
-    auc: Area
-    average_precision: Area
+_TITLES = {"auc": "ROC AUC", "average_precision": "average precision"}
+_WHAT = {"": "", "_low": ", at least", "_high": ", at most"}
 
 
 class Ranking(Statistic):
-    """A histogram of the scores of every label, positives and negatives apart, as fine as memory allows.
+    """Rows by their score, positives and negatives apart, for every label; of several classes each against the rest.
 
-    Cells have 2^-10 of a score's size (of 1 - p for probabilities near 1) with up to 8 labels, and are wider with more.
+    Binary rows are ranked by the cells of the calibration, which are there anyway: 3600 widths of the probability, and
+    octaves near 0 and 1. On request ("ranking") there is a histogram of the stored scores, as fine as memory allows:
+    cells have 2^-10 of a score's size (of 1 - p for probabilities near 1) with up to 8 labels, and are wider with more.
     Scores whose leading bits say all (float16 and bfloat16 logits) are told apart exactly, and the bounds then close.
     A place is label * stride + 2 * cell + truth.
     Columns: how many scores share their cell with others that may differ, and the count, or the pair of the weight.
@@ -65,10 +55,10 @@ class Ranking(Statistic):
 
     name = "ranking"
 
-    def __init__(self, spec: Spec) -> None:
-        self._spec, self._labels = spec, spec.num_classes
+    def __init__(self, spec: Spec, *, gathers: bool) -> None:
+        self._spec, self._labels, self._gathers = spec, spec.num_classes, gathers
         self._weighted = spec.reads_weight
-        self._fold = spec.form == "probs"
+        self._fold = spec.form == "probs" or spec.task == "multiclass"
         self._bits_of_cell = bits_of(self._labels)
         self._stride = 4 * half_of(self._bits_of_cell)
 
@@ -76,127 +66,199 @@ class Ranking(Statistic):
     def wanted(cls, spec: Spec, measures: Measures) -> Statistic | None:
         """See `Statistic.wanted`."""
         if not measures.ranking:
-            return None
-        if spec.task == "multiclass":
-            raise UsageError("statistics 'ranking' applies to tasks 'binary' and 'multilabel'")
+            calibrated = measures.scores and predicts_class(spec) and spec.task == "binary"
+            return cls(spec, gathers=False) if calibrated else None
+        if spec.task == "multiclass" and (not predicts_class(spec) or spec.soft or spec.clip is not None):
+            raise UsageError("statistics 'ranking' of several classes applies to labels as targets, without clip")
         if spec.num_classes > MOST_LABELS:
             raise UsageError(
                 f"statistics 'ranking' applies up to {MOST_LABELS:,} labels, and there are {spec.num_classes:,}"
             )
-        return cls(spec)
+        return cls(spec, gathers=True)
 
     def layouts(self, *, alone: bool) -> dict[str, Layout]:
         """See `Statistic.layouts`."""
+        if not self._gathers:
+            return {}
         bits = (0, 0, FIXED_BITS) if self._weighted else (0, 0)
         places = self._labels * self._stride
         return {"scores": Layout(bits, places, 0 if alone else MOST_CELLS, put_in_one, banded=self._weighted)}
 
     def place(self, name: str, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
         """See `Statistic.place`: the rows by label."""
+        if self._spec.task == "multiclass":
+            yield from self._place_classes(record)
+            return
         n, rows = record.n, slice(record.lo, record.lo + record.n)
         for label in range(self._labels):
             truth = np.where(record.scored, truths_of(record, label, self._spec), np.uint8(2)).astype(np.uint8)
             scores = scores_of(record.batch.predictions, rows, label)
-            places, cells = np.empty(n, np.int64), np.zeros((n, 3 if self._weighted else 2), np.int64)
-            records.score_places(scores, truth, self._fold, self._bits_of_cell, OCTAVES, places, cells[:, 0])
+            places, shared = np.empty(n, np.int64), np.empty(n, np.int64)
+            records.score_places(scores, truth, self._fold, self._bits_of_cell, OCTAVES, places, shared)
             places = np.where(places < 0, -1, label * self._stride + places)
             if self._weighted:
-                records.put_numbers(record.card, n, record.card.real[sc.WEIGHT], records.QUANTUM, 2, cells, 1)
                 records.put_bands(record.card, n, places)
-            else:
-                cells[:, 1] = 1
+            cells = self._cells_of(record)
+            cells[:, 0] = shared
             yield None, places, cells
+
+    def _place_classes(self, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
+        """The rows by class, each of which is ranked by its probability against the others."""
+        bands, weights = np.zeros(record.n, np.int64), self._cells_of(record)
+        if self._weighted:
+            records.put_bands(record.card, record.n, bands)
+        for rows, scores in pieces_of(record, self._labels):
+            places, shared = np.empty((2, *scores.shape), np.int64)
+            card = record.card.status[rows], record.card.whole[sc.TARGET, rows]
+            shape = FORMS[self._spec.form], self._spec.normalize, self._bits_of_cell, OCTAVES, self._stride
+            classwise.ranks_of_classes(scores, *card, *shape, np.empty(self._labels), places, shared)
+            places = places.reshape(-1)
+            each = np.repeat(np.arange(rows.start, rows.stop), self._labels)
+            if self._weighted:
+                places = np.where(places < 0, -1, places << records.BAND_BITS | bands[each])
+            cells = weights[each]
+            cells[:, 0] = shared.reshape(-1)
+            yield each, places, cells
+
+    def _cells_of(self, record: Record) -> Integers:
+        """What rows add but for the first column: a row each, or its weight."""
+        cells = np.zeros((record.n, 3 if self._weighted else 2), np.int64)
+        if self._weighted:
+            records.put_numbers(record.card, record.n, record.card.real[sc.WEIGHT], records.QUANTUM, 2, cells, 1)
+        else:
+            cells[:, 1] = 1
+        return cells
 
     def note(self, table: str, level: int) -> str:
         """See `Statistic.note`."""
         return "ROC AUC and average precision are not told"
 
+    @property
+    def _kinds(self) -> tuple[str, ...]:
+        """Means over labels: plain, and by the weight of their positives."""
+        return ("",) if self._labels == 1 else ("", "_weighted")
+
+    @property
+    def _f1s(self) -> tuple[str, ...]:
+        """F1 of labels: of log-probabilities, cells do not end at 1/2."""
+        several = self._spec.task == "multilabel" and self._spec.form != "log_probs"
+        return ("f1_macro", "f1_weighted", "f1_micro") if several else ()
+
     def fields(self, reading: Reading) -> tuple[Field, ...]:
         """See `Statistic.fields`."""
-        names = (("auc", "ROC AUC"), ("average_precision", "average precision"))
-        ends = (("", ""), ("_low", ", at least"), ("_high", ", at most"))
-        return tuple(Field(f"{name}{end}", f"{title}{what}") for name, title in names for end, what in ends)
+        areas = [
+            Field(f"{name}{kind}{end}", f"{_TITLES[name]}{', by support' * bool(kind)}{_WHAT[end]}")
+            for name in AREAS for kind in self._kinds for end in ENDS
+        ]  # fmt: skip
+        return (*areas, *(Field(name, f"{name.removeprefix('f1_')} F1") for name in self._f1s))
 
     def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
-        """See `Statistic.read`: of several labels the means."""
+        """See `Statistic.read`: of several labels means over those that have positives and negatives."""
+        cells, count = self.cells(reading), self._labels
         values = {field.name: reading.unknown for field in self.fields(reading)}
-        for owner, labels in enumerate(self.labels(reading)):
-            for name in ("auc", "average_precision"):
-                areas = [getattr(label, name) for label in labels]
-                for end, of in (("", "value"), ("_low", "low"), ("_high", "high")):
-                    values[name + end][owner] = math.fsum(getattr(area, of) for area in areas) / len(areas)
+        if cells is None:
+            return values
+        areas = cells.areas(reading.owners * count)
+        if count == 1:
+            return areas
+        positive = _sum_by_key(cells.positive, cells.keys, reading.owners * count)
+        known = np.flatnonzero(~np.isnan(areas["auc"]))
+        owners, weights = known // count, positive[known]
+        for name in AREAS:
+            for end in ENDS:
+                own = areas[name + end][known]
+                values[name + end] = _mean(own, None, owners, reading.owners)
+                values[f"{name}_weighted{end}"] = _mean(own, weights, owners, reading.owners)
+        if self._f1s:
+            values |= self._f1(cells, reading.owners)
         return values
 
-    def labels(self, reading: Reading) -> Iterator[list[LabelRanking]]:
-        """The ranking of every label of every owner; NaN where there were too many scores to say."""
-        cells = self._cells(reading)
-        for owner in range(reading.owners):
-            yield [self._of_label(cells, owner, label) for label in range(self._labels)]
+    def _f1(self, cells: ScoreCells, owners: int) -> dict[str, NDArray[np.float64]]:
+        """F1 of predicting the labels whose probability is above 1/2: over labels that are there or predicted."""
+        said = cells.thresholds > (0.5 if self._fold else 0.0)
+        size = owners * self._labels
+        right, predicted, support = (
+            _sum_by_key(side, cells.keys, size)
+            for side in (
+                np.where(said, cells.positive, 0), np.where(said, cells.positive + cells.negative, 0), cells.positive
+            )
+        )  # fmt: skip
+        used = np.flatnonzero(predicted + support > 0)
+        by_label, owner = rounded_ratio(2 * right[used], (predicted + support)[used]), used // self._labels
+        above, below = (part.reshape(owners, -1).sum(axis=1) for part in (2 * right, predicted + support))
+        means = _mean(by_label, None, owner, owners), _mean(by_label, support[used], owner, owners)
+        return {"f1_macro": means[0], "f1_weighted": means[1], "f1_micro": rounded_ratio(above, below)}
 
-    def _of_label(self, cells: _Scores, owner: int, label: int) -> LabelRanking:
-        neg, pos, _ = cells.filled(owner, label)
-        return rank_scores(neg, pos, exact=not cells.shared(owner, label))
+    def cells(self, reading: Reading) -> ScoreCells | None:
+        """The cells of all owners and labels; None where there were too many to say."""
+        found: ScoreCells | None = reading.once("score cells", lambda: self._read_cells(reading))
+        return found
 
-    def _cells(self, reading: Reading) -> _Scores:
+    def _read_cells(self, reading: Reading) -> ScoreCells | None:
+        if not self._gathers:
+            return of_calibration(reading)
         cells = reading.sums.cells("scores")
         assert cells is not None
-        return _Scores(cells, reading.owners, self._labels, self._stride)
+        return of_scores(cells, self._labels, self._edges(), weighted=self._weighted)
 
     def table(self, reading: Reading, names: Sequence[str]) -> Any:
         """An Arrow table with a row a label of the only owner: its name, then its areas with their bounds."""
         import pyarrow as pa
 
-        labels = next(self.labels(reading))
-        columns: dict[str, Any] = {"label": list(names)}
-        for name in ("auc", "average_precision"):
-            areas = [getattr(row, name) for row in labels]
-            columns |= {
-                name: [area.value for area in areas],
-                f"{name}_low": [area.low for area in areas],
-                f"{name}_high": [area.high for area in areas],
-            }
-        return pa.table(columns)
+        cells = self.cells(reading)
+        nothing = dict.fromkeys((name + end for name in AREAS for end in ENDS), np.full(self._labels, math.nan))
+        return pa.table({"label": list(names)} | (nothing if cells is None else cells.areas(self._labels)))
+
+    def label_cells(self, reading: Reading, label: int) -> ScoreCells:
+        """The cells of a label of the only owner; raises UsageError where there were too many to say."""
+        if (cells := self.cells(reading)) is None:
+            raise UsageError(
+                "so many groups share memory that their scores were not kept; "
+                "evaluate the rows of the group alone with filter="
+            )
+        return cells.only(label)
+
+    def roc_curve(self, reading: Reading, label: int) -> RocCurve:
+        """The ROC curve of a label of the only owner."""
+        return RocCurve.of(self.label_cells(reading, label), self.scale)
+
+    def pr_curve(self, reading: Reading, label: int) -> PrecisionRecallCurve:
+        """The precision-recall curve of a label of the only owner."""
+        return PrecisionRecallCurve.of(self.label_cells(reading, label), self.scale)
 
     def thresholds(self, reading: Reading, label: int) -> Any:
-        """Counts and rates of predicting "positive" for scores of at least ``threshold``, as an Arrow table.
+        """Counts and rates of predicting "positive" for scores of at least ``threshold``, as an Arrow table."""
+        edges = self._edges() if self._gathers else least_of_cells()
+        return threshold_table(self.label_cells(reading, label), edges, self.scale)
 
-        Thresholds are cell edges, the nearest ones to usual probabilities, so every count is exact.
-        """
-        import pyarrow as pa
-
-        neg, pos, used = self._cells(reading).filled(0, label)
-        edges = self._edges()
-        total_neg, total_pos = int(neg.sum()), int(pos.sum())
-        rows = []
-        for p in SHOWN:
-            score = {"probs": p, "log_probs": math.log(p), "logits": math.log(p / (1.0 - p))}[self._spec.form]
-            cell = int(np.argmin(np.abs(edges - score)))
-            first = int(np.searchsorted(used, cell))
-            fp, tp = int(neg[first:].sum()), int(pos[first:].sum())
-            rows.append(
-                {
-                    "probability": p,
-                    "threshold": float(edges[cell]),
-                    "predicted": _share(tp + fp, total_pos + total_neg),
-                    "precision": _share(tp, tp + fp),
-                    "recall": _share(tp, total_pos),
-                    "fpr": _share(fp, total_neg),
-                    "f1": _share(2 * tp, total_pos + tp + fp),
-                }
-            )
-        return pa.Table.from_pylist(rows)
+    @property
+    def scale(self) -> str:
+        """What thresholds are: "probs", "logits" or "log_probs"."""
+        return "probs" if self._fold or not self._gathers else self._spec.form
 
     def section(self, reading: Reading) -> dict[str, Any]:
         """See `Statistic.section`; labels and thresholds are tables."""
-        names = ("auc", "average_precision")
-        return {name: asdict(area_of(reading, name)) for name in names}
+        section: dict[str, Any] = {
+            name + kind: {word: reading.number(f"{name}{kind}{end}") for word, end in zip(_BOUNDS, ENDS, strict=True)}
+            for name in AREAS for kind in self._kinds
+        }  # fmt: skip
+        return section | {name: reading.number(name) for name in self._f1s}
 
     def headlines(self, reading: Reading) -> Iterator[tuple[str, str]]:
         """See `Statistic.headlines`."""
+        over = (
+            "" if self._labels == 1 else ", mean over " + ("labels" if self._spec.task == "multilabel" else "classes")
+        )
         for title, name in (("ROC AUC", "auc"), ("avg. precision", "average_precision")):
-            area = area_of(reading, name)
-            slack = max(area.high - area.value, area.value - area.low)
-            yield title, f"{area.value:.6f}" + (f"  (±{slack:.1g})" if slack else "")
+            value, low, high = (reading.number(name + end) for end in ENDS)
+            if math.isnan(value):
+                yield title, "–  (needs rows of both kinds)"
+                continue
+            between = "" if low == high else f"binned scores: surely {low:.6g} to {high:.6g}"
+            facts = "; ".join(each for each in (between, over) if each)
+            yield title, bracketed(value, low, high) + (f"  ({facts})" if facts else "")
+        if self._f1s:
+            yield "F1", ", ".join(f"{name.removeprefix('f1_')} {reading.number(name):.4f}" for name in self._f1s)
 
     def _edges(self) -> NDArray[np.float64]:
         """The least score of every cell."""
@@ -210,42 +272,35 @@ class Ranking(Statistic):
         return np.concatenate(([-math.inf], np.nextafter(-sizes[::-1], math.inf), [5e-324], sizes))
 
 
-class _Scores:
-    """The cells of scores by owner and label."""
-
-    def __init__(self, cells: Cells, owners: int, labels: int, stride: int) -> None:
-        self._labels = labels
-        label, places = np.divmod(cells.places, stride)
-        self._cell, self._positive = places >> 1, places & 1 == 1
-        self._shared = cells.columns[:, 0]
-        self._weights = cells.words(1).as_integers()
-        self._known = cells.level == 0
-        keys = cells.owners * labels + label
-        self._edges = np.searchsorted(keys, np.arange(owners * labels + 1)).tolist()
-
-    def _span(self, owner: int, label: int) -> slice:
-        """The cells of a label of an owner."""
-        at = self._labels * owner + label
-        return slice(self._edges[at], self._edges[at + 1]) if self._known else slice(0)
-
-    def filled(self, owner: int, label: int) -> tuple[NDArray[Any], NDArray[Any], Integers]:
-        """Negatives and positives (Python integers: counts, or weights in some unit) of the cells that have any."""
-        span = self._span(owner, label)
-        own, at = np.unique(self._cell[span], return_inverse=True)
-        neg, pos = np.zeros((2, len(own)), object)
-        positive, weights = self._positive[span], self._weights[span]
-        for side, here in ((neg, ~positive), (pos, positive)):
-            side[at[here]] = weights[here]
-        return neg, pos, own
-
-    def shared(self, owner: int, label: int) -> bool:
-        """Whether scores share a cell with others that may differ."""
-        return bool(self._shared[self._span(owner, label)].any())
+_BOUNDS = ("value", "low", "high")
 
 
-def area_of(reading: Reading, name: str) -> Area:
-    """An area of the only owner with its bounds."""
-    return Area(*(reading.number(f"{name}{end}") for end in ("", "_low", "_high")))
+def ranking_of(reading: Reading) -> Ranking | None:
+    """The statistic, where there is one."""
+    ranking = reading.statistics.get("ranking")
+    return ranking if isinstance(ranking, Ranking) else None
+
+
+def _sum_by_key(values: NDArray[Any], keys: Integers, count: int) -> NDArray[Any]:
+    """The sums of the values of every key."""
+    sums, starts = np.zeros(count, values.dtype), run_starts(keys)
+    if starts.size:
+        sums[keys[starts]] = np.add.reduceat(values, starts)
+    return sums
+
+
+def _mean(values: NDArray[np.float64], weights: NDArray[Any] | None, owners: Integers, count: int) -> Any:
+    """The mean of the values of every owner, by weight; NaN over nothing."""
+    means, starts = np.full(count, math.nan), run_starts(owners)
+    if not starts.size:
+        return means
+    if weights is None:
+        means[owners[starts]] = sum_of_runs(values, starts) / np.diff(np.append(starts, len(owners)))
+        return means
+    total = np.add.reduceat(weights, starts)
+    shares = rounded_ratio(weights, np.repeat(total, np.diff(np.append(starts, len(owners)))))
+    means[owners[starts]] = np.where(total > 0, sum_of_runs(np.nan_to_num(shares) * values, starts), math.nan)
+    return means
 
 
 def bits_of(labels: int) -> int:
@@ -272,49 +327,7 @@ def truths_of(record: Record, label: int, spec: Spec) -> NDArray[Any]:
     return truth
 
 
-def rank_scores(neg: NDArray[Any], pos: NDArray[Any], *, exact: bool) -> LabelRanking:
-    """From Python integers of negatives and positives in cells of rising score; NaN without either.
-
-    ``exact``: scores that share a cell are equal.
-    """
-    total_neg, total_pos = int(neg.sum()), int(pos.sum())
-    if not total_neg or not total_pos:
-        nothing = Area(math.nan, math.nan, math.nan)
-        return LabelRanking(nothing, nothing)
-    below = np.cumsum(neg) - neg
-    twice = int((pos * (2 * below + neg)).sum())
-    slack = 0 if exact else int((pos * neg).sum())
-    pairs = 2 * total_neg * total_pos
-    auc = Area(twice / pairs, (twice - slack) / pairs, (twice + slack) / pairs)
-    return LabelRanking(auc, _average_precision(neg[::-1], pos[::-1], total_pos, exact))
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else math.nan
-
-
 def scores_of(predictions: Any, rows: slice, label: int) -> NDArray[np.float64]:
     """The scores of a label as float64 numbers; no conversion of any kind rounds."""
     column = predictions.columns[label][rows] if isinstance(predictions, Columns) else predictions.values[rows, label]
     return np.ascontiguousarray(as_floats(column, predictions.kind), np.float64)
-
-
-def _average_precision(neg: NDArray[Any], pos: NDArray[Any], total: int, exact: bool) -> Area:
-    """Bounds of sum of (R_n - R_{n-1}) P_n over cells from the highest score down.
-
-    Whatever the order within a cell, a positive's precision is at most that of all of the cell's positives before its
-    negatives, and at least that of the positives one by one after its negatives. Its value takes the cell as a tie.
-    """
-    n, p = (np.array([v / total for v in side], np.float64) for side in (neg, pos))
-    true, false = np.cumsum(p), np.cumsum(n)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        tie = np.where(p > 0.0, p * (true / (true + false)), 0.0)
-        before = true - p
-        best = np.where(p > 0.0, p * (true / (true + (false - n))), 0.0)
-        # The integral of (before + x) / (before + x + false) over 0 <= x <= p.
-        worst = np.where(p > 0.0, p - false * np.log1p(p / (before + false)), 0.0)
-        worst = np.where((p > 0.0) & (before + false == 0.0), p, worst)
-    value = float(tie.sum())
-    if exact:
-        return Area(value, value, value)
-    return Area(value, min(float(worst.sum()), value), max(float(best.sum()), value))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastxent.base.errors import UsageError
 from fastxent.base.exact import rounded_ratio
 from fastxent.base.runs import run_starts
+from fastxent.base.text import bracketed
 from fastxent.data.spec import Spec
 from fastxent.kernels.sums import keyed_counts, tally
 from fastxent.kernels.sums.tally import Tallies
@@ -107,7 +108,12 @@ class Spread(Statistic):
         """See `Statistic.headlines`."""
         shown = {0.05: "5 %", 0.25: "25 %", 0.5: "median", 0.75: "75 %", 0.95: "95 %", 0.99: "99 %"}
         values = quantiles_of(reading)
-        yield "loss quantiles", ", ".join(f"{name} {values[q].value:.4g}" for q, name in shown.items())
+        yield (
+            "loss quantiles",
+            ", ".join(
+                f"{name} {bracketed(values[q].value, values[q].low, values[q].high)}" for q, name in shown.items()
+            ),
+        )
         yield "loss range", f"{reading.number('min'):.4g} to {reading.number('max'):.4g}"
 
 

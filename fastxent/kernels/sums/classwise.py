@@ -1,4 +1,4 @@
-"""Probabilities of every class of every row -> cells of calibration, one class against the rest."""
+"""Probabilities of every class of every row -> cells of calibration and of ranks, one class against the rest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.functions.vecmath import exp
-from fastxent.kernels.sums.records import BAND_BITS, FIXED_BITS, add_fixed, band_of, significand
+from fastxent.kernels.sums.records import BAND_BITS, FIXED_BITS, add_fixed, band_of, score_cell, significand
 
 __all__ = [
     "CELLS",
@@ -22,6 +22,7 @@ __all__ = [
     "add_classes",
     "cell_of",
     "places_of_classes",
+    "ranks_of_classes",
 ]
 
 #: Equal widths that [0, 1] is cut into; bins are made of whole ones.
@@ -146,3 +147,34 @@ def places_of_classes(
             place = j * CELLS + cell_of(share)
             places[at] = place << BAND_BITS | band if banded else place
             _add(cells, at, w, share, gap, target[i] == j, shift)
+
+
+@kernel()
+def ranks_of_classes(
+    scores: Any,
+    status: Any,
+    target: Any,
+    form: int,
+    normalize: bool,
+    bits: int,
+    octaves: int,
+    stride: int,
+    p: Any,
+    places: Any,
+    shared: Any,
+) -> None:
+    """Of every class of every row the place class * stride + 2 * cell + (1 where the class is the target).
+
+    ``bits``, ``octaves``, ``shared``: see `fastxent.kernels.sums.records.score_places`, with ``fold``.
+    ``places`` and ``shared`` (rows, classes).
+    """
+    n, classes = scores.shape
+    for i in range(n):
+        if status[i] != sc.SCORED:
+            places[i] = -1
+            continue
+        total = _powers(scores[i], form, normalize, p)
+        for j in range(classes):
+            cell, inexact = score_cell(p[j] / total, True, bits, octaves)
+            places[i, j] = j * stride + 2 * cell + (target[i] == j)
+            shared[i, j] = inexact

@@ -23,7 +23,8 @@ from fastxent.kernels.vector.simd import as_bits, as_float
 
 __all__ = [
     "BANDS", "BAND_BITS", "CENTRE", "FIXED_BITS", "LIMIT", "QUANTUM", "STEP", "add_confidence", "add_fixed", "band_of",
-    "first_band", "hash_bytes", "put_bands", "put_numbers", "score_places", "significand", "times_power", "weigh",
+    "first_band", "hash_bytes", "put_bands", "put_numbers", "score_cell", "score_places", "significand",
+    "times_power", "weigh",
 ]  # fmt: skip
 
 #: Bits of a column that has another one before it.
@@ -215,7 +216,7 @@ def weigh(
 
 
 @kernel(inline="always")
-def _score_cell(x: float, fold: bool, bits: int, octaves: int) -> Any:
+def score_cell(x: float, fold: bool, bits: int, octaves: int) -> Any:
     """The cell of a score, and 1 if others that share it may differ from it; see `score_places`."""
     half = (octaves << bits) + 2
     top = 1023 + (-1 if fold else 16)
@@ -259,7 +260,7 @@ def score_places(score: Any, truth: Any, fold: bool, bits: int, octaves: int, pl
     """
     for i in range(score.size):
         y = truth[i]
-        cell, inexact = _score_cell(score[i], fold, bits, octaves)
+        cell, inexact = score_cell(score[i], fold, bits, octaves)
         places[i] = 2 * cell + y if y <= 1 else -1
         shared[i] = inexact
 
