@@ -85,6 +85,7 @@ def compare(
     loss: Literal["cross_entropy", "entropy", "focal", "kl_divergence", "poly1"] = "cross_entropy",
     class_weight: Iterable[float] | Mapping[Any, float] | None = None,
     pos_weight: float | Iterable[float] | None = None,
+    label_reduction: Literal["mean", "sum"] = "mean",
     label_smoothing: float = 0.0,
     ignore_index: int | None = None,
     on_invalid: Literal["raise", "skip", "propagate"] = "raise",
@@ -150,6 +151,7 @@ def compare(
             logits beside ``logits``, ...), "poly1" (`fastxent.poly1_loss`).
         class_weight: weights by class, a sequence in class order or a dict.
         pos_weight: weight of the positive term of binary and multilabel losses, one number or one a label.
+        label_reduction: the loss of a multilabel row: the "mean" of its labels' losses (Keras, torch), or their "sum".
         label_smoothing: in [0, 1].
         ignore_index: rows with this label are counted as ignored and enter nothing else.
         on_invalid: "raise", or "skip": a row that one side cannot score is left out on both, and counted.
@@ -195,9 +197,9 @@ def compare(
         dtype=dtype, filter=filter, verify_checksums=verify_checksums,
     )  # fmt: skip
     loss_options = LossOptions(
-        loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_smoothing=label_smoothing,
-        ignore_index=ignore_index, on_invalid=on_invalid, clip=clip, normalize=normalize, own={"gamma": gamma,
-        "epsilon": epsilon},
+        loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_reduction=label_reduction,
+        label_smoothing=label_smoothing, ignore_index=ignore_index, on_invalid=on_invalid, clip=clip,
+        normalize=normalize, own={"gamma": gamma, "epsilon": epsilon},
     )  # fmt: skip
     columns = ExtraColumns(by_name=True)
     groups = tuple(dict.fromkeys(columns.several("group_by", group_by)))

@@ -43,7 +43,8 @@ def entropy(
         probs: (n, C) probabilities in [0, 1].
         log_probs: (n, C) logarithms of probabilities.
         sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
-        reduction: "mean", "sum" (of the row losses), or "none" for the loss of every row.
+        reduction: "mean", "sum" (of the row losses), "none" for the loss of every row, or "elementwise" for its terms,
+            of the shape of the scores.
         base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
         normalize: divide the probabilities of a row by their sum.
         on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
@@ -107,7 +108,8 @@ def kl_divergence(
         probs: (n, C) probabilities in [0, 1].
         log_probs: (n, C) logarithms of probabilities.
         sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
-        reduction: "mean", "sum" (of the row losses), or "none" for the loss of every row.
+        reduction: "mean", "sum" (of the row losses), "none" for the loss of every row, or "elementwise" for its terms,
+            of the shape of the scores.
         base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
         normalize: divide the probabilities of a row by their sum.
         on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.

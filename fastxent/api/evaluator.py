@@ -50,6 +50,7 @@ class Evaluator:
             logits beside ``logits``, ...), "poly1" (`fastxent.poly1_loss`).
         class_weight: weights by class, a sequence in class order or a dict.
         pos_weight: weight of the positive term of binary and multilabel losses, one number or one a label.
+        label_reduction: the loss of a multilabel row: the "mean" of its labels' losses (Keras, torch), or their "sum".
         label_smoothing: in [0, 1].
         ignore_index: rows with this label are counted as ignored and enter nothing else.
         on_invalid: "raise", "skip" and count, or "propagate" NaN.
@@ -94,6 +95,7 @@ class Evaluator:
         loss: Literal["cross_entropy", "entropy", "focal", "kl_divergence", "poly1"] = "cross_entropy",
         class_weight: Iterable[float] | Mapping[Any, float] | None = None,
         pos_weight: float | Iterable[float] | None = None,
+        label_reduction: Literal["mean", "sum"] = "mean",
         label_smoothing: float = 0.0,
         ignore_index: int | None = None,
         on_invalid: Literal["raise", "skip", "propagate"] = "raise",
@@ -113,9 +115,9 @@ class Evaluator:
     ) -> None:
         inputs = Inputs(task=task, class_names=class_names, labels=labels, dtype=dtype)
         loss_options = LossOptions(
-            loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_smoothing=label_smoothing,
-            ignore_index=ignore_index, on_invalid=on_invalid, clip=clip, normalize=normalize, own={"gamma": gamma,
-            "epsilon": epsilon},
+            loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_reduction=label_reduction,
+            label_smoothing=label_smoothing, ignore_index=ignore_index, on_invalid=on_invalid, clip=clip,
+            normalize=normalize, own={"gamma": gamma, "epsilon": epsilon},
         )  # fmt: skip
         measures = Measures(
             worst=worst, worst_per_class=worst_per_class, label_errors=label_errors, statistics=requested(statistics),

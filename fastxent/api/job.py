@@ -190,6 +190,7 @@ def spec_of(inputs: Inputs, loss: LossOptions, form: Form | ReadyForm, source: S
         ignore_index=_ignored(inputs, loss, source),
         class_weight=loss.class_weight,
         pos_weight=loss.pos_weight,
+        label_reduction=loss.label_reduction,
         weighted=inputs.weight is not None,
         on_invalid=loss.on_invalid,
         clip=loss.clip,

@@ -64,7 +64,8 @@ def cross_entropy(
         label_smoothing: in [0, 1].
         ignore_index: rows with this label count nowhere; their loss is 0. Of distributions, this is the row that is all
             on that class, since it is the same as the label.
-        reduction: "mean", "sum" (of the row losses), or "none" for the loss of every row.
+        reduction: "mean", "sum" (of the row losses), "none" for the loss of every row, or "elementwise" for its terms,
+            of the shape of the scores.
         base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
         clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch" for their rules.
         normalize: divide the probabilities of a row by their sum.
@@ -76,7 +77,8 @@ def cross_entropy(
         threads: threads to use; all processors by default.
 
     Returns:
-        A float, or float64 losses of shape (n,) for ``reduction="none"``. The mean of nothing is NaN.
+        A float, or float64 losses of shape (n,) for ``reduction="none"``, or terms of the scores' shape for
+        ``"elementwise"``. The mean of nothing is NaN.
 
     Raises:
         UsageError: arguments contradict each other, or shapes or types do not fit.
@@ -88,6 +90,8 @@ def cross_entropy(
         0.5108256
         >>> fx.cross_entropy([0, 1], logits=[[2.0, 0.0], [0.0, 2.0]], reduction="none").round(6)
         array([0.126928, 0.126928])
+        >>> fx.cross_entropy([[0, 1, 0]], probs=[[0.3, 0.6, 0.1]], reduction="elementwise").round(7)
+        array([[0.       , 0.5108256, 0.       ]])
 
     References:
         Blanchard, Higham and Higham (2021), "Accurately computing the log-sum-exp and softmax
@@ -113,6 +117,7 @@ def binary_cross_entropy(
     pos_weight: float | Iterable[float] | None = None,
     sample_weight: Any = None,
     mask: Any = None,
+    label_reduction: Literal["mean", "sum"] = "mean",
     label_smoothing: float = 0.0,
     ignore_index: int | None = None,
     reduction: Reduction = "mean",
@@ -149,9 +154,11 @@ def binary_cross_entropy(
         pos_weight: weight of the positive term, one number or one a label.
         sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
         mask: (n, L) bool, True where a label of a multilabel task counts.
+        label_reduction: the loss of a multilabel row: the "mean" of its labels' losses (Keras, torch), or their "sum".
         label_smoothing: in [0, 1].
         ignore_index: rows (labels of a multilabel row) with this target count nowhere.
-        reduction: "mean", "sum" (of the row losses), or "none" for the loss of every row.
+        reduction: "mean", "sum" (of the row losses), "none" for the loss of every row, or "elementwise" for its terms,
+            of the shape of the scores.
         base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
         clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch" for their rules.
         on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
@@ -162,7 +169,8 @@ def binary_cross_entropy(
         threads: threads to use; all processors by default.
 
     Returns:
-        A float, or float64 losses of shape (n,) for ``reduction="none"``.
+        A float, or float64 losses of shape (n,) for ``reduction="none"``, or terms of the scores' shape for
+        ``"elementwise"``.
 
     Raises:
         UsageError: arguments contradict each other, or shapes or types do not fit.
@@ -184,8 +192,8 @@ def binary_cross_entropy(
         class_names=class_names, labels=labels, dtype=dtype,
     )  # fmt: skip
     loss = LossOptions(
-        pos_weight=pos_weight, label_smoothing=label_smoothing, ignore_index=ignore_index, on_invalid=on_invalid,
-        clip=clip,
+        pos_weight=pos_weight, label_reduction=label_reduction, label_smoothing=label_smoothing,
+        ignore_index=ignore_index, on_invalid=on_invalid, clip=clip,
     )  # fmt: skip
     return reduced(inputs, loss, reduction, base, threads)
 
@@ -202,6 +210,7 @@ def focal_loss(
     pos_weight: float | Iterable[float] | None = None,
     sample_weight: Any = None,
     mask: Any = None,
+    label_reduction: Literal["mean", "sum"] = "mean",
     label_smoothing: float = 0.0,
     ignore_index: int | None = None,
     reduction: Reduction = "mean",
@@ -245,9 +254,11 @@ def focal_loss(
         pos_weight: weight of the positive term, one number or one a label; binary and multilabel only.
         sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
         mask: (n, L) bool, True where a label of a multilabel task counts.
+        label_reduction: the loss of a multilabel row: the "mean" of its labels' losses (Keras, torch), or their "sum".
         label_smoothing: in [0, 1].
         ignore_index: rows (labels of a multilabel row) with this target count nowhere.
-        reduction: "mean", "sum" (of the row losses), or "none" for the loss of every row.
+        reduction: "mean", "sum" (of the row losses), "none" for the loss of every row, or "elementwise" for its terms,
+            of the shape of the scores.
         base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
         clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch" for their rules.
         normalize: divide the probabilities of a row by their sum.
@@ -259,7 +270,8 @@ def focal_loss(
         threads: threads to use; all processors by default.
 
     Returns:
-        A float, or float64 losses of shape (n,) for ``reduction="none"``.
+        A float, or float64 losses of shape (n,) for ``reduction="none"``, or terms of the scores' shape for
+        ``"elementwise"``.
 
     Raises:
         UsageError: arguments contradict each other, or shapes or types do not fit.
@@ -282,8 +294,9 @@ def focal_loss(
         class_names=class_names, labels=labels, dtype=dtype,
     )  # fmt: skip
     loss = LossOptions(
-        loss="focal", class_weight=class_weight, pos_weight=pos_weight, label_smoothing=label_smoothing,
-        ignore_index=ignore_index, on_invalid=on_invalid, clip=clip, normalize=normalize, own={"gamma": gamma},
+        loss="focal", class_weight=class_weight, pos_weight=pos_weight, label_reduction=label_reduction,
+        label_smoothing=label_smoothing, ignore_index=ignore_index, on_invalid=on_invalid, clip=clip,
+        normalize=normalize, own={"gamma": gamma},
     )  # fmt: skip
     return reduced(inputs, loss, reduction, base, threads)
 
@@ -335,7 +348,8 @@ def poly1_loss(
         label_smoothing: in [0, 1].
         ignore_index: rows with this label count nowhere; their loss is 0. Of distributions, this is the row that is all
             on that class, since it is the same as the label.
-        reduction: "mean", "sum" (of the row losses), or "none" for the loss of every row.
+        reduction: "mean", "sum" (of the row losses), "none" for the loss of every row, or "elementwise" for its terms,
+            of the shape of the scores.
         base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
         clip: clip probabilities to [clip, 1 - clip], or "sklearn", "keras", "torch" for their rules.
         normalize: divide the probabilities of a row by their sum.
@@ -347,7 +361,8 @@ def poly1_loss(
         threads: threads to use; all processors by default.
 
     Returns:
-        A float, or float64 losses of shape (n,) for ``reduction="none"``. The mean of nothing is NaN.
+        A float, or float64 losses of shape (n,) for ``reduction="none"``, or terms of the scores' shape for
+        ``"elementwise"``. The mean of nothing is NaN.
 
     Raises:
         UsageError: arguments contradict each other, or shapes or types do not fit.

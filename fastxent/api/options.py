@@ -20,7 +20,7 @@ from fastxent.statistics.options import Measures, Readings
 __all__ = ["DEFINITIONS", "SIGNATURES", "Signature"]
 
 #: What entropy and divergence of distributions do without.
-_NO_CLASS = "task class_weight pos_weight mask label_smoothing ignore_index clip class_names labels"
+_NO_CLASS = "task class_weight pos_weight mask label_reduction label_smoothing ignore_index clip class_names labels"
 #: What `score` does without, whose outputs are its ledger, and `compare`.
 _EVALUATE_ALONE = ("ledger", "shard")
 #: The dataclasses that define keywords.
@@ -151,7 +151,8 @@ def _arrays() -> dict[str, Option]:
             name="reduction",
             annotation="Reduction",
             default="mean",
-            doc='"mean", "sum" (of the row losses), or "none" for the loss of every row.',
+            doc='"mean", "sum" (of the row losses), "none" for the loss of every row, or "elementwise" for its terms, '
+            "of the shape of the scores.",
         ),
     }
     options["target"] = replace(options["target"], default=REQUIRED)
@@ -174,8 +175,8 @@ def _arrays() -> dict[str, Option]:
         dtype='what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".',
     )
     order = (
-        "target logits probs log_probs own task class_weight pos_weight sample_weight mask label_smoothing "
-        "ignore_index reduction base clip normalize on_invalid class_names labels dtype threads"
+        "target logits probs log_probs own task class_weight pos_weight sample_weight mask label_reduction "
+        "label_smoothing ignore_index reduction base clip normalize on_invalid class_names labels dtype threads"
     )
     return {name: options[name] for name in order.split()}
 
@@ -199,7 +200,7 @@ SIGNATURES = {
     "compare": _compare(),
     "Evaluator": _evaluator(),
     "Evaluator.update": _update(),
-    "cross_entropy": _of_arrays("cross_entropy", "task pos_weight mask"),
+    "cross_entropy": _of_arrays("cross_entropy", "task pos_weight mask label_reduction"),
     "binary_cross_entropy": _of_arrays(
         "cross_entropy",
         "task class_weight normalize",
@@ -226,7 +227,7 @@ SIGNATURES = {
         pos_weight="weight of the positive term, one number or one a label; binary and multilabel only.",
         ignore_index="rows (labels of a multilabel row) with this target count nowhere.",
     ),
-    "poly1_loss": _of_arrays("poly1", "task pos_weight mask"),
+    "poly1_loss": _of_arrays("poly1", "task pos_weight mask label_reduction"),
     "entropy": _of_arrays("entropy", f"target {_NO_CLASS}"),
     "kl_divergence": _of_arrays(
         "kl_divergence",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.api.doubt import warn
 from fastxent.api.job import one_form, spec_of, stored_labels
+from fastxent.api.terms import terms_of
 from fastxent.base.errors import UsageError
 from fastxent.base.log_unit import Unit
 from fastxent.base.status import Status
@@ -32,7 +33,7 @@ from fastxent.totals.totals import Totals
 
 __all__ = ["LOSS_ONLY", "Reduction", "reduced"]
 
-Reduction = Literal["mean", "sum", "none"]
+Reduction = Literal["mean", "sum", "none", "elementwise"]
 
 #: The loss and nothing else.
 LOSS_ONLY = Measures(spread=False, scores=False)
@@ -40,12 +41,12 @@ LOSS_ONLY = Measures(spread=False, scores=False)
 
 def reduced(inputs: Inputs, loss: LossOptions, reduction: str, base: float | None, threads: int | None) -> Any:
     """The losses of rows of arrays, or their exact sum or mean, in logarithms to ``base``."""
-    if reduction not in ("mean", "sum", "none"):
-        raise UsageError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
+    if reduction not in get_args(Reduction):
+        raise UsageError(f"reduction: expected 'mean', 'sum', 'none' or 'elementwise', got {reduction!r}")
     unit = Unit(base)
     source, spec = _opened(inputs, loss)
-    if reduction == "none":
-        losses, totals = _row_losses(source, spec, threads)
+    if reduction in ("none", "elementwise"):
+        losses, totals = _row_losses(source, spec, threads, terms=reduction == "elementwise")
         _warn(source, totals, threads)
         if inputs.weight is not None:
             losses = _weighed(losses, np.asarray(plain_array(inputs.weight, "sample_weight"), np.float64))
@@ -100,9 +101,12 @@ def _warn(source: Source, totals: Totals, threads: int | None) -> None:
     warn([*doubts_of_source(source, totals, reading), *doubts_of_rows(totals, reading)])
 
 
-def _row_losses(source: Source, spec: Spec, threads: int | None) -> tuple[NDArray[np.float64], Totals]:
-    rows = _Losses(source.num_rows, valid=spec.on_invalid == "raise")
+def _row_losses(source: Source, spec: Spec, threads: int | None, *, terms: bool) -> tuple[NDArray[np.float64], Totals]:
+    """The loss of every row, or its ``terms``."""
+    rows = _Losses(source.num_rows, valid=spec.on_invalid == "raise" and not terms)
     totals = on_threads.run(plan_of(source, spec, LOSS_ONLY), threads, rows=rows).totals
+    if terms:
+        return terms_of(source, spec, rows.loss, rows.status), totals
     if not rows.valid:
         rows.loss[rows.status > Status.IGNORED] = np.nan
     return rows.loss, totals
@@ -124,6 +128,7 @@ class _Losses(RowResults):
 
 def _weighed(losses: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
     """Losses times weights; a weight of 0 silences an infinite loss, and an ignored row's weight is not looked at."""
+    weight = weight.reshape(-1, *[1] * (losses.ndim - 1))
     with np.errstate(invalid="ignore"):
         products = losses * weight
     products[(losses == 0.0) | ((weight == 0.0) & ~np.isnan(losses))] = 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from fastxent.base.option import option
-from fastxent.data.spec import OnInvalid
+from fastxent.data.spec import LabelReduction, OnInvalid
 from fastxent.losses.registry import LOSSES
 
 __all__ = ["LossOptions"]
@@ -36,6 +36,12 @@ class LossOptions:
         reads="numbers",
         metavar="W[,W...]",
         brief="Weight of the positive term (binary, multilabel).",
+    )
+    label_reduction: LabelReduction = option(
+        "mean",
+        'the loss of a multilabel row: the "mean" of its labels\' losses (Keras, torch), or their "sum".',
+        choices=get_args(LabelReduction),
+        brief="The loss of a multilabel row: of its labels' losses.",
     )
     label_smoothing: float = option(0.0, "in [0, 1].", brief="Smoothing of the targets, in [0, 1].")
     ignore_index: int | None = option(

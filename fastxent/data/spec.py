@@ -19,9 +19,10 @@ from fastxent.losses.base import READY, Form, ReadyForm, Task
 from fastxent.losses.ready import READY_MADE
 from fastxent.losses.registry import LOSSES, OPTIONS
 
-__all__ = ["CLIP_NAMES", "NUMERICS_VERSION", "Form", "OnInvalid", "Spec", "Task", "check_distinct"]
+__all__ = ["CLIP_NAMES", "NUMERICS_VERSION", "Form", "LabelReduction", "OnInvalid", "Spec", "Task", "check_distinct"]
 
 OnInvalid = Literal["raise", "skip", "propagate"]
+LabelReduction = Literal["mean", "sum"]
 
 #: Changes with every change that can move a bit of a row loss or of a total: coefficients, orders of summation, cells.
 NUMERICS_VERSION = 5
@@ -107,6 +108,7 @@ class Spec:
             library (`CLIP_NAMES`); None clips nothing.
         normalize: probabilities of a row are divided by their sum.
         class_names: names of the classes in the order of the scores.
+        label_reduction: whether the loss of a multilabel row is the mean of its labels' or their sum.
     """
 
     num_classes: int
@@ -124,12 +126,14 @@ class Spec:
     clip: float | str | None = None
     normalize: bool = False
     class_names: tuple[str, ...] | None = None
+    label_reduction: LabelReduction = "mean"
 
     def __post_init__(self) -> None:
         _choice("task", self.task, get_args(Task))
         _choice("form", self.form, (*get_args(Form), *READY))
         _choice("on_invalid", self.on_invalid, get_args(OnInvalid))
         _choice("loss", self.loss, LOSSES)
+        _choice("label_reduction", self.label_reduction, get_args(LabelReduction))
         if self.form in READY:
             _check_ready_made(dataclasses.asdict(self))
         self._check_loss()
@@ -154,6 +158,8 @@ class Spec:
             raise UsageError(f"class_weight applies to task 'multiclass'; for {self.task} use pos_weight")
         if self.pos_weight is not None and self.task == "multiclass":
             raise UsageError("pos_weight applies to tasks 'binary' and 'multilabel'; for multiclass use class_weight")
+        if self.label_reduction != "mean" and self.task != "multilabel":
+            raise UsageError(f"label_reduction applies to task 'multilabel', and this is {self.task!r}")
         check_distinct(self.class_names or ())
         if self.class_names is not None and self.task != "binary" and len(self.class_names) != self.num_classes:
             raise UsageError(f"class_names: expected {self.num_classes} names, got {len(self.class_names)}")
@@ -191,6 +197,7 @@ class Spec:
         clip: float | str | None = None,
         normalize: bool = False,
         class_names: Iterable[str] | None = None,
+        label_reduction: LabelReduction = "mean",
         **own: float,
     ) -> Spec:
         """A spec from the words of the public functions: one pos_weight for all labels, weights by class name.
@@ -226,6 +233,7 @@ class Spec:
             clip=clip,
             normalize=normalize,
             class_names=names,
+            label_reduction=label_reduction,
         )
 
     def epsilon(self, kind: str) -> float:

@@ -99,6 +99,7 @@ def make_problem(spec: Spec, batch: Batch) -> tuple[Problem, list[Any]]:
         parameters=np.array([value for _, value in spec.loss_options]),
         class_weight=_NOTHING if spec.class_weight is None else np.array(spec.class_weight),
         pos_weight=_NOTHING if spec.pos_weight is None else np.array(spec.pos_weight),
+        summed=spec.label_reduction == "sum",
     )
     return problem, keep
 

@@ -40,6 +40,7 @@ class Problem(NamedTuple):
     address of a table of C addresses (stride 0). ``target``: address of row 0's label or of its
     dense row, ``target_stride`` bytes from row to row. ``mask``: address of a bool matrix, or 0.
     ``clip`` < 0 means none. ``parameters``: the options of the loss. Empty arrays mean "none" for the weights.
+    ``summed``: rows of labels are sums, not means.
     """
 
     scores: int
@@ -57,6 +58,7 @@ class Problem(NamedTuple):
     parameters: NDArray[np.float64]
     class_weight: NDArray[np.float64]
     pos_weight: NDArray[np.float64]
+    summed: bool = False
 
 
 NO_EVENTS = np.zeros((0, 2))

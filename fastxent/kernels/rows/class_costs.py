@@ -160,6 +160,7 @@ def unweighted(p):
     return Problem(
         p.scores, p.stride, p.classes, p.target, p.target_stride, p.mask, p.mask_stride, p.has_ignore, p.ignore,
         p.smoothing, p.clip, p.normalize, p.parameters, p.class_weight[:0], p.pos_weight,
+        p.summed,
     )  # fmt: skip
 
 

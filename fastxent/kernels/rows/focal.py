@@ -218,7 +218,7 @@ def of_events(form: Form, kind: str, target: str, task: str, masked: bool) -> An
 
     @kernel(variant=variant)
     def labels(p, lo, n, card, work):
-        """The mean over the labels that count."""
+        """The mean, or the sum, over the labels that count."""
         for i in range(n):
             if card.status[i] != sc.SCORED:
                 continue
@@ -237,6 +237,6 @@ def of_events(form: Form, kind: str, target: str, task: str, masked: bool) -> An
                     total = total + select(counts == 1.0, losses(p, work), splat(0.0, LANES))
                     counted += halving_sum(counts)
                 s, s_lost = add_exactly(s, s_lost, halving_sum(total))
-            card.real[sc.LOSS, i] = close(s, s_lost) / counted
+            card.real[sc.LOSS, i] = close(s, s_lost) / (1.0 if p.summed else counted)
 
     return events if task == "binary" else labels

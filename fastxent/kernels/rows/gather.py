@@ -49,7 +49,7 @@ def gatherer(kind: str) -> Any:
                 move(to + r * stride + j * size, load_scalar(p.scores + j * 8, "int64") + (lo + r) * size, size)
         return Problem(
             to - lo * stride, stride, p.classes, p.target, p.target_stride, p.mask, p.mask_stride, p.has_ignore,
-            p.ignore, p.smoothing, p.clip, p.normalize, p.parameters, p.class_weight, p.pos_weight,
+            p.ignore, p.smoothing, p.clip, p.normalize, p.parameters, p.class_weight, p.pos_weight, p.summed,
         )  # fmt: skip
 
     return gather

@@ -1,4 +1,4 @@
-"""Rows of independent labels -> the mean of their binary losses.
+"""Rows of independent labels -> the mean of their binary losses, or the sum.
 
 The sum over a row is defined as in `softmax`, which decides its bits: label j belongs to lane j mod 32 of block
 j div 256, a lane adds its losses in order, lanes are folded by halves, blocks added by TwoSum. A label that does not
@@ -82,8 +82,9 @@ def plain_rows(kind: str, target_kind: str) -> Any:
         if not split(score, target, (labels + 7) // 8 * 8, at + SPLIT * 8):
             return False
         lose(at + SPLIT * 8, (labels + 7) // 8 * 8, work.softplus.ctypes.data, at + LOSSES * 8)
+        over = 1 if p.summed else p.classes
         for r in range(k):
-            card.real[sc.LOSS, i + r] = sum_of(at + (LOSSES + r * p.classes) * 8, p.classes) / p.classes
+            card.real[sc.LOSS, i + r] = sum_of(at + (LOSSES + r * p.classes) * 8, p.classes) / over
             card.status[i + r] = sc.SCORED
         return True
 
@@ -100,7 +101,7 @@ def plain_rows(kind: str, target_kind: str) -> Any:
                 return False
             lose(at + SPLIT * 8, labels, work.softplus.ctypes.data, at + LOSSES * 8)
             loss, lost = add_exactly(loss, lost, sum_of(at + LOSSES * 8, count))
-        card.real[sc.LOSS, i] = close(loss, lost) / p.classes
+        card.real[sc.LOSS, i] = close(loss, lost) / (1 if p.summed else p.classes)
         card.status[i] = sc.SCORED
         return True
 
@@ -318,7 +319,7 @@ def row_scorer(form: Form, kind: str, target_kind: str, full: bool, masked: bool
                 sure, sure_lost = add_exactly(sure, sure_lost, halving_sum(fetch(lanes, TOP, LANES)))
                 right, right_lost = add_exactly(right, right_lost, halving_sum(fetch(lanes, OWN, LANES)))
         status[i] = fate_of(p, row, work) if odd else sc.SCORED if counted > 0 else sc.IGNORED
-        real[sc.LOSS, i] = close(loss, loss_lost) / counted
+        real[sc.LOSS, i] = close(loss, loss_lost) / (1 if p.summed else counted)
         if full:
             real[sc.P_TARGET, i] = (right + right_lost) / counted
             real[sc.CONFIDENCE, i] = (sure + sure_lost) / counted

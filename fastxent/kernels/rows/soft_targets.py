@@ -80,7 +80,7 @@ def relabel(p, target, stride):
     """The problem with int32 labels at ``target``, all of them valid."""
     return Problem(
         p.scores, p.stride, p.classes, target, stride, p.mask, p.mask_stride, False, p.ignore,
-        p.smoothing, p.clip, p.normalize, p.parameters, p.class_weight, p.pos_weight,
+        p.smoothing, p.clip, p.normalize, p.parameters, p.class_weight, p.pos_weight, p.summed,
     )  # fmt: skip
 
 
