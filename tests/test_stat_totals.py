@@ -104,6 +104,7 @@ def test_threads_give_the_same_bytes(tmp_path, monkeypatch):
 def test_merging_keeps_the_other():
     rows, selection, spec, measures = problem("breast", True)
     a, b = (totals_of(rows.slice(lo, 200), selection, spec, measures) for lo in (0, 200))
+    b.shift(200)
     before = b.to_bytes()
     a.merge(b)
     assert b.to_bytes() == before

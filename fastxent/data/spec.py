@@ -252,6 +252,12 @@ class Spec:
         """Whether the mean divides by a sum of weights rather than by a count."""
         return self.weighted or self.class_weight is not None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the loss is -log p of an integer label."""
+        plain = self.definition.is_log_loss and not self.soft and self.pos_weight is None
+        return plain and self.label_smoothing == 0.0
+
     def to_dict(self) -> dict[str, Any]:
         """The fields and options of the loss that are not at their default, as JSON values."""
         values = dataclasses.asdict(self)

@@ -146,9 +146,14 @@ class Ledger:
                 f"{self.path}: is the ledger of another run: {'; '.join(differences[:3])}; name another file, or "
                 "remove this one to begin again"
             )
-        for entry in entries:
-            note, _, state = entry.partition(b"\n")
-            self._take(json.loads(note), state)
+        try:
+            for entry in entries:
+                note, _, state = entry.partition(b"\n")
+                self._take(json.loads(note), state)
+        except StateError:
+            raise
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+            raise StateError(f"{self.path}: is damaged: {error}; remove it to begin again") from error
 
     def _begin(self, identity: dict[str, Any]) -> None:
         with writing(self.path):

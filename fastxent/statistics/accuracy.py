@@ -21,6 +21,7 @@ from fastxent.kernels.sums.tally import Tallies
 from fastxent.statistics.clusters import Clusters
 from fastxent.statistics.field import Field
 from fastxent.statistics.intervals import effective_rows, wilson_intervals
+from fastxent.statistics.laws import Law, amount, summed, together
 from fastxent.statistics.options import Measures, Readings
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.record import Record
@@ -126,6 +127,18 @@ class Accuracy(Statistic):
         if self._spec.task == "multiclass":
             values["mrr"] = np.where(cells.level == 0, _mean_reciprocal(cells, words, total), math.nan)
         return values
+
+    def laws(self, reading: Reading) -> Iterator[Law]:
+        """See `Statistic.laws`: the ranks hold all rows, and with weights all of the weight."""
+        cells, owners = _cells(reading), reading.owners
+        rows = together(cells.columns[:, 0], cells.owners, owners)
+        yield "the ranks of the target do not add up to the scored rows", rows == reading.counts
+        if self._weighted:
+            words, right = cells.words(1, records.QUANTUM), reading.exact("weighted_correct")
+            total, first = (summed(cells, each, owners) for each in (words, words.where(cells.places == 0)))
+            yield "the weights by rank do not add up to that of all rows", total.equals(reading.total_weight)
+            yield "the weight at rank 0 is not that of the right rows", first.equals(right) | (cells.level > 1)
+            yield "the right rows weigh more than all", amount(right) & right.at_most(reading.total_weight)
 
     def section(self, reading: Reading) -> dict[str, Any]:
         """See `Statistic.section`."""

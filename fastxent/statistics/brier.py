@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastxent.data.spec import Spec
 from fastxent.statistics.field import Field
+from fastxent.statistics.laws import Law, amount, between
 from fastxent.statistics.options import Measures
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.statistic import Statistic
@@ -48,6 +49,13 @@ class Brier(Statistic):
         """See `Statistic.read`."""
         sums = reading.exact("weighted_brier" if reading.weighted else "brier")
         return {"brier": sums.over(reading.total_weight)}
+
+    def laws(self, reading: Reading) -> Iterator[Law]:
+        """See `Statistic.laws`. Probabilities that need not sum to 1 may all be wrong by 1."""
+        spec, sums = reading.spec, reading.exact("weighted_brier" if reading.weighted else "brier")
+        largest = 1 if spec.task != "multiclass" else 2 if spec.form == "logits" else max(2, spec.num_classes)
+        fine = amount(sums) & sums.is_finite & between(0.0, sums.rounded, largest, reading.total_weight.rounded)
+        yield f"the Brier score is not between 0 and {largest}", fine
 
     def section(self, reading: Reading) -> dict[str, Any]:
         """See `Statistic.section`."""

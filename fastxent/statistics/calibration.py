@@ -22,6 +22,7 @@ from fastxent.kernels.sums.records import FIXED_BITS
 from fastxent.kernels.sums.tally import Tallies
 from fastxent.statistics.brier import BrierParts
 from fastxent.statistics.field import Field
+from fastxent.statistics.laws import Law, summed, together
 from fastxent.statistics.options import Binning, Measures
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.record import Record
@@ -31,8 +32,8 @@ from fastxent.statistics.table import PLACES, Cells, Layout
 from fastxent.statistics.words import Words
 
 __all__ = [
-    "Bins", "Calibrated", "Calibration", "brier_parts", "calibrate", "cells_alone", "check_bins", "lows_of_cells",
-    "murphy_parts", "words_of_cells",
+    "Bins", "Calibrated", "Calibration", "brier_parts", "calibrate", "cells_alone", "check_bins", "confidences_of",
+    "lows_of_cells", "murphy_parts", "words_of_cells",
 ]  # fmt: skip
 
 #: How many bins each library takes by default.
@@ -42,6 +43,8 @@ BINS = 15
 #: Equal widths of [0, 1] that groups keep where all together have too many cells. Up to the last but one, what is
 #: exactly 1 is kept apart.
 _WIDTHS = (720, 60, BINS)
+#: What rounding down may take from the mean confidence of a cell.
+_ROUNDED = 1e-12
 _MEANS = ("confidence", "accuracy")
 
 Numbers = NDArray[np.float64]
@@ -195,6 +198,25 @@ class Calibrated(Statistic):
                 values[name][owners] = part.high
         return values
 
+    def laws(self, reading: Reading) -> Iterator[Law]:
+        """See `Statistic.laws`: the cells hold all rows, whose confidences lie in their cells."""
+        cells, owners = reading.sums.cells("calibration"), reading.owners
+        assert cells is not None
+        rows, hits = cells.columns[:, 0], cells.columns[:, 1]
+        yield "the rows by confidence are not the scored ones", together(rows, cells.owners, owners) == reading.counts
+        each = [(0 <= hits) & (hits <= rows)]
+        if cells.level <= len(_WIDTHS):
+            weight, right, confidence = words_of_cells(cells, weighted=reading.weighted)
+            total = summed(cells, weight, owners)
+            yield "the weights by confidence are not those of all rows", total.equals(reading.total_weight)
+            least, most = (edges[cells.places] for edges in _ends(cells.level))
+            mean = confidence.over(weight)
+            each += [weight.at_least(right), (least - _ROUNDED <= mean) & (mean <= most + _ROUNDED)]
+            if reading.weighted:
+                each += [right.positive == (hits > 0), right.at_least(weight) | (hits < rows)]
+        wrong = together(~np.logical_and.reduce(each), cells.owners, owners)
+        yield "the hits or confidences of a cell are not those of its rows", wrong == 0
+
     def section(self, reading: Reading) -> dict[str, Any]:
         """See `Statistic.section`."""
         calibration = calibrate(reading, reading.options.bins, reading.options.binning)
@@ -215,6 +237,19 @@ class Calibrated(Statistic):
         binning = f", {calibration.binning}" if calibration.binning != "equal_width" else ""
         bins = f"{len(calibration.rows)} bins{binning}"
         yield "calibration", f"ECE {calibration.ece:.4g}, MCE {calibration.mce:.4g}  ({bins})"
+
+
+def confidences_of(reading: Reading) -> Numbers:
+    """The sums, by weight, of the confidences in the predicted classes; of two classes the larger probability."""
+    cells = reading.sums.cells("calibration")
+    assert cells is not None
+    weight, _, confidence = (
+        summed(replace(cells, owners=np.arange(len(cells.owners))), words, len(cells.owners)).rounded
+        for words in words_of_cells(cells, weighted=reading.weighted)
+    )
+    if reading.spec.task == "binary":  # 1/2 is an edge of cells
+        confidence = np.maximum(confidence, weight - confidence)
+    return together(confidence, cells.owners, reading.owners)
 
 
 def murphy_parts(bins: Bins, starts: Integers, score: Twofold) -> dict[str, Twofold]:
@@ -298,6 +333,18 @@ def lows_of_cells() -> Numbers:
     return np.concatenate(
         ([0.0], octaves, np.repeat(inner, 2)[:-1], tail, [1.0], np.stack(beside, axis=1).astype(np.float64).ravel())
     )
+
+
+@cache
+def _ends(level: int) -> tuple[Numbers, Numbers]:
+    """The least and the largest number that cells of a level hold."""
+    if level:
+        edges = np.arange(_WIDTHS[level - 1] + 2) / _WIDTHS[level - 1]
+        return np.minimum(edges[:-1], 1.0), np.minimum(edges[1:], 1.0)
+    in_order = lows_of_cells()[: tally.ONE + 1]
+    following = np.append(in_order, 1.0)[np.searchsorted(in_order, lows_of_cells(), side="right")]
+    lows = np.where(np.arange(tally.CELLS) == 1, 0.0, lows_of_cells())
+    return lows, np.where(cells_alone(), lows, following)
 
 
 @cache

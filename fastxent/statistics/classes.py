@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,12 +19,15 @@ from fastxent.kernels.sums import group_sums as kernels
 from fastxent.kernels.sums import records, tally
 from fastxent.kernels.sums.records import FIXED_BITS
 from fastxent.kernels.sums.tally import Tallies
+from fastxent.statistics.calibration import confidences_of
 from fastxent.statistics.field import Field
+from fastxent.statistics.laws import Law, between, summed, together
 from fastxent.statistics.options import Measures
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.record import Record
 from fastxent.statistics.spread import MOST_CELLS
 from fastxent.statistics.statistic import Statistic, predicts_class
+from fastxent.statistics.sums import Exact
 from fastxent.statistics.table import PLACES, Cells, Layout, put_in_one
 from fastxent.statistics.words import Words
 
@@ -38,6 +42,9 @@ MAX_PAIRS = 1 << 20
 _PAIRS, _BY_CLASS, _TARGETS, _NOTHING = range(4)
 #: Classes up to which pairs have a place beside the band of a weight.
 MOST_WEIGHTED = 1 << 19
+
+#: What rounding down may take from the loss or the confidence of a row.
+_ROUNDED = 1e-11
 
 Numbers = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -278,7 +285,7 @@ class Classes(Statistic):
 
     def fields(self, reading: Reading) -> tuple[Field, ...]:
         """See `Statistic.fields`."""
-        if not _is_plain(self._spec):
+        if not self._spec.is_plain:
             return ()
         return (Field("normalized_entropy", "normalized entropy"), Field("d2", "D2"))
 
@@ -294,6 +301,80 @@ class Classes(Statistic):
         relative = np.where(base > 0.0, reading.nats("loss") / base, math.nan)
         return {"normalized_entropy": relative, "d2": 1.0 - relative}
 
+    def laws(self, reading: Reading) -> Iterator[Law]:
+        """See `Statistic.laws`: classes hold all rows, as targets and as predictions, their losses and confidences."""
+        classes = self.by_class(reading)
+        if classes is None:
+            return
+        cells = Cells(classes.owners, classes.classes, classes.rows[:, np.newaxis], 0, exponents=classes.exponents)
+        of = functools.partial(together, owners=classes.owners, count=reading.owners)
+        support, correct, predicted, loss, confidence = (
+            summed(cells, words, reading.owners)
+            for words in (classes.support, classes.correct, classes.predicted, classes.losses, classes.confidences)
+        )
+        weight, total = reading.total_weight, reading.exact("weighted_loss" if self._weighted else "loss")
+        yield "the rows of the classes are not the scored ones", of(classes.rows) == reading.counts
+        yield "the weights of the classes are not those of all rows", support.equals(weight)
+        yield "more rows of a class are right than there are", of(~classes.support.at_least(classes.correct)) == 0
+        if classes.predictions:
+            yield "the rows by predicted class are not the scored ones", predicted.equals(weight)
+            low = ~classes.predicted.at_least(classes.correct)
+            yield "more rows that predict a class are right than there are", of(low) == 0
+            fine = classes.confidence <= 1.0 + _ROUNDED
+            yield "a class has a mean confidence above 1", of(~(fine | ~classes.predicted.positive)) == 0
+        yield from self._laws_of_losses(reading, classes, loss, total)
+        yield from self._laws_of_hits(reading, cells, classes, correct, confidence)
+
+    def _laws_of_losses(self, reading: Reading, classes: ByClass, loss: Exact, total: Exact) -> Iterator[Law]:
+        """Losses of classes are parts of all losses, each rounded down a little."""
+        of = functools.partial(together, owners=classes.owners, count=reading.owners)
+        beyond = of(classes.beyond & (classes.rows > 0)) > 0
+        if "spread" in reading.statistics:
+            low, high = reading.sums.extremes
+            yield (
+                "losses of a class are too large to be summed, and none is, or the other way round",
+                ((beyond == (high >= records.LIMIT)) | np.isnan(high)),
+            )
+            if reading.spec.class_weight is None:
+                here = ~classes.beyond & (classes.rows > 0)
+                mean = np.where(here, classes.loss, low[classes.owners])
+                inside = between(low[classes.owners] - _ROUNDED, mean, high[classes.owners])
+                yield "the mean loss of a class is not between the least and the largest", of(~inside) == 0
+        if self._weighted:
+            slack = 1e-9 * total.rounded + _ROUNDED * reading.total_weight.rounded
+            apart = total.rounded - loss.rounded
+            near = (-slack <= apart) & (apart <= slack) | ~np.isfinite(apart)
+        else:  # each is rounded down to a multiple of 2^-42
+            near = loss.at_most(total) & total.finite.at_most(loss.plus(Exact.of_counts(reading.counts).scaled(-42)))
+        # Smoothing gives a share of the loss to rows of classes without weight, which are in none.
+        yield (
+            "the losses of the classes do not add up to the sum",
+            near | beyond | (reading.spec.class_weight is not None),
+        )
+
+    def _laws_of_hits(
+        self, reading: Reading, cells: Cells, classes: ByClass, correct: Exact, confidence: Exact
+    ) -> Iterator[Law]:
+        """Ranks and calibration say of all rows what classes say of parts."""
+        right = reading.exact("weighted_correct") if self._weighted else _first_ranks(reading)
+        if right is not None and (classes.predictions or self._weighted is False):
+            yield "the right rows of the classes are not those of rank 0", correct.equals(right)
+        found = reading.sums.cells("calibration")
+        if found is None or found.level > 1:
+            return
+        if classes.predictions and not found.level:
+            whole, weight = confidences_of(reading), reading.total_weight.rounded
+            near = np.abs(whole - confidence.rounded) <= _ROUNDED * weight
+            yield "the confidences of the classes are not those of the calibration", near | np.isinf(weight)
+        hits = Exact.of_counts(together(found.columns[:, 1], found.owners, reading.owners).astype(np.int64))
+        if self._spec.task == "binary":
+            ones = Exact.of_counts(
+                together(classes.rows * (classes.classes == 1), classes.owners, reading.owners).astype(np.int64)
+            )
+            yield "the rows of class 1 are not those of the calibration", hits.equals(ones)
+        elif not self._weighted:
+            yield "the right rows of the classes are not those of the calibration", hits.equals(correct)
+
     def section(self, reading: Reading) -> dict[str, Any]:
         """See `Statistic.section`."""
         names = ("normalized_entropy", "d2")
@@ -305,10 +386,15 @@ class Classes(Statistic):
             yield "D2", f"{d2:.4f}  (normalized entropy {1.0 - d2:.4f})"
 
 
-def _is_plain(spec: Spec) -> bool:
-    """Whether the loss is that of integer labels, whose base rate has an entropy."""
-    plain = spec.definition.is_log_loss and not spec.soft and spec.pos_weight is None
-    return plain and spec.label_smoothing == 0.0
+def _first_ranks(reading: Reading) -> Exact | None:
+    """How many rows have their target first, where ranks say it."""
+    cells = reading.sums.cells("ranks")
+    if cells is None or cells.level > 1:
+        return None
+    first = np.zeros(reading.owners, np.int64)
+    here = cells.places == 0
+    first[cells.owners[here]] = cells.columns[here, 0]
+    return Exact.of_counts(first)
 
 
 def _base_entropy(classes: ByClass, owners: int) -> Numbers:

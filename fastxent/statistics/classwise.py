@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,16 @@ from fastxent.base.twofold import sum_by_owner
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums import classwise as kernel
-from fastxent.kernels.sums.records import FIXED_BITS
+from fastxent.kernels.sums.records import CENTRE, FIXED_BITS, STEP
 from fastxent.statistics.brier import BrierParts
 from fastxent.statistics.calibration import BINS, Bins, murphy_parts
 from fastxent.statistics.field import Field
+from fastxent.statistics.laws import Law, between, summed, together
 from fastxent.statistics.options import Measures, Readings
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.record import Record
 from fastxent.statistics.statistic import Statistic, predicts_class
+from fastxent.statistics.sums import Exact
 from fastxent.statistics.table import PLACES, Layout, most_keys
 from fastxent.statistics.values import FORMS, pieces_of
 
@@ -34,6 +37,10 @@ MOST_CELLS = most_keys(1 << 20)
 #: Cells of a class by level; then nothing is told.
 _WIDTHS = (kernel.CELLS, 60, 30, BINS)
 _SQUARE = kernel.COLUMNS + kernel.SQUARE
+#: The exponent of a weight of 1 in its band.
+_OF_ONE = CENTRE // STEP * STEP - CENTRE
+#: What rounding down may take from a mean.
+_ROUNDED = 1e-12
 
 Integers = NDArray[np.int64]
 
@@ -154,6 +161,35 @@ class Classwise(Statistic):
         }
         columns |= {name: part.high for name, part in murphy_parts(bins, starts, brier).items()}
         return *np.divmod(present, self._classes), columns
+
+    def laws(self, reading: Reading) -> Iterator[Law]:
+        """See `Statistic.laws`: every class has all rows, whose probabilities lie in their cells."""
+        cells = reading.sums.cells("classwise")
+        if cells is None or cells.level >= len(_WIDTHS):
+            return
+        width, count = _WIDTHS[cells.level], reading.owners * self._classes
+        klass, cell = np.divmod(cells.places, width)
+        each = replace(cells, owners=cells.owners * self._classes + np.minimum(klass, self._classes - 1))
+        if each.exponents is None:  # without weights all rows have that of 1, in its band
+            each = replace(each, exponents=np.full(len(klass), _OF_ONE))
+        weight, hits, confidence, square = (
+            cells.words(i, FIXED_BITS) for i in (kernel.WEIGHT, kernel.HITS, kernel.CONFIDENCE, _SQUARE)
+        )
+        total = reading.total_weight
+        whole = Exact(np.repeat(total.integers, self._classes), total.bits, np.repeat(total.special, self._classes))
+        own = summed(each, weight, count).equals(whole).reshape(-1, self._classes)
+        yield "a class has other rows than all have", own.all(axis=1) & (klass.max(initial=0) < self._classes)
+        low, high = cell / width - _ROUNDED, (cell + 1) / width + _ROUNDED
+        share, right = confidence.over(weight), hits.over(weight)
+        least = right * np.maximum(1.0 - high, 0.0) ** 2 + (1.0 - right) * np.maximum(low, 0.0) ** 2
+        most = right * (1.0 - low) ** 2 + (1.0 - right) * high**2
+        fine = weight.at_least(hits) & (low <= share) & (share <= high) & between(least, square.over(weight), most)
+        yield "the probabilities of a class are not in their cells", together(~fine, cells.owners, reading.owners) == 0
+        if "brier" in reading:
+            squares = summed(replace(cells, exponents=each.exponents), square, reading.owners).rounded
+            score, rounding = reading["brier"] * total.rounded, _ROUNDED * total.rounded
+            near = between(squares - rounding, score, squares + rounding)
+            yield "the classes do not add up to the Brier score", near | (reading.counts == 0)
 
     def section(self, reading: Reading) -> dict[str, Any]:
         """See `Statistic.section`; the classes are a table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,12 +18,14 @@ from fastxent.kernels.sums.records import BAND_BITS, FIXED_BITS, QUANTUM, put_ba
 from fastxent.statistics.field import Field
 from fastxent.statistics.hashing import hash_values
 from fastxent.statistics.intervals import cluster_errors
+from fastxent.statistics.laws import Law, summed, together
 from fastxent.statistics.options import Measures
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.record import OncePerBatch, Record
 from fastxent.statistics.statistic import Statistic, predicts_class
 from fastxent.statistics.table import PLACES, Cells, Layout, most_keys, put_in_one
 from fastxent.statistics.unit_column import units_of
+from fastxent.statistics.words import Words
 
 __all__ = ["BUCKETS", "MAX_CLUSTERS", "ClusterStats", "Clusters"]
 
@@ -40,6 +43,8 @@ _SIZE = 92
 #: What a row adds is rounded down to a multiple of 2^-q (times the power of two that is in its weight): of losses q is
 #: 70, of units, since rows have more of them than nats, 60.
 _LOSS_QUANTUM, _UNIT_QUANTUM = 70, 60
+#: What rounding down may take from the loss or the units of a row.
+_ROUNDED = 1e-12
 
 Integers = NDArray[np.int64]
 
@@ -208,6 +213,50 @@ class Clusters(Statistic):
         if count is None:
             return None
         return ClusterStats(self.column, count, cells is not None and len(cells.places) == count and not cells.level)
+
+    def laws(self, reading: Reading) -> Iterator[Law]:
+        """See `Statistic.laws`: clusters hold all rows, and their losses and ranks."""
+        cells = reading.once("clusters", lambda: self._cells(reading))
+        if cells is None or cells.level > 1:
+            return
+        if cells.level:
+            yield (
+                "a bucket of clusters is not there",
+                together(cells.places >= BUCKETS, cells.owners, reading.owners) == 0,
+            )
+        of = functools.partial(together, owners=cells.owners, count=reading.owners)
+        quantum = QUANTUM if self._weighted else 0
+        weight, loss = cells.words(0, quantum), cells.words(self._loss, _LOSS_QUANTUM)
+        total = summed(cells, weight, reading.owners)
+        yield "the clusters do not add up to all rows", total.equals(reading.total_weight)
+        yield "a cluster has no rows", of(~weight.positive) == 0
+        yield from self._laws_of_sums(reading, cells, loss, self._large, "weighted_loss" if self._weighted else "loss")
+        if self._units is not None:
+            units = self._of_units(cells.columns)
+            last = cells.columns.shape[1] - 1
+            yield from self._laws_of_sums(reading, cells, cells.words(units, _UNIT_QUANTUM), last, "units")
+        ranks = reading.sums.cells("ranks")
+        for rank in range(self._ranks(alone=reading.sums.cells("clusters") is not None)):
+            words = cells.words(self._large + 1 + self._loss * rank, quantum)
+            yield f"more of a cluster has rank {rank} than there is", of(~weight.at_least(words)) == 0
+            if ranks is not None and ranks.level <= 1:
+                own = ranks.words(1, QUANTUM) if self._weighted else Words.of_counts(ranks.columns[:, 0])
+                there = summed(ranks, own.where(ranks.places == rank), reading.owners)
+                yield (
+                    f"the clusters' rows of rank {rank} are not all",
+                    summed(cells, words, reading.owners).equals(there),
+                )
+
+    def _laws_of_sums(self, reading: Reading, cells: Cells, words: Words, large: int, name: str) -> Iterator[Law]:
+        """Losses or units of clusters are parts of all, each rounded down a little; ``large``: rows left out."""
+        left_out = together(cells.columns[:, large], cells.owners, reading.owners)
+        yield f"clusters leave out more rows than there are ({name})", left_out <= reading.counts
+        whole, part = reading.exact(name).rounded, summed(cells, words, reading.owners).rounded
+        rounding = _ROUNDED * reading.total_weight.rounded
+        above = part <= whole * (1.0 + _ROUNDED) + rounding
+        below = (left_out > 0) | (part >= whole * (1.0 - _ROUNDED) - rounding)
+        shared = reading.spec.class_weight is not None  # smoothing gives shares to rows of classes without weight
+        yield f"the clusters' sums ({name}) do not add up to that of all rows", above & (below | shared)
 
     def section(self, reading: Reading) -> dict[str, Any]:
         """See `Statistic.section`; clusters are in that of the loss."""

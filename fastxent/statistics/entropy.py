@@ -13,6 +13,7 @@ from fastxent.base.errors import UsageError
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.statistics.field import Field
+from fastxent.statistics.laws import Law, amount, between
 from fastxent.statistics.options import Measures
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.record import Record
@@ -55,6 +56,13 @@ class Entropy(Statistic):
     def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
         """See `Statistic.read`."""
         return {"entropy": reading.exact("entropy").over(reading.total_weight)}
+
+    def laws(self, reading: Reading) -> Iterator[Law]:
+        """See `Statistic.laws`. Of probabilities that do not sum to 1 each has at most 1 / e."""
+        entropy, classes = reading.exact("entropy"), reading.spec.num_classes
+        largest = max(self._largest, classes / math.e) if reading.spec.form == "probs" else self._largest
+        fine = amount(entropy) & between(0.0, entropy.rounded, largest, reading.total_weight.rounded)
+        yield "the entropy is below 0 or above that of equal probabilities", fine
 
     def headlines(self, reading: Reading) -> Iterator[tuple[str, str]]:
         """See `Statistic.headlines`."""

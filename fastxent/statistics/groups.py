@@ -129,6 +129,11 @@ class Groups:
         numbers[order] = [places[(key[at],)] for key in keys]
         return Keys((column,), own), self._sums.regrouped(numbers, len(own))
 
+    def together(self) -> OrderedSums:
+        """The sums of all groups as those of one owner; of none without a scored row."""
+        numbers = np.where(self._sums.counts > 0, 0, -1)
+        return self._sums.regrouped(numbers, int((numbers == 0).any()))
+
     def notes(self) -> list[str]:
         """What groups say less of, since there are so many."""
         self._sums.settle()

@@ -16,12 +16,17 @@ from fastxent.data.spec import Spec
 from fastxent.statistics.clusters import Clusters, ClusterStats
 from fastxent.statistics.field import Field
 from fastxent.statistics.intervals import mean_intervals, ratio_error
+from fastxent.statistics.laws import Law, amount, moments
 from fastxent.statistics.options import Measures
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.spread import Quantile, infinite_losses, quantiles_of
 from fastxent.statistics.statistic import Statistic
+from fastxent.statistics.sums import Exact
 
 __all__ = ["Loss", "LossStats", "error_text", "independent", "loss_stats", "safe_exp"]
+
+#: The exact sums of weights x, weighted losses y, and their products.
+_WEIGHTED = ("weight", "weighted_loss", "weight_square", "cross", "weighted_square")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,34 @@ class Loss(Statistic):
             values |= {"stderr": error, "ci_low": low, "ci_high": high}
         return values
 
+    def laws(self, reading: Reading) -> Iterator[Law]:
+        """See `Statistic.laws`: sums of losses, their squares, and with weights those of both."""
+        names = ("loss", "square", "weighted_loss", "cross", "weighted_square")
+        for name in filter(reading.has_exact, names):
+            yield f"the sum of the losses ({name}) is below 0 or no number", amount(reading.exact(name))
+        low, high = reading.sums.extremes if "spread" in reading.statistics else np.full((2, reading.owners), np.nan)
+        count, loss = Exact.of_counts(reading.counts), reading.exact("loss")
+        mean = loss.over(count)
+        outside = "the mean loss is not between the least and the largest"
+        yield outside, (reading.counts == 0) | np.isnan(low) | ((low <= mean) & (mean <= high))
+        infinite = "there are infinite losses, and the largest is finite, or the other way round"
+        yield infinite, np.isnan(high) | (np.isinf(high) == np.isinf(loss.special))
+        if reading.has_exact("square"):
+            square = reading.exact("square")
+            yield (
+                "the squares of the losses are not those of such losses",
+                moments(count, loss, count, loss, square, low, high),
+            )
+        if reading.weighted:
+            # Rows of a class without weight, which are not scored, may have a share of the loss by smoothing.
+            shared = reading.spec.class_weight is not None and (reading.spec.soft or reading.spec.label_smoothing > 0.0)
+            low, high = (np.full_like(ends, np.nan) if shared else ends for ends in (low, high))
+            x, y, xx, xy, yy = map(reading.exact, _WEIGHTED)
+            yield (
+                "the weighted losses are not those of such losses and weights",
+                moments(x, y, xx, xy, yy, low, high) | shared,
+            )
+
     def section(self, reading: Reading) -> dict[str, Any]:
         """See `Statistic.section`."""
         stats = loss_stats(reading)
@@ -113,8 +146,7 @@ def _standard_error(reading: Reading) -> NDArray[np.float64]:
         return clusters.error(reading, "loss")
     variance = reading.nats("variance")
     if reading.weighted:
-        names = ("weight", "weighted_loss", "weight_square", "cross", "weighted_square")
-        x, y, xx, xy, yy = map(reading.exact, names)
+        x, y, xx, xy, yy = map(reading.exact, _WEIGHTED)
     else:
         x, y, yy = reading.total_weight, reading.exact("loss"), reading.exact("square")
         xx, xy = x, y

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import StateError
-from fastxent.base.exact import LIMB_BITS, LIMBS, N_NAN, N_NEGINF, N_POSINF, SIZE, UNIT_EXPONENT
+from fastxent.base.exact import LIMB_BITS, LIMBS, N_NAN, N_NEGINF, N_POSINF, SIZE, UNIT_EXPONENT, N
 from fastxent.base.runs import run_starts
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums import group_sums as kernels
@@ -19,7 +19,7 @@ from fastxent.statistics.record import Record, check_shape
 from fastxent.statistics.row_keeper import RowKeeper
 from fastxent.statistics.statistic import Statistic
 from fastxent.statistics.sums import SCALES, TALLIED, Exact, Sums, scale_places, tallied_values
-from fastxent.statistics.table import Cells, Layout, Table
+from fastxent.statistics.table import PLACES, Cells, Layout, Table
 
 __all__ = ["GroupSums", "OrderedSums"]
 
@@ -155,7 +155,10 @@ class GroupSums:
             raise StateError("groups hold other statistics than they say")
         self.cells = check_shape(arrays[0], (groups, self.cells.shape[1]))
         self.extremes = check_shape(arrays[1], (groups, 2))
-        self.beyond.load(0, arrays[2:4], groups)
+        self.beyond.load(0, arrays[2:4], groups, signed=True)
+        sums, limbs = np.divmod(arrays[2] & PLACES, SIZE)
+        if (sums >= len(self.names) * len(SCALES)).any() or (limbs == N).any():
+            raise StateError("groups have a sum that is not there")
         for i, (name, part) in enumerate(parts.items()):
             part.load(values[name], arrays[4 + 2 * i : 6 + 2 * i], groups)
 

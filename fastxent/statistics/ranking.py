@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,14 @@ from fastxent.kernels.sums import classwise, records
 from fastxent.kernels.sums.records import FIXED_BITS
 from fastxent.statistics.curves import PrecisionRecallCurve, RocCurve, threshold_table
 from fastxent.statistics.field import Field
+from fastxent.statistics.laws import Law, summed, together
 from fastxent.statistics.options import Measures
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.record import Record
 from fastxent.statistics.score_cells import AREAS, ENDS, ScoreCells, least_of_cells, of_calibration, of_scores
 from fastxent.statistics.spread import MOST_CELLS
 from fastxent.statistics.statistic import Statistic, predicts_class
+from fastxent.statistics.sums import Exact
 from fastxent.statistics.table import Layout, put_in_one
 from fastxent.statistics.values import FORMS, pieces_of
 
@@ -132,6 +135,28 @@ class Ranking(Statistic):
     def note(self, table: str, level: int) -> str:
         """See `Statistic.note`."""
         return "ROC AUC and average precision are not told"
+
+    def laws(self, reading: Reading) -> Iterator[Law]:
+        """See `Statistic.laws`: each label has scores of the rows, of all of them where none is masked."""
+        cells = reading.sums.cells("scores")
+        if cells is None or cells.level:
+            return
+        owners = cells.owners * self._labels + cells.places // self._stride
+        shared, counts, many = cells.columns[:, 0], cells.columns[:, 1], reading.owners * self._labels
+        weight = reading.total_weight
+        every = Exact(np.repeat(weight.integers, self._labels), weight.bits, np.repeat(weight.special, self._labels))
+        if self._weighted:
+            total = summed(replace(cells, owners=owners), cells.words(1, records.QUANTUM), many)
+            most = self._labels * reading.counts
+            yield "more scores share a cell than there are", together(shared, cells.owners, reading.owners) <= most
+        else:
+            total = Exact.of_counts(together(counts, owners, many).astype(np.int64))
+            yield (
+                "more scores share a cell than are in it",
+                together(shared > counts, cells.owners, reading.owners) == 0,
+            )
+        fine = total.at_most(every) if self._spec.task == "multilabel" else total.equals(every)
+        yield "the scores of a label are not those of the scored rows", np.all(fine.reshape(-1, self._labels), axis=1)
 
     @property
     def _kinds(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastxent.base.log_unit import Unit
 from fastxent.data.spec import Spec
 from fastxent.statistics.field import Field
+from fastxent.statistics.laws import Law
 from fastxent.statistics.options import Measures, Readings
 from fastxent.statistics.sums import Exact, Sums
 
@@ -33,6 +34,9 @@ class Readable(Protocol):
 
     def read(self, reading: Reading) -> Mapping[str, Numbers]:
         """Those numbers, of every owner."""
+
+    def laws(self, reading: Reading) -> Iterator[Law]:
+        """What the sums that it gathers obey."""
 
     def section(self, reading: Reading) -> dict[str, Any]:
         """What it adds to the dictionary of an evaluation."""

@@ -18,7 +18,7 @@ from fastxent.kernels.contract import scorecard as sc
 from fastxent.statistics.record import Record, check_shape
 from fastxent.statistics.table import PLACE_BITS, PLACES
 
-__all__ = ["By", "RowKeeper", "Rows", "free_name"]
+__all__ = ["By", "RowKeeper", "Rows", "free_name", "key_of"]
 
 Integers = NDArray[np.int64]
 By = Literal["loss", "self_confidence", "normalized_margin"]
@@ -75,6 +75,11 @@ class RowKeeper:
     def quota(self) -> int:
         """Rows that an owner may have, once they are settled."""
         return self.rows.most >> self.level
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The fields of rows that mean something."""
+        return ("loss", "target", "predicted", "p_target", "confidence") if self.rows.predicts else ("loss",)
 
     def absorb(self, record: Record, groups: NDArray[np.int32]) -> None:
         """Take those rows of a record that are among the first of their owners; ``groups`` are those of the rows."""
@@ -208,6 +213,12 @@ class RowKeeper:
         self._waiting = [(owners, cells, values)]
         self.settle()
 
+    def values(self, numbers: Integers) -> tuple[Integers, dict[str, NDArray[Any]]]:
+        """The groups of rows, which ``numbers`` calls them by, and of each row its key, id and fields."""
+        owners, cells, _ = self._sorted(numbers)
+        columns = {name: np.ascontiguousarray(cells[:, i]) for i, name in enumerate(("key", "id", *_FIELDS))}
+        return owners >> PLACE_BITS, columns | {name: columns[name].view(np.float64) for name in _FLOATS}
+
     def table(self, numbers: Integers, class_names: tuple[str, ...] | None) -> tuple[Integers, Any]:
         """The groups of rows, and the rows as an Arrow table: by group, (by class,) the worst first.
 
@@ -235,19 +246,25 @@ class RowKeeper:
 
 
 def _keys(by: By, record: Record) -> tuple[Integers, NDArray[np.bool_]]:
-    """Keys that sort the rows of a record, the worst first, and which of the rows have a place in that order.
+    """Keys of the rows of a record, and which of the rows have a place in that order."""
+    n, real, wanted = record.n, record.card.real, record.scored
+    keys = key_of(by, real[sc.LOSS, :n], real[sc.P_TARGET, :n], real[sc.CONFIDENCE, :n])
+    return keys, wanted & (record.card.whole[sc.RANK, :n] > 0) if by == "normalized_margin" else wanted
+
+
+def key_of(by: By, loss: NDArray[Any], p_target: NDArray[Any], confidence: NDArray[Any]) -> Integers:
+    """Keys that sort rows, the worst first.
 
     Self-confidence is p(target); the normalized margin is (p(target) - max of the others + 1) / 2, taken of rows whose
     target is not the predicted class (below 1/2 that is all of them). Definitions: cleanlab; Northcutt, Jiang and
     Chuang (2021), "Confident learning", JAIR 70.
     """
-    n, real, wanted = record.n, record.card.real, record.scored
     if by == "loss":
-        return -real[sc.LOSS, :n].view(np.int64), wanted
+        return -loss.view(np.int64)
     if by == "self_confidence":
-        return real[sc.P_TARGET, :n].view(np.int64), wanted
-    margin = (real[sc.P_TARGET, :n] - real[sc.CONFIDENCE, :n] + 1.0) * 0.5
-    return np.maximum(margin, 0.0).view(np.int64), wanted & (record.card.whole[sc.RANK, :n] > 0)
+        return p_target.view(np.int64)
+    margin: Integers = np.maximum((p_target - confidence + 1.0) * 0.5, 0.0).view(np.int64)
+    return margin
 
 
 def _first(owners: NDArray[Any], keys: NDArray[Any], losses: NDArray[Any], ids: NDArray[Any], quota: int) -> Integers:

@@ -18,6 +18,7 @@ from fastxent.data.spec import Spec
 from fastxent.kernels.sums import keyed_counts, tally
 from fastxent.kernels.sums.tally import Tallies
 from fastxent.statistics.field import Field
+from fastxent.statistics.laws import Law, between, together
 from fastxent.statistics.options import Measures
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.record import Record
@@ -99,6 +100,24 @@ class Spread(Statistic):
         for q, ends in zip(QUANTILES, _quantiles(reading, QUANTILES), strict=True):
             values |= zip((f"q{100 * q:02.0f}{end}" for end in ("", "_low", "_high")), ends, strict=True)
         return values
+
+    def laws(self, reading: Reading) -> Iterator[Law]:
+        """See `Statistic.laws`: the cells hold the scored rows, the extremes, and the sum of the losses."""
+        cells, (least, largest), n = _cells(reading), reading.sums.extremes, reading.owners
+        counts, loss = cells.columns[:, 0], reading.exact("loss")
+        yield "the losses by size do not add up to the scored rows", together(counts, cells.owners, n) == reading.counts
+        low, high = cell_edges(cells.places, cells.level)
+        starts = run_starts(cells.owners)
+        owners, ends = cells.owners[starts], np.append(starts[1:], len(counts))[: len(starts)] - 1
+        least, largest = least[owners], largest[owners]
+        there = (0.0 <= least) & (low[starts] <= least) & (least <= high[starts])
+        there &= (least <= largest) & (low[ends] <= largest) & (largest <= high[ends])
+        yield "the least or the largest loss is in none of their cells", together(~there, owners, n) == 0
+        finite = np.isfinite(low)
+        below, above = (together((counts * edge)[finite], cells.owners[finite], n) for edge in (low, high))
+        yield "the losses are not those of their cells", between(below, loss.finite.rounded, above)
+        infinite = together(counts * (cells.places == tally.HISTOGRAM - 1), cells.owners, n) > 0
+        yield "the infinite losses are not those of the sum", infinite == (loss.special != 0.0)
 
     def section(self, reading: Reading) -> dict[str, Any]:
         """See `Statistic.section`; the numbers are in that of the loss."""

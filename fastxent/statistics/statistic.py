@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fastxent.data.spec import Spec
 from fastxent.kernels.sums.tally import Tallies
 from fastxent.statistics.field import Field
+from fastxent.statistics.laws import Law
 from fastxent.statistics.options import Measures, Readings
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.record import Record
@@ -91,6 +92,10 @@ class Statistic(ABC):
         for each in self.fields(reading):
             if each.headline:
                 yield each.title, f"{reading.number(each.name):.6g}"
+
+    def laws(self, reading: Reading) -> Iterator[Law]:
+        """What the sums that it gathers obey, whatever the data are: for files that say they are sums of some."""
+        return iter(())
 
     def note(self, table: str, level: int) -> str:
         """What groups do not say where a table had to put places together."""

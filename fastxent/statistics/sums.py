@@ -71,6 +71,39 @@ class Exact:
         """The integers in units of 2^-bits, which are no coarser than their own."""
         return self.integers if bits == self.bits else self.integers << (bits - self.bits)
 
+    def times(self, other: Exact) -> Exact:
+        """Products of sums that are finite."""
+        return Exact(self.integers * other.integers, self.bits + other.bits, self.special + other.special)
+
+    def plus(self, other: Exact) -> Exact:
+        """Sums of both."""
+        bits = max(self.bits, other.bits)
+        return Exact(self.at(bits) + other.at(bits), bits, self.special + other.special)
+
+    def scaled(self, exponent: int) -> Exact:
+        """Sums times 2^exponent, which is negative."""
+        return Exact(self.integers, self.bits - exponent, self.special)
+
+    def equals(self, other: Exact) -> NDArray[np.bool_]:
+        """Which sums are the same."""
+        bits = max(self.bits, other.bits)
+        same: NDArray[np.bool_] = np.array(self.at(bits) == other.at(bits), np.bool_)
+        same &= (self.special == other.special) | (np.isnan(self.special) & np.isnan(other.special))
+        return same
+
+    def at_most(self, other: Exact) -> NDArray[np.bool_]:
+        """Which sums are no larger than the other's."""
+        bits = max(self.bits, other.bits)
+        small: NDArray[np.bool_] = np.array(self.at(bits) <= other.at(bits), np.bool_)
+        small &= self.special == 0.0
+        small |= other.special == np.inf
+        return small
+
+    @property
+    def finite(self) -> Exact:
+        """The sums of what is finite."""
+        return Exact(self.integers, self.bits, np.zeros_like(self.special))
+
     @property
     def is_finite(self) -> NDArray[np.bool_]:
         """Whether nothing but finite numbers was added."""

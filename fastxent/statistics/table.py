@@ -29,6 +29,8 @@ _LEAST = 1 << 10
 #: Rows that are added at a time, for whose keys (two a row) a hash table must have room beforehand.
 _AT_ONCE = 1 << 12
 _LEVELS = 64
+#: What all cells of a column together are below, so that their sums do not overflow.
+_LARGEST = 2.0**62
 #: Rows of another hash table that are looked at at a time.
 _PIECE = 1 << 16
 
@@ -337,7 +339,7 @@ class Table:
         cells = self.cells(numbers)
         return cells.level, [cells.owners << PLACE_BITS | cells.places, cells.columns]
 
-    def load(self, level: Any, arrays: list[Integers], owners: int) -> None:
+    def load(self, level: Any, arrays: list[Integers], owners: int, *, signed: bool = False) -> None:
         """Take over what `state` gave of so many owners."""
         most = _LEVELS if self.layout.raised is not None else 1
         if not (isinstance(level, int) and 0 <= level < most):
@@ -347,10 +349,13 @@ class Table:
         if (keys[1:] <= keys[:-1]).any() or (keys.size and not 0 <= keys[0] <= keys[-1] < owners << PLACE_BITS):
             raise StateError("the keys of a table are out of order, or of groups that are not there")
         most_places = self.layout.places << (BAND_BITS if self.layout.banded else 0)
-        if most_places and not level and keys.size and (keys & PLACES).max() >= most_places:
+        if most_places and keys.size and (keys & PLACES).max() >= most_places:
             raise StateError("a table has a place that is not there")
         if self.layout.limit and len(keys) > self.layout.limit:
             raise StateError(f"a table has {len(keys):,} keys, and may have {self.layout.limit:,}")
+        high = cells[:, self._bits == 0].astype(np.float64)
+        if (cells.min(initial=0) < 0 and not signed) or (np.abs(high).sum(axis=0) >= _LARGEST).any():
+            raise StateError("a table has a cell that is below 0 or too large")
         self._dense = None
         self._rebuild(keys, cells)
 

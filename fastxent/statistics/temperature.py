@@ -14,6 +14,7 @@ from fastxent.data.batch import Batch, Matrix
 from fastxent.data.spec import Spec
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.statistics.field import Field
+from fastxent.statistics.laws import Law, between
 from fastxent.statistics.options import Measures
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.record import Record
@@ -78,6 +79,21 @@ class Temperature(Statistic):
         least = losses[best, np.arange(reading.owners)]
         gain = reading.nats("loss") - least
         return {"temperature_best": np.array(GRID)[best], "temperature_loss": least, "temperature_gain": gain}
+
+    def laws(self, reading: Reading) -> Iterator[Law]:
+        """See `Statistic.laws`: losses at 1 are those of the run, and they are convex in 1 / temperature."""
+        sums = list(map(reading.exact, _SUMS))
+        for temperature, each in zip(GRID, sums, strict=True):
+            below = np.array(each.integers < 0, np.bool_) | (each.special == -np.inf)
+            yield f"the losses at temperature {temperature:g} add up to less than 0", ~below
+        same = sums[GRID.index(1.0)].equals(reading.exact("weighted_loss" if self._weighted else "loss"))
+        yield "the losses at temperature 1 are not those of the run", same | (reading.counts == 0)
+        losses, at = np.array([each.rounded for each in sums]), 1.0 / np.array(GRID)[:, np.newaxis]
+        with np.errstate(invalid="ignore"):
+            share = (at[1:-1] - at[2:]) / (at[:-2] - at[2:])
+            chord = share * losses[:-2] + (1.0 - share) * losses[2:]
+        fine = between(np.nan, losses[1:-1], chord)
+        yield "the losses at temperatures are not those of any logits", (fine | ~np.isfinite(chord)).all(axis=0)
 
     def stats(self, reading: Reading) -> TemperatureStats:
         """The losses of the only owner at other temperatures."""

@@ -17,6 +17,7 @@ from fastxent.kernels.sums.products import products_of
 from fastxent.statistics.clusters import Clusters
 from fastxent.statistics.field import Field
 from fastxent.statistics.intervals import mean_intervals, ratio_error
+from fastxent.statistics.laws import Law, amount
 from fastxent.statistics.loss import error_text, independent, safe_exp
 from fastxent.statistics.options import Measures
 from fastxent.statistics.reading import Reading
@@ -29,6 +30,8 @@ __all__ = ["UnitStats", "Units"]
 #: The exact sums: units, and the products of units x and losses y that the error takes.
 _SUMS = {"units": 1, "units_xx": 2, "units_xy": 2, "units_yy": 2}
 _PRODUCTS = tuple(_SUMS)[1:]
+#: What sums of rounded products may be apart.
+_SLACK = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,19 @@ class Units(Statistic):
         return {
             "units": units.rounded, "loss_per_unit": each, "bits_per_unit": BITS.of(each), "stderr_per_unit": error,
         }  # fmt: skip
+
+    def laws(self, reading: Reading) -> Iterator[Law]:
+        """See `Statistic.laws`: sums of units and losses, and of their products, which may overflow."""
+        units, (xx, xy, yy) = reading.exact("units"), map(reading.exact, _PRODUCTS)
+        yield "the units are below 0 or not finite", amount(units) & units.is_finite
+        for name, sums in zip(_PRODUCTS, (xx, xy, yy), strict=True):  # 0 units of an infinite loss are NaN
+            yield f"the products of units and losses ({name}) are below 0", amount(sums) | np.isnan(sums.special)
+        square = reading.exact("weighted_square" if self._weighted else "square").rounded
+        x, a, b, c = units.rounded, xx.rounded, xy.rounded, yy.rounded
+        with np.errstate(all="ignore"):
+            fine = (x * x <= reading.counts * a * (1.0 + _SLACK)) & (b <= np.sqrt(a) * np.sqrt(c) * (1.0 + _SLACK))
+            same = (np.abs(c - square) <= _SLACK * square) | (c == square)
+        yield "the products of units and losses are not those of any", (fine & same) | ~np.isfinite(a + b + c)
 
     def stats(self, reading: Reading) -> UnitStats:
         """The loss per unit of the only owner."""

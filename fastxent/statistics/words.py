@@ -95,6 +95,12 @@ class Words:
         """Whether the numbers may be too far apart to be compared as float64 numbers."""
         return len(self.words) > _FEW
 
+    def at_least(self, other: Words) -> NDArray[np.bool_]:
+        """Which numbers are no smaller than the other's, of the same unit."""
+        pairs = zip(self.words, other.words, strict=True)
+        reached: NDArray[np.bool_] = Words(tuple(a - b for a, b in pairs), self.bits, self.unit).carried().words[0] >= 0
+        return reached
+
     def over(self, other: Words) -> NDArray[np.float64]:
         """Quotients of numbers that are not negative, rounded once; NaN over nothing."""
         if not (self._wide or other._wide):

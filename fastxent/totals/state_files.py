@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -100,7 +101,19 @@ def _state(state: str | bytes | Totals, name: str) -> tuple[dict[str, Any] | Non
     if hashlib.sha256(data[:-32]).digest() != data[-32:]:
         raise StateError(f"{name}: damaged (its checksum does not match); make it again")
     end = 16 + int.from_bytes(data[8:16], "little")
-    return json.loads(data[16:end]), Totals.from_bytes(data[end:-32], name)
+    return _shard(data[16:end], name), Totals.from_bytes(data[end:-32], name)
+
+
+def _shard(header: bytes, name: str) -> dict[str, Any]:
+    """Which shard of how many a state says that it is."""
+    try:
+        shard = json.loads(header)
+        number, count = (operator.index(shard[key]) for key in ("number", "of"))
+        if isinstance(shard["plan"], str) and 1 <= number <= count:
+            return dict(shard)
+    except (KeyError, RecursionError, TypeError, ValueError):
+        pass
+    raise StateError(f"{name}: does not say which shard it is of how many; make it again")
 
 
 def _read(path: str) -> bytes:

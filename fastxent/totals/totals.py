@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ from fastxent.statistics.record import Record
 from fastxent.statistics.registry import wanted_statistics
 from fastxent.statistics.statistic import Statistic, predicts_class
 from fastxent.statistics.sums import TALLIED, Sums
+from fastxent.totals.check import check_totals
 
 __all__ = ["Totals"]
 
@@ -215,15 +216,20 @@ class Totals:
 
     def to_bytes(self) -> bytes:
         """The canonical file form: equal totals give equal bytes."""
+        body = b"".join(part for _, part in self._written())
+        return body + hashlib.sha256(body).digest()
+
+    def _written(self) -> Iterator[tuple[str, bytes]]:
+        """The parts of the file form, and what each of them is."""
         self.settle()
         tallies = self.tallies
         tallies.sums[...] = exact.canonical(tallies.sums)
-        arrays = [getattr(tallies, name) for name in _ARRAYS]
+        arrays = [(name, getattr(tallies, name)) for name in _ARRAYS]
         values, shapes = {}, {}
         for name, part in self._parts().items():
             values[name], more = part.state()
             shapes[name] = [list(array.shape) for array in more]
-            arrays += more
+            arrays += [(f"array {i} of {name}", array) for i, array in enumerate(more)]
         header = json.dumps(
             {
                 "version": _VERSION,
@@ -238,17 +244,26 @@ class Totals:
             sort_keys=True,
             separators=(",", ":"),
         ).encode()
-        body = b"".join(
-            [_MAGIC, len(header).to_bytes(8, "little"), header, *(a.astype("<i8").tobytes() for a in arrays)]
-        )
-        return body + hashlib.sha256(body).digest()
+        yield "header", _MAGIC + len(header).to_bytes(8, "little") + header
+        yield from ((name, array.astype("<i8").tobytes()) for name, array in arrays)
 
     def _parts(self) -> dict[str, AllRows | Groups]:
         return {"all": self.all_rows} | ({} if self.groups is None else {"groups": self.groups})
 
+    def _check_form(self, data: bytes) -> None:
+        """Raise StateError for bytes that are not the one form of these totals."""
+        at = 0
+        for name, part in self._written():
+            if data[at : at + len(part)] != part:
+                raise StateError(f"its {name} has numbers or words that fastxent does not write")
+            at += len(part)
+
     @classmethod
-    def from_bytes(cls, data: bytes, name: str = "state") -> Totals:
-        """Read `to_bytes` back; raises StateError for damage or for another version."""
+    def from_bytes(cls, data: bytes, name: str = "state", *, trusted: bool = False) -> Totals:
+        """Read `to_bytes` back; raises StateError for damage or another version.
+
+        Numbers that no data have are refused as well, unless the bytes are ``trusted``.
+        """
         data = bytes(data)
         if len(data) < 48 or data[:8] != _MAGIC:
             raise StateError(f"{name}: not a fastxent state file")
@@ -263,18 +278,23 @@ class Totals:
             if (header["version"], header["numerics_version"]) != (_VERSION, NUMERICS_VERSION):
                 raise StateError(
                     f"format {header['version']} with numerics version {header['numerics_version']}, this fastxent has "
-                    f"{_VERSION} with {NUMERICS_VERSION}; make it again"
+                    f"{_VERSION} with {NUMERICS_VERSION}"
                 )
-            return _load(header, memoryview(data)[16 + length : -32])
+            totals = _load(header, memoryview(data)[16 + length : -32])
+            if not trusted:
+                totals._check_form(data)
+                parts = None if totals.groups is None else totals.group_readings(Readings())
+                check_totals(totals.reading(), totals.all_rows, totals.groups, parts)
+            return totals
         except StateError as error:
-            raise StateError(f"{name}: {error}") from None
+            raise StateError(f"{name}: {error}; make it again") from None
         except _LIES as error:
             raise StateError(f"{name}: damaged ({type(error).__name__}: {error}); make it again") from error
 
 
 def _unpacked(data: bytes) -> Totals:
     """Totals that were pickled."""
-    return Totals.from_bytes(zlib.decompress(data))
+    return Totals.from_bytes(zlib.decompress(data), trusted=True)
 
 
 def _load(header: dict[str, Any], body: memoryview) -> Totals:
