@@ -55,6 +55,7 @@ def totals_of(kind):
             "statistics": ["ranking"],
         },
         "soft": {"probs": rng.dirichlet(np.ones(K), N), "target": rng.dirichlet(np.ones(K), N)},
+        "ready made": {"losses": rng.exponential(1, N).astype(np.float32)},
         "nothing scored": {"logits": z, "target": np.full(N, 99)},
     }[kind]  # fmt: skip
     with warnings.catch_warnings():
@@ -135,7 +136,7 @@ def check_possible(ev):
         assert ev.confusion.min() >= 0
 
 
-@pytest.mark.parametrize("kind", ["labels", "weighted", "binary", "multilabel", "soft", "nothing scored"])
+@pytest.mark.parametrize("kind", ["labels", "weighted", "binary", "multilabel", "soft", "ready made", "nothing scored"])
 def test_numbers_that_no_data_have_are_refused(kind):
     header, numbers, parts = opened(totals_of(kind).to_bytes())
     rng, tried, errors = np.random.default_rng(1), 0, []
