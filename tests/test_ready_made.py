@@ -224,7 +224,7 @@ def test_lists_with_filters_weights_and_damage(tmp_path):
     odd = table.set_column(3, "bytes", pa.array([[1]] * 90))
     with pytest.raises(fx.SourceError, match=r"a row holds 1 values beside \d losses; write lists of one length"):
         fx.evaluate(odd, losses="nll", units="bytes", on_invalid="skip")
-    with pytest.raises(fx.SourceError, match="losses are numbers, one a row, or lists of numbers"):
+    with pytest.raises(fx.SourceError, match="where numbers are needed: one a row, or lists of them"):
         fx.evaluate(table, losses="language")
     with pytest.raises(fx.UsageError, match="read from the beginning, by this process alone"):
         fx.evaluate(tmp_path / "a.parquet", losses="nll", runner="processes:2")

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fastxent.api.doubt import warn
-from fastxent.api.job import ExtraColumns, prepare
+from fastxent.api.job import ExtraColumns, edges_of, prepare
 from fastxent.base.byte_size import byte_size
 from fastxent.base.errors import DataError, FastxentError, UsageError
 from fastxent.base.log_unit import Unit
@@ -43,6 +43,7 @@ from fastxent.sources.decode.flat_lists import PLACE
 from fastxent.sources.object_kinds import is_paths, is_table
 from fastxent.sources.open import Source
 from fastxent.sources.options import Inputs
+from fastxent.statistics.group_bins import bin_name
 from fastxent.statistics.options import MOST_ROWS, Measures, Readings
 
 __all__ = ["compare"]
@@ -220,11 +221,15 @@ def compare(
     elif b is None:
         ways = ", ".join(f"b_{name}" for name in own)
         raise UsageError(f"there is nothing to compare with: name a second set, or one of {ways}")
+    if cluster is not None and cluster in dict(columns.bins):
+        raise UsageError(f"cluster_by: {cluster!r} is also grouped by bins; copy the column")
     if inputs.ready_made != b_inputs.ready_made:
         raise UsageError("one side has losses, the other predictions; give losses of both (fastxent.score writes them)")
     threads = thread_count(threads)
     engine = runner_of(runner, threads)
     side_a = _Side.open("A", inputs, loss_options, keys, (*groups, *clusters), unit, memory, engine)
+    edges = edges_of(columns, inputs, side_a.source)
+    side_a = replace(side_a, edges=edges)
     side_b = _Side.open("B", b_inputs, loss_options, keys, (), unit, memory, engine)
     _check_alike(side_a, side_b, by_order=not keys, filtered=filter is not None, clip=clip)
     if keys and side_a.source.flattens:
@@ -254,6 +259,7 @@ def compare(
             name: side.stored - spool.num_rows for name, side, (_, spool) in zip("ab", sides, results, strict=True)
         }
     _convert(result, unit)
+    _name_bins(result, edges)
     result.settings = {"on": list(keys)} if keys else {"by_order": True}
     result.settings |= {"forms": {"a": side_a.spec.form, "b": side_b.spec.form}}
     result.settings |= {"group_by": list(groups)} if groups else {}
@@ -281,6 +287,7 @@ class _Side:
     spec: Spec
     columns: tuple[str, ...]
     unit: Unit
+    edges: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
     @property
     def stored(self) -> int:
@@ -312,7 +319,7 @@ class _Side:
         return cls(name, source, spec, columns, unit)
 
     def score(self, path: str, keys: tuple[str, ...], runner: Runner, step: Done | None) -> tuple[Evaluation, Spooled]:
-        plan = plan_of(self.source, self.spec, Measures(scores=has_classes(self.spec)))
+        plan = plan_of(self.source, self.spec, Measures(scores=has_classes(self.spec), edges=self.edges))
         with _naming(self.name):
             scored = spool_rows(plan, path, keys, self.columns, runner, done=step)
             spooled = Spooled(path, keys, self.columns)
@@ -446,6 +453,13 @@ def _permute(result: Comparison, joined: Joined, permutations: int, seed: int) -
     result.outcome = next(iter(joined.permuted({"": result.outcome}, permutations, seed).values()))
     for i, column in enumerate(joined.groups):
         result.groups[column] = joined.permuted(result.groups[column], permutations, seed, group=f"c{i}")
+
+
+def _name_bins(result: Comparison, edges: tuple[tuple[str, tuple[float, ...]], ...]) -> None:
+    """Call groups that are bins by their edges."""
+    for column, inner in edges:
+        names = {str(bottom): bin_name(bottom, inner) for bottom in (-math.inf, *inner)} | {"nan": "NaN"}
+        result.groups[column] = {names.get(value, value): each for value, each in result.groups[column].items()}
 
 
 def _convert(result: Comparison, unit: Unit) -> None:

@@ -124,7 +124,8 @@ def evaluate(
         epsilon: weight that the Poly-1 loss adds to 1 - p, at least -1; 0 gives the cross-entropy.
         group_by: column, or several that are crossed, by whose values statistics are gathered as well (``ev.groups``,
             and ``ev.margins`` of each column; up to 100,000 groups). With arrays: an array, or a dict of arrays by
-            name.
+            name. Numbers by edges: ``"age:0,18,65"``, or of columns ``{"age": [0, 18, 65]}``; by quantiles:
+            ``"length:q10"``, for which the column is read once more beforehand.
         cluster_by: column of ids of rows that belong together (documents, users): the standard error respects them.
         units: column with the number of units (bytes, words) of a row, for the loss per unit (``ev.units``).
         worst: so many rows of the highest loss are kept, of every group too (``ev.worst``, ``ev.group_worst``).
@@ -194,7 +195,7 @@ def evaluate(
     run_options = RunOptions(
         threads=threads, memory=memory, runner=runner, ledger=ledger, shard=shard, progress=progress,
     )  # fmt: skip
-    job = open_job(inputs, loss_options, measures, readings, run_options, extra.found)
+    job = open_job(inputs, loss_options, measures, readings, run_options, extra)
     source = job.plan.source
     total = source.num_rows if shard is None else sum(split.num_rows for split in job.plan.splits)
     done = None if progress is None else lambda split: progress(split, total)

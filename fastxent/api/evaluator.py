@@ -187,6 +187,9 @@ class Evaluator:
             "units": extra.one("units", units),
             "keep": extra.several("keep", keep),
         }
+        columns["edges"] = extra.bins
+        if quantiles := [name for name, bins in extra.bins if isinstance(bins, int)]:
+            raise UsageError(f"group_by: quantiles of {quantiles[0]!r} are of rows that are not here yet; give edges")
         inputs = replace(
             self._inputs, target=_on_host(target), logits=_on_host(logits), probs=_on_host(probs),
             log_probs=_on_host(log_probs), losses=_on_host(losses), target_log_probs=_on_host(target_log_probs),

@@ -7,11 +7,15 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
 
 from fastxent.base.byte_size import byte_size
 from fastxent.base.errors import UsageError
+from fastxent.base.kinds import as_floats
 from fastxent.base.log_unit import Unit
+from fastxent.data.batch import Matrix
 from fastxent.data.options import LossOptions
 from fastxent.data.spec import Form, Spec
 from fastxent.data.stored_labels import StoredLabels
@@ -24,13 +28,19 @@ from fastxent.engine.runners.threads import thread_count
 from fastxent.losses.base import READY, ReadyForm
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import finish
-from fastxent.sources.object_kinds import is_array_file, is_paths
+from fastxent.sources.object_kinds import is_array_file, is_paths, is_table
 from fastxent.sources.open import Selection, Source, open_arrays, open_source
 from fastxent.sources.options import Inputs
-from fastxent.statistics.options import Measures, Readings
+from fastxent.statistics.group_bins import bins_of, inner_quantiles, named_bins
+from fastxent.statistics.options import Bins, Measures, Readings
 from fastxent.statistics.registry import check_readings
 
-__all__ = ["ExtraColumns", "Job", "one_form", "open_job", "prepare", "spec_of", "stored_labels", "that_apply"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "ExtraColumns", "Job", "edges_of", "one_form", "open_job", "prepare", "spec_of", "stored_labels", "that_apply",
+]  # fmt: skip
 
 #: What a single array is called that a keyword was given without a name.
 _UNNAMED = {"group_by": "group", "cluster_by": "cluster", "units": "units"}
@@ -40,13 +50,14 @@ class ExtraColumns:
     """Columns that ride along with the predictions; where these are arrays (not ``by_name``), arrays by name."""
 
     def __init__(self, *, by_name: bool) -> None:
-        self._by_name = by_name
+        self.by_name = by_name
         self._found: dict[str, Any] = {}
+        self._bins: dict[str, Bins] = {}
 
     @property
     def found(self) -> tuple[str, ...] | dict[str, Any]:
         """All that keywords have named so far."""
-        return tuple(self._found) if self._by_name else self._found
+        return tuple(self._found) if self.by_name else self._found
 
     @property
     def arrays(self) -> dict[str, Any]:
@@ -55,7 +66,31 @@ class ExtraColumns:
 
     def several(self, keyword: str, value: Any) -> tuple[str, ...]:
         """The names that a keyword gives: none, one or several."""
-        return self._read(keyword, value, one=False)
+        return self._read(keyword, self._cut(value) if keyword == "group_by" else value, one=False)
+
+    def _cut(self, value: Any) -> Any:
+        """What is grouped by, without what it says of bins."""
+        if self.by_name and isinstance(value, str | Iterable):
+            if not isinstance(value, Mapping):
+                named = (value,) if isinstance(value, str) else tuple(value)
+                value = dict(named_bins(name) if isinstance(name, str) else (name, None) for name in named)
+                if len(value) != len(named):
+                    raise UsageError(f"group_by names a column twice: {', '.join(map(str, named))}")
+            said = ((name, how) for name, how in value.items() if how is not None)
+            self._bins |= {name: how if isinstance(how, int) else bins_of(name, how) for name, how in said}
+            return tuple(value)
+        if not isinstance(value, Mapping):
+            return value
+        found = {name: named_bins(name) if isinstance(name, str) else (name, None) for name in value}
+        self._bins |= {column: bins for column, bins in found.values() if bins is not None}
+        if len({column for column, _ in found.values()}) != len(value):
+            raise UsageError(f"group_by names an array twice: {', '.join(map(str, value))}")
+        return {found[name][0]: array for name, array in value.items()}
+
+    @property
+    def bins(self) -> tuple[tuple[str, Bins], ...]:
+        """The columns to group by that are cut into bins, and where."""
+        return tuple(self._bins.items())
 
     def one(self, keyword: str, value: Any) -> str | None:
         """The name that a keyword gives, if any."""
@@ -64,7 +99,7 @@ class ExtraColumns:
     def _read(self, keyword: str, value: Any, *, one: bool) -> tuple[str, ...]:
         if value is None or (isinstance(value, tuple | list | dict) and not value):
             return ()
-        if self._by_name:
+        if self.by_name:
             names = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
             if not all(isinstance(name, str) for name in names) or (one and len(names) != 1):
                 more = "" if one else ", or several"
@@ -115,20 +150,50 @@ def open_job(
     measures: Measures,
     readings: Readings,
     run: RunOptions,
-    extra: tuple[str, ...] | Mapping[str, Any],
+    extra: ExtraColumns,
 ) -> Job:
     """The job that the keywords of `evaluate` and `score` ask for; ``extra`` are the columns that ride along."""
     threads = thread_count(run.threads)
     runner = runner_of(run.runner, threads)
-    source, spec = prepare(inputs, loss, memory=run.memory, threads=runner.readers, extra=extra)
+    source, spec = prepare(inputs, loss, memory=run.memory, threads=runner.readers, extra=extra.found)
     check_travels(source, runner)
-    measures = that_apply(measures, spec)
+    measures = dataclasses.replace(that_apply(measures, spec), edges=edges_of(extra, inputs, source))
     check_readings(spec, measures, readings)
     Unit(readings.base)
     plan, shard = plan_of(source, spec, measures), None
     if run.shard is not None:
         plan, shard = shard_of(plan, run.shard)
     return Job(plan, readings, threads, inputs.topk, runner, shard)
+
+
+def edges_of(extra: ExtraColumns, inputs: Inputs, source: Source) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    """The edges of columns that are grouped by; where these are quantiles the column is read for them."""
+    found = {}
+    for name, bins in extra.bins:
+        found[name] = bins if not isinstance(bins, int) else inner_quantiles(bins, _numbers_of(name, extra, inputs))
+        if not found[name]:
+            raise UsageError(f"group_by: {name!r} has not two numbers that differ, and so no quantiles between them")
+        if isinstance(bins, int):
+            shown = ", ".join(f"{edge:g}" for edge in found[name])
+            source.notes = (*source.notes, f"{name!r} was read once more, for the edges of {bins} bins: {shown}")
+    return tuple(found.items())
+
+
+def _numbers_of(name: str, extra: ExtraColumns, inputs: Inputs) -> Iterator[NDArray[np.float64]]:
+    """The numbers of a column that rides along, NaN where there is none."""
+    alone = Selection((name,), None, task="binary", form="losses")
+    if not extra.by_name:
+        source = open_arrays(extra.arrays[name], None, task="binary", form="losses")
+    elif inputs.data is None:
+        source = open_source(name, dataclasses.replace(alone, predictions=()))
+    elif is_table(inputs.data) and not any(hasattr(inputs.data, each) for each in ("num_rows", "height", "iloc")):
+        raise UsageError(f"group_by: quantiles of {name!r} need a pass of their own, and a stream has one; give edges")
+    else:
+        source = open_source(inputs.data, alone, filter=inputs.filter, on_error=inputs.on_error)
+    for batch in (batch for split in source.splits() for batch in source.read(split)):
+        assert isinstance(batch.predictions, Matrix)
+        numbers = np.array(as_floats(batch.predictions.values[:, 0], batch.predictions.kind), np.float64)
+        yield numbers if batch.status is None else np.where(batch.status == 0, numbers, np.nan)
 
 
 def that_apply(measures: Measures, spec: Spec) -> Measures:

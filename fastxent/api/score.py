@@ -154,7 +154,8 @@ def score(
         epsilon: weight that the Poly-1 loss adds to 1 - p, at least -1; 0 gives the cross-entropy.
         group_by: column, or several that are crossed, by whose values statistics are gathered as well (``ev.groups``,
             and ``ev.margins`` of each column; up to 100,000 groups). With arrays: an array, or a dict of arrays by
-            name.
+            name. Numbers by edges: ``"age:0,18,65"``, or of columns ``{"age": [0, 18, 65]}``; by quantiles:
+            ``"length:q10"``, for which the column is read once more beforehand.
         cluster_by: column of ids of rows that belong together (documents, users): the standard error respects them.
         units: column with the number of units (bytes, words) of a row, for the loss per unit (``ev.units``).
         worst: so many rows of the highest loss are kept, of every group too (``ev.worst``, ``ev.group_worst``).
@@ -223,7 +224,7 @@ def score(
     )  # fmt: skip
     readings = Readings(top_k=top_k, bins=bins, binning=binning, base=base)
     run_options = RunOptions(threads=threads, memory=memory, runner=runner, progress=progress)
-    job = open_job(inputs, loss_options, measures, readings, run_options, extra.found)
+    job = open_job(inputs, loss_options, measures, readings, run_options, extra)
     unit = Unit(base)
     source, spec, measures = job.plan.source, job.plan.spec, job.plan.measures
     names = source.class_names if job.topk else spec.class_names

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import os
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,7 @@ from fastxent.base.errors import UsageError
 if TYPE_CHECKING:
     from fastxent.base.option import Option
 
-__all__ = ["Condition", "Scores", "type_of"]
+__all__ = ["Condition", "Scores", "listed", "type_of"]
 
 
 # ParamType became generic after click 8.1, which will do too: hence the ignored type arguments.
@@ -62,6 +65,32 @@ def _parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def listed(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Names: of one value those between its commas (in quotes a comma is one of the name), several as they are.
+
+    ``@FILE`` stands for the lines of a file, if there is one. Numbers after a comma belong to edges: age:0,18,65.
+    """
+    files = [value[:1] == "@" and os.path.isfile(value[1:]) for value in values]
+    if len(values) > 1 or files[0]:
+        found = zip(values, files, strict=True)
+        return tuple(name for value, is_file in found for name in (_lines(value[1:]) if is_file else [value]))
+    names: list[str] = []
+    for part in (part.strip() for row in csv.reader(values, skipinitialspace=True) for part in row):
+        if names and re.search(r":[-+.\de,]+$", names[-1]) and re.fullmatch(r"[-+]?[\d.]+(?:e[-+]?\d+)?", part):
+            names[-1] += f",{part}"
+        elif part:
+            names.append(part)
+    return tuple(names)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"@{path}: cannot be read as a list of names, one a line: {error}") from None
+
+
 def _numbers(text: str) -> Any:
     """Numbers with commas between, or a single one."""
     try:
@@ -107,7 +136,6 @@ def _clip(text: str) -> float | str:
 #: `Option.reads` -> the type of click.
 _TYPES: dict[str, Any] = {
     "column": _Text("COLUMN", str),
-    "columns": _Text("COLUMN,...", _parts),
     "scores": Scores(),
     "numbers": _Text("W,W,...", _numbers),
     "integers": _Text("K,K,...", _integers),

@@ -10,7 +10,7 @@ import click
 
 from fastxent.api.options import SIGNATURES
 from fastxent.base.option import REQUIRED, Option
-from fastxent.cli.option_types import Condition, type_of
+from fastxent.cli.option_types import Condition, listed, type_of
 
 __all__ = ["base_option", "given", "keyword_options", "progress_option", "result_options", "state_option"]
 
@@ -32,6 +32,11 @@ def _click_option(option: Option) -> Callable[[Command], Command]:
     if option.annotation == "bool":
         flip = (lambda ctx, param, value: not value) if option.default else None
         return click.option(*flags, option.name, is_flag=True, callback=flip, help=option.brief, hidden=option.hidden)
+    if option.reads == "columns":
+        return click.option(
+            *flags, option.name, multiple=True, metavar=option.metavar or "COLUMN,...", help=option.brief,
+            hidden=option.hidden, callback=lambda ctx, param, value: listed(value) if value else None,
+        )  # fmt: skip
     plain = isinstance(option.default, int | float | str)
     return click.option(
         *flags,

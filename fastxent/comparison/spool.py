@@ -33,6 +33,7 @@ from fastxent.engine.runners.runner import Runner
 from fastxent.engine.runners.threads import Done, RowResults, Threads
 from fastxent.engine.work import Chunk, SplitWork
 from fastxent.kernels.block_loop import Outputs, no_outputs
+from fastxent.statistics.group_bins import binned
 
 __all__ = ["SpoolFile", "SpoolWork", "Spooled", "spool_names", "spool_rows"]
 
@@ -162,6 +163,7 @@ class _Spool(RowResults):
         self._begins = dict(zip(stored, itertools.accumulate(stored.values(), initial=0), strict=False))
         self._keys = tuple(keys)
         self._columns = (*keys, *columns)
+        self._edges = {name: edges for name, edges in plan.measures.edges if not isinstance(edges, int)}
         self._waiting = threading.local()
         self._all_waiting: list[list[list[Any]]] = []
         self._lock = threading.Lock()
@@ -184,7 +186,8 @@ class _Spool(RowResults):
         extra = batch.extra or {}
         results = (self._numbers(batch), outputs.loss, outputs.rank == 0, outputs.status, _comparable(batch.target))
         columns = [*map(pa.array, results)]
-        columns += [_plain(extra[name], name, name in self._keys) for name in self._columns]
+        columns += [_plain(extra[name], name, True) for name in self._keys]
+        columns += [_plain(self._binned(extra[name], name), name, False) for name in self._columns[len(self._keys) :]]
         if self._spec.reads_weight:
             columns += map(pa.array, _weights(batch, self._spec))
         waiting = self._own()
@@ -192,6 +195,12 @@ class _Spool(RowResults):
         nbytes = sum(column.nbytes for columns in waiting for column in columns)
         if nbytes >= GATHERED_BYTES or sum(len(columns[0]) for columns in waiting) >= ROWS:
             self._write(waiting)
+
+    def _binned(self, column: Any, name: str) -> Any:
+        """A column to group by, as bins where edges say so."""
+        if name not in self._edges:
+            return column
+        return binned(column if isinstance(column, pa.Array) else pa.array(column), name, self._edges[name])
 
     def flush(self) -> None:
         """Write what is left. Call it when all threads have ended."""

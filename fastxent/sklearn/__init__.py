@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent.api.job import open_job
+from fastxent.api.job import ExtraColumns, open_job
 from fastxent.api.losses import binary_cross_entropy, cross_entropy
 from fastxent.api.score import score
 from fastxent.base.errors import DoubtWarning
@@ -232,7 +232,7 @@ class _Case(NamedTuple):
         """The mean of the squared differences, summed over classes."""
         task: Task = "binary" if self.probs.ndim == 1 else "multiclass"
         inputs = Inputs(probs=self.probs, target=self.target, weight=self.weight, task=task)
-        job = open_job(inputs, LossOptions(), Measures(), Readings(), RunOptions(), ())
+        job = open_job(inputs, LossOptions(), Measures(), Readings(), RunOptions(), ExtraColumns(by_name=False))
         brier = job.evaluation(score_plan(job.plan, job.runner), {}).brier  # doubts are scikit-learn's to have
         assert brier is not None
         return 2.0 * brier if task == "binary" else brier

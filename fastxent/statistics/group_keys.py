@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastxent.base.errors import StateError, UsageError
 from fastxent.data.plain_column import plain_column, text_of
+from fastxent.statistics.group_bins import bin_name, binned
 
 __all__ = ["Encoder", "Key", "column_of", "order_of", "plain", "ranked", "read_key", "written_key"]
 
@@ -25,8 +26,8 @@ _FLOAT, _NULL = 2, 4
 class Encoder:
     """Groups of the rows of batches, by the values of ``columns``."""
 
-    def __init__(self, columns: tuple[str, ...]) -> None:
-        self._columns = [_Values(name) for name in columns]
+    def __init__(self, columns: tuple[str, ...], edges: Mapping[str, Any]) -> None:
+        self._columns = [_Values(name, edges.get(name)) for name in columns]
         self._pairs = [_Pairs() for _ in columns[1:]]
         self._groups: NDArray[np.int32] = np.zeros(0, np.int32)
 
@@ -57,8 +58,8 @@ class Encoder:
 class _Values:
     """The distinct values of one column, numbered as they come."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, edges: Any) -> None:
+        self.name, self._edges = name, edges
         self.values: list[tuple[int, Any]] = []
         self._numbers: dict[tuple[int, Any], int] = {}
         #: by Arrow type: values that were looked up, and their numbers
@@ -69,6 +70,8 @@ class _Values:
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        if self._edges is not None:
+            column = binned(column, self.name, self._edges)
         values, places = _factorize(column, self.name)
         known, numbers = self._known.get(str(values.type), (values[:0], np.zeros(0, np.int64)))
         at = pc.index_in(values, value_set=known)
@@ -183,11 +186,13 @@ def read_key(written: Any) -> Key:
     return key
 
 
-def column_of(keys: list[Key], place: int) -> Any:
-    """The values at a place of keys as an Arrow array."""
+def column_of(keys: list[Key], place: int, edges: Any = None) -> Any:
+    """The values at a place of keys as an Arrow array; of bins between ``edges`` their names."""
     import pyarrow as pa
 
     values: list[Value] = [None if key[place][0] == _NULL else key[place][1] for key in keys]
+    if edges is not None:
+        values = [bin_name(value, edges) if isinstance(value, float) else value for value in values]
     kinds = {type(value) for value in values if value is not None}
     if len(kinds) > 1 or (kinds == {int} and any(v is not None and not -(2**63) <= v < 2**63 for v in values)):  # type: ignore[operator]
         return pa.array([None if value is None else str(value) for value in values], pa.string())

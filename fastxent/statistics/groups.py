@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import StateError, UsageError
+from fastxent.statistics.group_bins import bottom_of
 from fastxent.statistics.group_keys import Encoder, Key, column_of, order_of, plain, ranked, read_key, written_key
 from fastxent.statistics.owner_sums import GroupSums, OrderedSums
 from fastxent.statistics.record import OncePerBatch, Record
@@ -26,12 +27,18 @@ Integers = NDArray[np.int64]
 class Groups:
     """Every combination of values of ``columns``, as number of its sums."""
 
-    def __init__(self, columns: tuple[str, ...], tallied: tuple[str, ...], statistics: tuple[Statistic, ...]) -> None:
-        self.columns = columns
+    def __init__(
+        self,
+        columns: tuple[str, ...],
+        edges: Mapping[str, Any],
+        tallied: tuple[str, ...],
+        statistics: tuple[Statistic, ...],
+    ) -> None:
+        self.columns, self._edges = columns, edges
         self._statistics = statistics
         self._sums = GroupSums(tallied, statistics)
         self._index: dict[Key, int] = {}
-        self._encoder, self._codes = Encoder(columns), OncePerBatch()
+        self._encoder, self._codes = Encoder(columns, edges), OncePerBatch()
 
     def absorb(self, record: Record) -> None:
         """Add the scored rows of a record."""
@@ -92,7 +99,7 @@ class Groups:
         """The groups in canonical order, and their sums."""
         keys, order = self._ordered()
         self._sums.settle()
-        return Keys(self.columns, keys), OrderedSums(self._sums, order)
+        return Keys(self.columns, keys, self._edges), OrderedSums(self._sums, order)
 
     def only(self, wanted: Mapping[str, Any]) -> OrderedSums:
         """The sums of the groups with these values of columns, as those of one owner.
@@ -100,7 +107,7 @@ class Groups:
         Raises:
             UsageError: there are no such groups.
         """
-        places = {self._place(name): ranked(plain(value)) for name, value in wanted.items()}
+        places = {self._place(name): ranked(plain(self._bin(name, value))) for name, value in wanted.items()}
         counts = self._sums.counts
         here = [
             number
@@ -113,6 +120,9 @@ class Groups:
         numbers = np.full(len(self._sums.cells), -1, np.int64)
         numbers[here] = 0
         return self._sums.regrouped(numbers, 1)
+
+    def _bin(self, name: str, value: Any) -> Any:
+        return bottom_of(value, self._edges[name]) if name in self._edges else value
 
     def _place(self, name: str) -> int:
         if name not in self.columns:
@@ -127,7 +137,7 @@ class Groups:
         places = {key: place for place, key in enumerate(own)}
         numbers = np.full(len(self._sums.cells), -1, np.int64)
         numbers[order] = [places[(key[at],)] for key in keys]
-        return Keys((column,), own), self._sums.regrouped(numbers, len(own))
+        return Keys((column,), own, self._edges), self._sums.regrouped(numbers, len(own))
 
     def together(self) -> OrderedSums:
         """The sums of all groups as those of one owner; of none without a scored row."""
@@ -149,14 +159,14 @@ class Groups:
 class Keys:
     """The values that groups have of columns, in the order of the groups."""
 
-    def __init__(self, columns: tuple[str, ...], keys: list[Key]) -> None:
-        self.columns, self._keys = columns, keys
+    def __init__(self, columns: tuple[str, ...], keys: list[Key], edges: Mapping[str, Any]) -> None:
+        self.columns, self._keys, self._edges = columns, keys, edges
 
     def beside(self, columns: Mapping[str, Any], owners: Integers | None = None) -> Any:
         """An Arrow table of the values of groups (by their places; None for all) and other columns beside them."""
         import pyarrow as pa
 
-        table = {name: column_of(self._keys, i) for i, name in enumerate(self.columns)}
+        table = {name: column_of(self._keys, i, self._edges.get(name)) for i, name in enumerate(self.columns)}
         if owners is not None:
             table = {name: values.take(pa.array(owners)) for name, values in table.items()}
         for name, values in columns.items():

@@ -9,13 +9,15 @@ from typing import Any, Literal, get_args
 from fastxent.base.errors import UsageError
 from fastxent.base.option import option
 
-__all__ = ["MOST_ROWS", "STATISTICS", "Binning", "Measures", "Readings", "requested"]
+__all__ = ["MOST_ROWS", "STATISTICS", "Binning", "Bins", "Measures", "Readings", "requested"]
 
 #: Rows that `Measures.worst` and its kin may keep.
 MOST_ROWS = 100_000
 #: Statistics that are gathered on request, by the names that ``statistics=`` takes.
 STATISTICS = ("classwise", "entropy", "ranking", "temperature")
 
+#: Edges in rising order between bins, or how many bins of about as many rows each there are to be.
+Bins = tuple[float, ...] | int
 Binning = Literal["equal_width", "equal_mass", "torchmetrics", "sklearn", "netcal"]
 
 
@@ -32,6 +34,7 @@ class Measures:
         worst: so many rows of the highest loss are kept, like the rows below of every group too.
         worst_per_class: so many rows of the highest loss of each true class are kept.
         keep: columns that are kept with those rows.
+        edges: columns of ``group_by`` whose numbers are cut into bins, with the edges between these.
         label_errors: so many rows that are likeliest to be labeled wrong are kept.
         statistics: names of those that are gathered on request only.
     """
@@ -41,10 +44,12 @@ class Measures:
     group_by: tuple[str, ...] = option(
         (),
         "column, or several that are crossed, by whose values statistics are gathered as well (``ev.groups``, and "
-        "``ev.margins`` of each column; up to 100,000 groups). With arrays: an array, or a dict of arrays by name.",
+        "``ev.margins`` of each column; up to 100,000 groups). With arrays: an array, or a dict of arrays by name. "
+        'Numbers by edges: ``"age:0,18,65"``, or of columns ``{"age": [0, 18, 65]}``; by quantiles: ``"length:q10"``, '
+        "for which the column is read once more beforehand.",
         annotation="Any",
         reads="columns",
-        brief="Statistics by the values of a column, or of several.",
+        brief="Statistics by the values of a column, or of several; by edges: age:0,18,65; by quantiles: length:q10.",
     )
     cluster_by: str | None = option(
         None,
@@ -100,7 +105,11 @@ class Measures:
         brief=f"More statistics: {', '.join(STATISTICS)}.",
     )
 
+    edges: tuple[tuple[str, Bins], ...] = ()
+
     def __post_init__(self) -> None:
+        cut = ((name, bins if isinstance(bins, int) else tuple(bins)) for name, bins in self.edges)
+        object.__setattr__(self, "edges", tuple(cut))
         for name in ("worst", "worst_per_class", "label_errors"):
             if not 0 <= getattr(self, name) <= MOST_ROWS:
                 raise UsageError(f"{name}: expected a number of rows up to {MOST_ROWS:,}, got {getattr(self, name)}")
@@ -145,7 +154,7 @@ class Measures:
     @property
     def of_group(self) -> Measures:
         """What is known of each group."""
-        return replace(self, group_by=())
+        return replace(self, group_by=(), edges=())
 
     def to_dict(self) -> dict[str, Any]:
         """Those that are not at their default."""

@@ -104,7 +104,7 @@ class Totals:
         self.all_rows = AllRows(self.tallies, _classes(self.spec), self.statistics)
         if self.measures.group_by:
             tallied = _tallied(self.spec, self.measures)
-            self.groups = Groups(self.measures.group_by, tallied, self.statistics)
+            self.groups = Groups(self.measures.group_by, dict(self.measures.edges), tallied, self.statistics)
 
     @property
     def reads_records(self) -> bool:

@@ -374,7 +374,7 @@ def _of_losses(reading: Reading, schema: Any, path: str) -> Reading:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     lists = runs.is_list(kind)
     if not is_number(kind.value_type if lists else kind):
-        message = f"holds {kind}; losses are numbers, one a row, or lists of numbers, one list a document"
+        message = f"holds {kind}, where numbers are needed: one a row, or lists of them"
         raise SourceError(message, path=path, column=reading.predictions[0])
     return replace(reading, num_classes=1, flattens=lists)
 
