@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
+import sys
 from collections.abc import Iterator
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,8 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.text = ""
+        self.tables: list[list[list[str]]] = []
+        self.captions: list[str] = []
         self.feed(text)
         assert self.open == []
 
@@ -43,6 +48,12 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
         if tag not in ("meta", "link"):
             self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th", "caption"):
+            (self.tables[-1][-1] if tag != "caption" else self.captions).append("")
 
     def handle_startendtag(self, tag: str, attrs: Any) -> None:
         self.tags.append((tag, dict(attrs)))
@@ -53,6 +64,14 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self.open or self.open[-1] not in ("script", "style"):
             self.text += data
+        if self.open and self.open[-1] in ("td", "th"):
+            self.tables[-1][-1][-1] += data
+        elif self.open and self.open[-1] == "caption":
+            self.captions[-1] += data
+
+    def rows(self, caption: str) -> list[list[str]]:
+        """The lines below the heading of the table whose caption begins so."""
+        return next(t[1:] for name, t in zip(self.captions, self.tables, strict=True) if name.startswith(caption))
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
@@ -72,19 +91,61 @@ def comparison() -> Any:
 def evil() -> Any:
     """An evaluation in which every name from the data is up to something, with groups and worst rows."""
     rng = np.random.default_rng(0)
-    z = rng.normal(size=(60, 5))
+    z = rng.normal(size=(400, 5))
     z[3, 0] = np.nan
-    table = pa.table({"z": list(z), "y": [EVIL[i % 5] for i in range(60)], EVIL[2]: [EVIL[i % 4] for i in range(60)]})
+    z[4::5] *= -8.0  # a class, and with it a slice, that stands out
+    columns = {EVIL[2]: [EVIL[i % 5] for i in range(400)], EVIL[3]: [EVIL[i % 4] for i in range(400)]}
+    table = pa.table({"z": list(z), "y": [EVIL[i % 5] for i in range(400)], **columns})
     ev = fx.evaluate(
-        table, "y", logits="z", class_names=EVIL, on_invalid="skip", group_by=EVIL[2], worst=2, statistics="classwise"
-    )
+        table, "y", logits="z", class_names=EVIL, on_invalid="skip", group_by=list(columns), worst=2,
+        keep=[EVIL[3]], label_errors=3, statistics=("classwise", "temperature"),
+    )  # fmt: skip
     ev.warnings.append(EVIL[0])
-    ev.run["paths"] = EVIL
-    values = ev.to_dict()
-    values["groups"] = [{EVIL[2]: name, "count": 12, "loss": 1.0 + i, "accuracy": 0.5} for i, name in enumerate(EVIL)]
-    values["worst"] = [{"row": i, "loss": 3.0 - i, "target": name, "predicted": EVIL[0]} for i, name in enumerate(EVIL)]
-    values[EVIL[0]] = 1.5
-    return ev, values
+    ev.run |= {"paths": EVIL, "command": EVIL[0], "columns": {EVIL[1]: EVIL[2]}, "notes": EVIL}
+    return ev
+
+
+@cache
+def made() -> dict[str, Any]:
+    """Results of many kinds: few and many classes and groups, and all tasks."""
+    rng = np.random.default_rng(0)
+
+    def drawn(n: int, c: int) -> tuple[Any, Any]:
+        z = 3.0 * rng.normal(size=(n, c))
+        return z, (z + rng.gumbel(size=(n, c))).argmax(axis=1)
+
+    def chosen(z: Any) -> Any:
+        return (rng.random(z.shape) < 1.0 / (1.0 + np.exp(-z))).astype(int)
+
+    found: dict[str, Any] = {}
+    z = 2.0 * rng.normal(size=4000)
+    country = {"country": np.array(["DE", "FR", "US"])[rng.integers(0, 3, 4000)]}
+    statistics = ("ranking", "temperature")
+    found["binary"] = fx.evaluate(
+        logits=z, target=chosen(z), task="binary", statistics=statistics, group_by=country, worst=20
+    )
+    z, y = drawn(20_000, 50)
+    found["classes 50"] = fx.evaluate(logits=z, target=y, group_by={"shop": np.arange(20_000) % 150})
+    z, y = drawn(10_000, 1000)
+    found["classes 1000"] = fx.evaluate(logits=z, target=y)
+    z, y = drawn(30_000, 4)
+    user = rng.integers(0, 10_000, 30_000)
+    found["many"] = fx.evaluate(logits=z, target=y, group_by={"user": user}, worst=5)
+    z = 2.0 * rng.normal(size=(2000, 8))
+    found["multilabel"] = fx.evaluate(logits=z, target=chosen(z), task="multilabel", statistics="ranking")
+    soft = rng.dirichlet(np.ones(6), 2000)
+    found["soft"] = fx.evaluate(logits=np.log(soft) + rng.normal(size=soft.shape), target=soft)
+    z, y = drawn(10_000, 300)
+    document = np.arange(10_000) // 100
+    source = np.array(["web", "books", "code", "news"])[document % 4]
+    found["language model"] = fx.evaluate(
+        logits=z, target=y, cluster_by={"document": document}, group_by={"source": source}, base=2,
+        units={"bytes": rng.integers(1, 8, 10_000).astype(float)},
+    )  # fmt: skip
+    infinite = np.eye(3)[rng.integers(0, 3, 100)]
+    found["infinite"] = fx.evaluate(probs=infinite, target=np.arange(100) % 3, group_by={"g": np.arange(100) % 2})
+    found["one row"] = fx.evaluate(logits=[[0.3, -1.0]], target=[0], group_by={"g": [1]}, worst=1)
+    return found
 
 
 def test_an_evaluation(evaluation: Any, tmp_path: Path) -> None:
@@ -95,10 +156,10 @@ def test_an_evaluation(evaluation: Any, tmp_path: Path) -> None:
         assert part in page.text
     figures = page.all("svg")
     assert len(figures) == 4
-    assert all(figure["role"] == "img" and figure["aria-label"] for figure in figures)
-    assert re.search("Most often confused: 8 taken for 1, 7 times", str(figures[3]["aria-label"]))
+    assert all(figure["role"] == "group" and figure["aria-label"] for figure in figures)
+    assert "Most often: 8 taken for 1, 7 times" in str(figures[3]["aria-label"])
     assert [name for name, _ in page.tags].count("h1") == 1
-    assert len(page.all("caption")) == len(page.all("table"))
+    assert len(page.all("caption")) == len(page.all("table")) == len(page.all("details"))
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
 
@@ -116,6 +177,7 @@ def test_a_comparison(comparison: Any) -> None:
     ):
         assert part in page.text
     assert "ink: light" in str(page.all("svg")[0]["aria-label"])
+    assert len(page.all("svg")) == 2
 
 
 def test_the_same_result_gives_the_same_bytes(evaluation: Any) -> None:
@@ -130,7 +192,7 @@ def test_a_page_loads_nothing(evaluation: Any, comparison: Any) -> None:
                 value = attributes.get(name)
                 assert value is None or value.startswith(("#", "data:"))
         addresses = set(re.findall(r"https?://[^\s\"'<>)]+", text))
-        assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+        assert addresses <= {"http://www.w3.org/2000/svg"}
         assert "@import" not in text
         assert "@font-face" not in text
         policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
@@ -138,10 +200,7 @@ def test_a_page_loads_nothing(evaluation: Any, comparison: Any) -> None:
 
 
 def test_names_from_the_data_are_text_and_nothing_else(evil: Any) -> None:
-    from fastxent.report.write import write_report
-
-    ev, values = evil
-    text = write_report(values, confusion=ev.confusion, histogram=ev.totals.tallies.histogram)
+    text = evil.to_html()
     page = Page(text)
     assert len(page.all("script")) == 1
     assert page.all("img") == []
@@ -228,7 +287,7 @@ def test_what_was_asked_for_is_shown(tmp_path: Path) -> None:
 def test_classes_of_slices_are_shown_and_bounded() -> None:
     ev = fx.evaluate(A, "label", logits="logits", group_by=("ink", "fold"), worst=20, statistics="classwise")
     page = Page(ev.to_html())
-    assert {"href": "#slice-classes"} in page.all("a")
+    assert {"href": "#slices"} in page.all("a")
     for caption in (
         "Where the loss is: classes of slices by the sum of their losses (first 50 of 150)",
         "Recall, by ink, fold and class",
@@ -252,39 +311,41 @@ def test_classes_of_slices_are_shown_and_bounded() -> None:
 def test_nothing_scored_draws_nothing() -> None:
     table = pa.table({"z": [[np.nan] * 3] * 5, "y": [0] * 5})
     page = Page(fx.evaluate(table, "y", logits="z", on_invalid="skip").to_html())
-    assert "No row was scored." in page.text
+    assert "No row was scored, so nothing is known." in page.text
     assert "a table in memory" in page.text
     assert "– nats" not in page.text
     assert page.all("svg") == []
 
 
-def test_of_many_groups_the_plot_shows_those_that_differ_most() -> None:
-    from fastxent.report import plots
-    from fastxent.report.comparison_page import comparison_page
+def test_of_many_groups_those_that_differ_most_are_drawn() -> None:
+    rng = np.random.default_rng(0)
+    n, many = 20_000, 200
+    group = np.arange(n) % many
+    a, b = rng.normal(size=(n, 3)), rng.normal(size=(n, 3))
+    b[:, 0] += np.where(group < 25, 2.0, 0.0)  # class 0 is every target
+    names = np.array([f"a long name that ends in {i:03d}" for i in range(many)])[group]
+    table = pa.table({"a": list(a), "b": list(b), "y": np.zeros(n, int), "g": names})
+    c = fx.compare(table, None, "y", logits="a", b_logits="b", by_order=True, group_by="g")
+    page = Page(c.to_html())
+    assert "30 of 201 are shown" in page.text
+    drawn = [i for i in range(many) if f"ends in {i:03d}: A − B is" in page.text]
+    assert set(drawn) >= set(range(25))
+    assert len(drawn) == 29
 
-    def delta(mean: float, half: float) -> dict[str, Any]:
-        return {"mean": mean, "ci_low": mean - half, "ci_high": mean + half, "p_value": 0.5, "df": 3}
 
-    rows, loss = {"compared": 9}, {"a": 1.0, "b": 1.0}
-    wins = {"a": 1, "b": 1, "ties": 0}
-    groups = {
-        f"a long name that ends in {i:03d}": {"delta": delta(0.01 * i, 1.0), "rows": 3, "loss": loss} for i in range(99)
-    }
-    values = {
-        "delta": delta(0.0, 1.0),
-        "rows": rows,
-        "loss": loss,
-        "wins": wins,
-        "a": {},
-        "b": {},
-        "groups": {"g": groups},
-    }
-    where = comparison_page(values)[4][0]
-    drawn, caption = where.figures[0]
-    assert "Of 99 groups" in caption
-    assert len(where.tables[0].rows) == 99
-    shown = [i for i in range(99) if f"g: a long nam… ends in {i:03d}" in Page(str(drawn)).text]
-    assert shown == list(range(99 - plots.BARS + 1, 99))
+def test_of_many_groups_the_worst_and_the_largest_are_listed() -> None:
+    rng = np.random.default_rng(0)
+    n, many = 60_000, 10_000
+    group = np.where(np.arange(n) < 2000, 7, rng.integers(0, many, n))
+    target = rng.integers(0, 3, n)
+    z = rng.normal(size=(n, 3)) + 3.0 * np.eye(3)[target] * np.where(group == 9, -2.0, 1.0)[:, None]
+    ev = fx.evaluate(logits=z, target=target, group_by={"user": group})
+    text = ev.to_html()
+    page = Page(text)
+    assert len(text) < 1_500_000
+    assert re.search(r"By user \(the worst and the largest \d+ of 9,9\d\d\)", page.text)
+    assert page.rows("By user")[0][0] == "9"
+    assert "7" in [row[0] for row in page.rows("By user")]
 
 
 def test_the_shell_writes_reports(tmp_path: Path) -> None:
@@ -326,30 +387,122 @@ def opened(browser: Any, path: Path, **options: Any) -> tuple[Any, list[str]]:
     return page, noise
 
 
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory, evil: Any, evaluation: Any, comparison: Any) -> dict[str, Path]:
+    """Reports of all kinds."""
+    folder = tmp_path_factory.mktemp("reports")
+    results = {"evil": evil, "digits": evaluation, "comparison": comparison} | made()
+    for name, result in results.items():
+        text = result.to_html(folder / f"{name}.html")
+        assert len(text) < 1_500_000, name
+    return {name: folder / f"{name}.html" for name in results}
+
+
+WIDTHS = (390, 800, 1400)
+OPEN = "document.querySelectorAll('details').forEach(each => each.open = true)"
+#: Texts of pictures that lie over one another, or outside.
+CROWDED = """[...document.querySelectorAll('svg.plot')].flatMap(svg => {
+  const texts = [...svg.querySelectorAll('text')].filter(text => !text.classList.contains('small'));
+  const boxes = texts.map(text => text.getBoundingClientRect()), whole = svg.getBoundingClientRect();
+  const out = texts.filter((text, i) => boxes[i].left < whole.left - 2 || boxes[i].right > whole.right + 8
+    || boxes[i].top < whole.top - 4 || boxes[i].bottom > whole.bottom + 2).map(text => 'outside: ' + text.textContent);
+  const flat = texts.filter(text => !text.hasAttribute('transform'));
+  const over = flat.flatMap((text, i) => flat.slice(0, i).filter(other => {
+    const [p, q] = [text.getBoundingClientRect(), other.getBoundingClientRect()];
+    return p.left < q.right - 1 && q.left < p.right - 1 && p.top + 3 < q.bottom - 3 && q.top + 3 < p.bottom - 3;
+  }).map(other => `${other.textContent} | ${text.textContent}`));
+  return [...out, ...over].map(said => `${svg.closest('figure').id}: ${said}`);
+})"""
+
+
 @pytest.mark.browser
-def test_nothing_happens_in_the_browser(
-    browser: Any, evil: Any, evaluation: Any, comparison: Any, tmp_path: Path
-) -> None:
-    from fastxent.report.write import write_report
-
-    ev, values = evil
-    write_report(values, tmp_path / "evil.html", confusion=ev.confusion, histogram=ev.totals.tallies.histogram)
-    evaluation.to_html(tmp_path / "evaluation.html")
-    comparison.to_html(tmp_path / "comparison.html")
-    for path in sorted(tmp_path.iterdir()):
-        for width in (320, 1200):
-            page, noise = opened(browser, path, viewport={"width": width, "height": 800})
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-            page.close()
-            assert noise == []
+def test_pages_fit_and_nothing_happens(browser: Any, pages: dict[str, Path]) -> None:
+    for name, path in pages.items():
+        page, noise = opened(browser, path)
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+            assert page.evaluate(CROWDED) == [], (name, width)
+            sizes = "Math.min(...[...document.querySelectorAll('svg.plot')].map(svg => svg.getScreenCTM().a)) * 12"
+            assert page.evaluate("document.querySelectorAll('svg.plot').length") == 0 or page.evaluate(sizes) > 9.5
+        page.evaluate(OPEN)
+        page.set_viewport_size({"width": 390, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        page.close()
+        assert noise == [], name
 
 
 @pytest.mark.browser
-def test_tables_are_sorted_by_keyboard(browser: Any, evaluation: Any, tmp_path: Path) -> None:
-    path = tmp_path / "r.html"
-    evaluation.to_html(path)
-    page, noise = opened(browser, path)
-    table = page.locator("table[data-sortable]", has_text="Every class").first
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(browser: Any, pages: dict[str, Path], scheme: str) -> None:
+    axe = Path(sys.prefix) / "node_modules" / "axe-core" / "axe.min.js"
+    if not axe.exists():
+        pytest.skip(f"no axe-core (npm install --prefix {sys.prefix} axe-core@4)")
+    run = "() => axe.run().then(found => found.violations.map(v => [v.id, v.help, v.nodes[0].html.slice(0, 200)]))"
+    for name, path in pages.items():
+        if scheme == "dark" and name not in ("evil", "digits", "comparison", "binary"):
+            continue  # only colors differ
+        # the page's policy forbids scripts that are not its own
+        page = browser.new_context(
+            bypass_csp=True, color_scheme=scheme, viewport={"width": 800, "height": 800}
+        ).new_page()
+        page.goto(path.as_uri())
+        page.evaluate(OPEN)
+        page.evaluate("document.querySelector('svg.plot [tabindex=\"0\"]')?.focus()")  # what it says is shown
+        page.add_script_tag(path=axe)
+        assert page.evaluate(run) == [], name
+        page.context.close()
+
+
+@pytest.mark.browser
+def test_pictures_say_their_values_by_keyboard(browser: Any, pages: dict[str, Path]) -> None:
+    page, noise = opened(browser, pages["digits"], viewport={"width": 390, "height": 800})
+    stops = page.locator("svg.plot [tabindex='0']")
+    assert stops.count() == page.locator("svg.plot").count() == 4
+    said = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('figure')?.id") == "picture-reliability":
+            break
+    tip = page.locator(".tip")
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "ArrowDown", "ArrowUp", "End", "Home"):
+        page.keyboard.press(key)
+        assert tip.is_visible()
+        said.append(tip.inner_text())
+        box = tip.bounding_box()
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= 390
+    assert all(
+        re.match(r"confidence .* %: .* % right \(95 %: |[\d,]+ rows have a confidence of", text) for text in said
+    )
+    assert said[0] == said[2] != said[1]
+    assert said[-1] != said[-2]
+    page.keyboard.press("Tab")  # one stop a picture
+    assert page.evaluate("document.activeElement.closest('figure')?.id") != "picture-reliability"
+    page.keyboard.press("Shift+Tab")
+    assert tip.inner_text() == said[-1]  # where it was left
+    page.keyboard.press("Escape")
+    assert tip.is_hidden()
+    assert noise == []
+
+
+def downloaded(download: Any) -> list[dict[str, str]]:
+    """The lines of a CSV file."""
+    with Path(download.value.path()).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def shown_table(page: Any, caption: str) -> Any:
+    """A table by its caption, behind which it is opened by keyboard."""
+    details = page.locator("details").filter(has=page.locator("caption", has_text=caption)).first
+    details.locator("summary").focus()
+    page.keyboard.press("Enter")
+    return details
+
+
+@pytest.mark.browser
+def test_tables_are_sorted_by_keyboard(browser: Any, pages: dict[str, Path]) -> None:
+    page, noise = opened(browser, pages["digits"])
+    table = shown_table(page, "Every class").locator("table")
     heading = table.locator("th[scope=col]", has_text="recall")
 
     def recalls() -> list[float]:
@@ -371,29 +524,51 @@ def test_tables_are_sorted_by_keyboard(browser: Any, evaluation: Any, tmp_path: 
 
 
 @pytest.mark.browser
-def test_classes_of_slices_are_sorted_too(browser: Any, tmp_path: Path) -> None:
-    path = tmp_path / "r.html"
-    ev = fx.evaluate(A, "label", logits="logits", group_by="ink")
-    ev.to_html(path)
-    page, noise = opened(browser, path, viewport={"width": 360, "height": 800})
-    table = page.locator("table[data-sortable]", has_text="Recall, by ink and class")
-    column = table.locator("th[scope=col]").all_inner_texts().index("8")
-    table.locator("th[scope=col]").nth(column).locator("button").press("Enter")
-    shown = table.locator("tbody tr").evaluate_all(f"rows => rows.map(row => Number(row.cells[{column}].dataset.key))")
-    told = [row["recall"] for row in ev.to_dict()["group_per_class"] if row["class"] == "8"]
-    assert shown == sorted(told, reverse=True) != told
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+def test_tables_are_filtered_and_downloaded(browser: Any, pages: dict[str, Path]) -> None:
+    page, noise = opened(browser, pages["many"], viewport={"width": 390, "height": 800})
+    details = shown_table(page, "By user")
+    lines = details.locator("tbody tr")
+    every = lines.count()
+    assert every > 200
+    details.locator("input").focus()
+    page.keyboard.type("77")
+    left = lines.evaluate_all("rows => rows.filter(row => !row.hidden).map(row => row.textContent)")
+    assert 0 < len(left) < every
+    assert all("77" in text for text in left)
+    assert details.locator("[role=status]").inner_text() == f"{len(left)} of {every} lines"
+    details.locator("button", has_text="CSV").focus()
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    assert download.value.suggested_filename.startswith("By-user")
+    found = downloaded(download)
+    assert len(found) == every  # whatever the filter leaves
+    ev = made()["many"]
+    told = {str(row["user"]): row for row in ev.groups.to_pylist()}
+    for row in found:
+        assert float(row["loss"]) == told[row["user"]]["loss"]
+        assert int(row["rows"]) == told[row["user"]]["count"]
     assert noise == []
 
 
 @pytest.mark.browser
-def test_dark_light_and_paper(browser: Any, evaluation: Any, tmp_path: Path) -> None:
+def test_a_csv_holds_no_formula(browser: Any, tmp_path: Path) -> None:
+    names = ["=1+2", "+a", "-b", "@c", 'say "hi", all\nof you']
+    z = np.random.default_rng(0).normal(size=(50, 5))
     path = tmp_path / "r.html"
-    evaluation.to_html(path)
+    fx.evaluate(logits=z, target=np.arange(50) % 5, class_names=names).to_html(path)
+    page, _ = opened(browser, path)
+    with page.expect_download() as download:
+        shown_table(page, "Every class").locator("button", has_text="CSV").press("Enter")
+    found = [row["class"] for row in downloaded(download)]
+    assert found == ["'=1+2", "'+a", "'-b", "'@c", 'say "hi", all\\nof you']
+
+
+@pytest.mark.browser
+def test_dark_light_and_paper(browser: Any, pages: dict[str, Path]) -> None:
     color = (
         "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('svg text')).fill]"
     )
-    page, _ = opened(browser, path, color_scheme="light")
+    page, _ = opened(browser, pages["digits"], color_scheme="light")
     light = page.evaluate(color)
     page.emulate_media(color_scheme="dark")
     dark = page.evaluate(color)
@@ -402,3 +577,4 @@ def test_dark_light_and_paper(browser: Any, evaluation: Any, tmp_path: Path) -> 
     page.emulate_media(color_scheme="dark", media="print")
     assert page.evaluate(color)[0] == "rgb(255, 255, 255)"
     assert page.locator("nav").is_hidden()
+    assert page.locator("svg.plot").first.is_visible()

@@ -23,7 +23,7 @@ from fastxent.api.job import ExtraColumns, edges_of, prepare
 from fastxent.base.byte_size import byte_size
 from fastxent.base.errors import DataError, FastxentError, UsageError
 from fastxent.base.log_unit import Unit
-from fastxent.base.version import package_version
+from fastxent.base.version import origin
 from fastxent.comparison.pair_sums import Joined, has_classes
 from fastxent.comparison.pairing import Pairs, need_duckdb
 from fastxent.comparison.result import Comparison
@@ -270,7 +270,8 @@ def compare(
         "seconds": time.perf_counter() - started,
         "threads": threads,
         "runner": engine.name,
-        "version": package_version(),
+        **origin(),
+        **({"columns": inputs.columns} if inputs.columns else {}),
     }
     doubts = [f"{name}: {doubt}" for name, (side, _) in zip("AB", results, strict=True) for doubt in side.doubts]
     result.warnings += doubts

@@ -202,6 +202,6 @@ def evaluate(
     with job.runner, job.ledger(ledger, inputs) as book:
         scored = score_plan(job.plan, job.runner, done=done, ledger=book)
     facts = run_facts(job.plan, job.runner, scored, time.perf_counter() - started, shard=job.shard)
-    result = job.evaluation(scored, facts)
+    result = job.evaluation(scored, facts | ({"columns": inputs.columns} if inputs.columns else {}))
     warn(result.doubts)
     return result

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from fastxent.api.doubt import warn
 from fastxent.api.job import ExtraColumns, prepare, that_apply
 from fastxent.base.errors import UsageError
-from fastxent.base.version import package_version
+from fastxent.base.version import origin
 from fastxent.data.batch import Batch
 from fastxent.data.options import LossOptions
 from fastxent.engine.invalid_rows import raise_first_invalid
@@ -244,7 +244,7 @@ class Evaluator:
             raise UsageError("compute: there are no rows yet; call update() first")
         totals = Totals(self._totals.spec, self._totals.measures)
         totals.merge(self._totals)
-        result = evaluation_of(totals, {"updates": self._updates, "version": package_version()}, self._readings)
+        result = evaluation_of(totals, {"updates": self._updates, **origin()}, self._readings)
         warn(result.doubts)
         return result
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import cache
 
-__all__ = ["package_version"]
+__all__ = ["origin", "package_version"]
 
 
 @cache
@@ -13,3 +14,8 @@ def package_version() -> str:
     from importlib.metadata import version
 
     return version("fastxent")
+
+
+def origin() -> dict[str, str]:
+    """When a result was made (UTC, to the second), and by which version."""
+    return {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "version": package_version()}

@@ -8,7 +8,7 @@ import click
 
 from fastxent.base.errors import DataError, UsageError
 from fastxent.cli.options import given, keyword_options, progress_option, result_options
-from fastxent.cli.output import check_places, compiling_notice, judge, progress_bar, tell, write_text
+from fastxent.cli.output import check_places, command_line, compiling_notice, judge, progress_bar, tell, write_text
 
 if TYPE_CHECKING:
     from fastxent.results.gates import Gate
@@ -44,10 +44,11 @@ def compare(
         raise UsageError("say how rows are paired: --on COLUMN names the column of ids, --by-order goes by order")
     with compiling_notice(), progress_bar(progress) as step:
         result = run(a, b, **given(keywords), progress=step)
+    result.run["command"] = command_line()
     if json_path is not None:
         write_text(json_path, result.to_json() + "\n")
     if html_path is not None:
-        write_text(html_path, result.to_html())
+        write_text(html_path, result.to_html(gates=gates))
     if "-" not in (json_path, html_path):
         from fastxent.cli.comparison_table import show_comparison
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ __all__ = [
     "EXIT_PARTIAL",
     "EXIT_USAGE",
     "check_places",
+    "command_line",
     "compiling_notice",
     "deliver",
     "judge",
@@ -47,6 +49,7 @@ def deliver(
     result: Evaluation, json_path: str | None, html_path: str | None, gates: tuple[Gate, ...], state_path: str | None
 ) -> None:
     """Write an evaluation to where it was asked for, then judge it."""
+    result.run["command"] = command_line()
     if state_path is not None:
         from fastxent.totals.state_files import write_state
 
@@ -54,7 +57,7 @@ def deliver(
     if json_path is not None:
         write_text(json_path, result.to_json() + "\n")
     if html_path is not None:
-        write_text(html_path, result.to_html())
+        write_text(html_path, result.to_html(gates=gates))
     if "-" not in (json_path, html_path):
         from fastxent.cli.tables import show_evaluation
 
@@ -66,6 +69,11 @@ def deliver(
         judge(gates, result.to_dict())
     if result.left_out:
         sys.exit(EXIT_PARTIAL)
+
+
+def command_line() -> str:
+    """The command as it was given."""
+    return shlex.join(["fastxent", *sys.argv[1:]])
 
 
 def tell(warnings: Iterable[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from fastxent.comparison.sign_flip import Permutation
 from fastxent.data.spec import NUMERICS_VERSION
 from fastxent.results.as_json import json_text
 from fastxent.results.evaluation import Evaluation
+from fastxent.results.gates import Gate
 from fastxent.results.headlines import ROWS, html_rows
 
 __all__ = ["SCHEMA", "Comparison"]
@@ -133,11 +135,41 @@ class Comparison:
         """`to_dict` as JSON text; floats read back to the same bits, NaN and infinities as strings."""
         return json_text(self.to_dict(), indent=indent)
 
-    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """A report as one HTML page that needs nothing else; written to ``path`` if one is given. Extra ``report``."""
+    def to_html(self, path: str | os.PathLike[str] | None = None, *, gates: Iterable[str | Gate] = ()) -> str:
+        """A report as one HTML page that needs nothing else; written to ``path`` if one is given. Extra ``report``.
+
+        It begins with a verdict. ``gates`` are conditions under which B may not ship, such as "delta < 0", as
+        ``--fail-if`` takes them.
+        """
         from fastxent.report.write import write_report
 
-        return write_report(self.to_dict(), path, unit=self.unit)
+        return write_report(self, path, gates)
+
+    def plot(self, name: str, ax: Any = None) -> Any:
+        """A picture of the report, drawn by Matplotlib (extra ``plot``).
+
+        Args:
+            name: "groups" (differences of the losses with their intervals) or "loss".
+            ax: the ``matplotlib.axes.Axes`` to draw on; by default those of a new figure of pyplot.
+
+        Returns:
+            The ``Axes``.
+
+        Raises:
+            UsageError: there is no such picture, or nothing was gathered that it would show (the message says what
+                there is).
+
+        Examples:
+            >>> import fastxent as fx
+            >>> import matplotlib; matplotlib.use("agg")
+            >>> a = {"logits": [[2.0, 0.0], [0.0, 2.0]], "target": [0, 0]}
+            >>> c = fx.compare(logits=a["logits"], b_logits=[[3.0, 0.0], [0.0, 1.0]], target=[0, 0], by_order=True)
+            >>> c.plot("groups").get_title()
+            'Where is which one better?'
+        """
+        from fastxent.report.write import plot
+
+        return plot(self, name, ax)
 
     def __repr__(self) -> str:
         d = self.delta

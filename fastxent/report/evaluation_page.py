@@ -3,188 +3,215 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
-from fastxent.base.log_unit import Unit
-from fastxent.report import plots
-from fastxent.report.parts import Card, Section, as_number, as_percent, interval, list_of_paths, new_table, title_of
-from fastxent.report.slices import classes_section, columns_of_groups, slices_section
+from fastxent.report.parts import (
+    Card,
+    Page,
+    Section,
+    Table,
+    as_number,
+    as_percent,
+    cell_of,
+    interval,
+    list_of_paths,
+    new_table,
+    title_of,
+)  # fmt: skip
+from fastxent.report.pictures import PICTURES, worst_and_largest
+from fastxent.results.evaluation import Evaluation
 
 __all__ = ["evaluation_page"]
 
-#: Single rows of slices that are shown.
-_OF_SLICES = 200
-_INTERNAL = {"schema", "spec", "rows", "run", "warnings", "first_invalid", "settings", "a", "b", "loss_unit"}
-_SHOWN = {
-    "loss", "perplexity", "accuracy", "brier", "calibration", "per_class", "confused", "confusion", "groups", "worst",
-    "worst_per_class", "margins", "label_errors", "weight_sum", "classwise", "weighted_confusion", "auc",
-    "average_precision", "group_per_class", "group_classwise", "group_worst", "group_worst_per_class",
-    "group_label_errors",
-}  # fmt: skip
+#: Lines of a table of groups, or classes, that are shown because they are worst, and because they are largest.
+_WORST, _LARGEST = 200, 100
+#: Classes up to which they have a column each, and lines up to which such tables go.
+_COLUMNS, _LINES = 20, 100
+#: Classes of groups that are listed, and single rows of groups.
+_LISTED, _OF_GROUPS = 50, 200
 
 
-def evaluation_page(values: Mapping[str, Any], confusion: Any, histogram: Any, unit: Unit) -> Any:
-    """Title, subtitle, cards, a leading sentence, and sections."""
-    loss = values["loss"]
-    cards = [_loss_card(loss, unit)]
-    accuracy = values.get("accuracy")
-    if accuracy is not None:
-        tops = [
-            f"top-{key[3:]} {as_percent(value)}"
-            for key, value in accuracy.items()
-            if key[:3] == "top" and key != "top1"
-        ]
-        low, high = accuracy.get("ci95", {}).get("top1", (math.nan, math.nan))
-        notes = tops if math.isnan(low) else [f"95 %: {as_percent(low)} to {as_percent(high)}", *tops]
-        cards.append(Card("Accuracy", as_percent(accuracy["top1"]), ", ".join(notes)))
-    cards.append(Card("Perplexity", as_number(values["perplexity"], 5)))
-    if (units := values.get("units")) is not None:
-        cards.append(Card(f"Bits per {units['column']}", as_number(units["bits"], 4), interval(*units["bits_ci95"])))
-    calibration = values.get("calibration")
-    if calibration is not None:
-        cards.append(
-            Card(
-                "Calibration error",
-                as_number(calibration["ece"], 4),
-                f"expected (ECE); largest {as_number(calibration['mce'], 3)}",
-            )
-        )
-    if (area := values.get("auc")) is not None:
-        precision = values["average_precision"]["value"]
-        cards.append(Card("ROC AUC", as_number(area["value"], 4), f"average precision {as_number(precision, 4)}"))
-    if values.get("brier") is not None:
-        cards.append(Card("Brier score", as_number(values["brier"], 4)))
-    rows = values["rows"]
+def evaluation_page(ev: Evaluation) -> Page:
+    """What stands on the page of an evaluation."""
+    sections = [_whole(ev), _slices(ev), _classes(ev), _single_rows(ev), _numbers(ev)]
+    paths = ev.run.get("paths") or ev.run.get("states") or []
+    return Page("Evaluation", list_of_paths(paths), list(_cards(ev)), sections)
+
+
+def _cards(ev: Evaluation) -> Iterator[Card]:
+    ends = interval(ev.fields["ci_low"], ev.fields["ci_high"]) if "ci_low" in ev.fields else ""
+    yield Card(f"Loss ({ev.unit})", as_number(ev.loss), ends, "main")
+    if ev.d2 is not None:
+        yield Card("Below the base rate", as_percent(ev.d2), "D2: the shares of the classes have 0")
+    if ev.accuracy is not None:
+        low, high = (ev.fields.get(name, math.nan) for name in ("accuracy_low", "accuracy_high"))
+        notes = [] if math.isnan(low) else [f"95 %: {as_percent(low)} to {as_percent(high)}"]
+        notes += [f"top-{k} {as_percent(share)}" for k, share in ev.top_k.items() if k > 1]
+        yield Card("Accuracy", as_percent(ev.accuracy), ", ".join(notes))
+    yield Card("Perplexity", as_number(ev.perplexity, 5))
+    if (units := ev.units) is not None:
+        yield Card(f"Bits per {units.column}", as_number(units.bits, 4), interval(*units.bits_ci95))
+    if (calibration := ev.calibration) is not None:
+        note = f"expected (ECE); largest {as_number(calibration.mce, 3)}"
+        yield Card("Calibration error", as_number(calibration.ece, 4), note)
+    if ev.auc is not None and ev.average_precision is not None:
+        note = f"average precision {as_number(ev.average_precision, 4)}"
+        yield Card("ROC AUC", as_number(ev.auc, 4), note)
+    if ev.brier is not None:
+        yield Card("Brier score", as_number(ev.brier, 4))
+    rows = ev.rows
     out = rows["read"] - rows["scored"]
-    cards.append(
-        Card(
-            "Rows",
-            as_number(rows["scored"]),
-            f"{out:,} of {rows['read']:,} not scored" if out else "all of them scored",
-        )
-    )
-    paths = values.get("run", {}).get("paths") or values.get("run", {}).get("states") or []
-    sections = [
-        _shape(values, histogram, unit),
-        slices_section(values),
-        _classes(values, confusion, unit),
-        classes_section(values),
-        _rows(values),
-        _more(values),
-    ]
-    lead = "" if rows["scored"] else "No row was scored."
-    return "Evaluation", list_of_paths(paths), cards, lead, sections
+    note = f"{out:,} of {rows['read']:,} not scored" if out else "all of them scored"
+    yield Card("Rows", as_number(rows["scored"]), note)
 
 
-def _loss_card(loss: Mapping[str, Any], unit: Unit) -> Card:
-    note = ""
-    if "ci95" in loss and not math.isnan(loss["ci95"][0]):
-        note = interval(*loss["ci95"])
-    return Card(f"Loss ({unit})", as_number(loss["mean"]), note, "main")
+def _drawn(ev: Evaluation, *names: str) -> list[Any]:
+    """Those of the pictures that there are."""
+    return [picture for name in names if (picture := PICTURES[name](ev)) is not None]
 
 
-def _shape(values: Mapping[str, Any], histogram: Any, unit: Unit) -> Section:
+def _whole(ev: Evaluation) -> Section:
     section = Section("Loss and calibration", "loss")
-    if histogram is not None and len(histogram):
-        drawn = plots.loss_histogram(histogram, values["loss"]["mean"], unit)
-        if drawn is not None:
-            section.figures.append(
-                (Markup(drawn), "Losses of the rows. The mean is often carried by few rows far to the right.")
-            )
-    bins = values.get("calibration", {}).get("bins", [])
-    if any(row[2] for row in bins):
-        caption = (
-            "Does 90 % confidence mean 90 % right? Dots below the dashed line are too sure. A larger dot is more rows."
-        )
-        section.figures.append((Markup(plots.reliability(bins)), caption))
-    quantiles = values["loss"].get("quantiles", {})
-    if quantiles and values["rows"]["scored"]:
-        names = {"0.5": "median"}
-        section.facts = [
-            (names.get(q, f"{100 * float(q):g} % of rows below"), f"{as_number(v, 4)} {unit}")
-            for q, v in quantiles.items()
-        ]
-        section.facts.append(
-            ("range", f"{as_number(values['loss']['min'], 4)} to {as_number(values['loss']['max'], 4)} {unit}")
-        )
-    return section
-
-
-def _flat(entry: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Numbers of nested tables under joined names."""
-    flat: dict[str, Any] = {}
-    for key, value in entry.items():
-        name = f"{prefix}{key}".replace("_", " ")
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{name} ")
-        elif not isinstance(value, list | tuple):
-            flat[name] = value
-    return flat
-
-
-def _classes(values: Mapping[str, Any], confusion: Any, unit: Unit) -> Section:
-    section = Section("Classes", "classes")
-    entries = values.get("per_class")
-    if not entries:
+    if not ev.num_rows:
         return section
-    name = "class" if "class" in entries[0] else "name"
-    loss = "loss" if "loss" in entries[0] else "mean_loss"
-    names = [str(entry[name]) for entry in entries]
-    present = [entry for entry in entries if entry["support"]]
-    if present:
-        bars = plots.class_bars(
-            [str(e[name]) for e in present], [e[loss] for e in present], [e["recall"] for e in present], unit
+    section.pictures = _drawn(ev, "loss", "reliability", "scores", "roc", "pr", "thresholds", "temperature")
+    if (stats := ev.loss_stats) is not None and stats.quantiles:
+        for q, found in stats.quantiles.items():
+            name = "median" if q == 0.5 else f"{100 * q:g} % of the rows are below"
+            section.facts.append((name, f"{as_number(found.value, 4)} {ev.unit}"))
+        ends = f"{as_number(stats.min, 4)} to {as_number(stats.max, 4)} {ev.unit}"
+        section.facts.append(("range", ends))
+    if ev.calibration is not None:
+        section.tables.append(
+            new_table("Bins of the calibration", [row for row in ev.calibration.rows if row["count"]])
         )
-        more = f" The worst {plots.BARS} of {len(present)} classes." if len(present) > plots.BARS else ""
-        section.figures.append((Markup(bars), f"Mean loss of the rows of each class, worst first.{more}"))
-    if present and confusion is not None and 1 < len(names) <= plots.CELLS:
-        section.figures.append(
-            (
-                Markup(plots.confusion_map(names, confusion)),
-                "Rows by target and predicted class: the stronger the color, the larger the share of its target.",
+    if ev.thresholds() is not None and ev.totals.spec.task == "binary":
+        section.tables.append(new_table("Thresholds", ev.thresholds().to_pylist(), shares=("predicted", "fpr")))
+    if ev.ranking is not None:
+        section.tables.append(new_table("Ranking of positives above negatives, with bounds", ev.ranking.to_pylist()))
+    if ev.temperature is not None:
+        caption = "Loss of the logits divided by a temperature"
+        section.tables.append(new_table(caption, ev.temperature.table.to_pylist()))
+    return section
+
+
+def _slices(ev: Evaluation) -> Section:
+    section = Section("Slices", "slices")
+    if ev.groups is None:
+        return section
+    section.pictures = _drawn(ev, "groups", "group_classes")
+    full = {**(ev.margins or {}), ", ".join(ev.totals.measures.group_by): ev.groups}
+    for by, table in ev.narrow_groups().items():
+        which = "first"
+        if table.num_rows > _WORST + _LARGEST:
+            chosen = worst_and_largest(full[by], _WORST, _LARGEST)
+            table, total, which = table.take(chosen), table.num_rows, "the worst and the largest"
+        else:
+            total = table.num_rows
+        caption = f"By {by}"
+        section.tables.append(
+            new_table(
+                caption,
+                table.to_pylist(),
+                table.column_names,
+                fields=ev.reading.fields,
+                named=ev.totals.measures.group_by,
+                digits=4,
+                total=total,
+                which=which,
             )
         )
-    if values.get("confused"):
-        section.tables.append(new_table("Most confused pairs", values["confused"]))
-    section.tables.insert(0, new_table("Every class", entries))
-    if values.get("classwise"):
-        section.tables.append(
-            new_table("Every class against the rest: calibration and Brier score", values["classwise"])
-        )
+    section.tables += _classes_of_slices(ev)
+    section.text.append("JSON has more columns of every slice, and ev.group(value) has all there is of one.")
     return section
 
 
-def _rows(values: Mapping[str, Any]) -> Section:
+def _classes_of_slices(ev: Evaluation) -> list[Table]:
+    """What is said of the classes of groups: those that carry the most loss; recall and calibration of each."""
+    found = ev.group_per_class
+    if found is None or not found.num_rows:
+        return []
+    by = found.column_names[: found.column_names.index("class")]
+    entries = found.to_pylist()
+    present = [entry for entry in entries if entry["support"]]
+    present.sort(key=lambda entry: -_size(entry.get("weight", entry["support"]) * entry["loss"]))
+    shown = [
+        *by,
+        *(name for name in ("class", "support", "loss", "precision", "recall", "f1") if name in found.column_names),
+    ]
+    caption = "Where the loss is: classes of slices by the sum of their losses"
+    tables = [new_table(caption, present, shown, digits=4, named=by, most=_LISTED)]
+    if len(ev.class_names) <= _COLUMNS:
+        named = f"by {', '.join(by)} and class"
+        tables.append(_matrix(f"Recall, {named}", entries, by, ev.class_names, "recall"))
+        if (classwise := ev.group_classwise) is not None:
+            caption = f"Calibration error against the rest, {named}"
+            tables.append(_matrix(caption, classwise.to_pylist(), by, ev.class_names, "ece"))
+    return tables
+
+
+def _size(value: float) -> float:
+    return -math.inf if math.isnan(value) else value
+
+
+def _matrix(caption: str, entries: Any, by: Sequence[str], classes: Sequence[str], name: str) -> Table:
+    """One number of every class (a column) of every group (a line)."""
+    lines: dict[tuple[Any, ...], dict[str, float]] = {}
+    for entry in entries:
+        lines.setdefault(tuple(entry[column] for column in by), {})[entry["class"]] = entry[name]
+    rows = [
+        [cell_of(value, name=True) for value in line]
+        + [cell_of(found.get(each, math.nan), 3, share=name == "recall") for each in classes]
+        for line, found in list(lines.items())[:_LINES]
+    ]
+    return Table(caption, [*map(title_of, by), *classes], rows, len(lines))
+
+
+def _classes(ev: Evaluation) -> Section:
+    section = Section("Classes", "classes", _drawn(ev, "classes", "labels", "confusion") if ev.num_rows else [])
+    if (table := ev.per_class) is not None:
+        entries, total, which = table.to_pylist(), table.num_rows, "first"
+        if total > _WORST + _LARGEST:
+            order = sorted(range(total), key=lambda i: -_size(entries[i]["support"] * entries[i]["loss"]))
+            entries, which = [entries[i] for i in order[: _WORST + _LARGEST]], "with the most of all losses"
+        section.tables.append(new_table("Every class", entries, total=total, which=which))
+    if ev.confused is not None and ev.confused.num_rows:
+        section.tables.append(new_table("Most confused pairs", ev.confused.to_pylist()))
+    if ev.classwise is not None:
+        caption = "Every class against the rest: calibration and Brier score"
+        section.tables.append(new_table(caption, ev.classwise.to_pylist()))
+    return section
+
+
+def _single_rows(ev: Evaluation) -> Section:
     section = Section("Rows to look at", "rows")
-    if values.get("worst"):
-        section.tables.append(new_table("Highest losses", values["worst"]))
-    if values.get("worst_per_class"):
-        section.tables.append(new_table("Highest losses of each class", values["worst_per_class"]))
-    if values.get("group_worst"):
-        by = ", ".join(columns_of_groups(values))
-        section.tables.append(new_table(f"Highest losses by {by}", values["group_worst"], most=_OF_SLICES))
-    errors = values.get("label_errors") or {}
-    for by, entries in errors.items() if isinstance(errors, Mapping) else [("score", errors)]:
-        if entries:
-            section.tables.append(new_table(f"Perhaps labeled wrong, by {by.replace('_', ' ')}", entries))
+    by = ", ".join(ev.totals.measures.group_by)
+    tables = {"Highest losses": ev.worst, "Highest losses of each class": ev.worst_per_class}
+    tables |= {f"Highest losses by {by}": ev.group_worst}
+    tables |= {
+        f"Perhaps labeled wrong, by {name.replace('_', ' ')}": each for name, each in (ev.label_errors or {}).items()
+    }
+    for caption, table in tables.items():
+        if table is not None and table.num_rows:
+            shown = table.slice(0, 500).to_pylist()
+            most = _OF_GROUPS if caption.startswith("Highest losses by") else 500
+            named = ev.totals.measures.group_by
+            section.tables.append(new_table(caption, shown, named=named, most=most, total=table.num_rows))
     return section
 
 
-def _more(values: Mapping[str, Any]) -> Section:
-    """Whatever other numbers there are."""
-    rest = {key: value for key, value in values.items() if key not in _INTERNAL | _SHOWN}
-    rest = {"weight sum": values["weight_sum"], **rest} if "weight_sum" in values else rest
-    facts = [(title_of(name), as_number(value)) for name, value in _flat(rest).items()]
-    section = Section("More numbers", "more", facts=facts)
-    for name, caption in (
-        ("ranking", "Ranking of positives above negatives, with bounds"),
-        ("thresholds", "Thresholds"),
-    ):
-        if values.get(name):
-            section.tables.append(new_table(caption, values[name]))
-    if (temperature := values.get("temperature")) is not None:
-        section.tables.append(new_table("Loss of the logits divided by a temperature", temperature["table"]))
-    return section
+def _numbers(ev: Evaluation) -> Section:
+    """Every number that there is of all rows."""
+    fields = ev.reading.fields
+    rows = [
+        [cell_of(fields[name].title), cell_of(value, 8, share=fields[name].share), cell_of(name)]
+        for name, value in ev.fields.items()
+    ]
+    table = Table(
+        "Every number, by the name that it has in ev.fields and in columns of groups",
+        ["what", "value", "name"],
+        rows,
+        len(rows),
+    )
+    return Section("All numbers", "numbers", tables=[table])

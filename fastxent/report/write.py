@@ -1,54 +1,70 @@
-"""Reports: an evaluation or a comparison as one HTML page that needs no network and no other file.
+"""Reports: an evaluation or a comparison as one HTML page that needs no network and no other file; single pictures.
 
-What is present in ``to_dict()`` is shown, what is absent is left out. Needs the extra ``report`` (Jinja2, Matplotlib).
+What was gathered is shown, what was not is left out. Needs the extra ``report`` (Jinja2), or ``plot`` (Matplotlib).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastxent.base.errors import UsageError
-from fastxent.base.log_unit import NATS, Unit
+from fastxent.results.gates import Gate, parse_gate
 
-__all__ = ["need_report", "write_report"]
+if TYPE_CHECKING:
+    from fastxent.comparison.result import Comparison
+    from fastxent.results.evaluation import Evaluation
+
+__all__ = ["need_report", "plot", "write_report"]
 
 
 def need_report() -> None:
-    """Raise UsageError where Jinja2 or Matplotlib is not installed."""
-    for name in ("jinja2", "matplotlib"):
-        if find_spec(name) is None:
-            raise UsageError(f"a report needs {name}: pip install 'fastxent[report]'")
+    """Raise UsageError where Jinja2 is not installed."""
+    if find_spec("jinja2") is None:
+        raise UsageError("a report needs jinja2: pip install 'fastxent[report]'")
 
 
 def write_report(
-    values: Mapping[str, Any],
-    path: str | os.PathLike[str] | None = None,
-    *,
-    confusion: Any = None,
-    histogram: Any = None,
-    unit: Unit = NATS,
+    result: Evaluation | Comparison, path: str | os.PathLike[str] | None = None, gates: Iterable[str | Gate] = ()
 ) -> str:
     """The report of a result as HTML text, also written to ``path`` if one is given.
 
     Args:
-        values: `Evaluation.to_dict` or `Comparison.to_dict`.
+        result: an evaluation or a comparison.
         path: file to write.
-        confusion: rows by target and predicted class, where they were counted.
-        histogram: the cells of the loss histogram.
-        unit: that of the losses.
+        gates: conditions under which the model may not ship, as ``--fail-if`` takes them.
 
     Raises:
-        UsageError: Jinja2 or Matplotlib is not installed.
+        UsageError: Jinja2 is not installed, or a gate is none.
     """
     need_report()
     from fastxent.report.page import render
 
-    text = render(values, confusion=confusion, histogram=histogram, unit=unit)
+    text = render(result, [parse_gate(gate) if isinstance(gate, str) else gate for gate in gates])
     if path is not None:
         from fastxent.base.atomic_files import write_atomically
 
         write_atomically(path, text.encode())
     return text
+
+
+def plot(result: Evaluation | Comparison, name: str, ax: Any = None) -> Any:
+    """The picture of a result by its name, drawn by Matplotlib: its ``Axes``.
+
+    Raises:
+        UsageError: Matplotlib is not installed, there is no picture of this name, or nothing to show in it.
+    """
+    from fastxent.comparison.result import Comparison
+    from fastxent.report import comparison_pictures, pictures
+    from fastxent.report.axes import on_axes
+
+    makers: dict[str, Any] = comparison_pictures.PICTURES if isinstance(result, Comparison) else pictures.PICTURES
+    if name not in makers:
+        raise UsageError(f"plot: expected one of {', '.join(map(repr, makers))}, got {name!r}")
+    picture = makers[name](result)
+    if picture is None:
+        there = ", ".join(repr(other) for other, make in makers.items() if make(result) is not None) or "nothing"
+        raise UsageError(f"plot: nothing was gathered that {name!r} shows; there is {there}")
+    return on_axes(picture, ax)

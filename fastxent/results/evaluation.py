@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,13 @@ from fastxent.base.text import bracketed
 from fastxent.data.spec import NUMERICS_VERSION
 from fastxent.results.as_json import evaluation_dict, json_text
 from fastxent.results.doubts import doubts_of_rows
-from fastxent.results.headlines import ROWS, group_headlines, headlines, html_table, summary_lines
+from fastxent.results.headlines import ROWS, headlines, html_table, summary_lines
 from fastxent.statistics import calibration, classes, classwise, spread
 from fastxent.statistics.accuracy import rows_behind, top_k_interval, top_ks
 from fastxent.statistics.brier import BrierParts, scaled
 from fastxent.statistics.calibration import Calibration
 from fastxent.statistics.curves import PrecisionRecallCurve, RocCurve
+from fastxent.statistics.field import Field
 from fastxent.statistics.intervals import wilson
 from fastxent.statistics.kept_rows import LABEL_ERRORS, rows_table
 from fastxent.statistics.loss import LossStats, loss_stats
@@ -36,12 +37,11 @@ from fastxent.statistics.units import Units, UnitStats
 from fastxent.totals.totals import Totals
 
 if TYPE_CHECKING:
+    from fastxent.results.gates import Gate
     from fastxent.sources.skipped import LeftOut
 
 __all__ = ["Evaluation"]
 
-#: Columns of groups whose ``_low`` and ``_high`` are bounds of binning.
-BRACKETED = ("q50", "q95", "auc")
 #: Confused pairs that are shown.
 PAIRS = 20
 
@@ -517,6 +517,16 @@ class Evaluation:
         found = {column: self.totals.group_readings(self._options, column) for column in columns}
         return {column: keys.beside(reading.columns()) for column, (keys, reading) in found.items()}
 
+    def narrow_groups(self) -> dict[str, Any]:
+        """What is shown of groups where there is no room for all columns: tables by the columns they are by.
+
+        Numbers that cells bound have as many digits as their bounds allow.
+        """
+        if self._groups is None:
+            return {}
+        tables = {**(self.margins or {}), ", ".join(self._group_columns()): self.groups}
+        return {by: _narrow(table, list(self._groups[1].fields.values())) for by, table in tables.items()}
+
     @property
     def group_per_class(self) -> Any:
         """A table with a row for every class of every group that has it as target or predicts it.
@@ -633,12 +643,41 @@ class Evaluation:
         """`to_dict` as JSON text; floats read back to the same bits, NaN and infinities as strings."""
         return json_text(self.to_dict(), indent=indent)
 
-    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """A report as one HTML page that needs nothing else; written to ``path`` if one is given. Extra ``report``."""
+    def to_html(self, path: str | os.PathLike[str] | None = None, *, gates: Iterable[str | Gate] = ()) -> str:
+        """A report as one HTML page that needs nothing else; written to ``path`` if one is given. Extra ``report``.
+
+        It begins with a verdict. ``gates`` are conditions under which the model may not ship, such as "loss > 0.35", as
+        ``--fail-if`` takes them.
+        """
         from fastxent.report.write import write_report
 
-        histogram = spread.cells_of_histogram(self._reading) if "variance" in self._reading else None
-        return write_report(self.to_dict(), path, confusion=self.confusion, histogram=histogram, unit=self.unit)
+        return write_report(self, path, gates)
+
+    def plot(self, name: str, ax: Any = None) -> Any:
+        """A picture of the report, drawn by Matplotlib (extra ``plot``).
+
+        Args:
+            name: "loss", "reliability", "scores", "roc", "pr", "thresholds", "temperature", "groups",
+                "group_classes", "classes", "labels" or "confusion".
+            ax: the ``matplotlib.axes.Axes`` to draw on; by default those of a new figure of pyplot.
+
+        Returns:
+            The ``Axes``.
+
+        Raises:
+            UsageError: there is no such picture, or nothing was gathered that it would show (the message says what
+                there is).
+
+        Examples:
+            >>> import fastxent as fx
+            >>> import matplotlib; matplotlib.use("agg")
+            >>> ev = fx.evaluate(logits=[[2.0, 0.0], [0.0, 2.0]], target=[0, 0])
+            >>> ev.plot("confusion").get_title()
+            'Which classes are taken for which?'
+        """
+        from fastxent.report.write import plot
+
+        return plot(self, name, ax)
 
     def headlines(self) -> list[tuple[str, str]]:
         """Name and value of the headline numbers, as lines of text."""
@@ -647,8 +686,8 @@ class Evaluation:
     def shown_tables(self) -> Iterator[tuple[str, Any, int]]:
         """Title, the first rows and the number of all rows of the tables that were asked for."""
         columns = ", ".join(self._group_columns())
-        tables: dict[str, Any] = {f"by {name}": _narrow(table) for name, table in (self.margins or {}).items()}
-        tables |= {f"by {columns}": _narrow(self.groups), "highest losses": self.worst}
+        tables: dict[str, Any] = {f"by {name}": table for name, table in self.narrow_groups().items()}
+        tables |= {"highest losses": self.worst}
         tables |= {f"highest losses by {columns}": self.group_worst}
         tables |= {"highest losses of each class": self.worst_per_class}
         for by, table in (self.label_errors or {}).items():
@@ -673,19 +712,19 @@ class Evaluation:
         return html_table(self.headlines(), self.shown_tables())
 
 
-def _narrow(groups: Any) -> Any:
-    """The columns of a table of groups that are shown where there is no room for all.
-
-    Numbers that bins bound have as many digits as their bounds allow.
-    """
+def _narrow(groups: Any, fields: list[Field]) -> Any:
+    """Of a table whose last columns are fields those that are narrow, and the ones before."""
     import pyarrow as pa
 
-    if groups is None:
-        return None
-    narrow = groups.select(group_headlines(groups.column_names))
-    for name in BRACKETED:
-        if name in narrow.column_names and f"{name}_low" in groups.column_names:
-            ends = (groups[column].to_pylist() for column in (name, f"{name}_low", f"{name}_high"))
-            shown = pa.array([float(bracketed(*each)) for each in zip(*ends, strict=True)], pa.float64())
-            narrow = narrow.set_column(narrow.column_names.index(name), name, shown)
-    return narrow
+    first = groups.num_columns - len(fields)
+    kept = [(groups.column_names[i], groups.column(i)) for i in range(first)]
+    for i, each in enumerate(fields, start=first):
+        if not each.narrow:
+            continue
+        column = groups.column(i)
+        if each.bounded:
+            ends = (groups.column(i + step).to_pylist() for step in range(3))
+            column = pa.array([float(bracketed(*found)) for found in zip(*ends, strict=True)], pa.float64())
+        kept.append((each.name, column))
+    names, columns = zip(*kept, strict=True)
+    return pa.table(list(columns), names=list(names))

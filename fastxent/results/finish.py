@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from fastxent.base.version import package_version
+from fastxent.base.version import origin
 from fastxent.engine.plan import Plan, Scored, Shard
 from fastxent.engine.runners.runner import Runner
 from fastxent.results.doubts import doubts_of_source
@@ -78,7 +78,7 @@ def run_facts(
         "runner": runner.name,
         "paths": list(plan.source.paths),
         **({"row_groups": dict(ways)} if ways else {}),
-        "version": package_version(),
+        **origin(),
         **({"notes": list(notes)} if notes else {}),
         **({} if shard is None else {"shard": asdict(shard)}),
     }

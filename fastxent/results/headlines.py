@@ -5,31 +5,18 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fastxent.base.text import printable
 from fastxent.statistics.reading import Reading
 
-__all__ = ["ROWS", "cell_text", "group_headlines", "headlines", "html_rows", "html_table", "summary_lines"]
+__all__ = ["ROWS", "cell_text", "headlines", "html_rows", "html_table", "summary_lines"]
 
 #: Rows of a table that are shown.
 ROWS = 20
-#: What a group's statistics begin with, and which of them are shown where there is no room for all.
-_FIRST_OF_GROUP = "count"
-_OF_GROUP = (
-    "count", "weight", "clusters", "loss", "stderr", "q50", "q95", "bits_per_unit", "entropy", "d2", "accuracy",
-    "brier", "ece", "auc",
-)  # fmt: skip
-
 #: Characters of a value that tables show.
 MOST_SHOWN = 80
-
-
-def group_headlines(names: list[str], shown: Sequence[str] = _OF_GROUP) -> list[str]:
-    """Of the columns of a table of groups what it was grouped by, and those of ``shown`` that there are."""
-    first = names.index(_FIRST_OF_GROUP) if _FIRST_OF_GROUP in names else 0
-    return [*names[:first], *(name for name in shown if name in names[first:])]
 
 
 def headlines(rows: Mapping[str, Any], reading: Reading, run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -143,6 +143,15 @@ class Inputs:
         return any(self.forms[name] is not None for name in READY)
 
     @property
+    def columns(self) -> dict[str, str]:
+        """Which column is read as what, where these are named."""
+        if self.data is None:
+            return {}
+        found = {"target": self.target, **self.forms, "weight": self.weight, "mask": self.mask, "ids": self.ids}
+        listed = {name: [value] if isinstance(value, str) else value for name, value in found.items()}
+        return {name: ", ".join(map(str, value)) for name, value in listed.items() if isinstance(value, list | tuple)}
+
+    @property
     def by_name(self) -> bool:
         """Whether what rides along is named by columns, and not given as arrays."""
         given = next((value for value in self.forms.values() if value is not None), None)

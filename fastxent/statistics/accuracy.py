@@ -103,10 +103,15 @@ class Accuracy(Statistic):
 
     def fields(self, reading: Reading) -> tuple[Field, ...]:
         """See `Statistic.fields`."""
-        interval = (Field("accuracy_low", "95 % from"), Field("accuracy_high", "95 % to"))
-        top = [Field(f"top{k}", f"top-{k} accuracy") for k in top_ks(reading) if k > 1]
+        interval = (Field("accuracy_low", "95 % from", share=True), Field("accuracy_high", "95 % to", share=True))
+        top = [Field(f"top{k}", f"top-{k} accuracy", share=True) for k in top_ks(reading) if k > 1]
         mrr = [Field("mrr", "mean reciprocal rank")] if self._spec.task == "multiclass" else []
-        return (Field("accuracy", "accuracy"), *(interval if predicts_class(self._spec) else ()), *top, *mrr)
+        return (
+            Field("accuracy", "accuracy", share=True, narrow=True),
+            *(interval if predicts_class(self._spec) else ()),
+            *top,
+            *mrr,
+        )
 
     def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
         """See `Statistic.read`."""

@@ -41,12 +41,12 @@ class BalancedAccuracy(Statistic):
 
     def fields(self, reading: Reading) -> tuple[Field, ...]:
         """See `Statistic.fields`."""
-        means = (
-            Field("balanced_accuracy", "balanced accuracy"), Field("f1_macro", "macro F1"),
-            Field("f1_weighted", "F1 by support"), Field("f1_micro", "micro F1"),
-        )  # fmt: skip
-        positive = (Field("precision", "precision"), Field("recall", "recall"), Field("f1", "F1"))
-        return (*means, *(positive if self._binary else ()))
+        names = {
+            "balanced_accuracy": "balanced accuracy", "f1_macro": "macro F1", "f1_weighted": "F1 by support",
+            "f1_micro": "micro F1",
+        }  # fmt: skip
+        positive = {"precision": "precision", "recall": "recall", "f1": "F1"} if self._binary else {}
+        return tuple(Field(name, title, share=True) for name, title in (names | positive).items())
 
     def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
         """See `Statistic.read`."""

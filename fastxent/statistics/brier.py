@@ -43,7 +43,7 @@ class Brier(Statistic):
 
     def fields(self, reading: Reading) -> tuple[Field, ...]:
         """See `Statistic.fields`."""
-        return (Field("brier", "Brier score"),)
+        return (Field("brier", "Brier score", narrow=True),)
 
     def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
         """See `Statistic.read`."""

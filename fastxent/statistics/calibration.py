@@ -169,7 +169,7 @@ class Calibrated(Statistic):
     def fields(self, reading: Reading) -> tuple[Field, ...]:
         """See `Statistic.fields`."""
         errors = (
-            Field("ece", "expected calibration error"), Field("mce", "maximum calibration error"),
+            Field("ece", "expected calibration error", narrow=True), Field("mce", "maximum calibration error"),
             Field("rmsce", "root mean squared calibration error"), Field("ace", "average calibration error"),
         )  # fmt: skip
         return (*errors, *(Field(name, name) for name in BrierParts.__slots__)) if self._binary else errors

@@ -287,7 +287,7 @@ class Classes(Statistic):
         """See `Statistic.fields`."""
         if not self._spec.is_plain:
             return ()
-        return (Field("normalized_entropy", "normalized entropy"), Field("d2", "D2"))
+        return (Field("normalized_entropy", "normalized entropy"), Field("d2", "D2", narrow=True))
 
     def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
         """See `Statistic.read`: the mean loss over the entropy of the target classes' shares, and 1 - that.

@@ -157,7 +157,7 @@ class Clusters(Statistic):
 
     def fields(self, reading: Reading) -> tuple[Field, ...]:
         """See `Statistic.fields`; the errors are fields of what they are errors of."""
-        return (Field("clusters", "clusters", kind=int),)
+        return (Field("clusters", "clusters", kind=int, narrow=True),)
 
     def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
         """See `Statistic.read`."""

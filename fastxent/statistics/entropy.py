@@ -51,7 +51,7 @@ class Entropy(Statistic):
 
     def fields(self, reading: Reading) -> tuple[Field, ...]:
         """See `Statistic.fields`."""
-        return (Field("entropy", "entropy", 1),)
+        return (Field("entropy", "entropy", 1, narrow=True),)
 
     def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
         """See `Statistic.read`."""

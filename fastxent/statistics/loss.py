@@ -64,10 +64,12 @@ class Loss(Statistic):
     def fields(self, reading: Reading) -> tuple[Field, ...]:
         """See `Statistic.fields`."""
         error = (
-            Field("stderr", "standard error", 1), Field("ci_low", "95 % from", 1), Field("ci_high", "95 % to", 1)
+            Field("stderr", "standard error", 1, narrow=True),
+            Field("ci_low", "95 % from", 1), Field("ci_high", "95 % to", 1),
         )  # fmt: skip
         return (
-            Field("loss", "loss", 1), Field("sum", "total loss", 1), *(error if "spread" in reading.statistics else ()),
+            Field("loss", "loss", 1, narrow=True), Field("sum", "total loss", 1),
+            *(error if "spread" in reading.statistics else ()),
             Field("perplexity", "perplexity"), Field("bits", "bits"),
         )  # fmt: skip
 

@@ -172,10 +172,13 @@ class Ranking(Statistic):
     def fields(self, reading: Reading) -> tuple[Field, ...]:
         """See `Statistic.fields`."""
         areas = [
-            Field(f"{name}{kind}{end}", f"{_TITLES[name]}{', by support' * bool(kind)}{_WHAT[end]}")
+            Field(
+                f"{name}{kind}{end}", f"{_TITLES[name]}{', by support' * bool(kind)}{_WHAT[end]}",
+                narrow=f"{name}{kind}{end}" == "auc", bounded=not end,
+            )
             for name in AREAS for kind in self._kinds for end in ENDS
         ]  # fmt: skip
-        return (*areas, *(Field(name, f"{name.removeprefix('f1_')} F1") for name in self._f1s))
+        return (*areas, *(Field(name, f"{name.removeprefix('f1_')} F1", share=True) for name in self._f1s))
 
     def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
         """See `Statistic.read`: of several labels means over those that have positives and negatives."""

@@ -31,8 +31,8 @@ class RowCounts(Statistic):
 
     def fields(self, reading: Reading) -> tuple[Field, ...]:
         """See `Statistic.fields`."""
-        count = Field("count", "rows", kind=int)
-        return (count, Field("weight", "weight")) if reading.weighted else (count,)
+        count = Field("count", "rows", kind=int, narrow=True)
+        return (count, Field("weight", "weight", narrow=True)) if reading.weighted else (count,)
 
     def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
         """See `Statistic.read`."""

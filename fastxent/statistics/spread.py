@@ -31,6 +31,8 @@ __all__ = [
 ]  # fmt: skip
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+#: Those that are shown of groups.
+_NARROW = ("q50", "q95")
 #: Cells of losses that all groups together may have. A hundred thousand groups have room for 15 each.
 MOST_CELLS = most_keys(1 << 21)
 
@@ -84,11 +86,12 @@ class Spread(Statistic):
 
     def fields(self, reading: Reading) -> tuple[Field, ...]:
         """See `Statistic.fields`."""
-        names = [(f"q{100 * q:02.0f}", f"{100 * q:g} % quantile") for q in QUANTILES]
+        names = [(f"q{100 * q:02.0f}", "median" if q == 0.5 else f"{100 * q:g} % quantile") for q in QUANTILES]
         return (
             Field("variance", "variance", 2), Field("std", "standard deviation", 1),
             Field("min", "least loss", 1), Field("max", "largest loss", 1),
-            *(Field(f"{name}{end}", f"{title}{what}", 1) for name, title in names
+            *(Field(f"{name}{end}", f"{title}{what}", 1, narrow=f"{name}{end}" in _NARROW, bounded=not end)
+              for name, title in names
               for end, what in (("", ""), ("_low", ", at least"), ("_high", ", at most"))),
         )  # fmt: skip
 

@@ -89,7 +89,7 @@ class Units(Statistic):
         """See `Statistic.fields`."""
         return (
             Field("units", "units"), Field("loss_per_unit", "loss per unit", 1),
-            Field("bits_per_unit", "bits per unit"), Field("stderr_per_unit", "its standard error", 1),
+            Field("bits_per_unit", "bits per unit", narrow=True), Field("stderr_per_unit", "its standard error", 1),
         )  # fmt: skip
 
     def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:

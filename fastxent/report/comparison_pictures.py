@@ -1,0 +1,91 @@
+"""The pictures of a comparison, by the names of `Comparison.plot`; None where there is nothing to show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from fastxent.comparison.result import Comparison
+from fastxent.report.parts import as_number, interval
+from fastxent.report.picture import Axis, Curve, Picture, Point, Rule
+from fastxent.report.pictures import LINES, forest, loss_bars
+
+__all__ = ["PICTURES"]
+
+
+def differences(result: Comparison) -> Picture | None:
+    """Differences of the mean loss with their intervals: of all rows, then of the groups that differ most."""
+    found = [("all rows", result.outcome)]
+    found += [
+        (f"{column}: {value}", each) for column, values in result.groups.items() for value, each in values.items()
+    ]
+    lines = []
+    for name, each in found:
+        d = each.delta
+        if all(map(math.isfinite, (d.mean, d.ci_low, d.ci_high))):
+            tone = "good" if d.ci_low > 0 else "bad" if d.ci_high < 0 else "muted"
+            tip = (
+                f"{name}: A − B is {as_number(d.mean, 4)} ({interval(d.ci_low, d.ci_high)}), "
+                f"p = {as_number(d.p_value, 3)},"
+                f" {each.rows:,} rows"
+            )
+            lines.append((name, d.mean, d.ci_low, d.ci_high, tone, tip))
+    if not lines:
+        return None
+    surest = sorted(lines[1:], key=lambda line: -abs(line[1]) / max(line[3] - line[2], math.ulp(line[1])))[: LINES - 1]
+    shown = [lines[0], *sorted(surest, key=lambda line: line[1])]
+    return forest(
+        "groups",
+        "Where is which one better?",
+        "Differences of the mean loss, A − B, with 95 % intervals: "
+        + "; ".join(f"{name} {mean:.3g} ({low:.3g} to {high:.3g})" for name, mean, low, high, *_ in shown[:12]),
+        shown,
+        f"loss of A − loss of B ({result.unit})",
+        Rule(0.0, "x", "no difference", "muted"),
+        len(lines),
+        (("good", "B is better"), ("bad", "A is better")),
+    )
+
+
+def losses(result: Comparison) -> Picture | None:
+    """Rows by loss on either side."""
+    sides = [(name, tone, ev, loss_bars(ev)) for name, tone, ev in (("A", "main", result.a), ("B", "second", result.b))]
+    if not all(bars for *_, bars in sides):
+        return None
+    finite = [bar for *_, bars in sides for bar in bars if math.isfinite(bar[1])]
+    marks: list[Any] = []
+    for name, tone, ev, bars in sides:
+        inner = [bar for bar in bars if math.isfinite(bar[1])]
+        xs = [end for low, high, _ in inner for end in (low, high)]
+        ys = [count / ev.num_rows for *_, count in inner for _ in (0, 1)]
+        marks.append(Curve(xs, ys, tone, label=name))
+        marks += [
+            Point(
+                math.sqrt(low * high),
+                count / ev.num_rows,
+                f"{name}: {count / ev.num_rows:.2%} of the rows lose {as_number(low, 3)} to {as_number(high, 3)}",
+                tone,
+                2.0,
+            )
+            for low, high, count in inner
+            if count
+        ]
+        marks.append(Rule(ev.loss, "x", f"mean of {name} {as_number(ev.loss, 4)}", tone))
+    if not finite:
+        return None
+    most = max(max(mark.ys) for mark in marks if isinstance(mark, Curve))
+    return Picture(
+        "loss",
+        "How large is the loss of a row?",
+        "Histograms of the row losses of A and of B. Means: "
+        f"{as_number(result.a.loss, 4)} and {as_number(result.b.loss, 4)}.",
+        "Share of the rows by loss, of A and of B.",
+        Axis(f"loss of a row ({result.unit})", min(bar[0] for bar in finite), max(bar[1] for bar in finite), log=True),
+        Axis("share of the rows", 0.0, 1.06 * most, percent=True),
+        marks,
+    )
+
+
+#: Names of `Comparison.plot`, in the order of a page.
+PICTURES: dict[str, Callable[[Comparison], Picture | None]] = {"groups": differences, "loss": losses}
