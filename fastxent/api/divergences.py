@@ -22,6 +22,7 @@ def entropy(
     normalize: bool = False,
     on_invalid: Literal["raise", "skip", "propagate"] = "raise",
     dtype: str | None = None,
+    axis: int | None = None,
     threads: int | None = None,
 ) -> Any:
     r"""Shannon entropy of every predicted distribution, or its mean or sum.
@@ -49,6 +50,9 @@ def entropy(
         normalize: divide the probabilities of a row by their sum.
         on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
+        axis: the axis of arrays along which the classes (or labels) lie, where there are more than two: -1 of (B, T,
+            V), 1 of (N, C, H, W). Everything else has the shape without it (targets may have all of it); what is one
+            value for each entry of the first axis counts for all its rows.
         threads: threads to use; all processors by default.
 
     Returns:
@@ -68,7 +72,7 @@ def entropy(
     References:
         Shannon (1948), "A mathematical theory of communication", section 6.
     """
-    inputs = Inputs(logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, dtype=dtype)
+    inputs = Inputs(logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, dtype=dtype, axis=axis)
     loss = LossOptions(loss="entropy", on_invalid=on_invalid, normalize=normalize)
     return reduced(inputs, loss, reduction, base, threads)
 
@@ -85,6 +89,7 @@ def kl_divergence(
     normalize: bool = False,
     on_invalid: Literal["raise", "skip", "propagate"] = "raise",
     dtype: str | None = None,
+    axis: int | None = None,
     threads: int | None = None,
 ) -> Any:
     r"""Kullback-Leibler divergence of predicted distributions from target distributions.
@@ -114,6 +119,9 @@ def kl_divergence(
         normalize: divide the probabilities of a row by their sum.
         on_invalid: "raise" an error, "skip" invalid rows (NaN for reduction "none"), or "propagate" NaN.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
+        axis: the axis of arrays along which the classes (or labels) lie, where there are more than two: -1 of (B, T,
+            V), 1 of (N, C, H, W). Everything else has the shape without it (targets may have all of it); what is one
+            value for each entry of the first axis counts for all its rows.
         threads: threads to use; all processors by default.
 
     Returns:
@@ -133,6 +141,8 @@ def kl_divergence(
     References:
         Kullback and Leibler (1951), "On information and sufficiency", Ann. Math. Statist. 22.
     """
-    inputs = Inputs(target=target, logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, dtype=dtype)
+    inputs = Inputs(
+        target=target, logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, dtype=dtype, axis=axis,
+    )  # fmt: skip
     loss = LossOptions(loss="kl_divergence", on_invalid=on_invalid, normalize=normalize)
     return reduced(inputs, loss, reduction, base, threads)

@@ -45,6 +45,9 @@ class Evaluator:
         labels: the values by which the target names the classes, in the order of the scores, where these are not 0 to C
             - 1: ``range(1, C + 1)``, ``[-1, 1]``, ``["no", "yes"]``.
         dtype: kind of number in packed columns ("float16", "bfloat16", "float32", "float64").
+        axis: the axis of arrays along which the classes (or labels) lie, where there are more than two: -1 of (B, T,
+            V), 1 of (N, C, H, W). Everything else has the shape without it (targets may have all of it); what is one
+            value for each entry of the first axis counts for all its rows.
         loss: "cross_entropy", "entropy" (of the predictions; the target is read and not used), "focal"
             (`fastxent.focal_loss`), "kl_divergence" (of the predictions from the targets, which are in their form:
             logits beside ``logits``, ...), "poly1" (`fastxent.poly1_loss`).
@@ -92,6 +95,7 @@ class Evaluator:
         class_names: Iterable[str] | None = None,
         labels: Iterable[Any] | None = None,
         dtype: str | None = None,
+        axis: int | None = None,
         loss: Literal["cross_entropy", "entropy", "focal", "kl_divergence", "poly1"] = "cross_entropy",
         class_weight: Iterable[float] | Mapping[Any, float] | None = None,
         pos_weight: float | Iterable[float] | None = None,
@@ -113,7 +117,7 @@ class Evaluator:
         base: float | None = None,
         threads: int | None = None,
     ) -> None:
-        inputs = Inputs(task=task, class_names=class_names, labels=labels, dtype=dtype)
+        inputs = Inputs(task=task, class_names=class_names, labels=labels, dtype=dtype, axis=axis)
         loss_options = LossOptions(
             loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_reduction=label_reduction,
             label_smoothing=label_smoothing, ignore_index=ignore_index, on_invalid=on_invalid, clip=clip,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from fastxent.api.axes import rows_of_axis
 from fastxent.base.byte_size import byte_size
 from fastxent.base.errors import UsageError
 from fastxent.base.kinds import as_floats
@@ -212,6 +213,8 @@ def prepare(
     """The opened source and the spec that the keywords mean; ``memory`` is that of all threads together."""
     if inputs.ready_made:
         _check_ready_made(inputs)
+    if inputs.axis is not None:
+        inputs, extra, _ = rows_of_axis(inputs, extra)
     form: Form | ReadyForm
     if _are_tables(inputs.data) and not inputs.ready_made:
         inputs, form, predictions = _inferred(inputs)

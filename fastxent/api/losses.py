@@ -34,6 +34,7 @@ def cross_entropy(
     class_names: Iterable[str] | None = None,
     labels: Iterable[Any] | None = None,
     dtype: str | None = None,
+    axis: int | None = None,
     threads: int | None = None,
 ) -> Any:
     r"""Cross-entropy between targets and predictions over C exclusive classes.
@@ -74,6 +75,9 @@ def cross_entropy(
         labels: the values by which the target names the classes, in the order of the scores, where these are not 0 to C
             - 1: ``range(1, C + 1)``, ``[-1, 1]``, ``["no", "yes"]``.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
+        axis: the axis of arrays along which the classes (or labels) lie, where there are more than two: -1 of (B, T,
+            V), 1 of (N, C, H, W). Everything else has the shape without it (targets may have all of it); what is one
+            value for each entry of the first axis counts for all its rows.
         threads: threads to use; all processors by default.
 
     Returns:
@@ -99,7 +103,7 @@ def cross_entropy(
     """
     inputs = Inputs(
         target=target, logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, class_names=class_names,
-        labels=labels, dtype=dtype,
+        labels=labels, dtype=dtype, axis=axis,
     )  # fmt: skip
     loss = LossOptions(
         class_weight=class_weight, label_smoothing=label_smoothing, ignore_index=ignore_index, on_invalid=on_invalid,
@@ -127,6 +131,7 @@ def binary_cross_entropy(
     class_names: Iterable[str] | None = None,
     labels: Iterable[Any] | None = None,
     dtype: str | None = None,
+    axis: int | None = None,
     threads: int | None = None,
 ) -> Any:
     r"""Cross-entropy of independent yes-or-no predictions: one a row (binary) or L a row (multilabel).
@@ -166,6 +171,9 @@ def binary_cross_entropy(
         labels: the values by which the target names the classes, in the order of the scores, where these are not 0 to C
             - 1: ``range(1, C + 1)``, ``[-1, 1]``, ``["no", "yes"]``.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
+        axis: the axis of arrays along which the classes (or labels) lie, where there are more than two: -1 of (B, T,
+            V), 1 of (N, C, H, W). Everything else has the shape without it (targets may have all of it); what is one
+            value for each entry of the first axis counts for all its rows.
         threads: threads to use; all processors by default.
 
     Returns:
@@ -186,10 +194,10 @@ def binary_cross_entropy(
         apart so that none cancels.
     """
     dimensions = _dimensions(logits=logits, probs=probs, log_probs=log_probs)
-    task: Task = "multilabel" if dimensions == 2 else "binary"
+    task: Task = "binary" if dimensions == 1 and axis is None else "multilabel"
     inputs = Inputs(
         target=target, logits=logits, probs=probs, log_probs=log_probs, task=task, weight=sample_weight, mask=mask,
-        class_names=class_names, labels=labels, dtype=dtype,
+        class_names=class_names, labels=labels, dtype=dtype, axis=axis,
     )  # fmt: skip
     loss = LossOptions(
         pos_weight=pos_weight, label_reduction=label_reduction, label_smoothing=label_smoothing,
@@ -221,6 +229,7 @@ def focal_loss(
     class_names: Iterable[str] | None = None,
     labels: Iterable[Any] | None = None,
     dtype: str | None = None,
+    axis: int | None = None,
     threads: int | None = None,
 ) -> Any:
     r"""Focal loss: cross-entropy that counts confident rows less.
@@ -267,6 +276,9 @@ def focal_loss(
         labels: the values by which the target names the classes, in the order of the scores, where these are not 0 to C
             - 1: ``range(1, C + 1)``, ``[-1, 1]``, ``["no", "yes"]``.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
+        axis: the axis of arrays along which the classes (or labels) lie, where there are more than two: -1 of (B, T,
+            V), 1 of (N, C, H, W). Everything else has the shape without it (targets may have all of it); what is one
+            value for each entry of the first axis counts for all its rows.
         threads: threads to use; all processors by default.
 
     Returns:
@@ -291,7 +303,7 @@ def focal_loss(
     task = task or ("binary" if dimensions == 1 else "multiclass")
     inputs = Inputs(
         target=target, logits=logits, probs=probs, log_probs=log_probs, task=task, weight=sample_weight, mask=mask,
-        class_names=class_names, labels=labels, dtype=dtype,
+        class_names=class_names, labels=labels, dtype=dtype, axis=axis,
     )  # fmt: skip
     loss = LossOptions(
         loss="focal", class_weight=class_weight, pos_weight=pos_weight, label_reduction=label_reduction,
@@ -320,6 +332,7 @@ def poly1_loss(
     class_names: Iterable[str] | None = None,
     labels: Iterable[Any] | None = None,
     dtype: str | None = None,
+    axis: int | None = None,
     threads: int | None = None,
 ) -> Any:
     r"""Poly-1 cross-entropy (PolyLoss): cross-entropy with another weight of its first term in 1 - p.
@@ -358,6 +371,9 @@ def poly1_loss(
         labels: the values by which the target names the classes, in the order of the scores, where these are not 0 to C
             - 1: ``range(1, C + 1)``, ``[-1, 1]``, ``["no", "yes"]``.
         dtype: what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".
+        axis: the axis of arrays along which the classes (or labels) lie, where there are more than two: -1 of (B, T,
+            V), 1 of (N, C, H, W). Everything else has the shape without it (targets may have all of it); what is one
+            value for each entry of the first axis counts for all its rows.
         threads: threads to use; all processors by default.
 
     Returns:
@@ -381,7 +397,7 @@ def poly1_loss(
     """
     inputs = Inputs(
         target=target, logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, class_names=class_names,
-        labels=labels, dtype=dtype,
+        labels=labels, dtype=dtype, axis=axis,
     )  # fmt: skip
     loss = LossOptions(
         loss="poly1", class_weight=class_weight, label_smoothing=label_smoothing, ignore_index=ignore_index,

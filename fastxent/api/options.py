@@ -82,7 +82,7 @@ def _score() -> Signature:
 
 def _compare() -> Signature:
     options = _Options(Pairing, Inputs, LossOptions, RunOptions)
-    data, target, *_ = options.take("data", "target", "on_error", "ids", "num_classes", *_EVALUATE_ALONE)
+    data, target, *_ = options.take("data", "target", "axis", "on_error", "ids", "num_classes", *_EVALUATE_ALONE)
     sides = (
         replace(data, name="a", doc="the first set, as the ``data`` of `evaluate`. Left out, like ``b``, the "
                 "predictions are arrays."),
@@ -176,7 +176,7 @@ def _arrays() -> dict[str, Option]:
     )
     order = (
         "target logits probs log_probs own task class_weight pos_weight sample_weight mask label_reduction "
-        "label_smoothing ignore_index reduction base clip normalize on_invalid class_names labels dtype threads"
+        "label_smoothing ignore_index reduction base clip normalize on_invalid class_names labels dtype axis threads"
     )
     return {name: options[name] for name in order.split()}
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent.api.axes import in_shape, rows_of_axis
 from fastxent.api.doubt import warn
 from fastxent.api.job import one_form, spec_of, stored_labels
 from fastxent.api.terms import terms_of
@@ -44,13 +45,17 @@ def reduced(inputs: Inputs, loss: LossOptions, reduction: str, base: float | Non
     if reduction not in get_args(Reduction):
         raise UsageError(f"reduction: expected 'mean', 'sum', 'none' or 'elementwise', got {reduction!r}")
     unit = Unit(base)
+    axis = inputs.axis
+    rest: tuple[int, ...] = ()
+    if axis is not None:
+        inputs, _, rest = rows_of_axis(inputs, ())
     source, spec = _opened(inputs, loss)
     if reduction in ("none", "elementwise"):
         losses, totals = _row_losses(source, spec, threads, terms=reduction == "elementwise")
         _warn(source, totals, threads)
         if inputs.weight is not None:
             losses = _weighed(losses, np.asarray(plain_array(inputs.weight, "sample_weight"), np.float64))
-        return unit.of(losses)
+        return unit.of(losses if axis is None else in_shape(losses, rest, axis))
     totals = on_threads.run(plan_of(source, spec, LOSS_ONLY), threads).totals
     _warn(source, totals, threads)
     return unit.of(totals.reading().number("sum" if reduction == "sum" else "loss"))

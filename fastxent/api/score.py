@@ -40,6 +40,7 @@ def score(
     class_names: Iterable[str] | None = None,
     labels: Iterable[Any] | None = None,
     dtype: str | None = None,
+    axis: int | None = None,
     filter: Any = None,
     on_error: Literal["raise", "skip"] = "raise",
     ids: str | None = None,
@@ -127,6 +128,9 @@ def score(
         labels: the values by which the target names the classes, in the order of the scores, where these are not 0 to C
             - 1: ``range(1, C + 1)``, ``[-1, 1]``, ``["no", "yes"]``.
         dtype: kind of number in packed columns ("float16", "bfloat16", "float32", "float64").
+        axis: the axis of arrays along which the classes (or labels) lie, where there are more than two: -1 of (B, T,
+            V), 1 of (N, C, H, W). Everything else has the shape without it (targets may have all of it); what is one
+            value for each entry of the first axis counts for all its rows.
         filter: which rows of ``data`` are read, as for `fastxent.evaluate`; the others are not in the output.
         on_error: "skip" leaves out what cannot be read, whole; it is not in the output but in the result's
             ``left_out``. In a directory, files with something left out are done again by the next run.
@@ -205,7 +209,7 @@ def score(
     inputs = Inputs(
         data=data, target=target, logits=logits, probs=probs, log_probs=log_probs, losses=losses,
         target_log_probs=target_log_probs, task=task, weight=weight, mask=mask, class_names=class_names, labels=labels,
-        dtype=dtype, filter=filter, on_error=on_error, ids=ids, num_classes=num_classes,
+        dtype=dtype, axis=axis, filter=filter, on_error=on_error, ids=ids, num_classes=num_classes,
         verify_checksums=verify_checksums,
     )  # fmt: skip
     loss_options = LossOptions(

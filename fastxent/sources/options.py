@@ -92,6 +92,14 @@ class Inputs:
         'kind of number in packed columns ("float16", "bfloat16", "float32", "float64").',
         brief="Numbers in packed columns: float16, bfloat16, float32, float64.",
     )
+    axis: int | None = option(
+        None,
+        "the axis of arrays along which the classes (or labels) lie, where there are more than two: -1 of (B, T, V), 1 "
+        "of (N, C, H, W). Everything else has the shape without it (targets may have all of it); what is one value for "
+        "each entry of the first axis counts for all its rows.",
+        metavar="N",
+        brief="Axis of the classes in arrays of more than two dimensions.",
+    )
     filter: Any = option(
         None,
         "which rows of ``data`` are read: text such as ``\"country == 'DE' and year >= 2024\"`` or a pyarrow "

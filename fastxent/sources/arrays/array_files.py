@@ -14,7 +14,7 @@ from fastxent.sources.arrays.source import ArraySource
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.source import Selection
 
-__all__ = ["ArrayFileSource"]
+__all__ = ["ArrayFileSource", "beside"]
 
 #: path -> its `DataFile.stamp`
 Stamps = dict[str, tuple[int, int] | None]
@@ -58,7 +58,7 @@ class ArrayFileSource(ArraySource):
     def _arrays(self, path: str, selection: Selection) -> tuple[Any, str | None, Callable[[str], Any]]:
         """The predictions, their kind where the file says it, and how the other arrays are found by name."""
         if path.endswith(".npy"):
-            return self._npy(path), None, lambda name: self._npy(_beside(path, name))
+            return self._npy(path), None, lambda name: self._npy(beside(path, name))
         if len(selection.predictions) != 1:
             names = ", ".join(selection.predictions) or "none"
             raise UsageError(f"predictions must name one array in {path}, got {names}")
@@ -90,7 +90,8 @@ def _tensor(tensors: dict[str, Any], name: str, path: str) -> Any:
     return tensors[name]
 
 
-def _beside(path: str, name: str) -> str:
+def beside(path: str, name: str) -> str:
+    """A file from the working directory, or else from beside another."""
     beside = os.path.join(os.path.dirname(path), name)
     return beside if not os.path.exists(name) and os.path.exists(beside) else name
 

@@ -246,7 +246,7 @@ class ArraySource(Source):
             )
             raise UsageError(f"predictions of a binary task must have shape (n,), got {shape}{hint}")
         if len(shape) != 2:
-            hint = f"; {ONE_SCORE}" if len(shape) == 1 else ""
+            hint = f"; {ONE_SCORE}" if len(shape) == 1 else "; say by axis= where the classes are" if shape[2:] else ""
             raise UsageError(f"predictions must have shape (n, classes), got {shape}{hint}")
         if shape[1] == 0:
             raise UsageError(f"predictions have no classes: their shape is {shape}")
