@@ -46,11 +46,11 @@ def python(code: str, root: Path = ROOT, **changes: str | None) -> str:
     return output(start(["-c", code], root, **changes))
 
 
-def run(*arguments: Any) -> Result:
+def run(*arguments: Any, input: str | None = None) -> Result:
     """Run the command in this process, which saves a second where it is not the process that is tested."""
     from fastxent.cli.main import cli
 
-    return CliRunner().invoke(cli, [str(each) for each in arguments])
+    return CliRunner().invoke(cli, [str(each) for each in arguments], input=input)
 
 
 def fastxent(*arguments: Any, **changes: str | None) -> subprocess.CompletedProcess[str]:

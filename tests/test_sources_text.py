@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +15,7 @@ import pytest
 
 import fastxent as fx
 from fastxent.sources.dataset import text
-from tests.shell import run
+from tests.shell import environment, run
 
 CALL = {"target": "label", "probs": "p_*"}
 
@@ -46,6 +48,52 @@ def write(path, data):
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(text, "BLOCK_BYTES", 1 << 14)
+
+
+@pytest.mark.parametrize("format", ["csv", "tsv", "jsonl", "arrow"])
+def test_standard_input(tmp_path, format) -> None:
+    """Read once, as it comes, whatever was looked at first; the rows are those of a file."""
+    data = table()
+    path = tmp_path / f"a.{format}"
+    if format == "arrow":
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, data.schema) as stream:
+            stream.write_table(data, max_chunksize=700)
+    else:
+        write(path, data)
+    call = ["--target", "label", "--probs", "p_*", "--group-by", "g", "--filter", "id >= 100", "--json", "-"]
+    shell = [sys.executable, "-m", "fastxent", "evaluate", "-", "--format", format, *call]
+    with path.open("rb") as pipe:
+        done = subprocess.run(shell, stdin=pipe, capture_output=True, text=True, env=environment(), check=True)
+    ours, theirs = json.loads(done.stdout), fx.evaluate(data, **CALL, group_by="g", filter="id >= 100").to_dict()
+    assert ours["run"]["paths"] == ["<stream>" if format == "arrow" else "<stdin>"]
+    assert ours["rows"] == theirs["rows"]
+    assert ours["groups"] == json.loads(json.dumps(theirs["groups"]))
+    assert ours["loss"]["mean"] == theirs["loss"]["mean"]
+
+
+def test_standard_input_is_said_and_read_once(tmp_path) -> None:
+    result = run("evaluate", "-", "--target", "label", "--probs", "p_*")
+    assert result.exit_code == 2
+    assert "say what standard input holds" in result.stderr
+    result = run("evaluate", "-", "--format", "arrow", "--target", "label", "--probs", "p_*", input="no arrow")
+    assert result.exit_code == 3
+    assert "<stdin>: cannot be read as a stream of Arrow" in result.stderr
+    with pytest.raises(fx.UsageError, match="files are told by their endings"):
+        fx.evaluate(tmp_path / "a.csv", **CALL, format="csv")
+    with pytest.raises(fx.UsageError, match="standard input can be read once"):
+        fx.compare("-", "-", **CALL, on="id", format="csv")
+
+
+def test_lazy_frames_are_streams() -> None:
+    pl = pytest.importorskip("polars")
+    data = table()
+    query = pl.from_arrow(data).lazy().filter(pl.col("id") >= 100).with_columns(pl.col("g").cast(pl.Categorical))
+    ours = fx.evaluate(query, **CALL, group_by="g")
+    theirs = fx.evaluate(data, **CALL, group_by="g", filter="id >= 100")
+    assert ours.groups.equals(theirs.groups)
+    assert ours.loss == theirs.loss
+    assert fx.evaluate(query, **CALL, group_by="id:q4").groups.num_rows == 4
+    assert fx.compare(query, data, **CALL, on="id").num_rows == 4900
 
 
 NAMES = ["a.csv", "a.tsv", "a.jsonl", "a.csv.gz", "a.TSV.zst", "a.jsonl.gz"]

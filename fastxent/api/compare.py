@@ -81,6 +81,7 @@ def compare(
     class_names: Iterable[str] | None = None,
     labels: Iterable[Any] | None = None,
     dtype: str | None = None,
+    format: Literal["csv", "tsv", "jsonl", "arrow"] | None = None,
     filter: Any = None,
     verify_checksums: bool = False,
     loss: Literal["cross_entropy", "entropy", "focal", "kl_divergence", "poly1"] = "cross_entropy",
@@ -144,6 +145,8 @@ def compare(
         labels: the values by which the target names the classes, in the order of the scores, where these are not 0 to C
             - 1: ``range(1, C + 1)``, ``[-1, 1]``, ``["no", "yes"]``.
         dtype: kind of number in packed columns ("float16", "bfloat16", "float32", "float64").
+        format: what standard input holds, where ``data`` is "-": "csv", "tsv", "jsonl", or "arrow" for a stream of
+            Arrow. It is read as it comes, in bounded memory.
         filter: which rows of both sides are read, as in `evaluate`; the others are counted. A row that only one side
             keeps is only on that side. With ``by_order`` rows keep the places they have without the filter.
         verify_checksums: check page checksums of Parquet files that have them.
@@ -195,7 +198,7 @@ def compare(
     inputs = Inputs(
         target=target, logits=logits, probs=probs, log_probs=log_probs, losses=losses,
         target_log_probs=target_log_probs, task=task, weight=weight, mask=mask, class_names=class_names, labels=labels,
-        dtype=dtype, filter=filter, verify_checksums=verify_checksums,
+        dtype=dtype, format=format, filter=filter, verify_checksums=verify_checksums,
     )  # fmt: skip
     loss_options = LossOptions(
         loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_reduction=label_reduction,
@@ -223,6 +226,8 @@ def compare(
         raise UsageError(f"there is nothing to compare with: name a second set, or one of {ways}")
     if cluster is not None and cluster in dict(columns.bins):
         raise UsageError(f"cluster_by: {cluster!r} is also grouped by bins; copy the column")
+    if isinstance(a, str) and isinstance(b, str) and a == b == "-":
+        raise UsageError("standard input can be read once, and both sides are '-'; write one of them to a file")
     if inputs.ready_made != b_inputs.ready_made:
         raise UsageError("one side has losses, the other predictions; give losses of both (fastxent.score writes them)")
     threads = thread_count(threads)

@@ -36,6 +36,7 @@ def evaluate(
     labels: Iterable[Any] | None = None,
     dtype: str | None = None,
     axis: int | None = None,
+    format: Literal["csv", "tsv", "jsonl", "arrow"] | None = None,
     filter: Any = None,
     on_error: Literal["raise", "skip"] = "raise",
     ids: str | None = None,
@@ -105,6 +106,8 @@ def evaluate(
         axis: the axis of arrays along which the classes (or labels) lie, where there are more than two: -1 of (B, T,
             V), 1 of (N, C, H, W). Everything else has the shape without it (targets may have all of it); what is one
             value for each entry of the first axis counts for all its rows.
+        format: what standard input holds, where ``data`` is "-": "csv", "tsv", "jsonl", or "arrow" for a stream of
+            Arrow. It is read as it comes, in bounded memory.
         filter: which rows of ``data`` are read: text such as ``"country == 'DE' and year >= 2024"`` or a pyarrow
             expression. Hive partitions count as columns; the other rows are as if they were not there.
         on_error: "raise", or "skip" to leave out files and row groups that cannot be read, whole; what was left out is
@@ -181,7 +184,7 @@ def evaluate(
     inputs = Inputs(
         data=data, target=target, logits=logits, probs=probs, log_probs=log_probs, losses=losses,
         target_log_probs=target_log_probs, task=task, weight=weight, mask=mask, class_names=class_names, labels=labels,
-        dtype=dtype, axis=axis, filter=filter, on_error=on_error, ids=ids, num_classes=num_classes,
+        dtype=dtype, axis=axis, format=format, filter=filter, on_error=on_error, ids=ids, num_classes=num_classes,
         verify_checksums=verify_checksums,
     )  # fmt: skip
     loss_options = LossOptions(

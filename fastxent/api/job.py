@@ -13,7 +13,7 @@ import numpy as np
 
 from fastxent.api.axes import rows_of_axis
 from fastxent.base.byte_size import byte_size
-from fastxent.base.errors import UsageError
+from fastxent.base.errors import SourceError, UsageError
 from fastxent.base.kinds import as_floats
 from fastxent.base.log_unit import Unit
 from fastxent.data.batch import Matrix
@@ -29,9 +29,11 @@ from fastxent.engine.runners.threads import thread_count
 from fastxent.losses.base import READY, ReadyForm
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import finish
+from fastxent.sources.dataset.standard_input import NAME, StandardInput, input_stream
 from fastxent.sources.object_kinds import is_array_file, is_paths, is_table
 from fastxent.sources.open import Selection, Source, open_arrays, open_source
 from fastxent.sources.options import Inputs
+from fastxent.sources.read_errors import first_line
 from fastxent.statistics.group_bins import bins_of, inner_quantiles, named_bins
 from fastxent.statistics.options import Bins, Measures, Readings
 from fastxent.statistics.registry import check_readings
@@ -43,6 +45,8 @@ __all__ = [
     "ExtraColumns", "Job", "edges_of", "one_form", "open_job", "prepare", "spec_of", "stored_labels", "that_apply",
 ]  # fmt: skip
 
+#: What tables and frames have that can be read more than once.
+_READ_AGAIN = ("num_rows", "height", "iloc", "collect_batches")
 #: What a single array is called that a keyword was given without a name.
 _UNNAMED = {"group_by": "group", "cluster_by": "cluster", "units": "units"}
 
@@ -187,7 +191,7 @@ def _numbers_of(name: str, extra: ExtraColumns, inputs: Inputs) -> Iterator[NDAr
         source = open_arrays(extra.arrays[name], None, task="binary", form="losses")
     elif inputs.data is None:
         source = open_source(name, dataclasses.replace(alone, predictions=()))
-    elif is_table(inputs.data) and not any(hasattr(inputs.data, each) for each in ("num_rows", "height", "iloc")):
+    elif is_table(inputs.data) and not any(hasattr(inputs.data, each) for each in _READ_AGAIN):
         raise UsageError(f"group_by: quantiles of {name!r} need a pass of their own, and a stream has one; give edges")
     else:
         source = open_source(inputs.data, alone, filter=inputs.filter, on_error=inputs.on_error)
@@ -215,6 +219,8 @@ def prepare(
         _check_ready_made(inputs)
     if inputs.axis is not None:
         inputs, extra, _ = rows_of_axis(inputs, extra)
+    if inputs.format is not None or (isinstance(inputs.data, str) and inputs.data == "-"):
+        inputs = dataclasses.replace(inputs, data=standard_input(inputs))
     form: Form | ReadyForm
     if _are_tables(inputs.data) and not inputs.ready_made:
         inputs, form, predictions = _inferred(inputs)
@@ -225,6 +231,24 @@ def prepare(
     share = None if memory is None else max(1, byte_size(memory) // threads)
     source = _open_predictions(inputs, form, predictions, extra, share, stored_labels(inputs, loss))
     return source, spec_of(inputs, loss, form, source)
+
+
+def standard_input(inputs: Inputs) -> Any:
+    """What comes from standard input, as a data set of text or a stream of Arrow."""
+    if not isinstance(inputs.data, str) or inputs.data != "-":
+        raise UsageError("format says what standard input holds, and data is not '-'; files are told by their endings")
+    if inputs.format is None:
+        raise UsageError("-: say what standard input holds: format='csv', 'tsv', 'jsonl' or 'arrow' (--format)")
+    if inputs.format != "arrow":
+        from fastxent.sources.dataset.dataset import Dataset
+
+        return Dataset([StandardInput.of(inputs.format)])
+    import pyarrow as pa
+
+    try:
+        return pa.ipc.open_stream(input_stream())
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SourceError(f"cannot be read as a stream of Arrow: {first_line(error)}", path=NAME) from error
 
 
 def _check_ready_made(inputs: Inputs) -> None:
@@ -298,6 +322,10 @@ def _ignored(inputs: Inputs, loss: LossOptions, source: Source) -> int | None:
 
 def _are_tables(data: Any) -> bool:
     """Whether ``data`` names files of columns."""
+    if data is not None and not is_paths(data):
+        from fastxent.sources.dataset.dataset import Dataset
+
+        return isinstance(data, Dataset)
     several = data if isinstance(data, (list, tuple)) else [data]
     return is_paths(data) and not any(map(is_array_file, several))
 

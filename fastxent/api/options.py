@@ -111,7 +111,7 @@ _OF_ROWS = (
     "target", "logits", "probs", "log_probs", *READY, "weight", "mask", "group_by", "cluster_by", "units", "keep",
 )  # fmt: skip
 #: What needs a data set.
-_OF_DATA = ("data", "filter", "on_error", "ids", "num_classes", "verify_checksums")
+_OF_DATA = ("data", "format", "filter", "on_error", "ids", "num_classes", "verify_checksums")
 
 
 def _evaluator() -> Signature:

@@ -41,6 +41,7 @@ def score(
     labels: Iterable[Any] | None = None,
     dtype: str | None = None,
     axis: int | None = None,
+    format: Literal["csv", "tsv", "jsonl", "arrow"] | None = None,
     filter: Any = None,
     on_error: Literal["raise", "skip"] = "raise",
     ids: str | None = None,
@@ -131,6 +132,8 @@ def score(
         axis: the axis of arrays along which the classes (or labels) lie, where there are more than two: -1 of (B, T,
             V), 1 of (N, C, H, W). Everything else has the shape without it (targets may have all of it); what is one
             value for each entry of the first axis counts for all its rows.
+        format: what standard input holds, where ``data`` is "-": "csv", "tsv", "jsonl", or "arrow" for a stream of
+            Arrow. It is read as it comes, in bounded memory.
         filter: which rows of ``data`` are read, as for `fastxent.evaluate`; the others are not in the output.
         on_error: "skip" leaves out what cannot be read, whole; it is not in the output but in the result's
             ``left_out``. In a directory, files with something left out are done again by the next run.
@@ -209,7 +212,7 @@ def score(
     inputs = Inputs(
         data=data, target=target, logits=logits, probs=probs, log_probs=log_probs, losses=losses,
         target_log_probs=target_log_probs, task=task, weight=weight, mask=mask, class_names=class_names, labels=labels,
-        dtype=dtype, axis=axis, filter=filter, on_error=on_error, ids=ids, num_classes=num_classes,
+        dtype=dtype, axis=axis, format=format, filter=filter, on_error=on_error, ids=ids, num_classes=num_classes,
         verify_checksums=verify_checksums,
     )  # fmt: skip
     loss_options = LossOptions(

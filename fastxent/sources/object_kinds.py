@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-__all__ = ["is_array_file", "is_arrow", "is_paths", "is_table", "library"]
+__all__ = ["is_array_file", "is_arrow", "is_lazy", "is_paths", "is_table", "library"]
 
 #: Endings of files that hold arrays rather than columns.
 _ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors")
@@ -17,8 +17,13 @@ def library(value: Any) -> str:
 
 
 def is_table(value: Any) -> bool:
-    """Whether ``value`` is a table, frame or stream with the Arrow C interface."""
-    return hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__")
+    """Whether ``value`` is a table, frame or stream with the Arrow C interface, or a lazy frame."""
+    return is_lazy(value) or hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__")
+
+
+def is_lazy(value: Any) -> bool:
+    """Whether ``value`` is a query of polars that has not been run."""
+    return library(value) == "polars" and type(value).__name__ == "LazyFrame"
 
 
 def is_arrow(value: Any) -> bool:

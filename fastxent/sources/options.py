@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from fastxent.base.option import option
 from fastxent.data.spec import Form, Task, check_distinct
@@ -13,6 +13,8 @@ from fastxent.losses.base import READY
 from fastxent.sources.skipped import OnError
 
 __all__ = ["Inputs"]
+
+InputFormat = Literal["csv", "tsv", "jsonl", "arrow"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,14 @@ class Inputs:
         "each entry of the first axis counts for all its rows.",
         metavar="N",
         brief="Axis of the classes in arrays of more than two dimensions.",
+    )
+    format: InputFormat | None = option(
+        None,
+        'what standard input holds, where ``data`` is "-": "csv", "tsv", "jsonl", or "arrow" for a stream of Arrow. It '
+        "is read as it comes, in bounded memory.",
+        annotation='Literal["csv", "tsv", "jsonl", "arrow"] | None',
+        choices=get_args(InputFormat),
+        brief="What standard input (PATH is -) holds.",
     )
     filter: Any = option(
         None,

@@ -25,7 +25,7 @@ from fastxent.sources.dataset.ipc import IpcReader
 from fastxent.sources.dataset.members import Member, find_members
 from fastxent.sources.dataset.reading import Reading, decode_batch, resolve, row_bytes, settle
 from fastxent.sources.filter import NUMBERS, BoundFilter, Filter
-from fastxent.sources.object_kinds import library
+from fastxent.sources.object_kinds import is_lazy, library
 from fastxent.sources.per_thread import PerThread
 from fastxent.sources.read_errors import check_damage, first_line
 from fastxent.sources.skipped import LeftOuts, OnError
@@ -240,7 +240,9 @@ def open_ipc(
 
 def open_table(data: Any, selection: Selection, path: str = "<table>", filter: Filter | None = None) -> Source:
     """A source over anything with the Arrow C interface: tables and frames as they lie in memory, or a stream."""
-    if library(data) == "pandas":
+    if is_lazy(data):
+        data = _from_lazy(data)
+    elif library(data) == "pandas":
         data = _from_pandas(data, selection, path, whole=filter is not None)
     elif hasattr(data, "__arrow_c_array__") and not isinstance(data, pa.RecordBatch):
         data = pa.record_batch(data)
@@ -257,6 +259,16 @@ def open_table(data: Any, selection: Selection, path: str = "<table>", filter: F
         raise SourceError(f"cannot be read as Arrow data: {first_line(error)}", path=path) from error
     part = _Table(path, reader.schema, tuple(accumulate(batch.num_rows for batch in batches)), batches)
     return ArrowSource([(part, settle(resolve(part.schema, selection, path), batches, path))], filter)
+
+
+def _from_lazy(query: Any) -> Any:
+    """A query of polars as a stream, which is run while it is read and never held as a whole."""
+    if not hasattr(query, "collect_batches"):
+        raise UsageError("this polars cannot run a LazyFrame as a stream; take a newer one, or give query.collect()")
+    schema = pa.table(query.head(0).collect()).schema
+    frames = query.collect_batches(maintain_order=True, engine="streaming")
+    batches = (batch for frame in frames for batch in pa.table(frame).cast(schema).to_batches())
+    return pa.RecordBatchReader.from_batches(schema, batches)
 
 
 def _start(ends: tuple[int, ...], number: int) -> int:

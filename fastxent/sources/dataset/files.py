@@ -61,6 +61,9 @@ class DataFile:
         check_regular(self.location)
         return pa.OSFile(self.location)
 
+    def read_on(self) -> None:
+        """Nobody will open it again: what can be read but once need not be kept."""
+
     def map(self) -> Any:
         """A buffer that a local file is mapped to."""
         import pyarrow as pa

@@ -79,6 +79,7 @@ class TextSource(Source):
         stored: dict[str, int] = {}
         for file, reading, bound in self._read:
             row = stored[file.name] = 0
+            file.read_on()
             for batch in text_batches(file, self._columns, self._kinds):
                 for lo in range(0, batch.num_rows, self._step):
                     piece, numbers = batch.slice(lo, self._step), None
