@@ -13,7 +13,7 @@ import numpy as np
 
 from fastxent.api.axes import rows_of_axis
 from fastxent.base.byte_size import byte_size
-from fastxent.base.errors import SourceError, UsageError
+from fastxent.base.errors import UsageError
 from fastxent.base.kinds import as_floats
 from fastxent.base.log_unit import Unit
 from fastxent.data.batch import Matrix
@@ -29,11 +29,9 @@ from fastxent.engine.runners.threads import thread_count
 from fastxent.losses.base import READY, ReadyForm
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import finish
-from fastxent.sources.dataset.standard_input import NAME, StandardInput, input_stream
 from fastxent.sources.object_kinds import is_array_file, is_paths, is_table
 from fastxent.sources.open import Selection, Source, open_arrays, open_source
 from fastxent.sources.options import Inputs
-from fastxent.sources.read_errors import first_line
 from fastxent.statistics.group_bins import bins_of, inner_quantiles, named_bins
 from fastxent.statistics.options import Bins, Measures, Readings
 from fastxent.statistics.registry import check_readings
@@ -220,7 +218,9 @@ def prepare(
     if inputs.axis is not None:
         inputs, extra, _ = rows_of_axis(inputs, extra)
     if inputs.format is not None or (isinstance(inputs.data, str) and inputs.data == "-"):
-        inputs = dataclasses.replace(inputs, data=standard_input(inputs))
+        from fastxent.sources.dataset.standard_input import open_standard_input
+
+        inputs = dataclasses.replace(inputs, data=open_standard_input(inputs.data, inputs.format))
     form: Form | ReadyForm
     if _are_tables(inputs.data) and not inputs.ready_made:
         inputs, form, predictions = _inferred(inputs)
@@ -231,24 +231,6 @@ def prepare(
     share = None if memory is None else max(1, byte_size(memory) // threads)
     source = _open_predictions(inputs, form, predictions, extra, share, stored_labels(inputs, loss))
     return source, spec_of(inputs, loss, form, source)
-
-
-def standard_input(inputs: Inputs) -> Any:
-    """What comes from standard input, as a data set of text or a stream of Arrow."""
-    if not isinstance(inputs.data, str) or inputs.data != "-":
-        raise UsageError("format says what standard input holds, and data is not '-'; files are told by their endings")
-    if inputs.format is None:
-        raise UsageError("-: say what standard input holds: format='csv', 'tsv', 'jsonl' or 'arrow' (--format)")
-    if inputs.format != "arrow":
-        from fastxent.sources.dataset.dataset import Dataset
-
-        return Dataset([StandardInput.of(inputs.format)])
-    import pyarrow as pa
-
-    try:
-        return pa.ipc.open_stream(input_stream())
-    except (pa.ArrowInvalid, OSError) as error:
-        raise SourceError(f"cannot be read as a stream of Arrow: {first_line(error)}", path=NAME) from error
 
 
 def _check_ready_made(inputs: Inputs) -> None:

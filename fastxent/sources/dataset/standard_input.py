@@ -7,16 +7,39 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastxent.base.errors import UsageError
-from fastxent.sources.dataset.files import DataFile
+import pyarrow as pa
 
-__all__ = ["NAME", "StandardInput", "input_stream"]
+from fastxent.base.errors import SourceError, UsageError
+from fastxent.sources.dataset.dataset import Dataset
+from fastxent.sources.dataset.files import DataFile
+from fastxent.sources.read_errors import first_line
+
+__all__ = ["open_standard_input"]
 
 #: What standard input is called in messages.
 NAME = "<stdin>"
 
 
-def input_stream() -> Any:
+def open_standard_input(data: Any, format: str | None) -> Any:
+    """What comes from standard input ("-"), as a data set of text or a stream of Arrow.
+
+    Raises:
+        UsageError: the format is not said, or the data are something else.
+        SourceError: it is no stream of Arrow.
+    """
+    if not isinstance(data, str) or data != "-":
+        raise UsageError("format says what standard input holds, and data is not '-'; files are told by their endings")
+    if format is None:
+        raise UsageError("-: say what standard input holds: format='csv', 'tsv', 'jsonl' or 'arrow' (--format)")
+    if format != "arrow":
+        return Dataset([StandardInput(NAME, f"{NAME}.{format}", None)])
+    try:
+        return pa.ipc.open_stream(_stream())
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SourceError(f"cannot be read as a stream of Arrow: {first_line(error)}", path=NAME) from error
+
+
+def _stream() -> Any:
     """The bytes of standard input."""
     if sys.stdin is None:
         raise UsageError("-: there is no standard input")
@@ -27,17 +50,10 @@ def input_stream() -> Any:
 class StandardInput(DataFile):
     """Text from a pipe; ``location`` ends in the format."""
 
-    kept: _Kept = field(default_factory=lambda: _Kept(input_stream()))
-
-    @classmethod
-    def of(cls, format: str) -> StandardInput:
-        """Standard input that holds "csv", "tsv" or "jsonl"."""
-        return cls(NAME, f"{NAME}.{format}", None)
+    kept: _Kept = field(default_factory=lambda: _Kept(_stream()))
 
     def open(self) -> Any:
         """See `DataFile.open`: each time from the beginning, as long as `read_on` has not been called."""
-        import pyarrow as pa
-
         return pa.PythonFile(io.BufferedReader(_Reader(self.kept)), mode="r")
 
     def read_on(self) -> None:
