@@ -177,7 +177,7 @@ def test_a_comparison(comparison: Any) -> None:
     ):
         assert part in page.text
     assert "ink: light" in str(page.all("svg")[0]["aria-label"])
-    assert len(page.all("svg")) == 2
+    assert len(page.all("svg")) == 3
 
 
 def test_the_same_result_gives_the_same_bytes(evaluation: Any) -> None:
@@ -248,6 +248,101 @@ def test_no_escape_reaches_the_terminal(tmp_path: Path, capsys: pytest.CaptureFi
     code, _, error = run("evaluate", tmp_path / "\x1b[2J.parquet", "--logits", "z", "--target", "y", "--no-progress")
     assert code == 3
     assert "\x1b" not in error
+
+
+def test_pictures_are_drawn_on_axes() -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    from fastxent.report.pictures import PICTURES
+
+    drawn: set[str] = set()
+    for result in made().values():
+        page = result.to_html()
+        for picture in PICTURES:
+            if f'id="picture-{picture}"' not in page:
+                with pytest.raises(
+                    fx.UsageError, match=rf"^plot: nothing was gathered that '{picture}' shows; there is '"
+                ):
+                    result.plot(picture)
+                continue
+            ax = result.plot(picture)
+            assert ax.get_title()
+            assert ax.patches or ax.lines
+            ax.figure.canvas.draw()
+            plt.close(ax.figure)
+            drawn.add(picture)
+    assert drawn == set(PICTURES)
+    fig, axes = plt.subplots(1, 2)
+    assert made()["binary"].plot("roc", ax=axes[1]) is axes[1]
+    assert not axes[0].lines
+    x, y = axes[1].lines[1].get_data()
+    fpr, tpr, _ = made()["binary"].roc_curve()
+    points = set(zip(fpr.tolist(), tpr.tolist(), strict=True))
+    assert {(0.0, 0.0), (1.0, 1.0)} <= set(zip(x, y, strict=True)) <= points
+    plt.close(fig)
+    with pytest.raises(fx.UsageError, match=r"plot: expected one of 'loss', 'reliability', .*, got 'los'"):
+        made()["binary"].plot("los")
+
+
+def test_pictures_of_comparisons_are_drawn_on_axes(comparison: Any) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    for name in ("groups", "density", "loss"):
+        ax = comparison.plot(name)
+        ax.figure.canvas.draw()
+        plt.close(ax.figure)
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names
+    with pytest.raises(fx.UsageError, match=r"expected one of 'groups', 'density', 'loss', got 'reliability'"):
+        comparison.plot("reliability")
+
+
+def test_rows_are_counted_by_octaves_of_both_losses() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.exponential(size=3000) ** 6 for _ in "ab")
+    a[:5], b[:5] = [1e-310, 1e-300, 2.0**-20, 2.0**10, 1e300], [1.0, 2.0, np.nextafter(2.0, 0.0), 0.5, np.inf]
+    c = fx.compare(
+        pa.table({"z": -a, "i": np.arange(3000)}),
+        pa.table({"z": -b, "i": np.arange(3000)}),
+        target_log_probs="z",
+        on="i",
+    )
+    octave = [np.floor(np.log2(np.clip(side, 2.0**-20, 2.0**10))).astype(int) for side in (a, b)]
+    keys, counts = np.unique(np.stack(octave), axis=1, return_counts=True)
+    assert c.octaves == [(*map(int, key), int(count)) for key, count in zip(keys.T, counts, strict=True)]
+
+
+def test_names_from_the_data_are_no_formulas_of_matplotlib(evil: Any) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    for name in ("confusion", "groups", "group_classes", "classes"):
+        ax = evil.plot(name)
+        ax.figure.canvas.draw()  # "$\\frac{1}{0}$" would raise, or be drawn as one
+        shown = [label.get_text() for label in ax.get_yticklabels()]
+        assert any("$" in text for text in shown)
+        plt.close(ax.figure)
+
+
+def test_losses_that_are_ready_made_have_a_report() -> None:
+    rng = np.random.default_rng(0)
+    losses = rng.exponential(size=500)
+    ev = fx.evaluate(losses=losses, group_by={"g": np.arange(500) % 5})
+    page = Page(ev.to_html())
+    assert [each["id"] for each in page.all("figure")] == ["picture-loss", "picture-groups"]
+    assert "Nothing stands out" in page.text
+    worse = fx.evaluate(
+        losses=np.where(np.arange(500) % 5 == 2, 9.0 + losses, losses), group_by={"g": np.arange(500) % 5}
+    )
+    assert "it fails in g = 2" in Page(worse.to_html()).text
 
 
 def test_what_is_absent_is_left_out() -> None:

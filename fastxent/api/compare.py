@@ -445,6 +445,7 @@ def _compared(joined: Joined, sides: list[Evaluation], keys: tuple[str, ...], k:
         zero_weight=pairs.weightless(),
         improved=pairs.extremes(k, descending=True),
         regressed=pairs.extremes(k, descending=False),
+        octaves=pairs.octaves(),
         groups={column: dict(joined.outcomes(f"c{i}")) for i, column in enumerate(joined.groups)},
     )
     if math.isnan(result.delta.mean) and result.num_rows:

@@ -16,8 +16,10 @@ from fastxent.base.errors import DataError, UsageError
 from fastxent.base.status import Status
 from fastxent.data.plain_column import as_python
 
-__all__ = ["Pairs", "exact_values", "need_duckdb"]
+__all__ = ["LARGEST_OCTAVE", "LEAST_OCTAVE", "Pairs", "exact_values", "need_duckdb"]
 
+#: Octaves of losses (in nats) that are told apart; what is beyond counts as these.
+LEAST_OCTAVE, LARGEST_OCTAVE = -20, 10
 #: Rows that a query hands over at a time.
 STREAM = 1 << 16
 #: Bytes that a thread of DuckDB needs, by its manual; with less it was out of memory in 2 of 6 runs.
@@ -137,6 +139,13 @@ class Pairs:
             f" AND NOT isnan(la - lb) ORDER BY d {way}, {keys} LIMIT {int(k)}"
         )
         return [(_one(row[:-3]), *row[-3:]) for row in self._rows(query)]
+
+    def octaves(self) -> list[tuple[int, int, int]]:
+        """Rows by floor(log2 of la) and floor(log2 of lb), each within `LEAST_OCTAVE` and `LARGEST_OCTAVE`."""
+        low, high = 2.0**LEAST_OCTAVE, 2.0**LARGEST_OCTAVE
+        of = [f"CAST(floor(log2(least(greatest({side}, {low!r}), {high!r}))) AS INTEGER)" for side in ("la", "lb")]
+        query = f"SELECT {', '.join(of)}, count(*) FROM pairs WHERE {self._counted} AND NOT isnan(la + lb)"
+        return [tuple(map(int, row)) for row in self._rows(f"{query} GROUP BY ALL ORDER BY ALL")]  # type: ignore[misc]
 
     def _count_and_first(
         self, query: str, values: dict[str, Any] | None = None, first: int = 5

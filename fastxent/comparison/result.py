@@ -14,7 +14,7 @@ from fastxent.data.spec import NUMERICS_VERSION
 from fastxent.results.as_json import json_text
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.gates import Gate
-from fastxent.results.headlines import ROWS, html_rows
+from fastxent.results.headlines import ROWS, html_table
 
 __all__ = ["SCHEMA", "Comparison"]
 
@@ -28,6 +28,8 @@ class Comparison:
     ``groups`` holds an `Outcome` for every value of every ``group_by`` column. ``improved`` and ``regressed`` are the
     rows whose loss is lower, or higher, in B by most: (id, loss in A, loss in B, difference). ``filtered`` counts the
     rows of either side that the filter left out, where there was one; ``zero_weight`` those that weigh nothing.
+    ``octaves`` counts rows by the logarithms to base 2, rounded down, of their losses in A and in B, in nats (-20 for
+    losses below 2^-20, 10 from 2^10 on).
     """
 
     outcome: Outcome
@@ -44,6 +46,7 @@ class Comparison:
     unit: Unit = NATS
     filtered: dict[str, int] = field(default_factory=dict)
     zero_weight: int = 0
+    octaves: list[tuple[int, int, int]] = field(default_factory=list)
 
     @property
     def permutation(self) -> Permutation | None:
@@ -98,7 +101,7 @@ class Comparison:
         return pa.table(columns)
 
     def _repr_html_(self) -> str:
-        """The differences as HTML tables, for notebooks."""
+        """The verdict and the differences as HTML tables, for notebooks."""
         return _as_html(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,7 +152,7 @@ class Comparison:
         """A picture of the report, drawn by Matplotlib (extra ``plot``).
 
         Args:
-            name: "groups" (differences of the losses with their intervals) or "loss".
+            name: "groups" (differences of the losses with their intervals), "density" (rows by both losses) or "loss".
             ax: the ``matplotlib.axes.Axes`` to draw on; by default those of a new figure of pyplot.
 
         Returns:
@@ -183,8 +186,10 @@ def _json_id(key: Any) -> Any:
 
 
 def _as_html(result: Comparison) -> str:
-    """A comparison as HTML tables; everything is escaped."""
+    """The verdict of the report and the differences as HTML tables; everything is escaped."""
     import pyarrow as pa
+
+    from fastxent.report.write import verdict
 
     outcome = result.outcome
     lines = [(f"loss ({result.unit})", outcome.loss, outcome.delta)]
@@ -198,4 +203,5 @@ def _as_html(result: Comparison) -> str:
     tables = [(f"{outcome.rows:,} rows compared; differences are A - B", pa.Table.from_pylist(found))]
     tables += [("by group", result.per_group)] if result.groups else []
     tables += [("rows that changed most", result.changed)] if result.changed.num_rows else []
-    return "".join(html_rows(title, table.slice(0, ROWS), table.num_rows) for title, table in tables)
+    shown = ((title, table.slice(0, ROWS), table.num_rows) for title, table in tables)
+    return html_table(verdict(result), (), shown)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from fastxent.comparison.pairing import LARGEST_OCTAVE, LEAST_OCTAVE
 from fastxent.comparison.result import Comparison
-from fastxent.report.parts import as_number, interval
-from fastxent.report.picture import Axis, Curve, Picture, Point, Rule
+from fastxent.report.parts import as_number, as_percent, interval
+from fastxent.report.picture import Axis, Box, Curve, Picture, Point, Rule
 from fastxent.report.pictures import LINES, forest, loss_bars
 
 __all__ = ["PICTURES"]
@@ -81,11 +82,56 @@ def losses(result: Comparison) -> Picture | None:
         "Histograms of the row losses of A and of B. Means: "
         f"{as_number(result.a.loss, 4)} and {as_number(result.b.loss, 4)}.",
         "Share of the rows by loss, of A and of B.",
-        Axis(f"loss of a row ({result.unit})", min(bar[0] for bar in finite), max(bar[1] for bar in finite), log=True),
+        Axis(
+            f"loss of a row ({result.unit}, logarithmic)",
+            min(bar[0] for bar in finite),
+            max(bar[1] for bar in finite),
+            log=True,
+        ),
         Axis("share of the rows", 0.0, 1.06 * most, percent=True),
         marks,
     )
 
 
+def density(result: Comparison) -> Picture | None:
+    """Rows by their loss in A and in B."""
+    found = result.octaves
+    if not found:
+        return None
+    most, total = max(count for *_, count in found), sum(count for *_, count in found)
+    ends = [result.unit.of(2.0**k) for k in range(LEAST_OCTAVE, LARGEST_OCTAVE + 2)]
+    marks: list[Any] = []
+    for a, b, count in found:
+        (x0, x1), (y0, y1) = (ends[k - LEAST_OCTAVE : k - LEAST_OCTAVE + 2] for k in (a, b))
+        tip = f"A loses {_octave(a, x0, x1)}, B {_octave(b, y0, y1)}: {count:,} rows"
+        tone = "good" if a > b else "bad" if a < b else "muted"
+        marks.append(Box(x0, x1, y0, y1, tip, tone, 0.1 + 0.85 * math.log1p(count) / math.log1p(most)))
+    used = [k for a, b, _ in found for k in (a, b)]
+    low, high = ends[min(used) - LEAST_OCTAVE], ends[max(used) - LEAST_OCTAVE + 1]
+    marks.append(Curve((low, high), (low, high), "muted", dashed=True))
+    sides = [sum(count for a, b, count in found if sign * (a - b) > 0) / total for sign in (1, -1)]
+    said = (
+        f"B is an octave or more below A in {as_percent(sides[0], 1)} of the rows, above in {as_percent(sides[1], 1)}."
+    )
+    return Picture(
+        "density",
+        "Row by row, which one loses more?",
+        f"Rows by the loss in A and in B, by octaves. {said}",
+        f"The stronger the color, the more rows. Below the line B loses less. {said}",
+        Axis(f"loss in A ({result.unit})", low, high, log=True),
+        Axis(f"loss in B ({result.unit})", low, high, log=True),
+        marks,
+        legend=(("good", "B loses less"), ("bad", "A loses less")),
+    )
+
+
+def _octave(k: int, low: float, high: float) -> str:
+    if k == LEAST_OCTAVE:
+        return f"below {as_number(high, 2)}"
+    return f"above {as_number(low, 2)}" if k == LARGEST_OCTAVE else f"{as_number(low, 2)} to {as_number(high, 2)}"
+
+
 #: Names of `Comparison.plot`, in the order of a page.
-PICTURES: dict[str, Callable[[Comparison], Picture | None]] = {"groups": differences, "loss": losses}
+PICTURES: dict[str, Callable[[Comparison], Picture | None]] = {
+    "groups": differences, "density": density, "loss": losses,
+}  # fmt: skip

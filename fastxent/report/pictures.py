@@ -72,7 +72,7 @@ def losses(ev: Evaluation) -> Picture | None:
         f"Histogram of the row losses. Most lie around {as_number(where[1], 2)} {unit}; the mean is"
         f" {as_number(ev.loss, 4)}. {ends}",
         f"Share of the rows by loss. The mean is often carried by few rows at the right. {ends}",
-        Axis(f"loss of a row ({unit})", low, high, log=True),
+        Axis(f"loss of a row ({unit}, logarithmic)", low, high, log=True),
         Axis("share of the rows", 0.0, 1.06 * most, percent=True),
         marks,
     )
@@ -93,10 +93,13 @@ def loss_bars(ev: Evaluation) -> list[tuple[float, float, int]]:
     low, high, count = (table[name].to_numpy() for name in ("low", "high", "count"))
     floor = ev.unit.of(_NOTHING)
     steps = min(finest, 4 if ev.num_rows >= _MANY else 2)
-    starts = run_starts(np.floor(steps * (np.log2(np.maximum(low, floor) / floor) + 0.5 / finest)))
+    number = np.floor(steps * (np.log2(np.maximum(low, floor) / floor) + 0.5 / finest))
+    starts = run_starts(np.where(np.isinf(high), math.inf, number))
     ends = np.append(starts[1:], len(low)) - 1
     edges = np.maximum(low[starts], floor), np.maximum(high[ends], 2.0 * floor)
-    return list(zip(*(each.tolist() for each in edges), np.add.reduceat(count, starts).tolist(), strict=True))
+    bars = list(zip(*(each.tolist() for each in edges), np.add.reduceat(count, starts).tolist(), strict=True))
+    last = max((i for i, bar in enumerate(bars) if bar[2] and math.isfinite(bar[1])), default=-1)
+    return bars[: last + 1] + [bar for bar in bars[last + 1 :] if bar[2]]
 
 
 def _from_to(low: float, high: float, bars: Sequence[Any], unit: Any) -> str:

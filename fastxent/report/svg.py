@@ -51,7 +51,7 @@ class _Frame:
         self.bottom = self.top + height
         self.height = self.bottom + (10.0 + 0.77 * longest if self.turned else 18.0) + 18.0
         wide = _TEXT + 3.0 if self.turned else longest + 6.0
-        self.below = _labels(self.x, max(2, int(inner // wide)) if self.x.names else max(3, int(inner // 50)))
+        self.below = _labels(self.x, max(2, int(inner // wide)) if self.x.names else max(4, int(inner // 45)))
 
     def at_x(self, value: float) -> float:
         """Where a value of the axis from left to right lies."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from fastxent.base.text import group_name
 from fastxent.comparison.result import Comparison
+from fastxent.losses.base import READY
 from fastxent.report.parts import as_number, as_percent
 from fastxent.report.pictures import base_rate
 from fastxent.results.evaluation import Evaluation
@@ -121,30 +122,28 @@ def _against_base_rate(ev: Evaluation) -> Iterator[Finding]:
             f"It ranks backwards, with a ROC AUC of {as_number(ev.auc, 3)}: the labels may be exchanged.",
             "it ranks backwards",
         )
-    base = base_rate(ev)
+    base, what, brief = base_rate(ev), "always predicting the shares of the classes", "the base rate"
+    if base is None:
+        base, what, brief = _even_guess(ev), "an even guess", "an even guess"
     if base is None or not math.isfinite(ev.loss):
         return
-    pair = f"{as_number(ev.loss, 4)} {ev.unit} against {as_number(base, 4)}"
+    than = f"that of {what}: {as_number(ev.loss, 4)} {ev.unit} against {as_number(base, 4)}."
     low, high = (ev.fields.get(name, ev.loss) for name in ("ci_low", "ci_high"))
     if low > base:
-        yield Finding(
-            "bad",
-            f"The loss is worse than that of always predicting the shares of the classes: {pair}.",
-            "the loss is worse than that of the base rate",
-        )
+        yield Finding("bad", f"The loss is worse than {than}", f"the loss is worse than that of {brief}")
     elif high >= base:
-        yield Finding(
-            "bad",
-            f"The loss is not surely better than that of always predicting the shares of the classes: {pair}.",
-            "the loss is no better than the base rate",
-        )
+        yield Finding("bad", f"The loss is not surely better than {than}", f"the loss is no better than {brief}")
     else:
-        less = as_percent(1.0 - ev.loss / base, 0)
-        yield Finding(
-            "good",
-            f"The loss is {less} below that of always predicting the shares of the classes: {pair}.",
-            f"its loss is {less} below that of the base rate",
-        )
+        less = f"{as_percent(1.0 - ev.loss / base, 0)} below"
+        yield Finding("good", f"The loss is {less} {than}", f"its loss is {less} that of {brief}")
+
+
+def _even_guess(ev: Evaluation) -> float | None:
+    """The loss of giving all classes the same probability; None where it depends on the rows."""
+    spec = ev.totals.spec
+    if not spec.definition.is_log_loss or spec.form in READY or spec.class_weight or spec.pos_weight:
+        return None
+    return float(ev.unit.of(math.log(spec.num_classes if spec.task == "multiclass" else 2)))
 
 
 def _calibration(ev: Evaluation) -> Iterator[Finding]:

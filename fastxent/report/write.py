@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fastxent.comparison.result import Comparison
     from fastxent.results.evaluation import Evaluation
 
-__all__ = ["need_report", "plot", "write_report"]
+__all__ = ["need_report", "plot", "verdict", "write_report"]
 
 
 def need_report() -> None:
@@ -48,6 +48,14 @@ def write_report(
 
         write_atomically(path, text.encode())
     return text
+
+
+def verdict(result: Evaluation | Comparison) -> str:
+    """The first sentence of the report."""
+    from fastxent.comparison.result import Comparison
+    from fastxent.report.verdict import judge_comparison, judge_evaluation
+
+    return (judge_comparison(result) if isinstance(result, Comparison) else judge_evaluation(result)).sentence
 
 
 def plot(result: Evaluation | Comparison, name: str, ax: Any = None) -> Any:

@@ -708,8 +708,10 @@ class Evaluation:
         return "\n".join(name + value for name, value in summary_lines(self.headlines(), width))
 
     def _repr_html_(self) -> str:
-        """The summary as an HTML table, for notebooks."""
-        return html_table(self.headlines(), self.shown_tables())
+        """The verdict of the report and the summary as HTML tables, for notebooks."""
+        from fastxent.report.write import verdict
+
+        return html_table(verdict(self), self.headlines(), self.shown_tables())
 
 
 def _narrow(groups: Any, fields: list[Field]) -> Any:

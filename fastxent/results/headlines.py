@@ -11,7 +11,7 @@ from typing import Any
 from fastxent.base.text import printable
 from fastxent.statistics.reading import Reading
 
-__all__ = ["ROWS", "cell_text", "headlines", "html_rows", "html_table", "summary_lines"]
+__all__ = ["ROWS", "cell_text", "headlines", "html_table", "summary_lines"]
 
 #: Rows of a table that are shown.
 ROWS = 20
@@ -61,16 +61,23 @@ def cell_text(value: Any) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
 
 
-def html_table(lines: Iterable[tuple[str, str]], tables: Iterable[tuple[str, Any, int]]) -> str:
-    """Headline numbers, and tables with their title and the number of all rows, as HTML; everything is escaped."""
+def html_table(first: str, lines: Iterable[tuple[str, str]], tables: Iterable[tuple[str, Any, int]]) -> str:
+    """A sentence, headline numbers, and tables with their title and the number of all rows, as HTML, all escaped."""
     left = "style='text-align:left'"
     rows = "".join(
         f"<tr><th {left}>{html.escape(name)}</th><td {left}>{html.escape(value)}</td></tr>" for name, value in lines
     )
-    return "".join([f"<table>{rows}</table>", *(html_rows(title, table, total) for title, table, total in tables)])
+    numbers = f"<table>{rows}</table>" if rows else ""
+    return "".join(
+        [
+            f"<p><b>{html.escape(printable(first))}</b></p>",
+            numbers,
+            *(_html_rows(title, table, total) for title, table, total in tables),
+        ]
+    )
 
 
-def html_rows(title: str, table: Any, total: int) -> str:
+def _html_rows(title: str, table: Any, total: int) -> str:
     """A table as HTML with its title; everything is escaped."""
     head = "".join(f"<th>{html.escape(printable(name))}</th>" for name in table.column_names)
     body = "".join(
