@@ -53,6 +53,7 @@ sources.arrow
 sources.parquet
 sources.text
 sources.flattened
+sources.labeled
 sources.open
 statistics
 totals

@@ -20,7 +20,7 @@ from fastxent.cli.options import keyword_options
 from tests import signatures
 
 #: Keywords that mean something of their own: score writes what is kept, and compare has no arrays to group by.
-OWN = {"score": {"data", "keep"}, "compare": {"group_by", "cluster_by"}}
+OWN = {"score": {"data", "keep"}, "compare": {"group_by", "cluster_by", "on"}}
 #: Keywords of Python -> what the shell has in their place.
 SHELL = {"evaluate": {"data": "paths"}, "score": {"data": "paths"}, "compare": {}}
 RESULTS = {"json_path", "html_path", "gates", "state_path"}
@@ -106,7 +106,7 @@ def test_options_that_commands_share_say_the_same() -> None:
         return {option.name: option.help for option in command.params if getattr(option, "help", None)}
 
     ours = words("evaluate")
-    for name, own in (("score", {"keep"}), ("compare", {"group_by", "cluster_by"})):
+    for name, own in (("score", {"keep"}), ("compare", {"group_by", "cluster_by", "on"})):
         shared = words(name).keys() & ours.keys() - own
         assert len(shared) > 15
         assert {each: words(name)[each] for each in shared} == {each: ours[each] for each in shared}

@@ -198,7 +198,7 @@ def compare(
     inputs = Inputs(
         target=target, logits=logits, probs=probs, log_probs=log_probs, losses=losses,
         target_log_probs=target_log_probs, task=task, weight=weight, mask=mask, class_names=class_names, labels=labels,
-        dtype=dtype, format=format, filter=filter, verify_checksums=verify_checksums,
+        dtype=dtype, on=on, format=format, filter=filter, verify_checksums=verify_checksums,
     )  # fmt: skip
     loss_options = LossOptions(
         loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_reduction=label_reduction,

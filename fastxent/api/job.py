@@ -156,6 +156,8 @@ def open_job(
     extra: ExtraColumns,
 ) -> Job:
     """The job that the keywords of `evaluate` and `score` ask for; ``extra`` are the columns that ride along."""
+    if inputs.on is not None and inputs.target_file is None:
+        raise UsageError("on pairs data with target_file, and there is none")
     threads = thread_count(run.threads)
     runner = runner_of(run.runner, threads)
     source, spec = prepare(inputs, loss, memory=run.memory, threads=runner.readers, extra=extra.found)
@@ -221,6 +223,8 @@ def prepare(
         from fastxent.sources.dataset.standard_input import open_standard_input
 
         inputs = dataclasses.replace(inputs, data=open_standard_input(inputs.data, inputs.format))
+    if inputs.target_file is not None:
+        inputs, extra = _with_target_file(inputs, extra)
     form: Form | ReadyForm
     if _are_tables(inputs.data) and not inputs.ready_made:
         inputs, form, predictions = _inferred(inputs)
@@ -231,6 +235,19 @@ def prepare(
     share = None if memory is None else max(1, byte_size(memory) // threads)
     source = _open_predictions(inputs, form, predictions, extra, share, stored_labels(inputs, loss))
     return source, spec_of(inputs, loss, form, source)
+
+
+def _with_target_file(inputs: Inputs, extra: Any) -> tuple[Inputs, tuple[str, ...]]:
+    """Inputs that name the column of targets, and what rides along with the ids."""
+    from fastxent.sources.labeled import label_column
+
+    on = ExtraColumns(by_name=True).several("on", inputs.on)
+    if not on or inputs.data is None or inputs.topk or inputs.ready_made:
+        raise UsageError(
+            "target_file: name the ids by on=, and predictions by columns of data (no arrays, top-k lists or losses)"
+        )
+    target = label_column(inputs.target_file, on) if inputs.target is None else inputs.target
+    return dataclasses.replace(inputs, on=on, target=target), tuple(dict.fromkeys((*extra, *on)))
 
 
 def _check_ready_made(inputs: Inputs) -> None:
@@ -371,15 +388,21 @@ def _open_predictions(
         for name in (*columns, *(() if target is None else (target,))):
             if not isinstance(name, str):
                 raise UsageError(f"data has columns, which are named by text, got {name!r:.200}")
+        own = None if inputs.target_file is not None else target
         selection = Selection(
-            columns, target, task=task, weight=inputs.weight, mask=inputs.mask, extra=tuple(extra),
+            columns, own, task=task, weight=inputs.weight, mask=inputs.mask, extra=tuple(extra),
             class_names=names, dtype=inputs.dtype, ids=inputs.ids, num_classes=inputs.num_classes, form=form,
             labels=labels,
         )  # fmt: skip
-        return open_source(
+        source = open_source(
             data, selection, memory=memory, verify_checksums=inputs.verify_checksums, filter=inputs.filter,
             on_error=inputs.on_error,
         )  # fmt: skip
+        if inputs.target_file is None:
+            return source
+        from fastxent.sources.labeled import LabeledSource, Labels
+
+        return LabeledSource(source, Labels(inputs.target_file, tuple(inputs.on or ()), target), task, labels)
     if inputs.filter is not None:
         raise UsageError("filter needs columns, which arrays do not have; slice the arrays")
     if inputs.topk:

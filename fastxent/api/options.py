@@ -82,7 +82,10 @@ def _score() -> Signature:
 
 def _compare() -> Signature:
     options = _Options(Pairing, Inputs, LossOptions, RunOptions)
-    data, target, *_ = options.take("data", "target", "axis", "on_error", "ids", "num_classes", *_EVALUATE_ALONE)
+    options["on"] = _Options(Pairing)["on"]
+    data, target, *_ = options.take(
+        "data", "target", "axis", "target_file", "on_error", "ids", "num_classes", *_EVALUATE_ALONE
+    )
     sides = (
         replace(data, name="a", doc="the first set, as the ``data`` of `evaluate`. Left out, like ``b``, the "
                 "predictions are arrays."),
@@ -111,7 +114,7 @@ _OF_ROWS = (
     "target", "logits", "probs", "log_probs", *READY, "weight", "mask", "group_by", "cluster_by", "units", "keep",
 )  # fmt: skip
 #: What needs a data set.
-_OF_DATA = ("data", "format", "filter", "on_error", "ids", "num_classes", "verify_checksums")
+_OF_DATA = ("data", "target_file", "on", "format", "filter", "on_error", "ids", "num_classes", "verify_checksums")
 
 
 def _evaluator() -> Signature:

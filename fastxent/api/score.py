@@ -41,6 +41,8 @@ def score(
     labels: Iterable[Any] | None = None,
     dtype: str | None = None,
     axis: int | None = None,
+    target_file: Any = None,
+    on: str | Iterable[str] | None = None,
     format: Literal["csv", "tsv", "jsonl", "arrow"] | None = None,
     filter: Any = None,
     on_error: Literal["raise", "skip"] = "raise",
@@ -132,6 +134,11 @@ def score(
         axis: the axis of arrays along which the classes (or labels) lie, where there are more than two: -1 of (B, T,
             V), 1 of (N, C, H, W). Everything else has the shape without it (targets may have all of it); what is one
             value for each entry of the first axis counts for all its rows.
+        target_file: a file (several, a table) of its own with the targets, where ``data`` has none: ``target`` is its
+            column, and ``on`` pairs its rows with those of ``data``. It is held in memory. A row without a target there
+            is as one whose target is null; targets of no row are counted in ``run["notes"]``; ids that occur twice are
+            an error.
+        on: column, or columns, of ids that pair ``data`` with ``target_file``.
         format: what standard input holds, where ``data`` is "-": "csv", "tsv", "jsonl", or "arrow" for a stream of
             Arrow. It is read as it comes, in bounded memory.
         filter: which rows of ``data`` are read, as for `fastxent.evaluate`; the others are not in the output.
@@ -212,8 +219,8 @@ def score(
     inputs = Inputs(
         data=data, target=target, logits=logits, probs=probs, log_probs=log_probs, losses=losses,
         target_log_probs=target_log_probs, task=task, weight=weight, mask=mask, class_names=class_names, labels=labels,
-        dtype=dtype, axis=axis, format=format, filter=filter, on_error=on_error, ids=ids, num_classes=num_classes,
-        verify_checksums=verify_checksums,
+        dtype=dtype, axis=axis, target_file=target_file, on=on, format=format, filter=filter, on_error=on_error,
+        ids=ids, num_classes=num_classes, verify_checksums=verify_checksums,
     )  # fmt: skip
     loss_options = LossOptions(
         loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_reduction=label_reduction,

@@ -102,6 +102,21 @@ class Inputs:
         metavar="N",
         brief="Axis of the classes in arrays of more than two dimensions.",
     )
+    target_file: Any = option(
+        None,
+        "a file (several, a table) of its own with the targets, where ``data`` has none: ``target`` is its column, and "
+        "``on`` pairs its rows with those of ``data``. It is held in memory. A row without a target there is as one "
+        'whose target is null; targets of no row are counted in ``run["notes"]``; ids that occur twice are an error.',
+        reads="column",
+        metavar="FILE",
+        brief="File with the targets, paired with PATH by --on.",
+    )
+    on: str | Iterable[str] | None = option(
+        None,
+        "column, or columns, of ids that pair ``data`` with ``target_file``.",
+        reads="columns",
+        brief="Column of ids that pairs PATH with --target-file; or several columns.",
+    )
     format: InputFormat | None = option(
         None,
         'what standard input holds, where ``data`` is "-": "csv", "tsv", "jsonl", or "arrow" for a stream of Arrow. It '
