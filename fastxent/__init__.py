@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastxent.api.compare import compare
+    from fastxent.api.compare_all import compare_all
     from fastxent.api.divergences import entropy, kl_divergence
     from fastxent.api.evaluate import evaluate
     from fastxent.api.evaluator import Evaluator
@@ -52,6 +53,7 @@ __all__ = [
     "__version__",
     "binary_cross_entropy",
     "compare",
+    "compare_all",
     "convert",
     "cross_entropy",
     "entropy",
@@ -84,6 +86,7 @@ _HOME = {
     "UsageError": "base.errors",
     "binary_cross_entropy": "api.losses",
     "compare": "api.compare",
+    "compare_all": "api.compare_all",
     "convert": "storage.convert",
     "cross_entropy": "api.losses",
     "entropy": "api.divergences",

@@ -51,7 +51,7 @@ LEFT_OUT = {"schema", "warnings", "run", "left_out", "path", "paths"}
 #: Keys whose last bits are not the package's own.
 NEAR = re.compile(
     r"(^|\.)(perplexity|normalized_entropy|d2|(auc|average_precision)(_low|_high|\.value|\.low|\.high)?|threshold"
-    r"|p_value|ci_low|ci_high|ci95)$"
+    r"|p_value|ci_low|ci_high|ci95|ece_floor|intervals\.\w+)$"
 )
 #: Of these the package itself makes every bit, by square roots at most.
 OWN = re.compile(r"(^|\.)(accuracy|loss|units)\.ci95")

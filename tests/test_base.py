@@ -28,6 +28,7 @@ LN2 = math.log(2.0)
 CONVERTED = """
 loss/mean loss/sum loss/std loss/stderr loss/min loss/max loss/ci95/* loss/quantiles/* loss/quantile_bounds/*/*
 loss_histogram/*/low loss_histogram/*/high units/loss units/stderr units/ci95/* entropy per_class/*/loss margins/*/loss
+intervals/loss/*
 worst/*/loss worst_per_class/*/loss label_errors/*/*/loss temperature/loss temperature/gain temperature/table/*/loss
 group_per_class/*/loss_ group_worst/*/loss_ group_worst_per_class/*/loss_ group_label_errors/*/*/loss_
 """.split()
@@ -40,7 +41,7 @@ CONVERTED += [f"{table}/*/{name}" for table in ("groups", "margins") for name in
 #: What a table of groups may have beside them: who adds a column says here, or there, what it is.
 UNITLESS = """
 count weight clusters perplexity bits units bits_per_unit d2 normalized_entropy f1_macro f1_weighted
-f1_micro balanced_accuracy mcc
+f1_micro balanced_accuracy mcc ece_floor
 accuracy ace accuracy_low accuracy_high top3 top5 top10 mrr brier ece mce rmsce classwise_ece temperature_best
 class support precision recall f1 confidence gap reliability resolution uncertainty residual auc auc_low auc_high
 average_precision average_precision_low average_precision_high

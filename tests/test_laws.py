@@ -290,7 +290,7 @@ NOTES = {
     "ROC AUC": AREAS,
     "ranks of the target": ("mrr",),
     "calibration is that of": (
-        "ece", "mce", "rmsce", "ace", "reliability", "resolution", "uncertainty", "residual", *AREAS
+        "ece", "mce", "rmsce", "ace", "reliability", "resolution", "uncertainty", "residual", "ece_floor", *AREAS
     ),
     "calibration of each class": ("classwise_ece", "reliability", "resolution", "uncertainty", "residual"),
     "F1": ("mcc", "f1_macro", "f1_weighted", "f1_micro", "f1", "precision"),

@@ -35,7 +35,7 @@ def test_names_in_json_are_those_of_the_design():
     assert set(found) == {
         "schema", "spec", "rows", "loss_unit", "loss", "loss_histogram", "perplexity", "units", "normalized_entropy",
         "d2", "accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "f1_micro", "mcc", "mrr",
-        "brier", "brier_scaled", "calibration",
+        "brier", "brier_scaled", "calibration", "intervals",
         "per_class", "confusion", "confused", "groups",
         "group_per_class", "group_worst", "group_worst_per_class", "group_label_errors", "worst", "worst_per_class",
             "label_errors", "temperature", "settings", "warnings", "run",

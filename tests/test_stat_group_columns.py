@@ -73,7 +73,7 @@ def test_a_group_is_the_evaluation_of_its_rows(name, weighted, clustered):
         assert row["count"] == alone.num_rows
         assert row.get("clusters") == (stats.clusters.count if clustered else None)
         assert {key: row[key] for key in expected} == expected
-        means = {"f1_macro", "f1_weighted", "f1_micro", "balanced_accuracy", "mcc"}
+        means = {"f1_macro", "f1_weighted", "f1_micro", "balanced_accuracy", "mcc", "ece_floor"}
         means |= {"precision", "recall", "f1"} if name == "breast" else set()
         rest = row.keys() - expected.keys() - {NAMES[name][0], "count", "clusters"} - means
         assert rest == ({"weight"} if weighted else set())

@@ -1,4 +1,4 @@
-"""fastxent compare: two sets of predictions of the same rows."""
+"""fastxent compare: sets of predictions of the same rows."""
 
 from __future__ import annotations
 
@@ -8,26 +8,36 @@ import click
 
 from fastxent.base.errors import DataError, UsageError
 from fastxent.cli.options import given, keyword_options, progress_option, result_options
-from fastxent.cli.output import check_places, command_line, compiling_notice, judge, progress_bar, tell, write_text
+from fastxent.cli.output import (
+    check_places,
+    command_line,
+    compiling_notice,
+    judge,
+    judged,
+    progress_bar,
+    tell,
+    write_text,
+)
+from fastxent.cli.summary import check_summary, write_summary
 
 if TYPE_CHECKING:
+    from fastxent.comparison.several import Comparisons
     from fastxent.results.gates import Gate
 
 __all__ = ["compare"]
 
 
 @click.command()
-@click.argument("a")
-@click.argument("b", required=False)
+@click.argument("paths", nargs=-1, required=True, metavar="A [B]...")
 @keyword_options("compare")
 @result_options
 @progress_option
 def compare(
-    a: str,
-    b: str | None,
+    paths: tuple[str, ...],
     json_path: str | None,
     html_path: str | None,
     gates: tuple[Gate, ...],
+    summary: str | None,
     progress: bool | None,
     **keywords: Any,
 ) -> None:
@@ -35,26 +45,46 @@ def compare(
 
     A and B are predictions of the same rows, as PATH is in evaluate; without B another column of A, named
     with --b-logits, --b-probs or --b-log-probs. Differences are A - B: a positive loss difference means that
-    B is better. Needs DuckDB: pip install 'fastxent[compare]'.
+    B is better. Of more than two, each is compared with the first, and p-values are adjusted for their number
+    (Holm). Needs DuckDB: pip install 'fastxent[compare]'.
     """
-    from fastxent.api.compare import compare as run
-
-    check_places((a, b), json_path, html_path, None)
+    check_summary(summary)
+    check_places(paths, json_path, html_path, None)
     if keywords["on"] is None and not keywords["by_order"]:
         raise UsageError("say how rows are paired: --on COLUMN names the column of ids, --by-order goes by order")
-    with compiling_notice(), progress_bar(progress) as step:
-        result = run(a, b, **given(keywords), progress=step)
-    result.run["command"] = command_line()
-    if json_path is not None:
-        write_text(json_path, result.to_json() + "\n")
-    if html_path is not None:
-        write_text(html_path, result.to_html(gates=gates))
-    if "-" not in (json_path, html_path):
-        from fastxent.cli.comparison_table import show_comparison
+    if len(paths) > 2 and html_path is not None:
+        raise UsageError("--html is of two sets of predictions; compare each with the first in a run of its own")
+    from fastxent.cli.comparison_table import as_markdown, show_comparisons
 
-        show_comparison(result)
-    tell(result.warnings)
-    if result.num_rows == 0:
+    with compiling_notice(), progress_bar(progress) as step:
+        result = _compared(paths, given(keywords) | {"progress": step})
+    single = next(iter(result.results.values()))
+    told = single if len(paths) <= 2 else result
+    for each in result.results.values():
+        each.run["command"] = command_line()
+    if json_path is not None:
+        write_text(json_path, told.to_json() + "\n")
+    if html_path is not None:
+        write_text(html_path, single.to_html(gates=gates))
+    if "-" not in (json_path, html_path, summary):
+        show_comparisons(result)
+    tell(told.warnings)
+    if not all(each.num_rows for each in result.results.values()):
         raise DataError("no row was compared; every difference is NaN")
-    if gates:
-        judge(gates, result.to_dict())
+    failed = judged(gates, told.to_dict())
+    if summary is not None:
+        write_summary(summary, as_markdown(result, failed))
+    judge(failed)
+
+
+def _compared(paths: tuple[str, ...], keywords: dict[str, Any]) -> Comparisons:
+    """A comparison of every other set with the first, by their paths."""
+    from fastxent.api.compare import compare as run
+    from fastxent.api.compare_all import compare_all
+    from fastxent.comparison.several import Comparisons
+
+    if len(paths) <= 2:
+        return Comparisons({paths[-1]: run(*paths, **keywords)})
+    if len(set(paths)) < len(paths):
+        raise UsageError("compare: a set of predictions is named twice")
+    return compare_all(paths[0], {path: path for path in paths[1:]}, **keywords)

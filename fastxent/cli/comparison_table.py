@@ -14,8 +14,9 @@ from fastxent.cli.tables import wide_console
 if TYPE_CHECKING:
     from fastxent.comparison.differences import Difference, Outcome
     from fastxent.comparison.result import Comparison
+    from fastxent.comparison.several import Comparisons
 
-__all__ = ["show_comparison"]
+__all__ = ["as_markdown", "show_comparisons"]
 
 #: Groups that a table shows before it says how many more there are.
 GROUPS = 20
@@ -23,7 +24,43 @@ GROUPS = 20
 CHANGED = 3
 
 
-def show_comparison(result: Comparison) -> None:
+def show_comparisons(result: Comparisons) -> None:
+    """Print one comparison, or of several a line each."""
+    if len(result) == 1:
+        _show(next(iter(result.results.values())))
+        return
+    console = wide_console()
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("B", overflow="fold", max_width=60)
+    for name in ("rows", "loss A", "loss B", "A - B", "95 % interval", "p", "p (Holm)"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, each in result.results.items():
+        loss, adjusted = each.outcome.loss, result.p_holm[name]
+        table.add_row(
+            Text(printable(name)), f"{each.num_rows:,}", f"{loss['a']:.6g}", f"{loss['b']:.6g}",
+            *_difference(each.delta), "–" if math.isnan(adjusted) else f"{adjusted:.3g}",
+        )  # fmt: skip
+    console.print(table)
+    better = [name for name, each in result.results.items() if each.delta.mean > 0.0 and result.p_holm[name] < 0.05]
+    told = ", ".join(map(printable, better)) if better else "none"
+    console.print(f"Lower loss than A beyond chance, with all of them looked at: {told}.")
+
+
+def as_markdown(result: Comparisons, failed: list[str]) -> str:
+    """The comparisons as Markdown."""
+    from fastxent.results.markdown import markdown
+
+    tables = [("compared with the first", result.table, len(result))]
+    lines = []
+    if len(result) == 1:
+        single = next(iter(result.results.values()))
+        lines = [("rows", f"{single.num_rows:,} compared{_others(single)}")]
+        lines.append(("verdict", _verdict(single.outcome, str(single.unit))))
+        tables += [("by group", single.per_group, single.per_group.num_rows)] if single.groups else []
+    return markdown("fastxent compare", lines, tables, result.warnings, failed)
+
+
+def _show(result: Comparison) -> None:
     """Print what a comparison says: both sides, their difference, then groups."""
     console = wide_console()
     outcome = result.outcome

@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastxent.cli.options import given, keyword_options, progress_option, result_options, state_option
-from fastxent.cli.output import check_places, compiling_notice, deliver, progress_bar
+from fastxent.cli.options import (
+    baseline_option,
+    given,
+    keyword_options,
+    per_class_option,
+    progress_option,
+    result_options,
+    state_option,
+)
+from fastxent.cli.output import check_gates, check_places, compiling_notice, deliver, progress_bar
+from fastxent.cli.summary import check_summary
 
 if TYPE_CHECKING:
     from fastxent.results.gates import Gate
@@ -20,6 +29,8 @@ __all__ = ["evaluate"]
 @keyword_options("evaluate")
 @result_options
 @state_option
+@baseline_option
+@per_class_option
 @progress_option
 def evaluate(
     paths: tuple[str, ...],
@@ -27,6 +38,9 @@ def evaluate(
     html_path: str | None,
     gates: tuple[Gate, ...],
     state_path: str | None,
+    summary: str | None,
+    baseline: str | None,
+    per_class: bool,
     progress: bool | None,
     **keywords: Any,
 ) -> None:
@@ -36,8 +50,15 @@ def evaluate(
     """
     from fastxent.api.evaluate import evaluate as run
 
+    check_summary(summary)
+    check_gates(gates, keywords["group_by"] or (), baseline=baseline is not None)
     check_places(paths or keywords.values(), json_path, html_path, state_path)
     data = None if not paths else paths[0] if len(paths) == 1 else list(paths)
     with compiling_notice(), progress_bar(progress) as step:
         result = run(data, **given(keywords), progress=step)
-    deliver(result, json_path, html_path, gates, state_path)
+    earlier = None
+    if baseline is not None:
+        from fastxent.comparison.baseline import against
+
+        earlier = against(result, baseline)
+    deliver(result, json_path, html_path, gates, state_path, per_class=per_class, summary=summary, baseline=earlier)

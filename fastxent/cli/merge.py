@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fastxent.cli.options import base_option, result_options, state_option
+from fastxent.cli.options import base_option, baseline_option, per_class_option, result_options, state_option
 from fastxent.cli.output import check_places, deliver
+from fastxent.cli.summary import check_summary
 
 if TYPE_CHECKING:
     from fastxent.results.gates import Gate
@@ -20,6 +21,8 @@ __all__ = ["merge"]
 @base_option
 @result_options
 @state_option
+@baseline_option
+@per_class_option
 def merge(
     states: tuple[str, ...],
     base: float | None,
@@ -27,6 +30,9 @@ def merge(
     html_path: str | None,
     gates: tuple[Gate, ...],
     state_path: str | None,
+    summary: str | None,
+    baseline: str | None,
+    per_class: bool,
 ) -> None:
     """Put together the totals that `evaluate --state` wrote: the result one run over all the data would have.
 
@@ -35,7 +41,13 @@ def merge(
     from fastxent.results.evaluation import Evaluation
     from fastxent.totals.state_files import merge_states
 
+    check_summary(summary)
     check_places((), json_path, html_path, state_path)  # a state may be replaced by what it is merged into
     totals = merge_states(states)
     result = Evaluation(totals, run={"states": list(states)}, base=base)
-    deliver(result, json_path, html_path, gates, state_path)
+    earlier = None
+    if baseline is not None:
+        from fastxent.comparison.baseline import against
+
+        earlier = against(result, baseline)
+    deliver(result, json_path, html_path, gates, state_path, per_class=per_class, summary=summary, baseline=earlier)

@@ -12,7 +12,16 @@ from fastxent.api.options import SIGNATURES
 from fastxent.base.option import REQUIRED, Option
 from fastxent.cli.option_types import Condition, listed, type_of
 
-__all__ = ["base_option", "given", "keyword_options", "progress_option", "result_options", "state_option"]
+__all__ = [
+    "base_option",
+    "baseline_option",
+    "given",
+    "keyword_options",
+    "per_class_option",
+    "progress_option",
+    "result_options",
+    "state_option",
+]
 
 Command = Callable[..., Any]
 
@@ -70,9 +79,21 @@ result_options = functools.partial(
             "gates",
             type=Condition(),
             multiple=True,
-            help="Exit with code 1 if this holds, such as 'loss > 0.35'; may be repeated.",
+            help="Exit with code 1 if this holds, such as 'loss > 0.35' or 'any(groups.country).accuracy < 0.9'; "
+            "may be repeated.",
+        ),
+        click.option(
+            "--summary",
+            metavar="FILE",
+            help="Write a summary as Markdown; 'github' for that of the job in GitHub Actions, - for standard output.",
         ),
     ],
 )
 state_option = click.option("--state", "state_path", metavar="FILE", help="Write the totals, for `fastxent merge`.")
+baseline_option = click.option(
+    "--baseline", metavar="STATE", help="Show what has changed since an earlier run, whose totals --state wrote."
+)
+per_class_option = click.option(
+    "--per-class", is_flag=True, help="Show precision, recall, F1, support and loss of every class."
+)
 progress_option = click.option("--progress/--no-progress", default=None, help="Progress bar; by default on a terminal.")

@@ -14,6 +14,7 @@ from fastxent.base.errors import DataError
 from fastxent.base.text import printable
 
 if TYPE_CHECKING:
+    from fastxent.comparison.baseline import Baseline
     from fastxent.engine.options import Progress
     from fastxent.results.evaluation import Evaluation
     from fastxent.results.gates import Gate
@@ -25,11 +26,13 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "EXIT_PARTIAL",
     "EXIT_USAGE",
+    "check_gates",
     "check_places",
     "command_line",
     "compiling_notice",
     "deliver",
     "judge",
+    "judged",
     "progress_bar",
     "say",
     "tell",
@@ -46,7 +49,15 @@ def say(text: str) -> None:
 
 
 def deliver(
-    result: Evaluation, json_path: str | None, html_path: str | None, gates: tuple[Gate, ...], state_path: str | None
+    result: Evaluation,
+    json_path: str | None,
+    html_path: str | None,
+    gates: tuple[Gate, ...],
+    state_path: str | None,
+    *,
+    per_class: bool = False,
+    summary: str | None = None,
+    baseline: Baseline | None = None,
 ) -> None:
     """Write an evaluation to where it was asked for, then judge it."""
     result.run["command"] = command_line()
@@ -54,19 +65,31 @@ def deliver(
         from fastxent.totals.state_files import write_state
 
         write_state(state_path, result.totals, result.run.get("shard"))
+    values = result.to_dict() if gates or json_path is not None else {}
+    if baseline is not None:
+        values["baseline"] = baseline.to_dict()
     if json_path is not None:
-        write_text(json_path, result.to_json() + "\n")
+        from fastxent.results.as_json import json_text
+
+        write_text(json_path, json_text(values, indent=2) + "\n")
     if html_path is not None:
         write_text(html_path, result.to_html(gates=gates))
-    if "-" not in (json_path, html_path):
+    lines = [*result.headlines(), *([] if baseline is None else baseline.lines())]
+    if "-" not in (json_path, html_path, summary):
         from fastxent.cli.tables import show_evaluation
 
-        show_evaluation(result)
+        show_evaluation(result, lines, per_class=per_class)
     tell(result.warnings)
     if result.num_rows == 0 and not ("shard" in result.run and result.rows["read"] == 0):
         raise DataError(f"no row was scored ({result.rows['read']} read); every statistic is NaN")
-    if gates:
-        judge(gates, result.to_dict())
+    failed = judged(gates, values)
+    if summary is not None:
+        from fastxent.cli.summary import write_summary
+        from fastxent.results.markdown import markdown
+
+        tables = result.shown_tables()
+        write_summary(summary, markdown("fastxent evaluate", lines, tables, result.warnings, failed))
+    judge(failed)
     if result.left_out:
         sys.exit(EXIT_PARTIAL)
 
@@ -82,14 +105,33 @@ def tell(warnings: Iterable[str]) -> None:
         say(f"fastxent: warning: {printable(warning)}")
 
 
-def judge(gates: tuple[Gate, ...], values: dict[str, Any]) -> None:
-    """Exit with code 1 if a gate fails, naming each that does."""
+def judged(gates: tuple[Gate, ...], values: dict[str, Any]) -> list[str]:
+    """A line for each gate that fails."""
+    if not gates:
+        return []
     from fastxent.results.gates import failures
 
-    if failed := failures(gates, values):
-        for line in failed:
-            say(f"fastxent: {printable(line)}")
+    return failures(gates, values)
+
+
+def judge(failed: list[str]) -> None:
+    """Exit with code 1 if a gate fails, naming each that does."""
+    for line in failed:
+        say(f"fastxent: {printable(line)}")
+    if failed:
         sys.exit(EXIT_GATE)
+
+
+def check_gates(gates: tuple[Gate, ...], group_by: Iterable[str], *, baseline: bool) -> None:
+    """Raise UsageError for a gate on a name that no evaluation has, before the work is done."""
+    if gates:
+        from fastxent.results.gates import check_names
+        from fastxent.results.known_names import known_names
+
+        names = known_names()
+        fields = dict.fromkeys(names["groups"])
+        more = {"baseline": dict.fromkeys(("values", "delta", "ci95", "p_value"), fields) | {"rows": None}}
+        check_names(gates, names | (more if baseline else {}), group_by)
 
 
 def check_places(inputs: Iterable[Any], json_path: str | None, html_path: str | None, state_path: str | None) -> None:

@@ -8,7 +8,8 @@ import click
 
 from fastxent.base.text import printable
 from fastxent.cli.options import given, keyword_options, progress_option, result_options, state_option
-from fastxent.cli.output import check_places, compiling_notice, deliver, progress_bar
+from fastxent.cli.output import check_gates, check_places, compiling_notice, deliver, progress_bar
+from fastxent.cli.summary import check_summary
 
 if TYPE_CHECKING:
     from fastxent.results.gates import Gate
@@ -29,6 +30,7 @@ def score(
     html_path: str | None,
     gates: tuple[Gate, ...],
     state_path: str | None,
+    summary: str | None,
     progress: bool | None,
     **keywords: Any,
 ) -> None:
@@ -41,10 +43,12 @@ def score(
 
     if out_path is None:
         raise click.MissingParameter(param_hint="'-o' / '--output'", param_type="option")
+    check_summary(summary)
+    check_gates(gates, keywords.get("group_by") or (), baseline=False)
     check_places(paths or keywords.values(), json_path, html_path, state_path)
     data = None if not paths else paths[0] if len(paths) == 1 else list(paths)
     with compiling_notice(), progress_bar(progress) as step:
         result = run(data, out_path, **given(keywords), progress=step)
     if "-" not in (json_path, html_path):
         click.echo(f"wrote {result.rows['read']:,} rows to {printable(out_path)}")
-    deliver(result, json_path, html_path, gates, state_path)
+    deliver(result, json_path, html_path, gates, state_path, summary=summary)

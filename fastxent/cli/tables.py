@@ -36,11 +36,14 @@ def wide_console() -> Console:
     return console
 
 
-def show_evaluation(result: Evaluation) -> None:
-    """Print the headline numbers of an evaluation, and the tables that were asked for."""
+def show_evaluation(result: Evaluation, lines: list[tuple[str, str]], *, per_class: bool = False) -> None:
+    """Print the headline numbers of an evaluation (``lines``), and the tables that were asked for."""
     console = wide_console()
-    for name, value in summary_lines(result.headlines(), Console().width if console.is_terminal else WIDTH):
+    for name, value in summary_lines(lines, Console().width if console.is_terminal else WIDTH):
         console.print(Text.assemble((name, "bold"), value))
+    if per_class:
+        console.print(Text("\nby class", "bold"))
+        console.print(Text(result.class_report()))
     for title, rows, total in result.shown_tables():
         console.print(Text(f"\n{printable(title)}", "bold"))
         console.print(_rich_table(rows))

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastxent.statistics.reading import Reading
 
-__all__ = ["SCHEMA", "evaluation_dict", "json_text"]
+__all__ = ["GROUP_TABLES", "SCHEMA", "evaluation_dict", "json_text"]
 
 SCHEMA = "fastxent.evaluation/1"
 #: Classes up to which the confusion matrix is in the dictionary.

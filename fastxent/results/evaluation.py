@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,9 +18,11 @@ from fastxent.base.status import Status
 from fastxent.base.text import bracketed
 from fastxent.data.spec import NUMERICS_VERSION
 from fastxent.results.as_json import evaluation_dict, json_text
+from fastxent.results.class_report import class_report
 from fastxent.results.doubts import doubts_of_rows
 from fastxent.results.headlines import ROWS, headlines, html_table, summary_lines
-from fastxent.statistics import calibration, classes, classwise, spread
+from fastxent.results.worst_group import WorstGroup, worst_group, worst_of
+from fastxent.statistics import calibration, classes, classwise, sampling, spread
 from fastxent.statistics.accuracy import rows_behind, top_k_interval, top_ks
 from fastxent.statistics.brier import BrierParts, scaled
 from fastxent.statistics.calibration import Calibration
@@ -258,12 +261,47 @@ class Evaluation:
             return {}
         return {k: self._reading.number("accuracy" if k == 1 else f"top{k}") for k in top_ks(self._reading)}
 
-    def interval(self, share: float) -> tuple[float, float]:
-        """The Wilson interval (95 %) of a share of the rows; with weights for Kish's effective number of rows.
+    def interval(self, what: str | float) -> tuple[float, float]:
+        """The 95 % interval of sampling of a statistic by its name, or the Wilson interval of a share of the rows.
 
-        Rows are taken for independent; `top_k_interval` respects clusters.
+        It says in which range the statistic of all such rows lies, and not how scores were binned. Rows are taken for
+        independent, weighted ones for Kish's effective number of rows (the errors are those of the infinitesimal
+        jackknife, of AUC DeLong's). Those of "loss" and "accuracy" respect clusters.
+
+        Args:
+            what: a name of `intervals`, or a share.
+
+        Raises:
+            UsageError: there is no such interval.
+
+        Examples:
+            >>> import fastxent as fx
+            >>> ev = fx.evaluate(probs=[0.1, 0.4, 0.35, 0.8, 0.2, 0.9], target=[0, 0, 1, 1, 0, 1], task="binary")
+            >>> low, high = ev.interval("auc")
+            >>> f"{ev.auc:.3f}, 95 %: {low:.2f} to {high:.2f}"
+            '0.889, 95 %: 0.37 to 0.99'
         """
-        return wilson(share, float(rows_behind(self._reading)[0]))
+        if not isinstance(what, str):
+            return wilson(what, float(rows_behind(self._reading)[0]))
+        found = sampling.interval(self._reading, self._need_interval(what))
+        return (math.nan, math.nan) if found is None else (float(found[0][0]), float(found[1][0]))
+
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """The 95 % intervals of sampling (see `interval`) of all numbers that have one and can be told."""
+        found = sampling.intervals_of(self._reading)
+        return {name: (float(low[0]), float(high[0])) for name, (low, high) in found.items()}
+
+    def _need_interval(self, name: str) -> str:
+        if name not in sampling.INTERVALS or name not in self._reading:
+            told = ", ".join(each for each in sampling.INTERVALS if each in self._reading)
+            raise UsageError(f"interval: expected one of {told}, or a share; got {name!r}")
+        if name not in ("loss", "accuracy") and "clusters" in self._reading.statistics:
+            raise UsageError(
+                f"interval: that of {name} takes rows for independent, which rows of a cluster are not; those of loss "
+                "and accuracy respect clusters"
+            )
+        return name
 
     def top_k_interval(self, k: int = 1) -> tuple[float, float]:
         """The Wilson interval (95 %) of a top-k accuracy.
@@ -508,6 +546,48 @@ class Evaluation:
         keys, reading = self._groups
         return keys.beside(reading.columns())
 
+    def group_intervals(self, name: str) -> Any:
+        """A table with a row a group: its values, count, the statistic of this name, and its `interval` (low, high).
+
+        Raises:
+            UsageError: nothing was grouped, or there is no such interval.
+        """
+        import pyarrow as pa
+
+        if self._groups is None:
+            raise UsageError("group_intervals: nothing was grouped; pass group_by=")
+        keys, reading = self._groups
+        blocks = [sampling.interval(block, self._need_interval(name)) for block in reading.blocks()]
+        told = [(np.full(1, math.nan), np.full(1, math.nan)) if each is None else each for each in blocks]
+        low, high = (pa.array(np.concatenate(ends)) for ends in zip(*told, strict=True))
+        columns = reading.columns(("count", name))
+        return keys.beside({"count": columns["count"], name: columns[name], "low": low, "high": high})
+
+    def worst_group(self, statistic: str = "loss", *, least: int = 30) -> WorstGroup | None:
+        """The group in which a statistic is worst, with an interval adjusted for having looked at all groups.
+
+        Args:
+            statistic: a number of `fields`: the highest loss, quantile or calibration error, the lowest of others.
+            least: groups of fewer rows are not looked at.
+
+        Returns:
+            A `WorstGroup` (``values``, ``rows``, ``value``, ``low``, ``high``, ``looked_at``, ``stands_out``), or None
+            where no group has so many rows.
+
+        Raises:
+            UsageError: nothing was grouped, or there is no such statistic.
+        """
+        if self._groups is None:
+            raise UsageError("worst_group: nothing was grouped; pass group_by=")
+        keys, reading = self._groups
+        if statistic not in reading:
+            raise UsageError(f"worst_group: expected one of {', '.join(reading.fields)}; got {statistic!r}")
+        if (found := worst_of(reading, statistic, least)) is None:
+            return None
+        values = keys.values(found[0])
+        group = self.totals.group_reading(values, self._options)
+        return worst_group(self._reading, group, values, statistic, found[1])
+
     @cached_property
     def margins(self) -> dict[str, Any] | None:
         """Where several columns are crossed: for each of them a table as `groups`, of its values alone."""
@@ -621,6 +701,7 @@ class Evaluation:
         facts = {
             "first_invalid": self.first_invalid,
             "left_out": [left.to_dict() for left in self.left_out],
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             "warnings": self.warnings,
             "run": {**self.run, "numerics_version": NUMERICS_VERSION},
         }
@@ -638,6 +719,18 @@ class Evaluation:
         ranking = ranking_of(self._reading) if self.totals.spec.task == "binary" else None
         told = ranking is not None and ranking.cells(self._reading) is not None
         return tables | {"thresholds": self.thresholds() if told else None}
+
+    def class_report(self) -> str:
+        """Precision, recall, F1, support and loss of every class, and their means, as text.
+
+        As scikit-learn's ``classification_report``: what nothing speaks of counts as 0 in plain means ("macro avg") and
+        in those by support ("weighted avg"). Losses are means of the rows of a class. Of labels those that are
+        predicted above a probability of 1/2 (``statistics="ranking"``).
+
+        Raises:
+            UsageError: predicted classes were not counted.
+        """
+        return class_report(self)
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """`to_dict` as JSON text; floats read back to the same bits, NaN and infinities as strings."""
@@ -681,7 +774,9 @@ class Evaluation:
 
     def headlines(self) -> list[tuple[str, str]]:
         """Name and value of the headline numbers, as lines of text."""
-        return list(headlines(self.rows, self._reading, self.run))
+        lines = list(headlines(self.rows, self._reading, self.run, self.intervals))
+        worst = self.worst_group() if self._group_columns() else None
+        return lines if worst is None else [*lines, ("worst group", str(worst))]
 
     def shown_tables(self) -> Iterator[tuple[str, Any, int]]:
         """Title, the first rows and the number of all rows of the tables that were asked for."""

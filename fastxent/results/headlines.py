@@ -15,11 +15,18 @@ __all__ = ["ROWS", "cell_text", "headlines", "html_table", "summary_lines"]
 
 #: Rows of a table that are shown.
 ROWS = 20
+#: Intervals that are shown, beside those of loss and accuracy.
+_SAMPLED = {
+    "f1": "F1", "f1_macro": "macro F1", "mcc": "MCC", "auc": "ROC AUC", "average_precision": "avg. precision",
+    "ece": "ECE",
+}  # fmt: skip
 #: Characters of a value that tables show.
 MOST_SHOWN = 80
 
 
-def headlines(rows: Mapping[str, Any], reading: Reading, run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def headlines(
+    rows: Mapping[str, Any], reading: Reading, run: Mapping[str, Any], intervals: Mapping[str, tuple[float, float]]
+) -> Iterator[tuple[str, str]]:
     """Name and value of every headline number: of the rows, of every statistic, of the run."""
     others = [f"{rows['ignored']:,} ignored"] if rows["ignored"] else []
     if zero := rows.get("zero_weight", 0):
@@ -31,6 +38,9 @@ def headlines(rows: Mapping[str, Any], reading: Reading, run: Mapping[str, Any])
     lines = {name: list(each.headlines(reading)) for name, each in reading.statistics.items()}
     last = lines.pop("spread", [])  # quantiles and range follow what the predictions say
     yield from (line for group in (*lines.values(), last) for line in group)
+    sampled = ((_SAMPLED[name], ends) for name, ends in intervals.items() if name in _SAMPLED)
+    if shown := [f"{title} {low:.4f} to {high:.4f}" for title, (low, high) in sampled]:
+        yield "95 % of sampling", ", ".join(shown)
     if "seconds" in run:
         seconds = run["seconds"] or math.inf
         rate = f"{run['rows_per_second']:,.0f} rows/s, {run['bytes'] / seconds / 1e9:.2f} GB/s"

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import UsageError
-from fastxent.base.runs import run_starts
+from fastxent.base.runs import run_starts, sum_of_runs
 from fastxent.base.twofold import Twofold, sum_by_owner
 from fastxent.data.spec import Spec
 from fastxent.kernels.sums import group_sums as kernels
 from fastxent.kernels.sums import records, tally
 from fastxent.kernels.sums.records import FIXED_BITS
 from fastxent.kernels.sums.tally import Tallies
+from fastxent.statistics.accuracy import rows_behind
 from fastxent.statistics.brier import BrierParts
 from fastxent.statistics.field import Field
 from fastxent.statistics.laws import Law, summed, together
@@ -32,7 +33,8 @@ from fastxent.statistics.table import PLACES, Cells, Layout
 from fastxent.statistics.words import Words
 
 __all__ = [
-    "Bins", "Calibrated", "Calibration", "brier_parts", "calibrate", "cells_alone", "check_bins", "confidences_of",
+    "BinSums", "Bins", "Calibrated", "Calibration", "bin_sums", "brier_parts", "calibrate", "cells_alone", "check_bins",
+    "confidences_of",
     "lows_of_cells", "murphy_parts", "words_of_cells",
 ]  # fmt: skip
 
@@ -171,6 +173,7 @@ class Calibrated(Statistic):
         errors = (
             Field("ece", "expected calibration error", narrow=True), Field("mce", "maximum calibration error"),
             Field("rmsce", "root mean squared calibration error"), Field("ace", "average calibration error"),
+            Field("ece_floor", "expected calibration error of a calibrated model"),
         )  # fmt: skip
         return (*errors, *(Field(name, name) for name in BrierParts.__slots__)) if self._binary else errors
 
@@ -192,6 +195,7 @@ class Calibrated(Statistic):
         values["mce"][owners] = np.maximum.reduceat(bins.miss.high, starts)
         values["rmsce"][owners] = np.sqrt((sum_by_owner(bins.gap * bins.miss, starts) / total).high)
         values["ace"][owners] = (sum_by_owner(bins.miss, starts) / Twofold.of(counts)).high
+        values["ece_floor"] = _floor(reading)
         if self._binary:
             score = Twofold.of(reading["brier"][owners])
             for name, part in murphy_parts(bins, starts, score).items():
@@ -221,6 +225,7 @@ class Calibrated(Statistic):
         """See `Statistic.section`."""
         calibration = calibrate(reading, reading.options.bins, reading.options.binning)
         errors = {name: getattr(calibration, name) for name in ("binning", "ece", "mce", "rmsce", "ace")}
+        errors["ece_floor"] = reading.number("ece_floor")
         section: dict[str, Any] = {"calibration": errors | {"bins": [list(row) for row in calibration.bins]}}
         parts = brier_parts(reading)
         return section | ({"brier_parts": asdict(parts)} if parts is not None else {})
@@ -236,7 +241,73 @@ class Calibrated(Statistic):
         calibration = calibrate(reading, reading.options.bins, reading.options.binning)
         binning = f", {calibration.binning}" if calibration.binning != "equal_width" else ""
         bins = f"{len(calibration.rows)} bins{binning}"
-        yield "calibration", f"ECE {calibration.ece:.4g}, MCE {calibration.mce:.4g}  ({bins})"
+        floor = f"ECE of a calibrated model {reading.number('ece_floor'):.2g}"
+        yield "calibration", f"ECE {calibration.ece:.4g}, MCE {calibration.mce:.4g}  ({bins}; {floor})"
+
+
+@dataclass(frozen=True, slots=True)
+class BinSums:
+    """Every (owner, bin) that has weight: its share of the owner's weight, mean confidence, | gap | and variances.
+
+    ``noise`` is the variance of a row's hit that its confidence implies, ``residual`` that of hit - confidence.
+    """
+
+    owners: Integers
+    share: Numbers
+    confidence: Numbers
+    gap: Numbers
+    noise: Numbers
+    residual: Numbers
+
+
+def bin_sums(reading: Reading) -> BinSums | None:
+    """Of all owners over the bins that are asked for; None where cells cannot be put together to them."""
+    numbers = _bin_numbers(reading, reading.options.bins, reading.options.binning)
+    if numbers is None:
+        return None
+    cells = _cells(reading)
+    weight, hits, confidence = words_of_cells(cells, weighted=reading.weighted)
+    rate, p = hits.over(weight), confidence.over(weight)
+    starts = run_starts(cells.owners, numbers)
+    total = weight.by_owner(cells.owners, reading.owners)[cells.owners]
+    share = weight.over(total)
+    owners = cells.owners[starts]
+    sums = [
+        sum_of_runs(share * each, starts)
+        for each in (np.ones_like(p), p, rate - p, p * (1.0 - p), rate * (1.0 - p) ** 2 + (1.0 - rate) * p**2)
+    ]
+    size = sums[0]
+    mean, gap, noise, square = (each / size for each in sums[1:])
+    return BinSums(owners, size, mean, np.abs(gap), noise, np.maximum(square - gap**2, 0.0))
+
+
+def _floor(reading: Reading) -> Numbers:
+    r"""The expected calibration error of a model whose confidences are true: what chance alone makes of these bins.
+
+    The mean of | hits - n p | of n rows of probability p is 2 (m + 1) C(n, m + 1) p^(m + 1) (1 - p)^(n - m), with m the
+    whole part of n p (De Moivre 1730); of rows of several probabilities it is scaled by the root of what that takes
+    from the variance. Weighted rows count as Kish's effective number.
+    """
+    sums, floor = bin_sums(reading), reading.unknown
+    if sums is None or not sums.owners.size:
+        return floor
+    rows = np.maximum(1.0, np.rint(sums.share * rows_behind(reading)[sums.owners]))
+    p = np.clip(sums.confidence, 0.0, 1.0)
+    mean = np.array([_mean_deviation(int(n), q) for n, q in zip(rows.tolist(), p.tolist(), strict=True)])
+    even = p * (1.0 - p)
+    spread = np.sqrt(np.divide(sums.noise, even, out=np.zeros_like(even), where=even > 0.0))
+    starts = run_starts(sums.owners)
+    floor[sums.owners[starts]] = sum_of_runs(sums.share * mean * np.minimum(spread, 1.0), starts)
+    return floor
+
+
+def _mean_deviation(n: int, p: float) -> float:
+    """The mean of | X / n - p | of a binomial X."""
+    m = int(n * p)
+    if not 0.0 < p < 1.0 or m >= n:
+        return 0.0
+    choose = math.lgamma(n + 1) - math.lgamma(m + 2) - math.lgamma(n - m)
+    return 2.0 * (m + 1) / n * math.exp(choose + (m + 1) * math.log(p) + (n - m) * math.log1p(-p))
 
 
 def confidences_of(reading: Reading) -> Numbers:

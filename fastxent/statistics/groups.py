@@ -162,6 +162,10 @@ class Keys:
     def __init__(self, columns: tuple[str, ...], keys: list[Key], edges: Mapping[str, Any]) -> None:
         self.columns, self._keys, self._edges = columns, keys, edges
 
+    def values(self, place: int) -> dict[str, Any]:
+        """The values of the group at a place, by column."""
+        return {name: column_of(self._keys, i)[place].as_py() for i, name in enumerate(self.columns)}
+
     def beside(self, columns: Mapping[str, Any], owners: Integers | None = None) -> Any:
         """An Arrow table of the values of groups (by their places; None for all) and other columns beside them."""
         import pyarrow as pa

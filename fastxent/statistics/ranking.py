@@ -159,6 +159,11 @@ class Ranking(Statistic):
         yield "the scores of a label are not those of the scored rows", np.all(fine.reshape(-1, self._labels), axis=1)
 
     @property
+    def labels(self) -> int:
+        """How many labels, or classes, are ranked."""
+        return self._labels
+
+    @property
     def _kinds(self) -> tuple[str, ...]:
         """Means over labels: plain, and by the weight of their positives."""
         return ("",) if self._labels == 1 else ("", "_weighted")
@@ -202,20 +207,20 @@ class Ranking(Statistic):
         return values
 
     def _f1(self, cells: ScoreCells, owners: int) -> dict[str, NDArray[np.float64]]:
-        """F1 of predicting the labels whose probability is above 1/2: over labels that are there or predicted."""
-        said = cells.thresholds > (0.5 if self._fold else 0.0)
-        size = owners * self._labels
-        right, predicted, support = (
-            _sum_by_key(side, cells.keys, size)
-            for side in (
-                np.where(said, cells.positive, 0), np.where(said, cells.positive + cells.negative, 0), cells.positive
-            )
-        )  # fmt: skip
+        """Means of F1 over labels that are there or predicted, and that of all labels at once."""
+        right, predicted, support, _ = self._decisions(cells, owners)
         used = np.flatnonzero(predicted + support > 0)
         by_label, owner = rounded_ratio(2 * right[used], (predicted + support)[used]), used // self._labels
         above, below = (part.reshape(owners, -1).sum(axis=1) for part in (2 * right, predicted + support))
         means = _mean(by_label, None, owner, owners), _mean(by_label, support[used], owner, owners)
         return {"f1_macro": means[0], "f1_weighted": means[1], "f1_micro": rounded_ratio(above, below)}
+
+    def _decisions(self, cells: ScoreCells, owners: int) -> list[NDArray[Any]]:
+        """Where a label is predicted if its probability is above 1/2: right ones, predicted, positives, all; by key."""
+        said = cells.thresholds > (0.5 if self._fold else 0.0)
+        both = cells.positive + cells.negative
+        sides = np.where(said, cells.positive, 0), np.where(said, both, 0), cells.positive, both
+        return [_sum_by_key(side, cells.keys, owners * self._labels) for side in sides]
 
     def cells(self, reading: Reading) -> ScoreCells | None:
         """The cells of all owners and labels; None where there were too many to say."""
@@ -230,12 +235,25 @@ class Ranking(Statistic):
         return of_scores(cells, self._labels, self._edges(), weighted=self._weighted)
 
     def table(self, reading: Reading, names: Sequence[str]) -> Any:
-        """An Arrow table with a row a label of the only owner: its name, then its areas with their bounds."""
+        """An Arrow table with a row a label of the only owner: its name, its areas with their bounds.
+
+        Of multilabel tasks support (with weights share), precision, recall and F1 as well.
+        """
         import pyarrow as pa
 
         cells = self.cells(reading)
-        nothing = dict.fromkeys((name + end for name in AREAS for end in ENDS), np.full(self._labels, math.nan))
-        return pa.table({"label": list(names)} | (nothing if cells is None else cells.areas(self._labels)))
+        if cells is None:
+            columns = dict.fromkeys((name + end for name in AREAS for end in ENDS), np.full(self._labels, math.nan))
+            return pa.table({"label": list(names)} | columns)
+        columns = cells.areas(self._labels)
+        if self._f1s:
+            right, predicted, support, rows = self._decisions(cells, 1)
+            columns |= (
+                {"share": rounded_ratio(support, rows)} if self._weighted else {"support": support.astype(np.int64)}
+            )
+            columns |= {"precision": rounded_ratio(right, predicted), "recall": rounded_ratio(right, support)}
+            columns["f1"] = rounded_ratio(2 * right, predicted + support)
+        return pa.table({"label": list(names)} | columns)
 
     def label_cells(self, reading: Reading, label: int) -> ScoreCells:
         """The cells of a label of the only owner; raises UsageError where there were too many to say."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -111,17 +111,22 @@ class Reading:
         value, kind = self[name][0], self.fields[name].kind
         return None if kind is int and value != value else kind(value)
 
-    def columns(self) -> dict[str, Any]:
-        """All fields as Arrow arrays by name."""
+    def blocks(self) -> list[Reading]:
+        """The same owners, some thousand at a time."""
+        return [self._of(sums) for sums in self.sums.blocks()] or [self]
+
+    def columns(self, names: Iterable[str] | None = None) -> dict[str, Any]:
+        """Fields (all of them, by default) as Arrow arrays by name."""
         import pyarrow as pa
 
         kinds = {int: pa.int64(), float: pa.float64()}
-        blocks = [self._of(sums) for sums in self.sums.blocks()] or [self]
+        blocks = self.blocks()
         return {
             name: pa.chunked_array(
                 [pa.array(block[name], kinds[field.kind], from_pandas=field.kind is int) for block in blocks]
             )
             for name, field in self.fields.items()
+            if names is None or name in names
         }
 
     def _of(self, sums: Sums) -> Reading:

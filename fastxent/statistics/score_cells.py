@@ -52,6 +52,11 @@ class ScoreCells:
         false, true = (_totals(side, self.keys) - _before(side, self.keys) for side in (self.negative, self.positive))
         return false, true
 
+    def shares(self) -> tuple[Numbers, Numbers]:
+        """Negatives and positives as shares of the rows (the weight) of their key."""
+        total = _totals(self.negative + self.positive, self.keys)
+        return rounded_ratio(self.negative, total), rounded_ratio(self.positive, total)
+
     def areas(self, keys: int) -> dict[str, Numbers]:
         """ROC AUC (ties count half) and average precision (a step for every cell), with bounds; NaN of one side alone.
 

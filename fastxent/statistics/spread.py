@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,8 @@ from fastxent.statistics.statistic import Statistic
 from fastxent.statistics.table import PLACES, Cells, Layout, most_keys
 
 __all__ = [
-    "QUANTILES", "Quantile", "Spread", "cells_of_histogram", "infinite_losses", "loss_histogram", "quantile",
-    "quantiles_of",
+    "QUANTILES", "Quantile", "Spread", "cells_of_histogram", "infinite_losses", "loss_histogram",
+    "order_statistics", "quantile", "quantiles_of",
 ]  # fmt: skip
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -170,21 +170,29 @@ def _quantiles(reading: Reading, qs: tuple[float, ...]) -> list[tuple[Numbers, N
 
     The edges are met by the extremes.
     """
+    edges = order_statistics(reading, [np.ceil(q * reading.counts) for q in qs])
+    with np.errstate(invalid="ignore"):
+        return [(np.where(left == right, left, 0.5 * (left + right)), left, right) for left, right in edges]
+
+
+def order_statistics(reading: Reading, ranks: Sequence[Numbers]) -> list[tuple[Numbers, Numbers]]:
+    """For each array of ranks (from 1, a rank an owner) the ends of the cells that hold the losses of these ranks.
+
+    The edges are met by the extremes. Ranks beyond the rows are those of the first and the last.
+    """
     cells = _cells(reading)
     if not cells.owners.size or cells.level:
-        return [(reading.unknown, reading.unknown, reading.unknown) for _ in qs]
+        return [(reading.unknown, reading.unknown) for _ in ranks]
     low, high = reading.sums.extremes
     counts = cells.columns[:, 0].cumsum()
     starts = run_starts(cells.owners)
     before = counts[starts] - cells.columns[starts, 0]
     rows = counts[np.append(starts[1:], len(counts)) - 1] - before
     edges = []
-    for q in qs:
-        target = before + np.maximum(1, np.ceil(q * rows).astype(np.int64))
+    for rank in ranks:
+        target = before + np.clip(rank, 1, rows).astype(np.int64)
         left, right = cell_edges(cells.places[np.searchsorted(counts, target)])
-        left, right = np.maximum(left, low), np.minimum(right, high)
-        with np.errstate(invalid="ignore"):
-            edges.append((np.where(left == right, left, 0.5 * (left + right)), left, right))
+        edges.append((np.maximum(left, low), np.minimum(right, high)))
     return edges
 
 

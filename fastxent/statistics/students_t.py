@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Z95", "half_widths", "t_quantile", "t_two_sided"]
+__all__ = ["NORMAL_FROM", "Z95", "half_widths", "t_quantile", "t_two_sided"]
 
 #: Half-width of a central 95 % interval of the normal distribution, in standard errors.
 Z95 = 1.959963984540054
