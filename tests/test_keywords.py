@@ -22,8 +22,8 @@ from tests import signatures
 #: Keywords that mean something of their own: score writes what is kept, and compare has no arrays to group by.
 OWN = {"score": {"data", "keep"}, "compare": {"group_by", "cluster_by", "on"}}
 #: Keywords of Python -> what the shell has in their place.
-SHELL = {"evaluate": {"data": "paths"}, "score": {"data": "paths"}, "compare": {}}
-RESULTS = {"json_path", "html_path", "gates", "state_path"}
+SHELL = {"evaluate": {"data": "paths"}, "score": {"data": "paths"}, "compare": {"a": "paths", "b": "paths"}}
+RESULTS = {"json_path", "html_path", "gates", "state_path", "summary", "baseline", "per_class"}
 
 
 def keywords(name: str) -> dict[str, inspect.Parameter]:

@@ -10,15 +10,16 @@ from fastxent.base.errors import DataError, UsageError
 from fastxent.cli.options import given, keyword_options, progress_option, result_options
 from fastxent.cli.output import (
     check_places,
+    check_summary,
     command_line,
     compiling_notice,
     judge,
     judged,
     progress_bar,
     tell,
+    write_summary,
     write_text,
 )
-from fastxent.cli.summary import check_summary, write_summary
 
 if TYPE_CHECKING:
     from fastxent.comparison.several import Comparisons

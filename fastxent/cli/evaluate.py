@@ -15,8 +15,7 @@ from fastxent.cli.options import (
     result_options,
     state_option,
 )
-from fastxent.cli.output import check_gates, check_places, compiling_notice, deliver, progress_bar
-from fastxent.cli.summary import check_summary
+from fastxent.cli.output import check_gates, check_places, check_summary, compiling_notice, deliver, progress_bar
 
 if TYPE_CHECKING:
     from fastxent.results.gates import Gate

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fastxent.cli.options import base_option, baseline_option, per_class_option, result_options, state_option
-from fastxent.cli.output import check_places, deliver
-from fastxent.cli.summary import check_summary
+from fastxent.cli.output import check_places, check_summary, deliver
 
 if TYPE_CHECKING:
     from fastxent.results.gates import Gate

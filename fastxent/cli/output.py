@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastxent.base.errors import DataError
+from fastxent.base.errors import DataError, OutputError, UsageError
 from fastxent.base.text import printable
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "EXIT_USAGE",
     "check_gates",
     "check_places",
+    "check_summary",
     "command_line",
     "compiling_notice",
     "deliver",
@@ -36,9 +38,12 @@ __all__ = [
     "progress_bar",
     "say",
     "tell",
+    "write_summary",
     "write_text",
 ]
 
+#: Names the file of the summary in GitHub Actions.
+GITHUB = "GITHUB_STEP_SUMMARY"
 EXIT_GATE, EXIT_USAGE, EXIT_DATA, EXIT_PARTIAL, EXIT_FAULT, EXIT_INTERRUPTED = 1, 2, 3, 4, 70, 130
 
 
@@ -84,7 +89,6 @@ def deliver(
         raise DataError(f"no row was scored ({result.rows['read']} read); every statistic is NaN")
     failed = judged(gates, values)
     if summary is not None:
-        from fastxent.cli.summary import write_summary
         from fastxent.results.markdown import markdown
 
         tables = result.shown_tables()
@@ -157,6 +161,28 @@ def write_text(path: str, text: str) -> None:
     from fastxent.base.atomic_files import write_atomically
 
     write_atomically(path, text.encode())
+
+
+def check_summary(place: str | None) -> None:
+    """Raise UsageError where ``github`` is asked for and GitHub does not run this."""
+    if place == "github" and not os.environ.get(GITHUB):
+        raise UsageError(
+            f"--summary github: the variable {GITHUB} names no file, as it does in GitHub Actions; "
+            "name a file instead, or - for standard output"
+        )
+
+
+def write_summary(place: str, text: str) -> None:
+    """Add Markdown to the summary of the job of GitHub, or write it to a file or to standard output."""
+    if place != "github":
+        write_text(place, text)
+        return
+    path = os.environ[GITHUB]
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise OutputError(f"--summary github: {error.strerror}", path=path) from None
 
 
 @contextmanager

@@ -8,8 +8,7 @@ import click
 
 from fastxent.base.text import printable
 from fastxent.cli.options import given, keyword_options, progress_option, result_options, state_option
-from fastxent.cli.output import check_gates, check_places, compiling_notice, deliver, progress_bar
-from fastxent.cli.summary import check_summary
+from fastxent.cli.output import check_gates, check_places, check_summary, compiling_notice, deliver, progress_bar
 
 if TYPE_CHECKING:
     from fastxent.results.gates import Gate

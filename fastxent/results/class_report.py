@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastxent.base.errors import UsageError
 from fastxent.base.text import printable
-
-if TYPE_CHECKING:
-    from fastxent.results.evaluation import Evaluation
 
 __all__ = ["class_report"]
 
@@ -21,10 +18,8 @@ _RATES = ("precision", "recall", "f1")
 _WIDTH = 40
 
 
-def class_report(result: Evaluation) -> str:
-    """See `Evaluation.class_report`."""
-    labels = result.totals.spec.task == "multilabel"
-    table = result.ranking if labels else result.per_class
+def class_report(table: Any, accuracy: float | None, *, labels: bool) -> str:
+    """See `Evaluation.class_report`; ``table`` is that of labels, or of classes."""
     if table is None or not set(_RATES) <= set(table.column_names):
         hint = '; pass statistics="ranking" for the labels of a multilabel task' if labels else ""
         raise UsageError(f"class_report: predicted classes were not counted{hint}")
@@ -34,9 +29,9 @@ def class_report(result: Evaluation) -> str:
     lines = [[_short(name), *(_cell(column, columns[column][i]) for column in shown)] for i, name in enumerate(names)]
     weight = next(columns[name] for name in ("weight", "share", "support") if name in columns)
     means = [["macro avg", *_means(columns, shown, weight, 0)], ["weighted avg", *_means(columns, shown, weight, 1)]]
-    if result.accuracy is not None and not labels:
+    if accuracy is not None and not labels:
         total = [_cell(name, columns[name].sum()) if name in ("support", "weight") else "" for name in shown]
-        total[shown.index("f1")] = f"{result.accuracy:.4f}"
+        total[shown.index("f1")] = f"{accuracy:.4f}"
         means.insert(0, ["accuracy", *total])
     return "\n".join(_aligned([["", *shown], *lines], means))
 

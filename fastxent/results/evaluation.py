@@ -730,7 +730,8 @@ class Evaluation:
         Raises:
             UsageError: predicted classes were not counted.
         """
-        return class_report(self)
+        labels = self.totals.spec.task == "multilabel"
+        return class_report(self.ranking if labels else self.per_class, self.accuracy, labels=labels)
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """`to_dict` as JSON text; floats read back to the same bits, NaN and infinities as strings."""
