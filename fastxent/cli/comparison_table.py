@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastxent.comparison.result import Comparison
     from fastxent.comparison.several import Comparisons
 
-__all__ = ["as_markdown", "show_comparisons"]
+__all__ = ["as_markdown", "show_comparison", "show_comparisons"]
 
 #: Groups that a table shows before it says how many more there are.
 GROUPS = 20
@@ -27,7 +27,7 @@ CHANGED = 3
 def show_comparisons(result: Comparisons) -> None:
     """Print one comparison, or of several a line each."""
     if len(result) == 1:
-        _show(next(iter(result.results.values())))
+        show_comparison(next(iter(result.results.values())))
         return
     console = wide_console()
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -60,7 +60,7 @@ def as_markdown(result: Comparisons, failed: list[str]) -> str:
     return markdown("fastxent compare", lines, tables, result.warnings, failed)
 
 
-def _show(result: Comparison) -> None:
+def show_comparison(result: Comparison) -> None:
     """Print what a comparison says: both sides, their difference, then groups."""
     console = wide_console()
     outcome = result.outcome
