@@ -256,12 +256,12 @@ def test_pictures_are_drawn_on_axes() -> None:
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    from fastxent.report.pictures import PICTURES
+    from fastxent.report.pictures.registry import OF_EVALUATION
 
     drawn: set[str] = set()
     for result in made().values():
         page = result.to_html()
-        for picture in PICTURES:
+        for picture in OF_EVALUATION:
             if f'id="picture-{picture}"' not in page:
                 with pytest.raises(
                     fx.UsageError, match=rf"^plot: nothing was gathered that '{picture}' shows; there is '"
@@ -274,7 +274,7 @@ def test_pictures_are_drawn_on_axes() -> None:
             ax.figure.canvas.draw()
             plt.close(ax.figure)
             drawn.add(picture)
-    assert drawn == set(PICTURES)
+    assert drawn == set(OF_EVALUATION)
     fig, axes = plt.subplots(1, 2)
     assert made()["binary"].plot("roc", ax=axes[1]) is axes[1]
     assert not axes[0].lines

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastxent.comparison.result import Comparison
-from fastxent.report.comparison_pictures import PICTURES
 from fastxent.report.parts import (
     Card,
     Page,
@@ -18,6 +17,7 @@ from fastxent.report.parts import (
     list_of_paths,
     new_table,
 )  # fmt: skip
+from fastxent.report.pictures.registry import OF_COMPARISON
 
 __all__ = ["comparison_page"]
 
@@ -25,7 +25,7 @@ __all__ = ["comparison_page"]
 def comparison_page(result: Comparison) -> Page:
     """What stands on the page of a comparison."""
     paths = [list_of_paths(side.run.get("paths", [])) or "arrays" for side in (result.a, result.b)]
-    drawn = {name: picture for name, make in PICTURES.items() if (picture := make(result)) is not None}
+    drawn = {name: picture for name, make in OF_COMPARISON.items() if (picture := make(result)) is not None}
     where = Section("Where they differ", "groups", list(drawn.values()))
     for column, found in result.groups.items():
         entries = [

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from fastxent.report.parts import (
     Card,
     Page,
@@ -19,7 +21,8 @@ from fastxent.report.parts import (
     new_table,
     title_of,
 )  # fmt: skip
-from fastxent.report.pictures import PICTURES, worst_and_largest
+from fastxent.report.pictures.registry import OF_EVALUATION
+from fastxent.report.pictures.slices import heaviest, worst_and_largest
 from fastxent.results.evaluation import Evaluation
 
 __all__ = ["evaluation_page"]
@@ -68,7 +71,7 @@ def _cards(ev: Evaluation) -> Iterator[Card]:
 
 def _drawn(ev: Evaluation, *names: str) -> list[Any]:
     """Those of the pictures that there are."""
-    return [picture for name in names if (picture := PICTURES[name](ev)) is not None]
+    return [picture for name in names if (picture := OF_EVALUATION[name](ev)) is not None]
 
 
 def _whole(ev: Evaluation) -> Section:
@@ -133,21 +136,18 @@ def _classes_of_slices(ev: Evaluation) -> list[Table]:
     if found is None or not found.num_rows:
         return []
     by = found.column_names[: found.column_names.index("class")]
-    entries = found.to_pylist()
-    present = [entry for entry in entries if entry["support"]]
-    present.sort(key=lambda entry: -_size(entry.get("weight", entry["support"]) * entry["loss"]))
-    shown = [
-        *by,
-        *(name for name in ("class", "support", "loss", "precision", "recall", "f1") if name in found.column_names),
-    ]
+    shown = [*by, "class", "support", "loss", "precision", "recall", "f1"]
     caption = "Where the loss is: classes of slices by the sum of their losses"
-    tables = [new_table(caption, present, shown, digits=4, named=by, most=_LISTED)]
+    present = int(np.count_nonzero(found["support"].to_numpy()))
+    top = heaviest(found, _LISTED).to_pylist()
+    tables = [new_table(caption, top, shown, digits=4, named=by, total=present)]
     if len(ev.class_names) <= _COLUMNS:
-        named = f"by {', '.join(by)} and class"
-        tables.append(_matrix(f"Recall, {named}", entries, by, ev.class_names, "recall"))
-        if (classwise := ev.group_classwise) is not None:
-            caption = f"Calibration error against the rest, {named}"
-            tables.append(_matrix(caption, classwise.to_pylist(), by, ev.class_names, "ece"))
+        named, first = f"by {', '.join(by)} and class", _LINES * len(ev.class_names)
+        matrices = {"Recall": (found, "recall"), "Calibration error against the rest": (ev.group_classwise, "ece")}
+        for caption, (table, name) in matrices.items():
+            if table is not None:
+                entries = table.slice(0, first).to_pylist()
+                tables.append(_matrix(f"{caption}, {named}", entries, by, ev.class_names, name, ev.groups.num_rows))
     return tables
 
 
@@ -155,7 +155,7 @@ def _size(value: float) -> float:
     return -math.inf if math.isnan(value) else value
 
 
-def _matrix(caption: str, entries: Any, by: Sequence[str], classes: Sequence[str], name: str) -> Table:
+def _matrix(caption: str, entries: Any, by: Sequence[str], classes: Sequence[str], name: str, total: int) -> Table:
     """One number of every class (a column) of every group (a line)."""
     lines: dict[tuple[Any, ...], dict[str, float]] = {}
     for entry in entries:
@@ -165,7 +165,7 @@ def _matrix(caption: str, entries: Any, by: Sequence[str], classes: Sequence[str
         + [cell_of(found.get(each, math.nan), 3, share=name == "recall") for each in classes]
         for line, found in list(lines.items())[:_LINES]
     ]
-    return Table(caption, [*map(title_of, by), *classes], rows, len(lines))
+    return Table(caption, [*map(title_of, by), *classes], rows, max(total, len(lines)))
 
 
 def _classes(ev: Evaluation) -> Section:

@@ -19,7 +19,7 @@ from fastxent.base.text import group_name
 from fastxent.comparison.result import Comparison
 from fastxent.losses.base import READY
 from fastxent.report.parts import as_number, as_percent
-from fastxent.report.pictures import base_rate
+from fastxent.report.pictures.losses import base_rate
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.gates import Gate
 

@@ -65,10 +65,10 @@ def plot(result: Evaluation | Comparison, name: str, ax: Any = None) -> Any:
         UsageError: Matplotlib is not installed, there is no picture of this name, or nothing to show in it.
     """
     from fastxent.comparison.result import Comparison
-    from fastxent.report import comparison_pictures, pictures
     from fastxent.report.axes import on_axes
+    from fastxent.report.pictures.registry import OF_COMPARISON, OF_EVALUATION
 
-    makers: dict[str, Any] = comparison_pictures.PICTURES if isinstance(result, Comparison) else pictures.PICTURES
+    makers: dict[str, Any] = OF_COMPARISON if isinstance(result, Comparison) else OF_EVALUATION
     if name not in makers:
         raise UsageError(f"plot: expected one of {', '.join(map(repr, makers))}, got {name!r}")
     picture = makers[name](result)

@@ -1,18 +1,18 @@
-"""The pictures of a comparison, by the names of `Comparison.plot`; None where there is nothing to show."""
+"""Pictures of a comparison."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from fastxent.comparison.pairing import LARGEST_OCTAVE, LEAST_OCTAVE
 from fastxent.comparison.result import Comparison
 from fastxent.report.parts import as_number, as_percent, interval
 from fastxent.report.picture import Axis, Box, Curve, Picture, Point, Rule
-from fastxent.report.pictures import LINES, forest, loss_bars
+from fastxent.report.pictures.forest import LINES, forest
+from fastxent.report.pictures.losses import loss_bars
 
-__all__ = ["PICTURES"]
+__all__ = ["density", "differences", "losses"]
 
 
 def differences(result: Comparison) -> Picture | None:
@@ -129,9 +129,3 @@ def _octave(k: int, low: float, high: float) -> str:
     if k == LEAST_OCTAVE:
         return f"below {as_number(high, 2)}"
     return f"above {as_number(low, 2)}" if k == LARGEST_OCTAVE else f"{as_number(low, 2)} to {as_number(high, 2)}"
-
-
-#: Names of `Comparison.plot`, in the order of a page.
-PICTURES: dict[str, Callable[[Comparison], Picture | None]] = {
-    "groups": differences, "density": density, "loss": losses,
-}  # fmt: skip
