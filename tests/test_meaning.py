@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +43,9 @@ def test_int96_timestamps_do_not_wrap_around(tmp_path):
     [("_delta_log/00000000000000000000.json", "is a Delta table.*DeltaTable"),
      ("metadata/v1.metadata.json", "is an Iceberg table.*pyiceberg"), (".hoodie/hoodie.properties", "is a Hudi table")],
 )  # fmt: skip
-def test_tables_with_a_log_are_refused(marker, words, tmp_path):
+def test_tables_with_a_log_are_refused_without_their_readers(marker, words, tmp_path, monkeypatch):
+    for reader in ("deltalake", "pyiceberg.table"):
+        monkeypatch.setitem(sys.modules, reader, None)
     folder = tmp_path / "table"
     (folder / "data" / "day=1").mkdir(parents=True)
     file = folder / "data" / "day=1" / "a.parquet"

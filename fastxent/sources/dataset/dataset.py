@@ -12,6 +12,7 @@ from fastxent.sources.dataset import retry
 from fastxent.sources.dataset.files import DataFile, expand_local, format_by_name, partition_values
 from fastxent.sources.dataset.footer import Footer, read_parquet_footer
 from fastxent.sources.dataset.ipc import read_ipc_footer
+from fastxent.sources.dataset.logged_tables import logged_files
 from fastxent.sources.dataset.open_files import OpenFiles
 from fastxent.sources.dataset.text import read_text_footer
 from fastxent.sources.read_errors import check_damage, first_line
@@ -169,7 +170,10 @@ def list_files(paths: Any) -> list[DataFile]:
 
 def _expand(path: str) -> list[DataFile]:
     if "://" not in path:
-        return expand_local(os.path.expanduser(path))
+        path = os.path.expanduser(path)
+        return logged_files(path) or expand_local(path)
+    if path.startswith("file://") and (files := logged_files(path.removeprefix("file://"))):
+        return files
     from fastxent.sources.dataset.remote import expand_uri
 
     return expand_uri(path)

@@ -26,8 +26,8 @@ TABLE_SUFFIXES = PARQUET_SUFFIXES + ARROW_SUFFIXES
 #: What tells a table with a log -> what kind it is, and how its files are found.
 _LOGS = {r"/_delta_log/": "a Delta", r"/metadata/[^/]*\.metadata\.json": "an Iceberg", r"/\.hoodie/": "a Hudi"}
 _WAYS = {
-    "a Delta": "deltalake.DeltaTable(path).file_uris(), or .to_pyarrow_table()",
-    "an Iceberg": "pyiceberg: table.scan().plan_files(), or .to_arrow()",
+    "a Delta": "pip install 'fastxent[delta]' reads its directory; or deltalake.DeltaTable(path).file_uris()",
+    "an Iceberg": "pip install 'fastxent[iceberg]' reads its directory; or pyiceberg: table.scan().to_arrow()",
     "a Hudi": "hudi: HudiTable(path).read_snapshot()",
 }
 #: Text lies in directories for many reasons (notes, logs): it is looked for where there are no other tables.
