@@ -47,7 +47,7 @@ lint: $(VENV)/.dev ## ruff (rules and format) and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-fuzz: $(VENV)/.fuzz ## fuzz the parsers and write docs/fuzzing.md; SECONDS=900 (of each of four) makes an hour
+fuzz: $(VENV)/.fuzz ## fuzz the parsers and write docs/fuzzing.md; SECONDS=720 (of each of five) makes an hour
 	@$(BIN)/python -m tests.fuzzing --seconds $(if $(SECONDS),$(SECONDS),15) --table docs/fuzzing.md
 
 signatures: $(VENV)/.test ## write the keywords of the public functions from their definitions

@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 import warnings
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +16,8 @@ import pytest
 from hypothesis import given, settings
 
 import fastxent as fx
-from fastxent.data.spec import Spec
-from fastxent.statistics.options import Measures
-from fastxent.totals.totals import Totals, _shapes
+from fastxent.totals.totals import Totals
+from tests.state_form import opened, sealed
 from tests.test_laws import problems
 
 #: What becomes of a number; an exchange with another one of the same part is the last way.
@@ -61,26 +59,6 @@ def totals_of(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", fx.DoubtWarning)
         return fx.evaluate(**options).totals
-
-
-def opened(state):
-    """The header of a state, its numbers, and where each part of them begins and ends."""
-    length = int.from_bytes(state[8:16], "little")
-    header = json.loads(state[16 : 16 + length])
-    measures = {name: tuple(v) if isinstance(v, list) else v for name, v in header["measures"].items()}
-    shapes = list(_shapes(Spec.from_dict(header["spec"]), Measures(**measures)).values())
-    shapes += [tuple(shape) for part in ("all", "groups") for shape in header["shapes"].get(part, ())]
-    ends = np.cumsum([0, *map(math.prod, shapes)])
-    numbers = np.frombuffer(state[16 + length : -32], "<i8")
-    assert len(numbers) == ends[-1]
-    return header, numbers, [(lo, hi) for lo, hi in pairwise(ends) if hi > lo]
-
-
-def sealed(header, numbers):
-    """The state of a header and numbers, under a checksum that fits."""
-    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    body = b"FASTXENT" + len(text).to_bytes(8, "little") + text + numbers.astype("<i8").tobytes()
-    return body + hashlib.sha256(body).digest()
 
 
 def changed(numbers, parts, rng):
