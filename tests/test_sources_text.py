@@ -188,12 +188,49 @@ def test_other_files_are_refused_with_the_line_that_converts_them(tmp_path, name
     assert run("inspect", tmp_path / name).exit_code == 3
 
 
-def test_what_text_cannot_do_is_said(tmp_path) -> None:
-    path = write(tmp_path / "a.csv", table(10))
-    with pytest.raises(fx.UsageError, match="leaves out row groups, which text does not have"):
-        fx.evaluate(path, on_error="skip", **CALL)
-    with pytest.raises(fx.UsageError, match="text is read from its beginning, by this process alone"):
-        fx.evaluate(path, runner="processes:1", **CALL)
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_another_process_reads_text(tmp_path, name) -> None:
+    data = table()
+    for number in range(2):
+        write(tmp_path / f"{number}{name}", data.slice(2500 * number, 2500))
+    call = CALL | {"group_by": "g", "worst": 3, "filter": "id >= 100"}
+    here, there = (fx.evaluate(tmp_path, **call, runner=runner) for runner in (None, "processes:2"))
+    assert here.totals.to_bytes() == there.totals.to_bytes()
+
+
+def test_files_that_cannot_be_parsed_are_left_out(tmp_path) -> None:
+    """Whole, however far into them the damage is."""
+    data = table(4000)
+    for number in range(4):
+        write(tmp_path / f"{number}.csv", data.slice(1000 * number, 1000))
+    with (tmp_path / "1.csv").open("a") as file:
+        file.write("0.5,0.5\n")
+    (tmp_path / "3.csv").write_text("other,columns\n1,2\n")
+    with pytest.raises(fx.SourceError, match=r"1\.csv: row 1,000 \(from 0\) cannot be read as text"):
+        fx.evaluate(tmp_path, **CALL)
+    for runner in (None, "processes:2"):
+        ev = fx.evaluate(tmp_path, **CALL, on_error="skip", group_by="g", worst=3, keep="id", runner=runner)
+        kept = pa.concat_tables([data.slice(0, 1000), data.slice(2000, 1000)])
+        assert ev.loss == fx.evaluate(kept, **CALL).loss
+        assert [left.path for left in ev.left_out] == [str(tmp_path / f"{number}.csv") for number in (1, 3)]
+        assert "cannot be read as text" in ev.left_out[0].reason
+    shell = run("evaluate", tmp_path, "--probs", "p_*", "--target", "label", "--on-error", "skip")
+    assert shell.exit_code == 4
+    with pytest.raises(fx.UsageError, match="parses text twice, and standard input is read once"):
+        fx.evaluate("-", format="csv", on_error="skip", **CALL)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz", "a.jsonl"])
+def test_text_is_converted(tmp_path, name) -> None:
+    data = table()
+    write(tmp_path / name, data)
+    done = fx.convert(tmp_path / name, tmp_path / "out.parquet", probs="p_*", target="label")
+    assert (done.rows, done.dtype, done.before.way) == (5000, "float64", "text")
+    ours = fx.evaluate(tmp_path / "out.parquet", group_by="g", weight="w")
+    assert ours.loss == fx.evaluate(data, **CALL, weight="w").loss
+    assert pq.read_table(tmp_path / "out.parquet", columns=["id", "g"]).equals(data.select(["id", "g"]))
+    shell = run("convert", tmp_path / name, tmp_path / "folder/", "--probs", "p_*", "--layout", "packed")
+    assert shell.exit_code == 0, shell.output
 
 
 def test_the_shell(tmp_path) -> None:

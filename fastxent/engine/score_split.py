@@ -41,7 +41,8 @@ def score_splits(plan: Plan, splits: Iterable[Split], stopped: Callable[[], bool
             raise
         except Exception as error:
             return Failed(split, number, error)
-    return Scored(totals, frozenset(each for each in plan.source.left_out if each.path in paths))
+    whole = len(plan.source.splits()) == 1  # it may be of several files
+    return Scored(totals, frozenset(each for each in plan.source.left_out if whole or each.path in paths))
 
 
 def score_batch(batch: Batch, scorer: Scorer, totals: Totals, outputs: Outputs | None = None) -> None:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from fastxent.base.errors import UsageError
 from fastxent.data.batch import Batch
 from fastxent.sources.skipped import LeftOut
 from fastxent.sources.source import Source, Split
@@ -28,15 +27,13 @@ class FlattenedSource(Source):
         self.num_classes, self.num_rows = lists.num_classes, -1
         self.score_names, self.notes, self.paths = lists.score_names, lists.notes, lists.paths
         self.files = lists.files if len(lists.files) == 1 else ()
-        self.batches_last = lists.batches_last
+        self.batches_last, self.travels = lists.batches_last, lists.travels
         nbytes = sum(max(split.nbytes, 0) for split in lists.splits())
         self._splits = [Split(0, self.paths[0], 0, 1, 0, 0, -1, nbytes)]
 
     def check_travels(self) -> None:
-        """Raise `UsageError`: there is nothing to share."""
-        raise UsageError(
-            f"{self.paths[0]}: lists of losses are read from the beginning, by this process alone; write a row a token"
-        )
+        """See `Source.check_travels`: as the lists do."""
+        self._lists.check_travels()
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:

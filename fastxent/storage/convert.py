@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -22,6 +22,7 @@ from fastxent.sources.dataset.files import DataFile, expand_local
 from fastxent.sources.dataset.footer import Footer
 from fastxent.sources.dataset.infer import infer_selection
 from fastxent.sources.dataset.reading import Reading, find_width, resolve_predictions, score_arrays
+from fastxent.sources.dataset.text import text_batches, with_floats
 from fastxent.sources.decode.layout import decode_predictions
 from fastxent.sources.pages.checksum import CHECKSUM_KEY
 from fastxent.sources.pages.footer import ParquetFooter
@@ -79,13 +80,14 @@ def convert(
     lossy: bool = False,
     overwrite: bool = False,
 ) -> Conversion:
-    """Rewrite Parquet files so that their predictions are read fast, and measure the gain.
+    """Rewrite Parquet files, or text, so that their predictions are read fast, and measure the gain.
 
     Values keep their bits unless ``dtype`` says otherwise; all other columns stay as they are; the new
     file says what it holds, so that ``fastxent evaluate`` needs no flags for it.
 
     Args:
-        data: the Parquet file to read: a path or a URI; or several: a list, a glob or a directory.
+        data: the file to read, Parquet, CSV, TSV or JSON lines (whose scores are float64): a path or a URI; or several:
+            a list, a glob or a directory.
         out_path: the Parquet file to write. A directory (one that exists, or a path that ends in a slash) gets one
             for every input file, at the input's place below the directory that all inputs share.
         logits: column (list, packed, struct), columns or glob of the scores, if they are logits. Left out, like
@@ -174,7 +176,7 @@ def _convert(
             rows += batch.num_rows
         if file.schema is None:
             raise UsageError(f"{columns.path}: has no rows, so there is nothing to convert")
-        if rows != columns.footer.num_rows:
+        if columns.dataset.format != "text" and rows != columns.footer.num_rows:
             raise SourceError(
                 f"the footer promises {columns.footer.num_rows} rows, {rows} were found", path=columns.path
             )
@@ -222,8 +224,8 @@ class _ScoreColumns:
 
 def _find_columns(dataset: Dataset, named: dict[str, Any], target: str | None, dtype: str | None) -> _ScoreColumns:
     file = dataset.files[0]
-    if dataset.format != "parquet":
-        raise UsageError(f"{file.name}: convert takes Parquet files")
+    if dataset.format == "arrow":
+        raise UsageError(f"{file.name}: convert takes Parquet files and text")
     description, footer = describe_files(dataset), dataset.footer(file)
     names = None
     for value in named.values():
@@ -232,8 +234,14 @@ def _find_columns(dataset: Dataset, named: dict[str, Any], target: str | None, d
     own = (candidate.form for candidate in description.predictions if candidate.columns == selection.predictions)
     targets = description.targets
     target = target or next((t.columns[0] for t in targets if len(targets) == 1 or t.named), None)
+    if dataset.format == "text":
+        footer = replace(footer, schema=with_floats(footer.schema, selection.predictions))
     reading = resolve_predictions(footer.schema, selection, file.name)
-    probe = RowGroups(dataset, BATCH_BYTES).probe(file, reading.predictions[0])
+    probe: Iterator[Any]
+    if dataset.format == "text":
+        probe = text_batches(file, reading.predictions[:1], _kinds(footer.schema))
+    else:
+        probe = RowGroups(dataset, BATCH_BYTES).probe(file, reading.predictions[0])
     width = reading.num_classes or find_width(reading, probe)
     if width == 0:
         raise UsageError(f"{file.name}: has no rows, so the number of classes is not known")
@@ -250,10 +258,18 @@ def _read(columns: _ScoreColumns) -> Iterator[Any]:
     """All columns of all rows."""
     names = tuple(columns.footer.schema.names)
     step = max(1, BATCH_BYTES // (8 * (columns.num_classes + len(names))))
+    if columns.dataset.format == "text":
+        for batch in text_batches(columns.dataset.files[0], names, _kinds(columns.footer.schema)):
+            yield from (batch.slice(lo, step) for lo in range(0, batch.num_rows, step))
+        return
     groups = RowGroups(columns.dataset, HELD_BYTES)
     plan = ReadPlan(columns.dataset.files[0], names, step, columns.footer.largest)
     for group in range(len(columns.footer.rows)):
         yield from (batch for batch in groups.batches(plan, group) if batch.num_rows)
+
+
+def _kinds(schema: Any) -> dict[str, Any]:
+    return dict(zip(schema.names, schema.types, strict=True))
 
 
 def _decode(columns: _ScoreColumns, batch: Any, first_row: int) -> tuple[Any, Kind, Any]:
@@ -299,7 +315,8 @@ def _has_nulls(columns: _ScoreColumns) -> bool:
     if not any(columns.footer.schema.field(name).nullable for name in columns.names):
         return False
     footer = columns.footer.parquet
-    assert footer is not None
+    if footer is None:
+        return True
     leaves = [leaf for name in columns.names for leaf in footer.leaves_of[name]]
     return any(footer.chunk(group, leaf).nulls != 0 for group in range(len(footer.rows)) for leaf in leaves)
 

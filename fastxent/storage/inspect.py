@@ -20,6 +20,7 @@ from fastxent.sources.dataset.description import Description, describe_files
 from fastxent.sources.dataset.footer import INT96
 from fastxent.sources.dataset.infer import infer_selection
 from fastxent.sources.dataset.reading import Reading, find_width, resolve_predictions
+from fastxent.sources.dataset.text import text_batches, with_floats
 from fastxent.sources.decode.layout import decode_predictions
 from fastxent.sources.parquet.row_groups import ReadPlan, RowGroups
 from fastxent.sources.parquet.source import BATCH_BYTES, DEFAULT_MEMORY
@@ -190,6 +191,8 @@ def measure_reading(
 def _read_once(dataset: Dataset, columns: Sequence[str], num_classes: int, dtype: str | None, limit: int) -> Speed:
     file, rows, nbytes = dataset.files[0], 0, 0
     footer = dataset.footer(file)
+    if dataset.format == "text":
+        return _parse_once(dataset, columns, num_classes, limit)
     groups = RowGroups(dataset, DEFAULT_MEMORY)
     fast = groups.fast_columns(file, columns, {columns[0]: num_classes})
     plan = ReadPlan(file, tuple(columns), max(1, BATCH_BYTES // (4 * max(1, num_classes))), footer.largest, fast=fast)
@@ -204,6 +207,19 @@ def _read_once(dataset: Dataset, columns: Sequence[str], num_classes: int, dtype
             break
     way = "pages" if set(groups.ways.values()) == {"pages"} else "pyarrow"
     return Speed(rows, nbytes, time.perf_counter() - started, way)
+
+
+def _parse_once(dataset: Dataset, columns: Sequence[str], num_classes: int, limit: int) -> Speed:
+    """The same of text."""
+    rows = 0
+    started = time.perf_counter()
+    schema = with_floats(dataset.footer(dataset.files[0]).schema, columns)
+    kinds = {name: schema.field(name).type for name in columns}
+    for batch in text_batches(dataset.files[0], tuple(columns), kinds):
+        rows += batch.num_rows
+        if rows * num_classes * 8 >= limit:
+            break
+    return Speed(rows, rows * num_classes * 8, time.perf_counter() - started, "text")
 
 
 def _reader(dataset: Dataset, buffer_size: int) -> Any:

@@ -6,7 +6,8 @@ Types are those of the first block, but that numbers which are read as scores or
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from fastxent.sources.dataset.files import TEXT_SUFFIXES, DataFile
 from fastxent.sources.dataset.footer import Footer
 from fastxent.sources.read_errors import check_damage, first_line
 
-__all__ = ["read_text_footer", "text_batches"]
+__all__ = ["read_text_footer", "text_batches", "with_floats"]
 
 #: Bytes of text that are parsed at a time. A row has to fit into them.
 BLOCK_BYTES = 4 << 20
@@ -54,6 +55,26 @@ def text_batches(file: DataFile, columns: tuple[str, ...], kinds: Mapping[str, A
             return
         yield batch.select(columns)
         rows += batch.num_rows
+
+
+def with_floats(schema: Any, names: Iterable[str], others: Collection[str | None] = ()) -> Any:
+    """The schema with columns of numbers (by name or glob, but for ``others``) as float64, whatever a block shows."""
+    globs = tuple(names)
+    return pa.schema(
+        field.with_type(_float(field.type))
+        if field.name not in others and any(field.name == each or fnmatchcase(field.name, each) for each in globs)
+        else field
+        for field in schema
+    )
+
+
+def _float(kind: Any) -> Any:
+    """The same type with float64 in place of all that is none: what is no number is found in its row."""
+    if pa.types.is_list(kind):
+        return pa.list_(_float(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_float(field.type)) for field in kind])
+    return kind if pa.types.is_floating(kind) else pa.float64()
 
 
 class _Guard:

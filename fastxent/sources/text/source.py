@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from fnmatch import fnmatchcase
-from typing import Any
 
-import pyarrow as pa
-
-from fastxent.base.errors import UsageError
+from fastxent.base.errors import SourceError, UsageError
 from fastxent.data.batch import Batch
 from fastxent.sources.dataset.dataset import Dataset
 from fastxent.sources.dataset.files import DataFile
-from fastxent.sources.dataset.reading import Reading, decode_batch, resolve, row_bytes, settle
-from fastxent.sources.dataset.text import text_batches
+from fastxent.sources.dataset.reading import Reading, decode_batch, nothing, resolve, row_bytes, settle
+from fastxent.sources.dataset.standard_input import StandardInput
+from fastxent.sources.dataset.text import text_batches, with_floats
 from fastxent.sources.filter import BoundFilter, Filter
-from fastxent.sources.skipped import OnError
+from fastxent.sources.skipped import LeftOuts, OnError
 from fastxent.sources.source import Selection, Source, Split
 
 __all__ = ["TextSource"]
@@ -35,21 +32,25 @@ class TextSource(Source):
         dataset: the files.
         selection: which columns are read, and as what.
         filter: which rows are read.
-        on_error: only "raise": rows before damage have been counted when it is met.
+        on_error: "skip" leaves out files that cannot be parsed to their end, whole: each is parsed once beforehand.
     """
 
-    batches_last = True
+    batches_last = travels = True
 
     def __init__(
         self, dataset: Dataset, selection: Selection, filter: Filter | None = None, on_error: OnError = "raise"
     ) -> None:
-        if on_error == "skip":
-            raise UsageError("on_error='skip' leaves out row groups, which text does not have; write Parquet")
-        first, constants = dataset.files[0], dataset.partitions[0]
+        self._left_out = LeftOuts(on_error)
+        first, _ = dataset.first_readable(skips=self._left_out.skips)
+        constants = dataset.partitions[dataset.files.index(first)]
+        if isinstance(first, StandardInput) and self._left_out.skips:
+            raise UsageError("on_error='skip' parses text twice, and standard input is read once; write it to a file")
         self.paths = dataset.names
         self.files = dataset.files if len(dataset.files) == 1 else ()
         self.num_rows = -1
-        schema = _with_floats(dataset.footer(first).schema, selection)
+        others = {selection.target, selection.mask, selection.ids, *selection.extra} - set(selection.predictions)
+        numbers = [*selection.predictions, *([] if selection.weight is None else [selection.weight])]
+        schema = with_floats(dataset.footer(first).schema, numbers, others)
         reading = resolve(schema, selection, first.name, constants)
         bound = None if filter is None else filter.bind(schema, constants, first.name)
         self._columns = tuple(dict.fromkeys([*reading.columns, *(bound.columns if bound else ())]))
@@ -70,14 +71,19 @@ class TextSource(Source):
         self._splits = [Split(0, first.name, 0, 1, 0, 0, -1, nbytes)]
 
     def check_travels(self) -> None:
-        """Raise `UsageError`: there is nothing to share."""
-        raise UsageError(f"{self.paths[0]}: text is read from its beginning, by this process alone; write Parquet")
+        """Raise `UsageError` for standard input, which is this process's own."""
+        if any(isinstance(file, StandardInput) for file, *_ in self._read):
+            raise UsageError(f"{self.paths[0]}: standard input is read by this process alone; write it to a file")
 
     def read(self, split: Split) -> Iterator[Batch]:
         """The rows of all files."""
         number = 0
         stored: dict[str, int] = {}
         for file, reading, bound in self._read:
+            if self._left_out.skips:
+                yield from self._parse(file, reading)
+                if any(each.path == file.name for each in self.left_out):
+                    continue
             row = stored[file.name] = 0
             file.read_on()
             for batch in text_batches(file, self._columns, self._kinds):
@@ -91,23 +97,10 @@ class TextSource(Source):
                     row += piece.num_rows
                     number += piece.num_rows
 
-
-def _with_floats(schema: Any, selection: Selection) -> Any:
-    """The schema with scores and weights as float64, whatever the first block shows."""
-    others = {selection.target, selection.mask, selection.ids, *selection.extra} - set(selection.predictions)
-    numbers = [*selection.predictions, *([] if selection.weight is None else [selection.weight])]
-    return pa.schema(
-        field.with_type(_float(field.type))
-        if field.name not in others and any(field.name == each or fnmatchcase(field.name, each) for each in numbers)
-        else field
-        for field in schema
-    )
-
-
-def _float(kind: Any) -> Any:
-    """The same type with float64 in place of all that is none: what is no number is found in its row."""
-    if pa.types.is_list(kind):
-        return pa.list_(_float(kind.value_type))
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_float(field.type)) for field in kind])
-    return kind if pa.types.is_floating(kind) else pa.float64()
+    def _parse(self, file: DataFile, reading: Reading) -> Iterator[Batch]:
+        """Moments to stop, while a file is parsed to see whether it can be; if not, it is left out."""
+        try:
+            for _ in text_batches(file, self._columns, self._kinds):
+                yield nothing(reading, path=file.name)
+        except SourceError as error:
+            self._left_out.add(error, None)
