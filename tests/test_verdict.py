@@ -131,7 +131,7 @@ def test_gates_say_whether_it_may_ship(tmp_path: Any) -> None:
     text = Page(good.to_html(gates=["loss > 2", "accuracy < 0.5"])).text
     assert "The model may ship: 2 gates passed." in text
     text = Page(bad.to_html(gates=["loss > 0.1", "accuracy < 0.001"])).text
-    assert f"The model may not ship: 1 of 2 gates failed, loss > 0.1 (it is {bad.loss:.6g})." in text
+    assert f"The model may not ship: 1 of 2 gates failed, loss > 0.1 (it is {bad.loss!r})." in text
     assert "site = west is surely worse" in text
     text = Page(bad.to_html(gates=["loss > 100"])).text
     assert re.search(r"The model may ship: 1 gate passed\. Yet .*it fails in site = west", text)
@@ -141,6 +141,47 @@ def test_gates_say_whether_it_may_ship(tmp_path: Any) -> None:
     with pytest.raises(fx.UsageError, match="expected a comparator"):
         good.to_html(tmp_path / "r.html", gates=["loss"])
     assert not (tmp_path / "r.html").exists()
+
+
+def test_gates_of_any_group_are_judged_as_the_shell_does() -> None:
+    good, bad = evaluated("multiclass", "good"), evaluated("multiclass", "slice")
+    gate = "any(groups.site).accuracy < 0.5"
+    assert "The model may ship: 1 gate passed." in Page(good.to_html(gates=[gate])).text
+    text = Page(bad.to_html(gates=[gate])).text
+    assert f"its gate failed, {gate} (west: {bad.group('west').accuracy!r})." in text
+
+
+def test_a_baseline_is_part_of_the_verdict(tmp_path: Any) -> None:
+    from fastxent.totals.state_files import write_state
+    from tests.test_states import run
+
+    earlier = tmp_path / "last.fxt"
+    write_state(earlier, evaluated("multiclass", "good").totals)
+    worse = evaluated("multiclass", "miscalibrated")
+    text = Page(worse.to_html(baseline=earlier)).text
+    assert "its loss has risen since the baseline" in text
+    assert "Since the baseline of 12,000 rows" in text
+    assert (
+        "not changed beyond chance since the baseline"
+        in Page(evaluated("multiclass", "good").to_html(baseline=earlier)).text
+    )
+    better = evaluated("multiclass", "good")
+    write_state(earlier, worse.totals)
+    assert "Since the baseline the loss has fallen: from" in Page(better.to_html(baseline=earlier)).text
+    z, y, _ = rows("multiclass")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"z": list(z), "y": y}), tmp_path / "a.parquet")
+    state, page = tmp_path / "s.fxt", tmp_path / "r.html"
+    command = ("evaluate", tmp_path / "a.parquet", "--logits", "z", "--target", "y", "--no-progress")
+    assert run(*command, "--state", state)[0] == 0
+    gate = "baseline.delta.loss >= 0"
+    assert run(*command, "--baseline", state, "--fail-if", gate, "--html", page)[0] == 1
+    text = Page(page.read_text()).text
+    assert "The model may not ship: its gate failed, baseline.delta.loss >= 0 (it is 0.0)." in text
+    assert f"fastxent evaluate {tmp_path}/a.parquet --logits z --target y" in text  # the command
+    assert "target: y, logits: z" in text  # the columns
 
 
 def compared(a: str, b: str) -> Verdict:

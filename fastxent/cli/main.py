@@ -24,7 +24,7 @@ import click
 from fastxent.base.errors import DoubtWarning, FastxentError, UsageError
 from fastxent.base.text import printable
 from fastxent.base.version import package_version
-from fastxent.cli.output import EXIT_DATA, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, say
+from fastxent.cli.output import ARGUMENTS, EXIT_DATA, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, say
 
 __all__ = ["cli", "main"]
 
@@ -130,6 +130,10 @@ class _Commands(click.Group):
             return None
         found: click.Command = getattr(import_module(f"fastxent.cli.{name}"), name)
         return found
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         with _one_line_errors(), warnings.catch_warnings():

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastxent.results.gates import Gate
 
 __all__ = [
+    "ARGUMENTS",
     "EXIT_DATA",
     "EXIT_FAULT",
     "EXIT_GATE",
@@ -42,6 +43,8 @@ __all__ = [
     "write_text",
 ]
 
+#: Where the context of a command keeps its arguments.
+ARGUMENTS = "fastxent.arguments"
 #: Names the file of the summary in GitHub Actions.
 GITHUB = "GITHUB_STEP_SUMMARY"
 EXIT_GATE, EXIT_USAGE, EXIT_DATA, EXIT_PARTIAL, EXIT_FAULT, EXIT_INTERRUPTED = 1, 2, 3, 4, 70, 130
@@ -78,7 +81,7 @@ def deliver(
 
         write_text(json_path, json_text(values, indent=2) + "\n")
     if html_path is not None:
-        write_text(html_path, result.to_html(gates=gates))
+        write_text(html_path, result.to_html(gates=gates, baseline=baseline))
     lines = [*result.headlines(), *([] if baseline is None else baseline.lines())]
     if "-" not in (json_path, html_path, summary):
         from fastxent.cli.tables import show_evaluation
@@ -100,7 +103,7 @@ def deliver(
 
 def command_line() -> str:
     """The command as it was given."""
-    return shlex.join(["fastxent", *sys.argv[1:]])
+    return shlex.join(["fastxent", *click.get_current_context().meta[ARGUMENTS]])
 
 
 def tell(warnings: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastxent.comparison.baseline import Baseline
 from fastxent.report.parts import (
     Card,
     Page,
@@ -35,9 +36,9 @@ _COLUMNS, _LINES = 20, 100
 _LISTED, _OF_GROUPS = 50, 200
 
 
-def evaluation_page(ev: Evaluation) -> Page:
+def evaluation_page(ev: Evaluation, baseline: Baseline | None = None) -> Page:
     """What stands on the page of an evaluation."""
-    sections = [_whole(ev), _slices(ev), _classes(ev), _single_rows(ev), _numbers(ev)]
+    sections = [_whole(ev), _slices(ev), _classes(ev), _single_rows(ev), _numbers(ev, baseline)]
     paths = ev.run.get("paths") or ev.run.get("states") or []
     return Page("Evaluation", list_of_paths(paths), list(_cards(ev)), sections)
 
@@ -201,17 +202,23 @@ def _single_rows(ev: Evaluation) -> Section:
     return section
 
 
-def _numbers(ev: Evaluation) -> Section:
-    """Every number that there is of all rows."""
-    fields = ev.reading.fields
+def _numbers(ev: Evaluation, baseline: Baseline | None) -> Section:
+    """Every number that there is of all rows, and what has changed since the baseline."""
+    fields, section = ev.reading.fields, Section("All numbers", "numbers")
+    if baseline is not None:
+        changed = [
+            {
+                "what": fields[name].title, "baseline": baseline.values[name], "now": ev.fields[name], "change": change,
+            }
+            | dict(zip(("95 % from", "95 % to"), baseline.ci95.get(name, (math.nan, math.nan)), strict=True))
+            | {"p": baseline.p_value.get(name, math.nan)}
+            for name, change in baseline.delta.items()
+        ]  # fmt: skip
+        section.tables.append(new_table(f"Since the baseline of {baseline.rows:,} rows, {baseline.path}", changed))
     rows = [
         [cell_of(fields[name].title), cell_of(value, 8, share=fields[name].share), cell_of(name)]
         for name, value in ev.fields.items()
     ]
-    table = Table(
-        "Every number, by the name that it has in ev.fields and in columns of groups",
-        ["what", "value", "name"],
-        rows,
-        len(rows),
-    )
-    return Section("All numbers", "numbers", tables=[table])
+    caption = "Every number, by the name that it has in ev.fields and in columns of groups"
+    section.tables.append(Table(caption, ["what", "value", "name"], rows, len(rows)))
+    return section

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from fastxent.base.status import EXPLANATION, Status
 from fastxent.base.text import printable
+from fastxent.comparison.baseline import Baseline
 from fastxent.comparison.result import Comparison
 from fastxent.report.comparison_page import comparison_page
 from fastxent.report.evaluation_page import evaluation_page
@@ -29,13 +30,13 @@ _HERE = Path(__file__).parent
 _FIRST = ("command", "finished", "version", "columns")
 
 
-def render(result: Evaluation | Comparison, gates: Sequence[Gate] = ()) -> str:
-    """The page of an evaluation or a comparison as text."""
+def render(result: Evaluation | Comparison, gates: Sequence[Gate] = (), baseline: Baseline | None = None) -> str:
+    """The page of an evaluation, beside a baseline if there is one, or of a comparison as text."""
     if isinstance(result, Comparison):
         page, verdict = comparison_page(result), judge_comparison(result, gates)
         sides = {"A: ": result.a, "B: ": result.b}
     else:
-        page, verdict = evaluation_page(result), judge_evaluation(result, gates)
+        page, verdict = evaluation_page(result, baseline), judge_evaluation(result, gates, baseline)
         sides = {"": result}
     environment = Environment(
         loader=FileSystemLoader(_HERE),

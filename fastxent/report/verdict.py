@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from fastxent.base.text import group_name
+from fastxent.comparison.baseline import Baseline
 from fastxent.comparison.result import Comparison
 from fastxent.losses.base import READY
 from fastxent.report.parts import as_number, as_percent
 from fastxent.report.pictures.losses import base_rate
 from fastxent.results.evaluation import Evaluation
-from fastxent.results.gates import Gate
+from fastxent.results.gates import Gate, failures
 
 __all__ = ["Finding", "Verdict", "judge_comparison", "judge_evaluation"]
 
@@ -51,13 +52,14 @@ class Verdict:
     findings: tuple[Finding, ...]
 
 
-def judge_evaluation(ev: Evaluation, gates: Sequence[Gate] = ()) -> Verdict:
-    """What is said of a model."""
+def judge_evaluation(ev: Evaluation, gates: Sequence[Gate] = (), baseline: Baseline | None = None) -> Verdict:
+    """What is said of a model, and of what has changed since a baseline."""
     if not ev.num_rows:
         return Verdict("bad", "No row was scored, so nothing is known.", ())
-    found = [*_against_base_rate(ev), *_calibration(ev), *_classes(ev), *_slices(ev), *_rows(ev)]
+    found = [*_against_base_rate(ev), *_since(ev, baseline), *_calibration(ev), *_classes(ev), *_slices(ev), *_rows(ev)]
     found.sort(key=lambda finding: ("bad", "warn", "good").index(finding.tone))
-    return _verdict(found, gates, ev.to_dict() if gates else {}, "The model")
+    values = {} if not gates else ev.to_dict() | ({} if baseline is None else {"baseline": baseline.to_dict()})
+    return _verdict(found, gates, values, "The model")
 
 
 def judge_comparison(result: Comparison, gates: Sequence[Gate] = ()) -> Verdict:
@@ -91,8 +93,7 @@ def _verdict(found: list[Finding], gates: Sequence[Gate], values: Any, what: str
     bad, warn, good = ([each for each in found if each.tone == tone] for tone in ("bad", "warn", "good"))
     standing = "; ".join(each.brief for each in (bad + warn)[:3])
     if gates:
-        seen = [(gate, gate.value(values)) for gate in gates]
-        failed = [f"{gate.text} (it is {as_number(value, 6)})" for gate, value in seen if gate.fails(value)]
+        failed = [line.removeprefix("gate failed: ") for line in failures(gates, values)]
         number = f"{len(gates)} gate" + "s" * (len(gates) > 1)
         if failed:
             count = f"{len(failed)} of {number}" if len(gates) > 1 else "its gate"
@@ -138,6 +139,19 @@ def _against_base_rate(ev: Evaluation) -> Iterator[Finding]:
         yield Finding("good", f"The loss is {less} {than}", f"its loss is {less} that of {brief}")
 
 
+def _since(ev: Evaluation, baseline: Baseline | None) -> Iterator[Finding]:
+    """What has changed since the baseline beyond chance, the rows taken for other ones."""
+    if baseline is None or "loss" not in baseline.ci95:
+        return
+    change, p = baseline.delta["loss"], baseline.p_value["loss"]
+    size = f"from {as_number(baseline.values['loss'], 4)} to {as_number(ev.loss, 4)} {ev.unit} (p = {as_number(p, 2)})"
+    tone, changed = "good", "not changed beyond chance"
+    if p < 1.0 - _SURE:
+        tone, changed = ("warn", "risen") if change > 0.0 else ("good", "fallen")
+    brief = f"its loss has {changed} since the baseline"
+    yield Finding(tone, f"Since the baseline the loss has {changed}: {size}.", brief)
+
+
 def _even_guess(ev: Evaluation) -> float | None:
     """The loss of giving all classes the same probability; None where it depends on the rows."""
     spec = ev.totals.spec
@@ -151,14 +165,11 @@ def _calibration(ev: Evaluation) -> Iterator[Finding]:
     if found is None or ev.totals.spec.soft or math.isnan(found.ece):
         return
     rows = [row for row in found.rows if row["count"]]
-    names = ("confidence", "accuracy", "count")
-    confidence, accuracy, count = (np.array([row[name] for row in rows], float) for name in names)
+    confidence, accuracy = (np.array([row[name] for row in rows], float) for name in ("confidence", "accuracy"))
     weight = np.array([row.get("weight", row["count"]) for row in rows], float)
     share = weight / weight.sum()
-    # what the error would be of probabilities that are right: the mean size of normal deviations
-    chance = float((share * np.sqrt(2.0 * confidence * (1.0 - confidence) / (math.pi * count))).sum())
     size = as_number(found.ece, 2)
-    if found.ece <= _OFF or found.ece <= _CHANCE * chance:
+    if found.ece <= _OFF or found.ece <= _CHANCE * ev.fields["ece_floor"]:
         why = "" if found.ece <= _OFF else ", as chance alone may make it of so few rows"
         text = f"The probabilities mean what they say: calibration error {size}{why}."
         yield Finding("good", text, f"its calibration error is {size}")

@@ -27,7 +27,10 @@ def need_report() -> None:
 
 
 def write_report(
-    result: Evaluation | Comparison, path: str | os.PathLike[str] | None = None, gates: Iterable[str | Gate] = ()
+    result: Evaluation | Comparison,
+    path: str | os.PathLike[str] | None = None,
+    gates: Iterable[str | Gate] = (),
+    baseline: Any = None,
 ) -> str:
     """The report of a result as HTML text, also written to ``path`` if one is given.
 
@@ -35,6 +38,7 @@ def write_report(
         result: an evaluation or a comparison.
         path: file to write.
         gates: conditions under which the model may not ship, as ``--fail-if`` takes them.
+        baseline: what an evaluation is beside, a state file or what was read of it.
 
     Raises:
         UsageError: Jinja2 is not installed, or a gate is none.
@@ -42,7 +46,11 @@ def write_report(
     need_report()
     from fastxent.report.page import render
 
-    text = render(result, [parse_gate(gate) if isinstance(gate, str) else gate for gate in gates])
+    if isinstance(baseline, str | os.PathLike):
+        from fastxent.comparison.baseline import against
+
+        baseline = against(result, baseline)  # type: ignore[arg-type]
+    text = render(result, [parse_gate(gate) if isinstance(gate, str) else gate for gate in gates], baseline)
     if path is not None:
         from fastxent.base.atomic_files import write_atomically
 

@@ -737,15 +737,17 @@ class Evaluation:
         """`to_dict` as JSON text; floats read back to the same bits, NaN and infinities as strings."""
         return json_text(self.to_dict(), indent=indent)
 
-    def to_html(self, path: str | os.PathLike[str] | None = None, *, gates: Iterable[str | Gate] = ()) -> str:
+    def to_html(
+        self, path: str | os.PathLike[str] | None = None, *, gates: Iterable[str | Gate] = (), baseline: Any = None
+    ) -> str:
         """A report as one HTML page that needs nothing else; written to ``path`` if one is given. Extra ``report``.
 
         It begins with a verdict. ``gates`` are conditions under which the model may not ship, such as "loss > 0.35", as
-        ``--fail-if`` takes them.
+        ``--fail-if`` takes them; ``baseline`` is a state file of an earlier run, what has changed since which is said.
         """
         from fastxent.report.write import write_report
 
-        return write_report(self, path, gates)
+        return write_report(self, path, gates, baseline)
 
     def plot(self, name: str, ax: Any = None) -> Any:
         """A picture of the report, drawn by Matplotlib (extra ``plot``).
