@@ -41,10 +41,10 @@ class TextSource(Source):
         self, dataset: Dataset, selection: Selection, filter: Filter | None = None, on_error: OnError = "raise"
     ) -> None:
         self._left_out = LeftOuts(on_error)
+        if self._left_out.skips and any(isinstance(file, StandardInput) for file in dataset.files):
+            raise UsageError("on_error='skip' parses text twice, and standard input is read once; write it to a file")
         first, _ = dataset.first_readable(skips=self._left_out.skips)
         constants = dataset.partitions[dataset.files.index(first)]
-        if isinstance(first, StandardInput) and self._left_out.skips:
-            raise UsageError("on_error='skip' parses text twice, and standard input is read once; write it to a file")
         self.paths = dataset.names
         self.files = dataset.files if len(dataset.files) == 1 else ()
         self.num_rows = -1
