@@ -135,11 +135,14 @@ def made() -> dict[str, Any]:
     found["multilabel"] = fx.evaluate(logits=z, target=chosen(z), task="multilabel", statistics="ranking")
     soft = rng.dirichlet(np.ones(6), 2000)
     found["soft"] = fx.evaluate(logits=np.log(soft) + rng.normal(size=soft.shape), target=soft)
+    table = pa.table({"z": list(drawn(4000, 4)[0]), "y": rng.integers(0, 4, 4000), "age": rng.normal(40, 12, 4000)})
+    found["binned"] = fx.evaluate(table, "y", logits="z", group_by={"age": [20, 30, 40, 50, 60]}, label_errors=50)
     z, y = drawn(10_000, 300)
     document = np.arange(10_000) // 100
     source = np.array(["web", "books", "code", "news"])[document % 4]
     found["language model"] = fx.evaluate(
-        logits=z, target=y, cluster_by={"document": document}, group_by={"source": source}, base=2,
+        logits=z, target=y, cluster_by={"document": document}, base=2,
+        group_by={"source": source, "position": np.arange(10_000) % 100},
         units={"bytes": rng.integers(1, 8, 10_000).astype(float)},
     )  # fmt: skip
     infinite = np.eye(3)[rng.integers(0, 3, 100)]
@@ -287,6 +290,27 @@ def test_pictures_are_drawn_on_axes() -> None:
         made()["binary"].plot("los")
 
 
+def test_loss_over_the_numbers_that_rows_are_grouped_by() -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    ev = made()["language model"]
+    ax = ev.plot("trend")
+    x, y = next(line.get_data() for line in ax.lines if len(line.get_xdata()) == 100)
+    assert list(x) == list(range(100))
+    told = {row["position"]: row["loss"] for row in ev.margins["position"].to_pylist()}
+    assert list(y) == [told[i] for i in range(100)]
+    plt.close(ax.figure)
+    ax = made()["binned"].plot("trend")
+    names = [label.get_text() for label in ax.get_xticklabels()]
+    assert names == ["< 20", "[20, 30)", "[30, 40)", "[40, 50)", "[50, 60)", ">= 60"]
+    plt.close(ax.figure)
+    with pytest.raises(fx.UsageError, match="nothing was gathered that 'trend' shows"):
+        made()["binary"].plot("trend")  # text
+
+
 def test_pictures_of_comparisons_are_drawn_on_axes(comparison: Any) -> None:
     import matplotlib
 
@@ -337,7 +361,7 @@ def test_losses_that_are_ready_made_have_a_report() -> None:
     losses = rng.exponential(size=500)
     ev = fx.evaluate(losses=losses, group_by={"g": np.arange(500) % 5})
     page = Page(ev.to_html())
-    assert [each["id"] for each in page.all("figure")] == ["picture-loss", "picture-groups"]
+    assert [each["id"] for each in page.all("figure")] == ["picture-loss", "picture-groups", "picture-trend"]
     assert "Nothing stands out" in page.text
     worse = fx.evaluate(
         losses=np.where(np.arange(500) % 5 == 2, 9.0 + losses, losses), group_by={"g": np.arange(500) % 5}

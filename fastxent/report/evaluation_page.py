@@ -104,7 +104,7 @@ def _slices(ev: Evaluation) -> Section:
     section = Section("Slices", "slices")
     if ev.groups is None:
         return section
-    section.pictures = _drawn(ev, "groups", "group_classes")
+    section.pictures = _drawn(ev, "groups", "trend", "group_classes")
     full = {**(ev.margins or {}), ", ".join(ev.totals.measures.group_by): ev.groups}
     for by, table in ev.narrow_groups().items():
         which = "first"
@@ -186,7 +186,7 @@ def _classes(ev: Evaluation) -> Section:
 
 
 def _single_rows(ev: Evaluation) -> Section:
-    section = Section("Rows to look at", "rows")
+    section = Section("Rows to look at", "rows", _drawn(ev, "label_errors"))
     by = ", ".join(ev.totals.measures.group_by)
     tables = {"Highest losses": ev.worst, "Highest losses of each class": ev.worst_per_class}
     tables |= {f"Highest losses by {by}": ev.group_worst}

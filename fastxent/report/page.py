@@ -119,5 +119,5 @@ def _setting(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {_setting(each)}" for key, each in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value[:20])) + (f", … ({len(value)})" if len(value) > 20 else "")
+        return ", ".join(map(_setting, value[:20])) + (f", … ({len(value)})" if len(value) > 20 else "")
     return as_number(value)

@@ -754,7 +754,7 @@ class Evaluation:
 
         Args:
             name: "loss", "reliability", "scores", "roc", "pr", "thresholds", "temperature", "groups",
-                "group_classes", "classes", "labels" or "confusion".
+                "trend", "group_classes", "classes", "labels", "confusion" or "label_errors".
             ax: the ``matplotlib.axes.Axes`` to draw on; by default those of a new figure of pyplot.
 
         Returns:

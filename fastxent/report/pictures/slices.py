@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+import re
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from fastxent.base.text import group_name
 from fastxent.report.parts import as_number, as_percent, interval
-from fastxent.report.picture import Picture, Rule, names_axis
+from fastxent.report.picture import Axis, Curve, Picture, Point, Rule, names_axis, shortened
 from fastxent.report.pictures.classes import FEW, total_loss
-from fastxent.report.pictures.forest import LINES, cell, forest
+from fastxent.report.pictures.forest import LINES, cell, forest, limits
 from fastxent.results.evaluation import Evaluation
 
-__all__ = ["group_classes", "groups", "heaviest", "worst_and_largest"]
+__all__ = ["group_classes", "groups", "heaviest", "trend", "worst_and_largest"]
 
+#: Numbers that rows are grouped by, of which there is a curve: at least, and at most so many.
+_POINTS = (4, 300)
+#: What groups of numbers are called.
+_BIN = re.compile(r"(?:[<\[]|>=) ?([^,)]+)(?:, [^)]+\))?")
 #: Classes of groups that are looked at for the slices and classes that carry most.
 _ROWS = 20_000
 
@@ -84,6 +90,58 @@ def worst_and_largest(table: Any, worst: int, largest: int) -> Any:
     by_size = np.argsort(-table["count"].to_numpy(), kind="stable")
     more = by_size[~np.isin(by_size, by_loss)][:largest]
     return np.concatenate((by_loss, more))
+
+
+def trend(ev: Evaluation) -> Picture | None:
+    """The mean loss over the numbers, or the bins of numbers, that rows are grouped by, such as positions in a text."""
+    columns = ev.groups.column_names[: ev.groups.column_names.index("count")] if ev.groups is not None else []
+    tables = ev.margins or ({columns[0]: ev.groups} if len(columns) == 1 else {})
+    for column, table in tables.items():
+        if not _POINTS[0] <= table.num_rows <= _POINTS[1]:
+            continue
+        rows = table.select([column, *_columns_of(table)]).to_pylist()
+        rows = [row for row in rows if row[column] is not None and math.isfinite(row["loss"])]
+        places = [_number_of(row[column]) for row in rows]
+        if len(rows) >= _POINTS[0] and all(place is not None for place in places):
+            return _drawn_trend(
+                ev, column, [row for _, row in sorted(zip(places, rows, strict=True), key=itemgetter(0))]
+            )
+    return None
+
+
+def _number_of(value: Any) -> float | None:
+    """A number, or where a bin of numbers begins; None of anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) if math.isfinite(value) else None
+    match = _BIN.fullmatch(value) if isinstance(value, str) else None
+    return None if match is None else -math.inf if value[0] == "<" else float(match[1])
+
+
+def _drawn_trend(ev: Evaluation, column: str, rows: list[Any]) -> Picture:
+    numbers = [row[column] for row in rows]
+    binned = isinstance(numbers[0], str)
+    at = [float(i) for i in range(len(rows))] if binned else [float(number) for number in numbers]
+    x = names_axis(column, numbers) if binned else Axis(column, *limits(at))
+    losses = [row["loss"] for row in rows]
+    marks: list[Any] = [Rule(ev.loss, "y", f"all rows {as_number(ev.loss, 4)}"), Curve(at, losses)]
+    reach = max(losses) - min(losses)
+    for place, row in zip(at, rows, strict=True):
+        ends = (row.get("ci_low", math.nan), row.get("ci_high", math.nan))
+        tip = f"{column} {row[column]}: loss {as_number(row['loss'], 4)} ({interval(*ends) or 'no interval'})"
+        marks.append(Point(place, row["loss"], f"{tip}, {row['count']:,} rows", "main", 2.5, "y", *ends))
+    known = [end for row in rows for end in (row.get("ci_low", math.nan), row.get("ci_high", math.nan)) if end == end]
+    low, high = limits([min(max(e, min(losses) - reach), max(losses) + reach) for e in [*known, *losses, ev.loss]])
+    first, last = rows[0], rows[-1]
+    return Picture(
+        "trend",
+        f"How does the loss change with {shortened(column)}?",
+        f"Mean loss over {column}: {as_number(first['loss'], 4)} at {first[column]}, "
+        f"{as_number(last['loss'], 4)} at {last[column]}.",
+        "Mean loss with 95 % intervals, each taken alone.",
+        x,
+        Axis(f"mean loss ({ev.unit})", low, high),
+        marks,
+    )
 
 
 def heaviest(table: Any, most: int) -> Any:
