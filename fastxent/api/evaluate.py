@@ -10,6 +10,7 @@ from typing import Any, Literal
 from fastxent.api.doubt import warn
 from fastxent.api.job import ExtraColumns, open_job
 from fastxent.data.options import LossOptions
+from fastxent.engine.compile_clock import compile_clock
 from fastxent.engine.options import Progress, RunOptions
 from fastxent.engine.run import score_plan
 from fastxent.results.evaluation import Evaluation
@@ -213,9 +214,10 @@ def evaluate(
     source = job.plan.source
     total = source.num_rows if shard is None else sum(split.num_rows for split in job.plan.splits)
     done = None if progress is None else lambda split: progress(split, total)
-    with job.runner, job.ledger(ledger, inputs) as book:
+    with compile_clock() as compiling, job.runner, job.ledger(ledger, inputs) as book:
         scored = score_plan(job.plan, job.runner, done=done, ledger=book)
-    facts = run_facts(job.plan, job.runner, scored, time.perf_counter() - started, shard=job.shard)
+    seconds = time.perf_counter() - started
+    facts = run_facts(job.plan, job.runner, scored, seconds, compiling=compiling.seconds, shard=job.shard)
     result = job.evaluation(scored, facts | ({"columns": inputs.columns} if inputs.columns else {}))
     warn(result.doubts)
     return result

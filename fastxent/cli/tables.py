@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -39,20 +40,39 @@ def wide_console() -> Console:
 def show_evaluation(result: Evaluation, lines: list[tuple[str, str]], *, per_class: bool = False) -> None:
     """Print the headline numbers of an evaluation (``lines``), and the tables that were asked for."""
     console = wide_console()
-    for name, value in summary_lines(lines, Console().width if console.is_terminal else WIDTH):
+    for name, value in summary_lines(lines, _width(console)):
         console.print(Text.assemble((name, "bold"), value))
     if per_class:
         console.print(Text("\nby class", "bold"))
         console.print(Text(result.class_report()))
     for title, rows, total in result.shown_tables():
         console.print(Text(f"\n{printable(title)}", "bold"))
-        console.print(_rich_table(rows))
+        shown = _that_fit(rows, _width(console))
+        console.print(_rich_table(shown))
+        if left := rows.column_names[shown.num_columns :]:
+            console.print(f"... and columns that have no room: {', '.join(map(printable, left))}")
         if total > rows.num_rows:
             console.print(f"... {total - rows.num_rows:,} more; --json FILE has them all")
     for name, count in result.rows["invalid"].items():
         status = Status[name.upper()]
         first = result.first_invalid[name]
         console.print(f"skipped {count:,} rows: {EXPLANATION[status][0]} (first: row {first:,})")
+
+
+def _width(console: Console) -> int:
+    """Characters of a line: of the terminal, or what COLUMNS says; without either there is room for all."""
+    return Console().width if console.is_terminal or "COLUMNS" in os.environ else WIDTH
+
+
+def _that_fit(rows: Any, width: int) -> Any:
+    """The first columns of a table that a line has room for, at least one."""
+    used, count = 0, 0
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        used += max(len(printable(name)), *(len(cell_text(value)) for value in column.to_pylist()), 0) + 2 * bool(count)
+        if count and used > width:
+            break
+        count += 1
+    return rows.select(range(count))
 
 
 def _rich_table(rows: Any) -> Table:

@@ -790,9 +790,12 @@ class Evaluation:
         tables |= {"highest losses of each class": self.worst_per_class}
         for by, table in (self.label_errors or {}).items():
             tables[f"perhaps labeled wrong, by {by.replace('_', ' ')}"] = table
+        groups = [f"by {name}" for name in self.narrow_groups()]
         for title, table in tables.items():
             if table is not None:
-                yield title, table.slice(0, ROWS), table.num_rows
+                first = _worst_first(table) if title in groups and table.num_rows > 1 else table
+                more = ", highest loss first" if title in groups and table.num_rows > ROWS else ""
+                yield f"{title}{more}", first.slice(0, ROWS), table.num_rows
 
     def __repr__(self) -> str:
         parts = [f"loss={self.loss:.6g}"]
@@ -810,6 +813,13 @@ class Evaluation:
         from fastxent.report.write import verdict
 
         return html_table(verdict(self), self.headlines(), self.shown_tables())
+
+
+def _worst_first(groups: Any) -> Any:
+    """A narrow table of groups by falling loss; groups without one come last."""
+    at = len(groups.column_names) - 1 - groups.column_names[::-1].index("loss")
+    loss = groups.column(at).to_numpy()
+    return groups.take(np.argsort(np.where(np.isnan(loss), math.inf, -loss), kind="stable"))
 
 
 def _narrow(groups: Any, fields: list[Field]) -> Any:

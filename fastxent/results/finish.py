@@ -50,6 +50,7 @@ def run_facts(
     scored: Scored,
     seconds: float,
     *,
+    compiling: float = 0.0,
     rows: int | None = None,
     nbytes: int | None = None,
     shard: Shard | None = None,
@@ -60,7 +61,8 @@ def run_facts(
         plan: what was scored.
         runner: who scored.
         scored: what the splits left behind.
-        seconds: how long it took.
+        seconds: how long it took, compiling included.
+        compiling: seconds of it in which kernels were compiled; rates leave them out.
         rows: how many rows were scored; by default all of the plan.
         nbytes: how many bytes; by default all of the plan.
         shard: which shard of a run it was.
@@ -73,7 +75,8 @@ def run_facts(
     return {
         "seconds": seconds,
         "bytes": sum(split.nbytes for split in plan.splits) if nbytes is None else nbytes,
-        "rows_per_second": rows / seconds if seconds else 0.0,
+        **({"compile_seconds": compiling} if compiling else {}),
+        "rows_per_second": rows / (seconds - compiling) if seconds > compiling else 0.0,
         "threads": runner.readers,
         "runner": runner.name,
         "paths": list(plan.source.paths),
