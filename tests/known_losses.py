@@ -72,6 +72,8 @@ CASES = {
     "divergence": Case("multiclass", "logits", "kl_divergence", Z[::-1].copy()),
     "divergence, probs": Case("multiclass", "probs", "kl_divergence", Q),
     "focal, soft": Case("multiclass", "logits", "focal", Q, {"gamma": 2.5, "class_weight": W}),
+    "poly1": Case("multiclass", "logits", "poly1", Y, {"epsilon": 1.5}),
+    "poly1, soft": Case("multiclass", "logits", "poly1", Q, {"epsilon": -0.75, "class_weight": W}),
     "multilabel, soft": Case("multilabel", "probs", "cross_entropy", Q, {"pos_weight": W, "label_smoothing": A}),
     "binary, log_probs": Case("binary", "log_probs", "cross_entropy", Q, {"pos_weight": 3.0}),
     "binary, focal": Case("binary", "logits", "focal", Q, {"gamma": 2.5}),
@@ -128,7 +130,7 @@ def definition(case: Case, number: int) -> Any:
     """The loss of a row."""
     scores, target = arrays(case)
     row, given = [mp.mpf(x) for x in scores[number].tolist()], target[number].tolist()
-    a, gamma = case.options.get("label_smoothing", 0.0), case.options.get("gamma", 0.0)
+    a, gamma, epsilon = (case.options.get(name, 0.0) for name in ("label_smoothing", "gamma", "epsilon"))
     if case.task != "multiclass":
         given = given if isinstance(given, list) else [given]
         weight = case.options.get("pos_weight", 1.0) * np.ones(len(row))
@@ -147,7 +149,7 @@ def definition(case: Case, number: int) -> Any:
     share = given if isinstance(given, list) else np.eye(C)[given].tolist()
     weight = case.options.get("class_weight", np.ones(C)).tolist()
     return mp.fsum(
-        w * ((1 - mp.mpf(a)) * t + mp.mpf(a) / C) * (-mp.expm1(-c)) ** gamma * c
+        w * ((1 - mp.mpf(a)) * t + mp.mpf(a) / C) * ((-mp.expm1(-c)) ** gamma * c - epsilon * mp.expm1(-c))
         for w, t, c in zip(weight, share, cost, strict=True)
     )
 

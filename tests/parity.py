@@ -388,6 +388,28 @@ def with_log_targets() -> Case:
     return case | {"lq": np.log(case["q"])}
 
 
+def none(function: Callable[..., Any], *positional: str, **named: Any) -> Call:
+    """Row by row; arguments name arrays of the case, or are values."""
+
+    def call(case: Case) -> Any:
+        return function(*(case[key] for key in positional), **given(case, named), reduction="none")
+
+    return call
+
+
+def torch_poly1(target: str, epsilon: float) -> Call:
+    """L + epsilon (1 - p_t) as Leng et al. (2022) write it."""
+
+    def call(case: Case) -> Array:
+        functional, t = tensors(case | {"one_hot": np.eye(C)[case["y"]]})
+        share = t["one_hot" if target == "y" else target]
+        wrong = (share * (1.0 - functional.softmax(t["z"], dim=1))).sum(1)
+        loss: Array = (functional.cross_entropy(t["z"], t[target], reduction="none") + epsilon * wrong).numpy()
+        return loss
+
+    return call
+
+
 def torch_divergence(log_target: bool) -> Call:
     """F.kl_div by row, its sum, and the mean over rows."""
 
@@ -470,6 +492,15 @@ TORCH = [
             tensors(c)[0].multilabel_soft_margin_loss(*(tensors(c)[1][key] for key in "zy"), reduction=how)
             for how in REDUCTIONS
         ),
+    ),
+    *(
+        Row(
+            "torch", f"cross_entropy(z, {target}) + {epsilon} * ({share} * (1 - softmax(z))).sum(1)",
+            f"poly1_loss({target}, logits=z, epsilon={epsilon})", multiclass,
+            none(fx.poly1_loss, target, logits="z", epsilon=epsilon), torch_poly1(target, epsilon),
+        )
+        for target, share in (("y", "one_hot(y)"), ("q", "q"))
+        for epsilon in (1.0, -0.5)
     ),
     *(
         Row(
@@ -730,15 +761,6 @@ def special() -> Any:
 
 def picked(case: Case, table: Array) -> Array:
     return table[np.arange(len(table)), case["y"]]
-
-
-def none(function: Callable[..., Any], *positional: str, **named: Any) -> Call:
-    """Row by row; arguments name arrays of the case, or are values."""
-
-    def call(case: Case) -> Any:
-        return function(*(case[key] for key in positional), **given(case, named), reduction="none")
-
-    return call
 
 
 SCIPY = [

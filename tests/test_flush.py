@@ -45,7 +45,14 @@ found["probs"] = [
     fx.kl_divergence(p[::-1].copy(), probs=p, normalize=True, reduction="none"),
 ]
 for name in list(found)[1:]:
-    found[name] = [np.where(x < 2.0**-1000, 0.0, x).tobytes().hex() for x in found[name]]
+    found[name] = [np.where(x < 2.0**-1021, 0.0, x).tobytes().hex() for x in found[name]]
+faint = np.full((2, 100000), -709.0)
+faint[:, 0] = 0.0
+faint[1, 1:3] = -690.0, -710.0
+found["faint"] = [
+    f(logits=faint, reduction="none", **named).tobytes().hex()
+    for f, named in ((fx.entropy, {}), (fx.cross_entropy, {"target": [0, 0]}), (fx.poly1_loss, {"target": [0, 0]}))
+]
 # Threads of ours start in the mode of the thread that starts them.
 both = [fx.evaluate(logits=np.tile(z, (40, 1)), target=np.tile(y, 40), threads=n) for n in (1, 2)]
 found["mean"] = [r.loss.hex() for r in both] + [r.brier.hex() for r in both]

@@ -25,7 +25,7 @@ OnInvalid = Literal["raise", "skip", "propagate"]
 LabelReduction = Literal["mean", "sum"]
 
 #: Changes with every change that can move a bit of a row loss or of a total: coefficients, orders of summation, cells.
-NUMERICS_VERSION = 5
+NUMERICS_VERSION = 6
 
 #: clip="name" -> the epsilon of that library, by kind of number. scikit-learn takes the machine epsilon
 #: of the predictions' own type (its document of log_loss), Keras 1e-7, torch bounds the logarithm at -100.

@@ -23,9 +23,9 @@ __all__ = ["PLACES", "SIZE", "TILE", "Problem", "Work", "new_work"]
 
 #: Rows of a tile: kernels that have one row a lane take this many at a time.
 TILE = 16
-#: Where four sets of LANES vectors of TILE stand in `Work.lanes`, after two vectors. Not a multiple of 4096 bytes
-#: apart: a load would seem to want what was stored to the other set.
-PLACES = tuple((2 + (LANES + 5) * k) * TILE for k in range(4))
+#: Where three sets of LANES vectors of TILE stand in `Work.lanes`, after two vectors, and two of 4 LANES vectors. Not a
+#: multiple of 4096 bytes apart: a load would seem to want what was stored to the other set.
+PLACES = tuple((2 + (LANES + 5) * k + 3 * LANES * (k == 4)) * TILE for k in range(5))
 
 #: Bytes of one number in memory, for every kind of prediction and target. Bool is read as "uint8".
 SIZE = {kind: number.size for kind, number in KINDS.items()} | {
@@ -94,7 +94,7 @@ def new_work(classes: int, size: int, gathered_rows: int = 0, *, events: bool = 
     table = tile.ctypes.data + np.arange(classes, dtype=np.int64) * (TILE * size)
     return Work(
         np.zeros(classes),
-        _aligned(PLACES[-1] + LANES * TILE),
+        _aligned(PLACES[-1] + 4 * LANES * TILE),
         np.zeros(TILE, np.int32),
         table,
         tile,

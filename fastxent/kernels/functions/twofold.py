@@ -31,7 +31,6 @@ from fastxent.kernels.vector.memory import store
 from fastxent.kernels.vector.simd import (
     as_bits,
     as_float,
-    fill,
     fma,
     halving_sum,
     maximum,
@@ -47,7 +46,6 @@ __all__ = [
     "divide_pairs",
     "exp_in_parts",
     "exp_less_one",
-    "exp_of_difference",
     "log1p_in_parts",
     "log_of_ratio",
     "multiply",
@@ -56,6 +54,7 @@ __all__ = [
     "settled",
     "subtract",
     "sum_of_lanes",
+    "times_exp",
 ]
 
 LN2 = float.fromhex("0x1.62e42fefa39efp-1")
@@ -82,15 +81,6 @@ def multiply(a, b):
     """The product a b = p + lost, exactly, for products of 2^-969 and more; b may be a scalar beside a vector a."""
     p = a * b
     return p, fma(a, b, p * -1.0)
-
-
-@kernel(inline="always")
-def exp_of_difference(z, top):
-    """The exponential of z - top, for z <= top; the difference is not rounded."""
-    d, lost = add(z, -top)
-    e = exp(d)
-    # Below, e is 0 and what was lost may be NaN.
-    return fma(e, select(d > EXP_LOW, lost, fill(0.0, z)), e)
 
 
 @kernel(inline="always")
@@ -184,6 +174,18 @@ def exp_in_parts(x, x_lost):
     whole = less + 1.0
     whole, lost = settled(whole, fma(whole, r_lost, (whole * -1.0 + 1.0) + less))
     return whole * scale, lost * scale
+
+
+@kernel()
+def times_exp(x, x_lost, d, d_lost):
+    """The product x e^-d for numbers of two parts, x from 1 to 2^400 and d from 0 to 1000, rounded once.
+
+    Neither e^-d nor a product need be normal numbers: half of it is taken twice, and a power of 2 kept out of it.
+    """
+    half, half_lost = exp_in_parts(-0.5 * d, -0.5 * d_lost)
+    y, y_lost = multiply_pairs(x, x_lost, half, half_lost)
+    y, y_lost = multiply_pairs(y, y_lost, half * 2.0**500, half_lost * 2.0**500)
+    return (y + y_lost) * 2.0**-500
 
 
 @kernel(inline="always")

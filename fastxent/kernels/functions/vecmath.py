@@ -11,7 +11,7 @@ from __future__ import annotations
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.vector.simd import as_bits, as_float, fma, maximum, minimum, select, shift_left, shift_right
 
-__all__ = ["EXP_LOW", "exp", "log", "log1p"]
+__all__ = ["EXP_LOW", "exp", "log", "log1p", "log1p_of_sum"]
 
 #: Below this, e^x is taken as exactly 0: it is the point whose binary exponent is -1023, for which the
 #: scale built below is the bit pattern of zero. (ln of the smallest normal double is -708.40.)
@@ -112,10 +112,16 @@ def _log_of(w, correction):
 @kernel(inline="always")
 def log1p(x):
     """Logarithm of 1 + x for 0 <= x < 2^1022; inf and NaN come back as they are."""
+    return log1p_of_sum(x, x * 0.0)
+
+
+@kernel(inline="always")
+def log1p_of_sum(x, x_lost):
+    """The same of 1 + x + x_lost, x_lost being what rounding x lost."""
     w = x + 1.0
     larger_x = w - x
     lost = select(x > 1.0, (larger_x * -1.0) + 1.0, x - (w - 1.0))
-    small = _log_of(w, lost / w)
+    small = _log_of(w, (lost + x_lost) / w)
     return select(x <= 1.7e308, small, x)
 
 

@@ -20,15 +20,17 @@ from fastxent.kernels.functions.twofold import (
     exp_in_parts,
     exp_less_one,
     log1p_in_parts,
+    multiply,
     settled,
     sum_of_lanes,
+    times_exp,
 )
 from fastxent.kernels.functions.vecmath import log
-from fastxent.kernels.rows.one_row import reader, row_by_row
+from fastxent.kernels.rows.one_row import reader, row_by_row, runner_up
 from fastxent.kernels.rows.probs import bounded, limits
-from fastxent.kernels.rows.row_sums import two_sums
+from fastxent.kernels.rows.row_sums import close, two_sums
 from fastxent.kernels.rows.soft_targets import examiner, sharer, smoothed, soft
-from fastxent.kernels.rows.softmax import add_exactly
+from fastxent.kernels.rows.softmax import ALONE, FAINT, add_exactly
 from fastxent.kernels.vector.memory import load, load_first, load_scalar
 from fastxent.kernels.vector.simd import (
     fma,
@@ -80,6 +82,7 @@ class Costs(NamedTuple):
 def costs(form: str, kind: str) -> Costs:
     """The costs of classes: the sum of a row is of two parts, and the first maximum is left out of it."""
     group, peak = reader(kind, 8)
+    next_to = runner_up(kind)
     variant = f"{form}-{kind}"
 
     @kernel(variant=variant)
@@ -101,6 +104,17 @@ def costs(form: str, kind: str) -> Costs:
         return sum_of_lanes(total, lost, scratch)
 
     @kernel(variant=variant)
+    def faint_rest_of(row, classes, k, top, scratch):
+        """The same of classes that are far away, whose exponentials are no normal numbers."""
+        next_ = next_to(row, classes, k)
+        d, d_lost = add(top, -next_)
+        # NaN, of two infinite ones, is no distance either.
+        if not d < ALONE:
+            return 0.0
+        rest, lost = rest_of(row, classes, k, next_, scratch)
+        return times_exp(rest, lost, d, d_lost)
+
+    @kernel(variant=variant)
     def prepare(p, row, scratch):
         """(logits, k, top, cost of k and its 1 - p in two parts each, sum of p in two parts, clip, its limits)."""
         logits = form == "logits" or (form == "log_probs" and p.normalize)
@@ -111,6 +125,8 @@ def costs(form: str, kind: str) -> Costs:
         mass = (1.0, 0.0)
         if logits or (form == "probs" and p.normalize):
             rest, lost = rest_of(row, p.classes, k, top, scratch)
+            if form != "probs" and rest < FAINT:
+                rest, lost = faint_rest_of(row, p.classes, k, top, scratch), 0.0
             scale = 1.0 if logits else top
             sum_, more = add(scale, rest)
             far = divide_pairs(rest, lost, sum_, more + lost)
@@ -177,15 +193,17 @@ def of_classes(change: Change, form: str, kind: str, target: str, dense: bool, f
     variant = f"{change.name}-{form}-{kind}-{target}-{dense}-{full}-{few}"
 
     @kernel(variant=variant, inline="always")
-    def part(inputs, j, count, total, nothing):
-        """Add what eight classes cost."""
+    def part(inputs, j, count):
+        """What eight classes cost."""
         p, row, place, y, known = inputs
-        a = shares(p, place, y, j, count)
+        a, a_lost = shares(p, place, y, j, count)
         z = row + j * size
         x = widen(load(z, kind, 8) if count == 8 else load_first(z, kind, 8, count))
         loss, wrong, wrong_lost = cost(known, x, np.int32(known[1] - j))
-        costs_now = changed(p, loss, wrong, wrong_lost)
-        return fma(a, select(a > 0.0, costs_now, splat(0.0, 8)), total), nothing
+        none = splat(0.0, 8)
+        cost_now = select(a > 0.0, changed(p, loss, wrong, wrong_lost), none)
+        total, lost = multiply(a, cost_now)
+        return total, fma(a_lost, cost_now, lost), none, none
 
     sums = two_sums(part, variant)
 
@@ -207,7 +225,8 @@ def of_classes(change: Change, form: str, kind: str, target: str, dense: bool, f
             sharp = one_hot and p.smoothing == 0.0
         if not sharp:
             known = prepare(p, address, work.lanes)
-            real[sc.LOSS, i] = sums((p, address, place, y, known), p.classes)[0]
+            total, lost = sums((p, address, place, y, known), p.classes)[0]
+            real[sc.LOSS, i] = close(total, lost)
             return
         loss = of_one(p, address, np.int64(y), real[sc.LOSS, i], work.lanes)
         if p.class_weight.size > 0:

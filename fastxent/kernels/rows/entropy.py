@@ -15,16 +15,26 @@ import numpy as np
 
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract import scorecard as sc
-from fastxent.kernels.functions.twofold import exp_of_difference
+from fastxent.kernels.functions.twofold import (
+    add,
+    divide_pairs,
+    exp_in_parts,
+    log1p_in_parts,
+    multiply,
+    multiply_pairs,
+    times_exp,
+)
 from fastxent.kernels.functions.vecmath import exp, log, log1p
-from fastxent.kernels.rows.one_row import reader, row_by_row
+from fastxent.kernels.rows.one_row import reader, row_by_row, runner_up
 from fastxent.kernels.rows.probs import SLACK
-from fastxent.kernels.rows.softmax import SPAN, add_exactly
-from fastxent.kernels.vector.simd import LANES, first_lane, fma, halving_sum, lane_numbers, select, splat
+from fastxent.kernels.rows.softmax import ALONE, FAINT, add_positives, fold_eight
+from fastxent.kernels.vector.simd import first_lane, lane_numbers, select, splat
 
 __all__ = ["as_loss", "clear", "entropy"]
 
 INF = np.inf
+#: Terms of stored probabilities are taken so many times, that none of them is a subnormal number.
+SCALE = 2.0**200
 
 
 @cache
@@ -34,68 +44,89 @@ def entropy(form: str, kind: str) -> Any:
     Runs alone, on a clean scorecard, or after another kernel: it looks at rows whose status is SCORED,
     and marks those without an entropy. ``form`` is "logits", "probs" or "log_probs".
     """
-    group, peak = reader(kind)
+    group, peak = reader(kind, 8)
+    next_to = runner_up(kind)
     highest = 1.0 if form == "probs" else (SLACK if kind != "float64" else 0.0)
     variant = f"{form}-{kind}"
 
     @kernel(variant=variant)
-    def shifted(row, classes, top, k):
-        """Of the classes but k: sum e_j and sum e_j (top - z_j), e_j = exp(z_j - top)."""
-        groups = (classes + LANES - 1) // LANES
-        s = 0.0
-        s_lost = 0.0
-        c = 0.0
-        c_lost = 0.0
-        for first in range(0, groups, SPAN // LANES):
-            total = splat(0.0, LANES)
-            cross = splat(0.0, LANES)
-            for g in range(first, min(first + SPAN // LANES, groups)):
-                is_top = lane_numbers(LANES) == np.int32(k - g * LANES)
-                x = select(is_top, splat(-INF, LANES), group(row, classes, g))
-                e = exp_of_difference(x, top)
-                total = total + e
-                cross = fma(e, select(e == 0.0, e, x * -1.0 + top), cross)
-            s, s_lost = add_exactly(s, s_lost, halving_sum(total))
-            c, c_lost = add_exactly(c, c_lost, halving_sum(cross))
-        return s + s_lost, c + c_lost
+    def shifted(row, classes, level, top, k):
+        """Of the classes but k: sum e_j and sum e_j (top - z_j), e_j = exp(z_j - level), each in two parts."""
+        none = splat(0.0, 8)
+        total, lost, cross, cross_lost = none, none, none, none
+        for g in range((classes + 7) // 8):
+            is_top = lane_numbers(8) == np.int32(k - g * 8)
+            x = select(is_top, splat(-INF, 8), group(row, classes, g))
+            d, d_lost = add(x, -level)
+            e, e_lost = exp_in_parts(d, d_lost)
+            total, more = add_positives(total, e)
+            lost = lost + (e_lost + more)
+            cost, cost_lost = add(x * -1.0, top)
+            y, y_lost = multiply_pairs(e, e_lost, cost, cost_lost)
+            cross, more = add_positives(cross, select(e == 0.0, e, y))
+            cross_lost = cross_lost + select(e == 0.0, e, y_lost + more)
+        return fold_eight(total, lost), fold_eight(cross, cross_lost)
+
+    @kernel(variant=variant)
+    def faint(row, classes, top, k):
+        """The entropy where the other classes are so far away that it is sum e_j (1 + top - z_j), to the last bit."""
+        next_ = next_to(row, classes, k)
+        d, d_lost = add(top, -next_)
+        if not d < ALONE:
+            return 0.0
+        s, c = shifted(row, classes, next_, top, k)
+        value, lost = add(c[0], s[0])
+        return times_exp(value, lost + (s[1] + c[1]), d, d_lost)
+
+    @kernel(variant=variant)
+    def of_logits(row, classes, top, k):
+        s, c = shifted(row, classes, top, top, k)
+        if s[0] < FAINT:
+            return faint(row, classes, top, k)
+        mass, lost = add(1.0, s[0])
+        near, near_lost = log1p_in_parts(s[0], s[1])
+        share, share_lost = divide_pairs(c[0], c[1], mass, lost + s[1])
+        value, lost = add(near, share)
+        return value + (lost + (near_lost + share_lost))
 
     @kernel(variant=variant)
     def summed(row, classes, k, mass):
-        """Of the classes but k: sum p_j and sum - p_j log(p_j / mass), p_j as stored."""
-        groups = (classes + LANES - 1) // LANES
-        s = 0.0
-        s_lost = 0.0
-        c = 0.0
-        c_lost = 0.0
-        for first in range(0, groups, SPAN // LANES):
-            total = splat(0.0, LANES)
-            cross = splat(0.0, LANES)
-            for g in range(first, min(first + SPAN // LANES, groups)):
-                number = lane_numbers(LANES)
-                vacant = (number == np.int32(k - g * LANES)) | (number >= np.int32(classes - g * LANES))
-                x = group(row, classes, g)
-                if form == "probs":
-                    e = select(vacant, splat(0.0, LANES), x)
-                    cost = log(e / mass)
-                else:
-                    cost = select(vacant, splat(-INF, LANES), x)
-                    e = exp(cost)
-                total = total + e
-                cross = fma(e, select(e == 0.0, e, cost * -1.0), cross)
-            s, s_lost = add_exactly(s, s_lost, halving_sum(total))
-            c, c_lost = add_exactly(c, c_lost, halving_sum(cross))
-        return s + s_lost, c + c_lost
+        """Of the classes but k: sum p_j and sum - p_j log(p_j / mass), p_j as stored, both times 2^200."""
+        none = splat(0.0, 8)
+        total, lost, cross, cross_lost = none, none, none, none
+        for g in range((classes + 7) // 8):
+            number = lane_numbers(8)
+            vacant = (number == np.int32(k - g * 8)) | (number >= np.int32(classes - g * 8))
+            x = group(row, classes, g)
+            if form == "probs":
+                p = select(vacant, none, x)
+                cost = log(p / mass) * -1.0
+                e, e_lost = p * SCALE, none
+                y, y_lost = multiply(e, cost)
+            else:
+                cost = select(vacant, splat(INF, 8), x * -1.0)
+                # By halves, since p_j may be no normal number where p_j log p_j is.
+                half, half_lost = exp_in_parts(cost * -0.5, none)
+                scaled, scaled_lost = half * SCALE, half_lost * SCALE
+                e, e_lost = multiply_pairs(scaled, scaled_lost, half, half_lost)
+                y, y_lost = multiply_pairs(cost, none, e, e_lost)
+            total, more = add_positives(total, e)
+            lost = lost + (e_lost + more)
+            nothing = e == 0.0
+            cross, more = add_positives(cross, select(nothing, e, y))
+            cross_lost = cross_lost + select(nothing, e, y_lost + more)
+        return fold_eight(total, lost), fold_eight(cross, cross_lost)
 
     @kernel(variant=variant)
     def fault_of(row, classes, logits, top):
         """Why a row has no entropy, or SCORED."""
         low = False
-        for g in range((classes + LANES - 1) // LANES):
+        for g in range((classes + 7) // 8):
             x = group(row, classes, g)
-            if first_lane(x != x) < LANES:
+            if first_lane(x != x) < 8:
                 return sc.NAN_PREDICTION
-            outside = (x < 0.0) & (lane_numbers(LANES) < np.int32(classes - g * LANES))
-            low = low or first_lane(outside) < LANES
+            outside = (x < 0.0) & (lane_numbers(8) < np.int32(classes - g * 8))
+            low = low or first_lane(outside) < 8
         if form == "logits":
             return sc.INFINITE_LOGIT if top == INF else (sc.ALL_MASKED if top == -INF else sc.SCORED)
         if top > highest or (form == "probs" and low):
@@ -110,21 +141,21 @@ def entropy(form: str, kind: str) -> Any:
         value = 0.0
         if fault == sc.SCORED:
             if logits:
-                s, c = shifted(row, p.classes, top, k)
-                value = log1p(s) + c / (1.0 + s)
-            else:
-                s, c = summed(row, p.classes, k, 1.0)
-                if form == "log_probs":
-                    value = 0.0 if top == -INF else c + exp(top) * max(0.0, -top)
-                elif p.normalize:
-                    mass = s + top
-                    if mass == 0.0:
-                        fault = sc.ZERO_MASS
-                    else:
-                        _, c = summed(row, p.classes, k, mass)
-                        value = c / mass + top / mass * log1p(s / top)
+                value = of_logits(row, p.classes, top, k)
+            elif form == "probs" and p.normalize:
+                s, _ = summed(row, p.classes, k, 1.0)
+                rest = (s[0] + s[1]) / SCALE
+                mass = rest + top
+                if mass == 0.0:
+                    fault = sc.ZERO_MASS
                 else:
-                    value = 0.0 if top == 0.0 else c + top * -log(top)
+                    _, c = summed(row, p.classes, k, mass)
+                    value = (c[0] + c[1]) / SCALE / mass + top / mass * log1p(rest / top)
+            else:
+                _, c = summed(row, p.classes, k, 1.0)
+                # What the greatest adds; its logarithm is 0 and more for a row of -inf.
+                own = top * -log(top) if form == "probs" else exp(top) * max(0.0, -top)
+                value = (c[0] + c[1]) / SCALE + (0.0 if top == (0.0 if form == "probs" else -INF) else own)
         card.real[sc.ENTROPY, i] = value + 0.0
         if fault != sc.SCORED:
             card.status[i] = fault

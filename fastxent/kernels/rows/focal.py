@@ -33,9 +33,8 @@ from fastxent.kernels.functions.twofold import (
 from fastxent.kernels.rows import class_costs
 from fastxent.kernels.rows.class_costs import Change, costs, missing
 from fastxent.kernels.rows.one_row import row_by_row
-from fastxent.kernels.rows.row_sums import close
 from fastxent.kernels.rows.sigmoid import FORMS, Form, clipped, coefficients, soft_clipped
-from fastxent.kernels.rows.softmax import SPAN, add_exactly
+from fastxent.kernels.rows.softmax import add_positives, finite, fold_all
 from fastxent.kernels.vector.memory import fetch, load_scalar, store
 from fastxent.kernels.vector.simd import (
     LANES,
@@ -85,8 +84,11 @@ def focal(p, lo, n, card, work):
 
 @kernel(inline="always")
 def steep(loss, gamma):
-    """Whether a last place of the loss is more than one and a half of its focal loss: gamma L > (e^L - 1) / 2."""
-    return 2.0 * gamma * loss > exp_less_one(minimum(700.0, loss))[0]
+    """Whether a last place of the loss makes too much of its focal loss.
+
+    That is one and a half of it, gamma L > (e^L - 1) / 2, or one where the loss itself may be off by more than two.
+    """
+    return loss < 1.0 or 2.0 * gamma * loss > exp_less_one(minimum(700.0, loss))[0]
 
 
 @kernel(inline="always")
@@ -222,21 +224,21 @@ def of_events(form: Form, kind: str, target: str, task: str, masked: bool) -> An
         for i in range(n):
             if card.status[i] != sc.SCORED:
                 continue
-            s = 0.0
-            s_lost = 0.0
+            total, lost = splat(0.0, LANES), splat(0.0, LANES)
             counted = 0.0
-            for block in range(0, p.classes, SPAN):
-                total = splat(0.0, LANES)
-                for first in range(block, min(block + SPAN, p.classes), LANES):
-                    count = min(LANES, p.classes - first)
-                    for lane in range(LANES):
-                        put(p, lo + i, first + min(lane, count - 1), lane, work.lanes)
-                        if lane >= count:
-                            work.lanes[COUNTS + lane] = 0.0
-                    counts = fetch(work.lanes, COUNTS, LANES)
-                    total = total + select(counts == 1.0, losses(p, work), splat(0.0, LANES))
-                    counted += halving_sum(counts)
-                s, s_lost = add_exactly(s, s_lost, halving_sum(total))
-            card.real[sc.LOSS, i] = close(s, s_lost) / (1.0 if p.summed else counted)
+            for first in range(0, p.classes, LANES):
+                count = min(LANES, p.classes - first)
+                for lane in range(LANES):
+                    put(p, lo + i, first + min(lane, count - 1), lane, work.lanes)
+                    if lane >= count:
+                        work.lanes[COUNTS + lane] = 0.0
+                counts = fetch(work.lanes, COUNTS, LANES)
+                total, more = add_positives(total, select(counts == 1.0, losses(p, work), splat(0.0, LANES)))
+                lost = lost + more
+                counted += halving_sum(counts)
+            s, s_lost = fold_all(total, lost)
+            over = 1.0 if p.summed else counted
+            mean = s / over
+            card.real[sc.LOSS, i] = mean + finite(s, (fma(mean * -1.0, over, s) + s_lost) / over)
 
     return events if task == "binary" else labels

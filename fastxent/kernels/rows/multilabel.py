@@ -1,11 +1,10 @@
 """Rows of independent labels -> the mean of their binary losses, or the sum.
 
-The sum over a row is defined as in `softmax`, which decides its bits: label j belongs to lane j mod 32 of block
-j div 256, a lane adds its losses in order, lanes are folded by halves, blocks added by TwoSum. A label that does not
-count, and a lane without one, adds 0.
+The sum over a row is of two parts: label j belongs to lane j mod 8, a lane adds its losses in order, lanes are folded
+by halves, and nothing is lost (`add_positives`). A label that does not count, and a lane without one, adds 0.
 
-Two ways follow that definition. Wlane rows lie one after the other and only losses are wanted, their events are one
-stream to `plain`, many short rows at a time, which is then summed row by row. Else, and wlane some event is not
+Two ways follow that definition. Where rows lie one after the other and only losses are wanted, their events are one
+stream to `plain`, many short rows at a time, which is then summed row by row. Else, and where some event is not
 plain, a row goes block by block, eight labels at a time.
 """
 
@@ -19,10 +18,9 @@ from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.contract.problem import SIZE
 from fastxent.kernels.rows.event_targets import are_hard, targets
 from fastxent.kernels.rows.plain_events import CHUNK, ROOM, plain
-from fastxent.kernels.rows.row_sums import close
 from fastxent.kernels.rows.sigmoid import FORMS, Form, coefficients, hard_clipped, soft_clipped
-from fastxent.kernels.rows.softmax import SPAN, add_exactly
-from fastxent.kernels.vector.memory import fetch, load, load_whole, move, put
+from fastxent.kernels.rows.softmax import SPAN, add_exactly, add_positives, finite, fold_eight
+from fastxent.kernels.vector.memory import fetch, load, load_whole, move, put, store
 from fastxent.kernels.vector.simd import (
     LANES,
     any_lane,
@@ -41,10 +39,11 @@ from fastxent.kernels.vector.simd import (
 __all__ = ["multilabel"]
 
 # Places in `Work.lanes`: what `plain` splits, losses of a stream, sums of the lanes (of numbers, then of counters),
-# and labels that were gatlaned.
+# and labels that were gathered.
 SPLIT = 0
 LOSSES = SPLIT + ROOM
 LOSS, SQUARE, TOP, OWN, TALLY = (LOSSES + CHUNK + LANES * (k + 1) for k in range(5))
+LOST = LOSS + 8
 SCORES, TARGETS, WEIGHTS, MASK = (TALLY + LANES + (SPAN + 8) * k for k in range(4))
 # Counters in one int64 lane, folded once a block of SPAN labels.
 COUNTED = 1
@@ -54,17 +53,25 @@ TRUE = 1 << 48
 
 
 @kernel(inline="always")
-def sum_of(losses, count):
-    """The sum of one block's losses at an address."""
-    total = splat(0.0, LANES)
-    even = count // LANES * LANES
-    for j in range(0, even, LANES):
-        total = total + load(losses + j * 8, "float64", LANES)
+def add_losses(losses, count, s, lost):
+    """Add the losses at an address to sums of eight lanes in two parts."""
+    even = count // 8 * 8
+    for j in range(0, even, 8):
+        s, more = add_positives(s, load(losses + j * 8, "float64", 8))
+        lost = lost + more
     if even < count:
-        rest = load(losses + even * 8, "float64", LANES)
-        counts = widen(lane_numbers(LANES)) < count - even
-        total = total + select(counts, rest, splat(0.0, LANES))
-    return halving_sum(total)
+        counts = widen(lane_numbers(8)) < count - even
+        s, more = add_positives(s, select(counts, load(losses + even * 8, "float64", 8), splat(0.0, 8)))
+        lost = lost + more
+    return s, lost
+
+
+@kernel(inline="always")
+def mean_of(s, lost, count):
+    """The mean of ``count`` losses (their sum: of 1), rounded once, from the sums of their lanes."""
+    total, rest = fold_eight(s, lost)
+    mean = total / count
+    return mean + finite(total, (fma(mean * -1.0, count, total) + rest) / count)
 
 
 @cache
@@ -84,7 +91,9 @@ def plain_rows(kind: str, target_kind: str) -> Any:
         lose(at + SPLIT * 8, (labels + 7) // 8 * 8, work.softplus.ctypes.data, at + LOSSES * 8)
         over = 1 if p.summed else p.classes
         for r in range(k):
-            card.real[sc.LOSS, i + r] = sum_of(at + (LOSSES + r * p.classes) * 8, p.classes) / over
+            losses = at + (LOSSES + r * p.classes) * 8
+            s, lost = add_losses(losses, p.classes, splat(0.0, 8), splat(0.0, 8))
+            card.real[sc.LOSS, i + r] = mean_of(s, lost, over)
             card.status[i + r] = sc.SCORED
         return True
 
@@ -93,15 +102,15 @@ def plain_rows(kind: str, target_kind: str) -> Any:
         """The same for one row of more labels."""
         at = work.lanes.ctypes.data
         score, target = p.scores + (lo + i) * p.stride, p.target + (lo + i) * p.target_stride
-        loss = lost = 0.0
+        s, lost = splat(0.0, 8), splat(0.0, 8)
         for first in range(0, p.classes, SPAN):
             count = min(SPAN, p.classes - first)
             labels = (count + 7) // 8 * 8
             if not split(score + first * size, target + first * target_size, labels, at + SPLIT * 8):
                 return False
             lose(at + SPLIT * 8, labels, work.softplus.ctypes.data, at + LOSSES * 8)
-            loss, lost = add_exactly(loss, lost, sum_of(at + LOSSES * 8, count))
-        card.real[sc.LOSS, i] = close(loss, lost) / (1 if p.summed else p.classes)
+            s, lost = add_losses(at + LOSSES * 8, count, s, lost)
+        card.real[sc.LOSS, i] = mean_of(s, lost, 1 if p.summed else p.classes)
         card.status[i] = sc.SCORED
         return True
 
@@ -109,7 +118,7 @@ def plain_rows(kind: str, target_kind: str) -> Any:
 
 
 class Labels(NamedTuple):
-    """Kernels for wlane labels of a row lie and which count.
+    """Kernels for where labels of a row lie and which count.
 
     ``places(p, row, first)`` are the addresses of scores, targets, weights and mask from a label on, and
     ``gather(p, row, first, count, lanes)`` those of a copy in scratch, the last label until they are a multiple of 8.
@@ -238,7 +247,9 @@ def block_adder(form: Form, kind: str, target_kind: str, full: bool, masked: boo
             odd = odd | select(counts, score_faults(z) | target_faults(y), splat_i64(0, 8))
             lane = at + ((place + k) & (LANES - 1)) * 8
             loss = select(counts, losses(p, z, near, y, weights + k * 8), fill(0.0, z))
-            put(lane + LOSS * 8, load(lane + LOSS * 8, "float64", 8) + loss)
+            s, lost = add_positives(load(at + LOSS * 8, "float64", 8), loss)
+            put(at + LOSS * 8, s)
+            put(at + LOST * 8, load(at + LOST * 8, "float64", 8) + lost)
             step = splat_i64(COUNTED, 8)
             if full:
                 small, large = chances_of(at + SPLIT * 8, k, table) if logits else (z, z)
@@ -249,7 +260,6 @@ def block_adder(form: Form, kind: str, target_kind: str, full: bool, masked: boo
 
     @kernel(variant=f"{full}")
     def clear(at):
-        put(at + LOSS * 8, splat(0.0, LANES))
         put(at + TALLY * 8, splat_i64(0, LANES))
         if full:
             put(at + SQUARE * 8, splat(0.0, LANES))
@@ -304,11 +314,11 @@ def row_scorer(form: Form, kind: str, target_kind: str, full: bool, masked: bool
         lanes = work.lanes
         odd = False
         counted = wrong = claimed = true = 0
-        loss = brier = sure = right = 0.0
-        loss_lost = brier_lost = sure_lost = right_lost = 0.0
+        store(lanes, LOSS, splat(0.0, 16))
+        brier = sure = right = 0.0
+        brier_lost = sure_lost = right_lost = 0.0
         for first in range(0, p.classes, SPAN):
             odd |= add_block(p, row, first, min(SPAN, p.classes - first), work)
-            loss, loss_lost = add_exactly(loss, loss_lost, halving_sum(fetch(lanes, LOSS, LANES)))
             counters = halving_sum(load_whole(lanes.ctypes.data + TALLY * 8, "int64", LANES))
             counted += counters & 0xFFFF
             if full:
@@ -319,7 +329,7 @@ def row_scorer(form: Form, kind: str, target_kind: str, full: bool, masked: bool
                 sure, sure_lost = add_exactly(sure, sure_lost, halving_sum(fetch(lanes, TOP, LANES)))
                 right, right_lost = add_exactly(right, right_lost, halving_sum(fetch(lanes, OWN, LANES)))
         status[i] = fate_of(p, row, work) if odd else sc.SCORED if counted > 0 else sc.IGNORED
-        real[sc.LOSS, i] = close(loss, loss_lost) / (1 if p.summed else counted)
+        real[sc.LOSS, i] = mean_of(fetch(lanes, LOSS, 8), fetch(lanes, LOST, 8), 1 if p.summed else counted)
         if full:
             real[sc.P_TARGET, i] = (right + right_lost) / counted
             real[sc.CONFIDENCE, i] = (sure + sure_lost) / counted

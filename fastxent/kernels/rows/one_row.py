@@ -10,7 +10,7 @@ import numpy as np
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract.problem import SIZE
 from fastxent.kernels.rows.tiles import fetch_ahead
-from fastxent.kernels.vector.memory import load, load_first
+from fastxent.kernels.vector.memory import load, load_first, load_scalar
 from fastxent.kernels.vector.simd import (
     LANES,
     as_ones,
@@ -23,7 +23,7 @@ from fastxent.kernels.vector.simd import (
     widen,
 )
 
-__all__ = ["reader", "row_by_row"]
+__all__ = ["reader", "row_by_row", "runner_up"]
 
 
 @cache
@@ -80,3 +80,19 @@ def reader(kind: str, lanes: int = LANES) -> Any:
         return np.float64(largest), np.int64(lane_min(select(top == largest, best, fill(classes, best))))
 
     return group, peak
+
+
+@cache
+def runner_up(kind: str) -> Any:
+    """The kernel for the largest number of a row but that of class k."""
+    size = SIZE[kind]
+
+    @kernel(variant=kind)
+    def next_to(row, classes, k):
+        top = -np.inf
+        for j in range(classes):
+            if j != k:
+                top = max(top, load_scalar(row + j * size, kind))
+        return top
+
+    return next_to

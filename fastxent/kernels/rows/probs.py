@@ -31,8 +31,8 @@ from fastxent.kernels.functions.powers import splitter
 from fastxent.kernels.functions.twofold import exp_less_one
 from fastxent.kernels.functions.vecmath import exp, log, log1p
 from fastxent.kernels.rows.row_sums import adder, power_adder, ranker, squarer
-from fastxent.kernels.rows.softmax import SPAN, add_exactly, terms
-from fastxent.kernels.rows.softmax_across import fold
+from fastxent.kernels.rows.softmax import SPAN, add_exactly, add_positives, terms
+from fastxent.kernels.rows.softmax_across import fold_plainly
 from fastxent.kernels.rows.softmax_along import along
 from fastxent.kernels.rows.tiles import BEFORE, SQUARES, TERMS, Z_T, placer, read_label, tile_reader
 from fastxent.kernels.vector.memory import fetch, load, load_first, load_scalar, store
@@ -182,21 +182,15 @@ def tiler(form: str, kind: str, full: bool) -> Any:
                 if not logs:
                     low = minimum(x, low)
                     e = widen(select(t == number, hole, x))
-                    place = TERMS + (j % LANES) * TILE
-                    total = splat(0.0, TILE)
-                    squares = total
-                    if first % SPAN > 0:
-                        total = fetch(lanes, place, TILE)
-                        if full:
-                            squares = fetch(lanes, place + SQUARES - TERMS, TILE)
-                    store(lanes, place, total + e)
+                    s, lost = add_positives(s, e)
+                    s_lost = s_lost + lost
                     if full:
-                        store(lanes, place + SQUARES - TERMS, fma(e, e, squares))
-            if last % SPAN == 0 or last == classes:
+                        q = fma(e, e, q)
+            if logs and (last % SPAN == 0 or last == classes):
                 used = last - (last - 1) // SPAN * SPAN
-                s, s_lost = add_exactly(s, s_lost, fold(lanes, TERMS, used))
+                s, s_lost = add_exactly(s, s_lost, fold_plainly(lanes, TERMS, used))
                 if full:
-                    q, q_lost = add_exactly(q, q_lost, fold(lanes, SQUARES, used))
+                    q, q_lost = add_exactly(q, q_lost, fold_plainly(lanes, SQUARES, used))
         store(real[sc.SCRATCH], i, s + s_lost)
         store(real[sc.CONFIDENCE], i, widen(top))
         store(lanes, LOW, widen(low))
@@ -286,7 +280,7 @@ def row_reader(form: str, kind: str, full: bool) -> Any:
     size = SIZE[kind]
     logs = form == "log_probs"
     lowest, highest = bounds(form, kind)
-    add_up, add_squares, add_powers = adder(kind), squarer(kind), power_adder(kind, full)
+    add_up, add_squares, add_powers = adder(kind)[0], squarer(kind), power_adder(kind, full)
     order, position, rank_of_zero = ranker(kind), locator(kind), zero_ranker(kind)
     judge = judge_of(form, kind)
 
@@ -301,7 +295,7 @@ def row_reader(form: str, kind: str, full: bool) -> Any:
             fit, empty = top <= highest, top == lowest
         else:
             squares = 0.0
-            q, fit = add_up(place, p.classes, t)
+            q, fit = add_up(place, p.classes, t, p.normalize)
             empty = q == 0.0
         real[sc.LOSS, i] = x_t
         real[sc.SCRATCH, i] = q

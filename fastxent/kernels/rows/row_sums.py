@@ -1,7 +1,7 @@
 """Sums over one row of consecutive scores, the lanes within the row.
 
-All have the association of `softmax`: class j in lane j mod 32 of span j div 256, lanes folded by halves, spans added
-by TwoSum. The lanes are four vectors of eight, since all 32 and what else is kept would not fit into registers.
+Those that a loss is made of are of two parts (`two_sums`). Others, which only have to be near, have class j in lane
+j mod 32 of span j div 256, lanes folded by halves, spans added by TwoSum.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import numpy as np
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract.problem import SIZE
 from fastxent.kernels.functions.powers import splitter
-from fastxent.kernels.rows.softmax import SPAN, add_exactly, terms
+from fastxent.kernels.rows.softmax import SPAN, add_exactly, add_positives, finite, fold_eight, terms
 from fastxent.kernels.rows.tiles import SQUARES, TERMS, fetch_ahead, just_below
 from fastxent.kernels.vector.memory import fetch, load, load_first
 from fastxent.kernels.vector.simd import (
     LANES,
     any_lane,
     as_ones,
-    fma,
     halving_sum,
     lane_max,
     lane_numbers,
@@ -63,7 +62,7 @@ def eights(kind: str) -> Any:
 
 @cache
 def adder(kind: str) -> Any:
-    """The kernel for the sum of a row of probabilities but class t, and whether they are in [0, 1]."""
+    """Kernels for the sum of a row of probabilities but class t: with whether all are in [0, 1], and alone, exactly."""
     size = SIZE[kind]
     whole, last = eights(kind)
 
@@ -107,8 +106,23 @@ def adder(kind: str) -> Any:
             low, top = minimum(z, low), maximum(z, top)
         return halving_sum((a + c) + (b + d)), low, top
 
+    @kernel(variant=kind)
+    def exactly(inputs, j, count):
+        row, t = inputs
+        home = splat_i32(np.int32(t - j), 8)
+        none = splat(0.0, 8)
+        return widen(whole(row, j, home) if count == 8 else last(row, j, j + count, home)), none, none, none
+
+    sums = two_sums(exactly, f"probabilities-{kind}")
+
+    @kernel(variant=kind)
+    def add_others(row, classes, t):
+        """The sum of a row but class t, with what it lost."""
+        s, s_lost = sums((row, t), classes)[0]
+        return s + s_lost
+
     @kernel(variant=kind, inline="always")
-    def add_up(row, classes, t):
+    def add_up(row, classes, t, normalize):
         zero = narrow(splat(0.0, 8), load_first(row, kind, 8, 0))
         count = min(SPAN, classes)
         fetch_ahead(row, count * size)
@@ -120,56 +134,46 @@ def adder(kind: str) -> Any:
             fetch_ahead(start, count * size)
             total, low, top = of_span(start, count, t - first, low, top)
             s, s_lost = add_exactly(s, s_lost, total)
+        s += s_lost
         # NaN is in the sum.
-        return s + s_lost, not any_lane((low < 0.0) | (top > 1.0))
+        fit = not any_lane((low < 0.0) | (top > 1.0))
+        if normalize and fit and s == s:
+            s = add_others(row, classes, t)
+        return s, fit
 
-    return add_up
+    return add_up, add_others
 
 
 @cache
-def two_sums(add: Any, name: str) -> Any:
-    """Compile ``sums(inputs, classes)``: two sums over the classes of a row, in one pass.
+def two_sums(terms: Any, name: str) -> Any:
+    """Compile ``sums(inputs, classes)``: two sums over the classes of a row, in one pass, each in two parts.
 
-    ``add(inputs, j, count, x, y)`` adds to two vectors the terms of the eight classes from j on, of which ``count``
-    exist; ``inputs`` is a tuple of what it needs. ``name`` names it with everything it was made from.
+    ``terms(inputs, j, count)`` are the terms of the eight classes from j on, of which ``count`` exist: x, what rounding
+    it lost, y and what rounding that lost; x and y are not negative. ``inputs`` is a tuple of what it needs. ``name``
+    names it with everything it was made from.
     """
 
     @kernel(variant=name)
-    def of_lanes(inputs, lane, last, x, y):
-        """Add the terms of eight of the LANES lanes, from class ``lane`` on, short of ``last``."""
-        for j in range(lane, last - 7, LANES):
-            x, y = add(inputs, j, 8, x, y)
-        rest = (last - lane) % LANES
-        if lane < last and 0 < rest < 8:
-            x, y = add(inputs, last - rest, rest, x, y)
-        return x, y
-
-    @kernel(variant=name, inline="always")
-    def of_span(inputs, first, last):
-        """Both sums of up to SPAN classes, in the order in which halving adds lanes: 0 and 16, 8 and 24, and these."""
-        none = splat(0.0, 8)
-        x, y = of_lanes(inputs, first, last, none, none)
-        if last - first > 16:
-            u, v = of_lanes(inputs, first + 16, last, none, none)
-            x, y = x + u, y + v
-        if last - first > 8:
-            u, v = of_lanes(inputs, first + 8, last, none, none)
-            if last - first > 24:
-                r, s = of_lanes(inputs, first + 24, last, none, none)
-                u, v = u + r, v + s
-            x, y = x + u, y + v
-        return halving_sum(x), halving_sum(y)
-
-    @kernel(variant=name, inline="always")
     def sums(inputs, classes):
-        s, r = of_span(inputs, 0, min(SPAN, classes))
-        s_lost = 0.0
-        r_lost = 0.0
-        for first in range(SPAN, classes, SPAN):
-            x, y = of_span(inputs, first, min(first + SPAN, classes))
-            s, s_lost = add_exactly(s, s_lost, x)
-            r, r_lost = add_exactly(r, r_lost, y)
-        return close(s, s_lost), close(r, r_lost)
+        none = splat(0.0, 8)
+        s, s_lost = none, none
+        r, r_lost = none, none
+        even = classes // 8 * 8
+        for j in range(0, even, 8):
+            x, x_lost, y, y_lost = terms(inputs, j, 8)
+            s, lost = add_positives(s, x)
+            s_lost = s_lost + (lost + x_lost)
+            r, lost = add_positives(r, y)
+            r_lost = r_lost + (lost + y_lost)
+        if even < classes:
+            x, x_lost, y, y_lost = terms(inputs, even, classes - even)
+            s, lost = add_positives(s, x)
+            s_lost = s_lost + (lost + x_lost)
+            r, lost = add_positives(r, y)
+            r_lost = r_lost + (lost + y_lost)
+        x, x_lost = fold_eight(s, s_lost)
+        y, y_lost = fold_eight(r, r_lost)
+        return (x, finite(x, x_lost)), (y, finite(y, y_lost))
 
     return sums
 
@@ -192,17 +196,18 @@ def squarer(kind: str) -> Any:
     whole, last = eights(kind)
 
     @kernel(variant=kind, inline="always")
-    def square(inputs, j, count, total, nothing):
+    def square(inputs, j, count):
         row, t = inputs
         home = splat_i32(np.int32(t - j), 8)
         e = widen(whole(row, j, home) if count == 8 else last(row, j, j + count, home))
-        return fma(e, e, total), nothing
+        none = splat(0.0, 8)
+        return e * e, none, none, none
 
-    sums = two_sums(square, kind)
+    sums = two_sums(square, f"squares-{kind}")
 
     @kernel(variant=kind)
     def add_squares(row, classes, t):
-        return sums((row, t), classes)[0]
+        return sums((row, t), classes)[0][0]
 
     return add_squares
 

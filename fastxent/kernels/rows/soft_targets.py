@@ -12,8 +12,8 @@
    distribution, as in torch.
 5. A row that is one-hot at ``ignore`` is ignored, as its label is, with or without smoothing.
 
-Sums have the association of `softmax`: lanes of 32, blocks of 256, TwoSum. l is the loss of the first maximum as label,
-by the kernels for labels, a block of rows before any of them is looked at further.
+The parts a_c, their products with costs and all sums are numbers in two parts. l is the loss of the first maximum as
+label, by the kernels for labels, a block of rows before any of them is looked at further.
 """
 
 from __future__ import annotations
@@ -26,17 +26,16 @@ import numpy as np
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.contract.problem import SIZE, Problem
+from fastxent.kernels.functions.twofold import add, multiply
 from fastxent.kernels.functions.vecmath import exp, log, log1p
 from fastxent.kernels.rows.one_row import reader, row_by_row
 from fastxent.kernels.rows.probs import bounded, hard, limits
-from fastxent.kernels.rows.row_sums import two_sums
-from fastxent.kernels.rows.softmax import SPAN, add_exactly
+from fastxent.kernels.rows.row_sums import adder, two_sums
 from fastxent.kernels.rows.softmax_across import across
 from fastxent.kernels.rows.softmax_along import along
 from fastxent.kernels.rows.tiles import fetch_ahead, read_label
 from fastxent.kernels.vector.memory import load, load_first, load_scalar
 from fastxent.kernels.vector.simd import (
-    LANES,
     any_lane,
     as_bits,
     as_ones,
@@ -100,35 +99,27 @@ def sharer(target: str) -> Any:
 
     @kernel(variant=target, inline="always")
     def shares(p, place, y, j, count):
-        """a_c of the classes from j on, 0 from ``count`` of them on."""
-        a = fma(plain(place, y, j, count), 1.0 - p.smoothing, p.smoothing / p.classes)
+        """a_c of the classes from j on, 0 from ``count`` of them on, in two parts."""
+        a = plain(place, y, j, count)
+        lost = splat(0.0, 8)
+        if p.smoothing > 0.0:
+            rest, share = 1.0 - p.smoothing, p.smoothing / p.classes
+            rest_lost, share_lost = (1.0 - rest) - p.smoothing, fma(-share, p.classes, p.smoothing) / p.classes
+            lost = fma(a, rest_lost, splat(share_lost, 8))
+            a, more = multiply(a, rest)
+            a, most = add(a, share)
+            lost = lost + (more + most)
         if p.class_weight.size > 0:
-            a = a * load_first(p.class_weight.ctypes.data + j * 8, "float64", 8, count)
-        return a if count == 8 else select(lane_numbers(8) < np.int32(count), a, splat(0.0, 8))
+            w = load_first(p.class_weight.ctypes.data + j * 8, "float64", 8, count)
+            lost = lost * w
+            a, more = multiply(a, w)
+            lost = lost + more
+        if count < 8:
+            inside = lane_numbers(8) < np.int32(count)
+            return select(inside, a, splat(0.0, 8)), select(inside, lost, splat(0.0, 8))
+        return a, lost
 
     return shares
-
-
-@cache
-def remainder(kind: str) -> Any:
-    """The kernel for the sum of a row of probabilities but that of class k."""
-    group, _ = reader(kind)
-
-    @kernel(variant=kind)
-    def without(row, classes, k):
-        groups = (classes + LANES - 1) // LANES
-        s = 0.0
-        s_lost = 0.0
-        for first in range(0, groups, SPAN // LANES):
-            total = splat(0.0, LANES)
-            for g in range(first, min(first + SPAN // LANES, groups)):
-                number = lane_numbers(LANES)
-                vacant = (number == np.int32(k - g * LANES)) | (number >= np.int32(classes - g * LANES))
-                total = total + select(vacant, splat(0.0, LANES), group(row, classes, g))
-            s, s_lost = add_exactly(s, s_lost, halving_sum(total))
-        return s + s_lost
-
-    return without
 
 
 @cache
@@ -137,18 +128,28 @@ def plain_products(kind: str, target: str) -> Any:
     size, target_size = SIZE[kind], SIZE[target]
 
     @kernel(variant=f"{kind}-{target}", inline="always")
-    def add(inputs, j, count, weight, total):
+    def products(inputs, j, count):
         row, place, top = inputs
         z, t = row + j * size, place + j * target_size
+        none = splat(0.0, 8)
         if count == 8:
             a = widen(load(t, target, 8))
-            return weight + a, fma(a, splat(top, 8) - widen(load(z, kind, 8)), total)
-        vacant, none = lane_numbers(8) >= np.int32(count), splat(0.0, 8)
+            y, lost = multiply(a, splat(top, 8) - widen(load(z, kind, 8)))
+            return a, none, y, lost
+        vacant = lane_numbers(8) >= np.int32(count)
         a = select(vacant, none, widen(load_first(t, target, 8, count)))
-        d = select(vacant, none, splat(top, 8) - widen(load_first(z, kind, 8, count)))
-        return weight + a, fma(a, d, total)
+        y, lost = multiply(a, select(vacant, none, splat(top, 8) - widen(load_first(z, kind, 8, count))))
+        return a, none, y, lost
 
-    return two_sums(add, f"plain-{kind}-{target}")
+    return two_sums(products, f"plain-{kind}-{target}")
+
+
+@kernel(inline="always")
+def together(weight, loss, level):
+    """The loss A l + sum a_c (m - z_c), of A and the sum in two parts each."""
+    least, lost = multiply(weight[0], level)
+    s, more = add(loss[0], least)
+    return s if s == INF else s + (more + (lost + fma(weight[1], level, loss[1])))
 
 
 @cache
@@ -161,7 +162,7 @@ def softener(form: str, kind: str, target: str) -> Any:
     size = SIZE[kind]
     _, peak = reader(kind)
     shares = sharer(target)
-    without = remainder(kind)
+    without = adder(kind)[1]
     variant = f"{form}-{kind}-{target}"
 
     @kernel(variant=variant, inline="always")
@@ -175,16 +176,18 @@ def softener(form: str, kind: str, target: str) -> Any:
         return select(lane_numbers(8) == home, splat(near, 8), far)
 
     @kernel(variant=variant, inline="always")
-    def cross(inputs, j, count, weight, total):
-        """Add a_c, and a_c times what the class costs, of eight classes."""
+    def cross(inputs, j, count):
+        """The parts a_c of eight classes, and a_c times what the class costs."""
         p, row, place, y, logits, top, mass, near, k, least, most = inputs
-        a = shares(p, place, y, j, count)
+        a, a_lost = shares(p, place, y, j, count)
         z = row + j * size
         x = widen(load(z, kind, 8) if count == 8 else load_first(z, kind, 8, count))
         d = distance(x, logits, top, mass, near, np.int32(k - j))
         if form != "logits":
             d = bounded(d, least, most)
-        return weight + a, fma(a, select(a > 0.0, d, splat(0.0, 8)), total)
+        d = select(a > 0.0, d, splat(0.0, 8))
+        cost, lost = multiply(a, d)
+        return a, a_lost, cost, fma(a_lost, d, lost)
 
     crossed = two_sums(cross, f"soft-{variant}")
     plain = form == "logits" and target != ""
@@ -202,8 +205,8 @@ def softener(form: str, kind: str, target: str) -> Any:
             top = work.between[TOP, i]
             if plain and p.smoothing == 0.0 and p.class_weight.size == 0:
                 weight, loss = plainly_crossed((row, place, top), p.classes)
-                if loss == loss:  # the same bits as below; half of the time
-                    real[sc.LOSS, i] = fma(weight, work.between[LEVEL, i], loss)
+                if loss[0] == loss[0]:  # the same bits as below; half of the time
+                    real[sc.LOSS, i] = together(weight, loss, work.between[LEVEL, i])
                     return top, real[sc.CONFIDENCE, i]
         elif form == "probs" and p.normalize:
             most_likely, k = peak(row, p.classes)
@@ -212,7 +215,7 @@ def softener(form: str, kind: str, target: str) -> Any:
             near = log1p(rest / most_likely)
         least, most = (0.0, INF) if logits else limits(p.clip)
         weight, loss = crossed((p, row, place, y, logits, top, mass, near, k, least, most), p.classes)
-        real[sc.LOSS, i] = fma(weight, work.between[LEVEL, i], loss) if logits else loss
+        real[sc.LOSS, i] = together(weight, loss, work.between[LEVEL, i] if logits else 0.0)
         return top, real[sc.CONFIDENCE, i] if logits else mass
 
     return soften
@@ -224,7 +227,7 @@ def brier_of(form: str, kind: str, target: str) -> Any:
     size, target_size = SIZE[kind], SIZE[target]
 
     @kernel(variant=f"{form}-{kind}-{target}", inline="always")
-    def square(inputs, j, count, total, nothing):
+    def square(inputs, j, count):
         row, place, top, scale = inputs
         z, t = row + j * size, place + j * target_size
         # Both are -inf beyond the last class.
@@ -232,13 +235,14 @@ def brier_of(form: str, kind: str, target: str) -> Any:
         y = widen(load(t, target, 8) if count == 8 else load_first(t, target, 8, count))
         share = maximum(0.0, x) / scale if form == "probs" else exp(x - top) * scale
         wrong = share - maximum(0.0, y)
-        return fma(wrong, wrong, total), nothing
+        none = splat(0.0, 8)
+        return wrong * wrong, none, none, none
 
     sums = two_sums(square, f"brier-{form}-{kind}-{target}")
 
     @kernel(variant=f"{form}-{kind}-{target}")
     def brier(row, place, classes, top, scale):
-        return sums((row, place, top, scale), classes)[0]
+        return sums((row, place, top, scale), classes)[0][0]
 
     return brier
 

@@ -10,13 +10,13 @@ import numpy as np
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.contract.problem import SIZE, TILE
-from fastxent.kernels.functions.powers import FARTHEST, held_as, splitter
-from fastxent.kernels.rows.softmax import SPAN, STEEP, add_exactly, careful_row, finisher, terms
-from fastxent.kernels.rows.tiles import SQUARES, TERMS, Z_T, below, placer, tile_reader
+from fastxent.kernels.functions.powers import held_as, splitter
+from fastxent.kernels.rows.softmax import add_exactly, careful_row, finisher, fold_tile, span_of, span_raiser, terms
+from fastxent.kernels.rows.tiles import SQUARES, Z_T, below, placer, tile_reader
 from fastxent.kernels.vector.memory import fetch, load, load_first, load_scalar, store
-from fastxent.kernels.vector.simd import LANES, all_lanes, as_ones, maximum, narrow, select, splat, widen
+from fastxent.kernels.vector.simd import LANES, as_ones, maximum, narrow, select, splat, widen
 
-__all__ = ["across", "fold"]
+__all__ = ["across", "fold_plainly"]
 
 
 @cache
@@ -27,7 +27,8 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
     at = placer(kind, columns)
     wide = held_as(kind) == "float64"
     anchor_of = splitter(kind).anchor
-    wait, _, _, raise_first, raise_more = terms(kind, full)
+    wait = terms(kind, full).wait
+    raise_span, fold = span_raiser(kind, full), fold_tile(TILE)
     finish = finisher(kind, full)
 
     @kernel(variant=f"{kind}")
@@ -73,19 +74,20 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
         s_lost = s
         q = s
         q_lost = s
-        for first in range(0, classes, LANES):
-            last = min(first + LANES, classes)
+        spread = span_of(classes)
+        quarter = spread // 4
+        for first in range(0, classes, spread):
+            last = min(first + spread, classes)
+            used = min(quarter, last - first)
             split_tile(table, row, first, last, work.labels, scratch)
-            if first % SPAN == 0:
-                raise_first(scratch, (last - first) * TILE, work.powers.ctypes.data)
-            else:
-                raise_more(scratch, (last - first) * TILE, work.powers.ctypes.data)
-            if last % SPAN == 0 or last == classes:
-                terms = last - (last - 1) // SPAN * SPAN
-                s, s_lost = add_exactly(s, s_lost, fold(lanes, TERMS, terms))
-                if full:
-                    q, q_lost = add_exactly(q, q_lost, fold(lanes, SQUARES, terms))
-        store(card.real[sc.LOSS], i, s + s_lost)
+            raise_span(scratch, (last - first) * TILE, quarter * TILE, 0, work.powers.ctypes.data)
+            span, lost = fold(lanes, used)
+            s, s_lost = add_exactly(s, s_lost, span)
+            s_lost = s_lost + lost
+            if full:
+                q, q_lost = add_exactly(q, q_lost, fold_plainly(lanes, SQUARES, used))
+        store(card.real[sc.LOSS], i, s)
+        store(card.real[sc.SCRATCH], i, s_lost)
         if full:
             store(card.real[sc.BRIER], i, q + q_lost)
             order_tile(table, row, classes, card, work, i)
@@ -98,7 +100,6 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
     @kernel(variant=f"{kind}-{label}-{full}-{columns}")
     def rows(p, lo, n, card, work):
         real = card.real
-        rough = False
         for i in range(0, n, TILE):
             count = min(TILE, n - i)
             targets(p, lo + i, count, card, work, i)
@@ -107,14 +108,8 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
                 transpose(p, lo + i, count, work.table[0])
                 table, row = work.table.ctypes.data, 0
             score_tile(table, row, p.classes, card, work, i)
-            z_t = fetch(work.lanes, Z_T, TILE)
-            store(real[sc.P_TARGET], i, z_t)
-            # NaN fails every comparison.
-            fine = (fetch(real[sc.LOSS], i, TILE) <= STEEP) & (z_t <= FARTHEST) & (z_t >= -FARTHEST)
-            store(real[sc.SCRATCH], i, select(fine, splat(0.0, TILE), splat(1.0, TILE)))
-            rough |= not all_lanes(fine)
-        finish(real, card.whole, n)
-        if rough:
+            store(real[sc.P_TARGET], i, fetch(work.lanes, Z_T, TILE))
+        if finish(real, card.whole, n):
             for i in range(n):
                 if real[sc.SCRATCH, i] != 0.0:
                     unpack(p, lo + i, work.row)
@@ -124,7 +119,7 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
 
 
 @kernel(inline="always")
-def fold(lanes, start, terms):
+def fold_plainly(lanes, start, terms):
     """The halving sum over up to LANES vectors of TILE; lanes without a term add nothing."""
     used = min(terms, LANES)
     half = LANES // 2

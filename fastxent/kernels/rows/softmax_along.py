@@ -14,13 +14,28 @@ import numpy as np
 from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.contract.problem import SIZE, TILE
-from fastxent.kernels.functions.powers import FARTHEST, splitter
-from fastxent.kernels.rows.softmax import SPAN, STEEP, add_exactly, careful_row, finisher, terms
-from fastxent.kernels.rows.tiles import AHEAD, LINE, SQUARES, TERMS, below, label_tiles, read_label
+from fastxent.kernels.functions.powers import splitter
+from fastxent.kernels.rows.softmax import (
+    add_exactly,
+    careful_row,
+    finisher,
+    fold_spans,
+    span_of,
+    span_raiser,
+    terms,
+)
+from fastxent.kernels.rows.tiles import (
+    AHEAD,
+    LINE,
+    SQUARES,
+    Z_T,
+    below,
+    label_tiles,
+    read_label,
+)
 from fastxent.kernels.vector.memory import fetch, load, load_first, load_scalar, prefetch, store
 from fastxent.kernels.vector.simd import (
     LANES,
-    all_lanes,
     as_ones,
     fill,
     halving_sum,
@@ -36,6 +51,10 @@ from fastxent.kernels.vector.simd import (
 __all__ = ["along"]
 
 INF = np.inf
+# A place in `Work.lanes`, of the sums of eight spans.
+SPANS = Z_T
+#: Classes that are put in order at a time.
+MOST = 256
 # Rows of the scorecard that hold what sums lost, until they are finished; MARGIN may hold the sum of a row of
 # log-probabilities, which are scored as logits are.
 LOST, LOST_OF_SQUARES = sc.SCRATCH, sc.ENTROPY
@@ -46,12 +65,10 @@ def row_splitter(kind: str) -> Any:
     """The kernel that leaves ``count`` classes in scratch, and then none until they are a multiple of 8."""
     size = SIZE[kind]
     in_line = LINE // size
-    anchor_of = splitter(kind).anchor
     wait = terms(kind, False).wait
 
     @kernel(variant=kind)
-    def split_row(row, count, z_t, scratch):
-        anchor = anchor_of(splat(z_t, 8))
+    def split_row(row, count, anchor, scratch):
         lines = count // in_line * in_line
         even = count // 8 * 8
         for j in range(0, lines, in_line):
@@ -70,7 +87,7 @@ def row_splitter(kind: str) -> Any:
 
 @cache
 def orderer(kind: str) -> Any:
-    """The kernel for the rank of the target among up to SPAN classes from ``first`` on, and for the largest of them."""
+    """The kernel for the rank of the target among up to MOST classes from ``first`` on, and for the largest of them."""
     size = SIZE[kind]
 
     @kernel(variant=f"{kind}", inline="always")
@@ -97,7 +114,7 @@ def orderer(kind: str) -> Any:
         best = select(z > top, number, best)
         top = maximum(z, top)
         largest = lane_max(top)
-        best = select(top == largest, best, fill(SPAN, best))
+        best = select(top == largest, best, fill(MOST, best))
         return halving_sum(greater), np.float64(largest), np.int64(lane_min(best))
 
     @kernel(variant=f"{kind}", inline="always")
@@ -147,52 +164,57 @@ def target_reader(kind: str, label: str, full: bool) -> Any:
 def span_settler(full: bool) -> Any:
     """The kernel that adds sums of spans that wait to those of their rows: many at once, since each takes long."""
 
-    @kernel(variant=f"{full}")
-    def settle_spans(card, work, waiting):
+    @kernel(variant=f"{full}", inline="always")
+    def settle_squares(card, work, k, r, quarter):
         real = card.real
-        for k in range(waiting):
-            r = work.labels[k]
-            span = halving_sum(fetch(work.lanes, TERMS + k * LANES, LANES))
-            real[sc.LOSS, r], real[LOST, r] = add_exactly(real[sc.LOSS, r], real[LOST, r], span)
-            if full:
-                span = halving_sum(fetch(work.lanes, SQUARES + k * LANES, LANES))
-                real[sc.BRIER, r], real[LOST_OF_SQUARES, r] = add_exactly(
-                    real[sc.BRIER, r], real[LOST_OF_SQUARES, r], span
-                )
+        place = SQUARES + k * LANES
+        if quarter <= 8:
+            span = halving_sum(fetch(work.lanes, place, 8))
+        elif quarter == 16:
+            span = halving_sum(fetch(work.lanes, place, 16))
+        else:
+            span = halving_sum(fetch(work.lanes, place, LANES))
+        real[sc.BRIER, r], real[LOST_OF_SQUARES, r] = add_exactly(real[sc.BRIER, r], real[LOST_OF_SQUARES, r], span)
+
+    @kernel(variant=f"{full}")
+    def settle_spans(card, work, waiting, quarter, alone):
+        """``alone``: every row has one span, and those of eight rows in a row wait here."""
+        real, lanes = card.real, work.lanes
+        for first in range(0, waiting, 8):
+            spans, lost = fold_spans(lanes, first * LANES, quarter)
+            if alone:
+                store(real[sc.LOSS], work.labels[first], spans)
+                store(real[LOST], work.labels[first], lost)
+            else:
+                store(lanes, SPANS, spans)
+                store(lanes, SPANS + 8, lost)
+                for k in range(first, min(first + 8, waiting)):
+                    r = work.labels[k]
+                    total, more = add_exactly(real[sc.LOSS, r], real[LOST, r], lanes[SPANS + k - first])
+                    real[sc.LOSS, r], real[LOST, r] = total, more + lanes[SPANS + 8 + k - first]
+        if full:
+            for k in range(waiting):
+                settle_squares(card, work, k, work.labels[k], quarter)
 
     return settle_spans
 
 
-@cache
-def row_closer(full: bool) -> Any:
-    """The kernel that closes the sums of rows and notes rough ones in SCRATCH; it returns whether there are some."""
-
-    @kernel(variant=f"{full}", inline="always")
-    def close_rows(real, n):
-        rough = False
-        for i in range(0, n, 8):
-            z_t = fetch(real[sc.P_TARGET], i, 8)
-            s = fetch(real[sc.LOSS], i, 8) + fetch(real[LOST], i, 8)
-            store(real[sc.LOSS], i, s)
-            if full:
-                store(real[sc.BRIER], i, fetch(real[sc.BRIER], i, 8) + fetch(real[LOST_OF_SQUARES], i, 8))
-                store(real[sc.CONFIDENCE], i, fetch(real[sc.CONFIDENCE], i, 8) - z_t)
-            # NaN fails every comparison.
-            fine = (s <= STEEP) & (z_t <= FARTHEST) & (z_t >= -FARTHEST)
-            store(real[sc.SCRATCH], i, select(fine, splat(0.0, 8), splat(1.0, 8)))
-            rough |= not all_lanes(fine)
-        return rough
-
-    return close_rows
+@kernel(inline="always")
+def close_rows(real, n):
+    """Close the sums of squares, and tell max z_j - z_t of the rows."""
+    for i in range(0, n, 8):
+        store(real[sc.BRIER], i, fetch(real[sc.BRIER], i, 8) + fetch(real[LOST_OF_SQUARES], i, 8))
+        store(real[sc.CONFIDENCE], i, fetch(real[sc.CONFIDENCE], i, 8) - fetch(real[sc.P_TARGET], i, 8))
 
 
 @cache
 def along(kind: str, label: str, full: bool) -> Any:
     """The row kernel with the lanes within a row, for many classes; ``full`` asks for more than the loss."""
     size = SIZE[kind]
-    leave_out, raise_lanes = terms(kind, full)[1:3]
+    anchor_of = splitter(kind).anchor
+    leave_out, raise_span = terms(kind, full).leave_out, span_raiser(kind, full)
     split_row, order_span, settle_spans = row_splitter(kind), orderer(kind), span_settler(full)
-    read_targets, close_rows, finish = target_reader(kind, label, full), row_closer(full), finisher(kind, full)
+    read_targets, finish = target_reader(kind, label, full), finisher(kind, full)
 
     @kernel(variant=f"{kind}", inline="always")
     def unpack(row, classes, scratch):
@@ -203,6 +225,8 @@ def along(kind: str, label: str, full: bool) -> Any:
     def rows(p, lo, n, card, work):
         real, whole, _ = card
         scratch, powers = work.lanes.ctypes.data, work.powers.ctypes.data
+        span = span_of(p.classes)
+        quarter = span // 4
         waiting = 0
         for r in range(n):
             if r % TILE == 0:
@@ -210,25 +234,27 @@ def along(kind: str, label: str, full: bool) -> Any:
             row = p.scores + (lo + r) * p.stride
             t = whole[sc.TARGET, r]
             z_t = real[sc.P_TARGET, r]
-            for first in range(0, p.classes, SPAN):
-                count = min(SPAN, p.classes - first)
+            anchor = anchor_of(splat(z_t, 8))
+            for first in range(0, p.classes, span):
+                count = min(span, p.classes - first)
                 place = row + first * size
                 # Two loops, since one has too many numbers under way for the processor to look ahead.
-                split_row(place, count, z_t, scratch)
+                split_row(place, count, anchor, scratch)
                 if first <= t < first + count:
                     leave_out(scratch, t - first)
-                raise_lanes(scratch, (count + 7) // 8 * 8, waiting * LANES, powers)
+                raise_span(scratch, (count + 7) // 8 * 8, quarter, waiting * LANES, powers)
                 work.labels[waiting] = r
                 waiting += 1
                 if waiting == TILE:
-                    settle_spans(card, work, waiting)
+                    settle_spans(card, work, waiting, quarter, p.classes <= span)
                     waiting = 0
-                if full:
-                    order_span(row, first, count, t, z_t, card, r)
-        settle_spans(card, work, waiting)
-        rough = close_rows(real, n)
-        finish(real, whole, n)
-        if rough:
+            if full:
+                for first in range(0, p.classes, MOST):
+                    order_span(row, first, min(MOST, p.classes - first), t, z_t, card, r)
+        settle_spans(card, work, waiting, quarter, p.classes <= span)
+        if full:
+            close_rows(real, n)
+        if finish(real, whole, n):
             for i in range(n):
                 if real[sc.SCRATCH, i] != 0.0:
                     unpack(p.scores + (lo + i) * p.stride, p.classes, work.row)

@@ -36,14 +36,14 @@ from fastxent.kernels.vector.simd import (
 )
 
 __all__ = [
-    "BEFORE", "PLACES_OF_POWERS", "REMAINDERS", "SQUARES", "TERMS", "Z_T", "TileReader",
+    "BEFORE", "PLACES_OF_POWERS", "REMAINDERS", "SMALL_TERMS", "SQUARES", "TERMS", "Z_T", "TileReader",
     "below", "fetch_ahead", "just_below", "label_tiles", "placer", "read_label", "tile_reader",
 ]  # fmt: skip
 
 # Places in `Work.lanes`: scores of the targets and the numbers just below, then vectors of up to LANES classes.
 Z_T = 0
 BEFORE = TILE
-TERMS, SQUARES, REMAINDERS, PLACES_OF_POWERS = PLACES
+TERMS, SMALL_TERMS, SQUARES, REMAINDERS, PLACES_OF_POWERS = PLACES
 
 
 #: Bytes that are asked for ahead of their use: rows take so long that the processor's own prefetching stops in between.

@@ -39,6 +39,7 @@ __all__ = [
     "lane_max",
     "lane_min",
     "lane_numbers",
+    "lower",
     "maximum",
     "minimum",
     "narrow",
@@ -49,6 +50,7 @@ __all__ = [
     "splat",
     "splat_i32",
     "splat_i64",
+    "upper",
     "widen",
 ]
 
@@ -391,6 +393,28 @@ def _halve(builder: Any, value: Any, combine: Any) -> Any:
         high = builder.shuffle_vector(value, value, ir.Constant(index, list(range(lanes, 2 * lanes))))
         value = combine(low, high)
     return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+
+def _half(first: bool) -> Any:
+    @literal_intrinsic
+    def half(typingctx: Any, a: Any) -> Any:
+        """The first (last) half of the lanes."""
+        result = Vector(a.element, a.lanes // 2)
+
+        def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            start = 0 if first else result.lanes
+            index = ir.VectorType(ir.IntType(32), result.lanes)
+            return builder.shuffle_vector(
+                args[0], args[0], ir.Constant(index, list(range(start, start + result.lanes)))
+            )
+
+        return signature(result, a), build
+
+    return half
+
+
+lower = _half(True)
+upper = _half(False)
 
 
 @literal_intrinsic
