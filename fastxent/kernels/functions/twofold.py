@@ -107,14 +107,14 @@ def divide_pairs(a, a_lost, b, b_lost):
 
 @kernel(inline="always")
 def sum_of_lanes(total, lost, scratch):
-    """The sum of eight lanes in two parts each, in two parts; ``scratch`` has room for them."""
+    """The sum of eight lanes in two parts each, settled; ``scratch`` has room for them."""
     store(scratch, 0, total)
     s = scratch[0]
     rest = halving_sum(lost)
     for lane in range(1, 8):
         s, more = add(s, scratch[lane])
         rest += more
-    return s, rest
+    return settled(s, rest)
 
 
 @kernel(inline="always")
@@ -199,10 +199,10 @@ def log_of_ratio(a, a_lost, b, b_lost):
 
 @kernel(inline="always")
 def log1p_in_parts(x, x_lost):
-    """The number log(1 + x + x_lost) for x from 0 to 2^1022, in two parts, right to 2^-54 of it."""
+    """The number log(1 + x + x_lost) for x from 0 to 2^1022, settled, right to 2^-54 of it."""
     value = log1p(x)
     e, e_lost = exp_less_one(value)
-    return value, ((x - e) + (x_lost - e_lost)) / (e + 1.0)
+    return settled(value, ((x - e) + (x_lost - e_lost)) / (e + 1.0))
 
 
 @kernel(inline="always")

@@ -86,9 +86,9 @@ def focal(p, lo, n, card, work):
 def steep(loss, gamma):
     """Whether a last place of the loss makes too much of its focal loss.
 
-    That is one and a half of it, gamma L > (e^L - 1) / 2, or one where the loss itself may be off by more than two.
+    That is one and an eighth of it, gamma L > (e^L - 1) / 8, or one where the loss itself may be off by more than two.
     """
-    return loss < 1.0 or 2.0 * gamma * loss > exp_less_one(minimum(700.0, loss))[0]
+    return loss < 1.0 or 8.0 * gamma * loss > exp_less_one(minimum(700.0, loss))[0]
 
 
 @kernel(inline="always")
