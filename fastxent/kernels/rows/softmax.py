@@ -4,10 +4,10 @@
    maximum, no cancellation, relative accuracy from 1e-300 to 340 nats. No difference is rounded: exponentials
    are those of `powers`, z_j and z_t being split apart.
 2. S has one definition, which decides its bits. An exponential is T + T g, T of the table and g below 1/512, and both
-   parts are summed apart, so only sums of T are rounded to any effect. The classes of a span (`span_of`) are
-   folded by halves, a class that is not there being 0: two halvings are plain additions, the others keep what rounding
-   lost (`add_positives`), and so do the sums of spans. What is left is the error of T, half a last place, and two
-   roundings: equal terms, which round alike, could make more of it than 4 ulp of the loss.
+   parts are summed apart, so only sums of T are rounded to any effect. The classes of a span (`span_of`) are folded by
+   halves, a class that is not there being 0: two halvings (three of 128 classes) are plain additions, the others keep
+   what rounding lost (`add_positives`), and so do the sums of spans. What is left is the error of T, half a last place,
+   and two or three roundings: equal terms, which round alike, could make more of it than 4 ulp of the loss.
 3. Two files with a loop each follow that definition: `along` has the lanes within a row (many classes), `across`
    has them over rows (few classes, or one array a class). They give the same bits for the same row.
 4. A row in which something is not finite, or where S or z_t is huge or S next to nothing, goes to `careful_row`,
@@ -58,7 +58,7 @@ from fastxent.kernels.vector.simd import (
 
 __all__ = [
     "ALONE", "FAINT", "SPAN", "add_exactly", "add_positives", "careful_row", "finisher", "finite", "fold_all",
-    "fold_eight", "fold_spans", "fold_tile", "span_of", "span_raiser", "terms",
+    "fold_eight", "fold_spans", "fold_tile", "left_of", "span_of", "span_raiser", "terms",
 ]  # fmt: skip
 
 #: Classes of one partial sum, where sums have lanes that add their terms one after the other.
@@ -236,6 +236,12 @@ def span_of(classes):
 
 
 @kernel(inline="always")
+def left_of(span):
+    """How many sums plain additions leave of a span: a quarter of its places, of the largest span half of these."""
+    return span // 4 if span < 128 else 16
+
+
+@kernel(inline="always")
 def add_positives(a, b):
     """The sum a + b of positive numbers, and what rounding lost."""
     s = a + b
@@ -282,18 +288,12 @@ def folded_columns(lanes, i, j):
 
 @kernel()
 def fold_spans(lanes, place, count):
-    """The sums of eight spans of LANES lanes each from a place on, in two parts; lanes beyond ``count`` hold 0.
+    """The sums of eight spans from a place on, LANES places each, in two parts, of 16 lanes or of 8.
 
     Each is added up as by `fold_all`, but all at once as soon as eight lanes are left.
     """
     at = lanes.ctypes.data
-    if count == LANES:
-        for k in range(place, place + 8 * LANES, LANES):
-            c, d = halved(fetch(lanes, TERMS + k, LANES), fetch(lanes, SMALL_TERMS + k, LANES))
-            a, b = halved(c, d)
-            store(lanes, TERMS + k, a)
-            store(lanes, SMALL_TERMS + k, b)
-    elif count == 16:
+    if count == 16:
         for k in range(place, place + 8 * LANES, LANES):
             a, b = halved(fetch(lanes, TERMS + k, 16), fetch(lanes, SMALL_TERMS + k, 16))
             store(lanes, TERMS + k, a)
@@ -427,7 +427,7 @@ def quads(kind: str, full: bool, width: int = 8) -> tuple[Any, ...]:
     """Kernels for the sum of one, two, three or four vectors of ``width`` terms that `terms` left in scratch.
 
     ``sum_of(scratch, place, step, powers)``, of the places ``place``, ``place + step`` and so on: the sum of the
-    powers, of their products with e^r - 1, and (``full``) of the squares. These are the two plain halvings of a span.
+    powers, of their products with e^r - 1, and (``full``) of the squares. These are two plain halvings of a span.
     """
     held = held_as(kind)
     size = SIZE[held]
@@ -474,27 +474,34 @@ def quads(kind: str, full: bool, width: int = 8) -> tuple[Any, ...]:
 
 @cache
 def span_raiser(kind: str, full: bool) -> Any:
-    """Compile ``raise_span(scratch, count, quarter, to, powers)``: a span's four quarters, added up place by place.
+    """Compile ``raise_span(scratch, count, quarter, left, to, powers)``: a span's quarters, added up place by place.
 
-    ``count`` terms, a multiple of 8, wait in scratch; the sums go to places from ``to`` on.
+    ``count`` terms, a multiple of 8, wait in scratch; ``left`` sums (`left_of` the span) go to places from ``to`` on.
     """
     sum_of_one, sum_of_two, sum_of_three, sum_of_four = quads(kind, full)
     sum_of_pairs, sum_of_fours = quads(kind, full, 2)[3], quads(kind, full, 4)[3]
 
     @kernel(variant=f"{held_as(kind)}-{full}", inline="always")
-    def raise_many(scratch, count, quarter, to, powers):
-        for lane in range(0, quarter, 8):
+    def sum_of(scratch, lane, count, quarter, powers):
+        """What is there of the four terms of a lane."""
+        if lane + 3 * quarter < count:
+            return sum_of_four(scratch, lane, quarter, powers)
+        if lane + 2 * quarter < count:
+            return sum_of_three(scratch, lane, quarter, powers)
+        if lane + quarter < count:
+            return sum_of_two(scratch, lane, quarter, powers)
+        if lane < count:
+            return sum_of_one(scratch, lane, quarter, powers)
+        return splat(0.0, 8), splat(0.0, 8), splat(0.0, 8)
+
+    @kernel(variant=f"{held_as(kind)}-{full}", inline="always")
+    def raise_many(scratch, count, quarter, left, to, powers):
+        for lane in range(0, left, 8):
+            a, b, q = sum_of(scratch, lane, count, quarter, powers)
+            if left < quarter and lane + left < count:
+                c, d, r = sum_of(scratch, lane + left, count, quarter, powers)
+                a, b, q = a + c, b + d, q + r
             place = scratch + (to + lane) * 8
-            if lane + 3 * quarter < count:
-                a, b, q = sum_of_four(scratch, lane, quarter, powers)
-            elif lane + 2 * quarter < count:
-                a, b, q = sum_of_three(scratch, lane, quarter, powers)
-            elif lane + quarter < count:
-                a, b, q = sum_of_two(scratch, lane, quarter, powers)
-            elif lane < count:
-                a, b, q = sum_of_one(scratch, lane, quarter, powers)
-            else:
-                a, b, q = splat(0.0, 8), splat(0.0, 8), splat(0.0, 8)
             put(place + TERMS * 8, a)
             put(place + SMALL_TERMS * 8, b)
             if full:
@@ -517,10 +524,10 @@ def span_raiser(kind: str, full: bool) -> Any:
             put(scratch + (SQUARES + to) * 8, r)
 
     @kernel(variant=f"{held_as(kind)}-{full}")
-    def raise_span(scratch, count, quarter, to, powers):
+    def raise_span(scratch, count, quarter, left, to, powers):
         if quarter < 8:
             raise_few(scratch, quarter, to, powers)
         else:
-            raise_many(scratch, count, quarter, to, powers)
+            raise_many(scratch, count, quarter, left, to, powers)
 
     return raise_span

@@ -11,7 +11,16 @@ from fastxent.kernels.compiler.compile import kernel
 from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.contract.problem import SIZE, TILE
 from fastxent.kernels.functions.powers import held_as, splitter
-from fastxent.kernels.rows.softmax import add_exactly, careful_row, finisher, fold_tile, span_of, span_raiser, terms
+from fastxent.kernels.rows.softmax import (
+    add_exactly,
+    careful_row,
+    finisher,
+    fold_tile,
+    left_of,
+    span_of,
+    span_raiser,
+    terms,
+)
 from fastxent.kernels.rows.tiles import SQUARES, Z_T, below, placer, tile_reader
 from fastxent.kernels.vector.memory import fetch, load, load_first, load_scalar, store
 from fastxent.kernels.vector.simd import LANES, as_ones, maximum, narrow, select, splat, widen
@@ -75,12 +84,12 @@ def across(kind: str, label: str, full: bool, columns: bool) -> Any:
         q = s
         q_lost = s
         spread = span_of(classes)
-        quarter = spread // 4
+        quarter, left = spread // 4, left_of(spread)
         for first in range(0, classes, spread):
             last = min(first + spread, classes)
-            used = min(quarter, last - first)
+            used = min(left, last - first)
             split_tile(table, row, first, last, work.labels, scratch)
-            raise_span(scratch, (last - first) * TILE, quarter * TILE, 0, work.powers.ctypes.data)
+            raise_span(scratch, (last - first) * TILE, quarter * TILE, left * TILE, 0, work.powers.ctypes.data)
             span, lost = fold(lanes, used)
             s, s_lost = add_exactly(s, s_lost, span)
             s_lost = s_lost + lost

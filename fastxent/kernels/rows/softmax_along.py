@@ -20,6 +20,7 @@ from fastxent.kernels.rows.softmax import (
     careful_row,
     finisher,
     fold_spans,
+    left_of,
     span_of,
     span_raiser,
     terms,
@@ -165,23 +166,21 @@ def span_settler(full: bool) -> Any:
     """The kernel that adds sums of spans that wait to those of their rows: many at once, since each takes long."""
 
     @kernel(variant=f"{full}", inline="always")
-    def settle_squares(card, work, k, r, quarter):
+    def settle_squares(card, work, k, r, left):
         real = card.real
         place = SQUARES + k * LANES
-        if quarter <= 8:
+        if left <= 8:
             span = halving_sum(fetch(work.lanes, place, 8))
-        elif quarter == 16:
-            span = halving_sum(fetch(work.lanes, place, 16))
         else:
-            span = halving_sum(fetch(work.lanes, place, LANES))
+            span = halving_sum(fetch(work.lanes, place, 16))
         real[sc.BRIER, r], real[LOST_OF_SQUARES, r] = add_exactly(real[sc.BRIER, r], real[LOST_OF_SQUARES, r], span)
 
     @kernel(variant=f"{full}")
-    def settle_spans(card, work, waiting, quarter, alone):
+    def settle_spans(card, work, waiting, left, alone):
         """``alone``: every row has one span, and those of eight rows in a row wait here."""
         real, lanes = card.real, work.lanes
         for first in range(0, waiting, 8):
-            spans, lost = fold_spans(lanes, first * LANES, quarter)
+            spans, lost = fold_spans(lanes, first * LANES, left)
             if alone:
                 store(real[sc.LOSS], work.labels[first], spans)
                 store(real[LOST], work.labels[first], lost)
@@ -194,7 +193,7 @@ def span_settler(full: bool) -> Any:
                     real[sc.LOSS, r], real[LOST, r] = total, more + lanes[SPANS + 8 + k - first]
         if full:
             for k in range(waiting):
-                settle_squares(card, work, k, work.labels[k], quarter)
+                settle_squares(card, work, k, work.labels[k], left)
 
     return settle_spans
 
@@ -226,7 +225,7 @@ def along(kind: str, label: str, full: bool) -> Any:
         real, whole, _ = card
         scratch, powers = work.lanes.ctypes.data, work.powers.ctypes.data
         span = span_of(p.classes)
-        quarter = span // 4
+        quarter, left = span // 4, left_of(span)
         waiting = 0
         for r in range(n):
             if r % TILE == 0:
@@ -242,16 +241,16 @@ def along(kind: str, label: str, full: bool) -> Any:
                 split_row(place, count, anchor, scratch)
                 if first <= t < first + count:
                     leave_out(scratch, t - first)
-                raise_span(scratch, (count + 7) // 8 * 8, quarter, waiting * LANES, powers)
+                raise_span(scratch, (count + 7) // 8 * 8, quarter, left, waiting * LANES, powers)
                 work.labels[waiting] = r
                 waiting += 1
                 if waiting == TILE:
-                    settle_spans(card, work, waiting, quarter, p.classes <= span)
+                    settle_spans(card, work, waiting, left, p.classes <= span)
                     waiting = 0
             if full:
                 for first in range(0, p.classes, MOST):
                     order_span(row, first, min(MOST, p.classes - first), t, z_t, card, r)
-        settle_spans(card, work, waiting, quarter, p.classes <= span)
+        settle_spans(card, work, waiting, left, p.classes <= span)
         if full:
             close_rows(real, n)
         if finish(real, whole, n):
