@@ -5,9 +5,10 @@
    are those of `powers`, z_j and z_t being split apart.
 2. S has one definition, which decides its bits. An exponential is T + T g, T of the table and g below 1/512, and both
    parts are summed apart, so only sums of T are rounded to any effect. The classes of a span (`span_of`) are folded by
-   halves, a class that is not there being 0: two halvings (three of 128 classes) are plain additions, the others keep
-   what rounding lost (`add_positives`), and so do the sums of spans. What is left is the error of T, half a last place,
-   and two or three roundings: equal terms, which round alike, could make more of it than 4 ulp of the loss.
+   halves, a class that is not there being 0: two halvings are plain additions, and more until 8 sums are left
+   (`left_of`); the others keep what rounding lost (`add_positives`), and so do the sums of spans. What is left is the
+   error of T, half a last place, and two to four roundings: equal terms, which round alike, could make more of it than
+   4 ulp of the loss.
 3. Two files with a loop each follow that definition: `along` has the lanes within a row (many classes), `across`
    has them over rows (few classes, or one array a class). They give the same bits for the same row.
 4. A row in which something is not finite, or where S or z_t is huge or S next to nothing, goes to `careful_row`,
@@ -237,8 +238,8 @@ def span_of(classes):
 
 @kernel(inline="always")
 def left_of(span):
-    """How many sums plain additions leave of a span: a quarter of its places, of the largest span half of these."""
-    return span // 4 if span < 128 else 16
+    """How many sums plain additions leave of a span: a quarter of its places, but at most 8."""
+    return min(span // 4, 8)
 
 
 @kernel(inline="always")
@@ -287,17 +288,9 @@ def folded_columns(lanes, i, j):
 
 
 @kernel()
-def fold_spans(lanes, place, count):
-    """The sums of eight spans from a place on, LANES places each, in two parts, of 16 lanes or of 8.
-
-    Each is added up as by `fold_all`, but all at once as soon as eight lanes are left.
-    """
+def fold_spans(lanes, place):
+    """The sums of eight spans from a place on, LANES places each, in two parts: `fold_eight` of all at once."""
     at = lanes.ctypes.data
-    if count == 16:
-        for k in range(place, place + 8 * LANES, LANES):
-            a, b = halved(fetch(lanes, TERMS + k, 16), fetch(lanes, SMALL_TERMS + k, 16))
-            store(lanes, TERMS + k, a)
-            store(lanes, SMALL_TERMS + k, b)
     transpose_8x8(at + REMAINDERS * 8, 64, at + (TERMS + place) * 8, LANES * 8, 8)
     transpose_8x8(at + (REMAINDERS + 64) * 8, 64, at + (SMALL_TERMS + place) * 8, LANES * 8, 8)
     a, a_lost = folded_columns(lanes, 0, 4)
@@ -494,13 +487,21 @@ def span_raiser(kind: str, full: bool) -> Any:
             return sum_of_one(scratch, lane, quarter, powers)
         return splat(0.0, 8), splat(0.0, 8), splat(0.0, 8)
 
+    @kernel(inline="always")
+    def added(a, b, q, other):
+        return a + other[0], b + other[1], q + other[2]
+
     @kernel(variant=f"{held_as(kind)}-{full}", inline="always")
     def raise_many(scratch, count, quarter, left, to, powers):
         for lane in range(0, left, 8):
             a, b, q = sum_of(scratch, lane, count, quarter, powers)
-            if left < quarter and lane + left < count:
-                c, d, r = sum_of(scratch, lane + left, count, quarter, powers)
-                a, b, q = a + c, b + d, q + r
+            if left < quarter:
+                half = quarter // 2
+                a, b, q = added(a, b, q, sum_of(scratch, lane + half, count, quarter, powers))
+                if left < half:
+                    c, d, r = sum_of(scratch, lane + left, count, quarter, powers)
+                    c, d, r = added(c, d, r, sum_of(scratch, lane + left + half, count, quarter, powers))
+                    a, b, q = a + c, b + d, q + r
             place = scratch + (to + lane) * 8
             put(place + TERMS * 8, a)
             put(place + SMALL_TERMS * 8, b)

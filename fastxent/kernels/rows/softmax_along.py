@@ -166,21 +166,17 @@ def span_settler(full: bool) -> Any:
     """The kernel that adds sums of spans that wait to those of their rows: many at once, since each takes long."""
 
     @kernel(variant=f"{full}", inline="always")
-    def settle_squares(card, work, k, r, left):
+    def settle_squares(card, work, k, r):
         real = card.real
-        place = SQUARES + k * LANES
-        if left <= 8:
-            span = halving_sum(fetch(work.lanes, place, 8))
-        else:
-            span = halving_sum(fetch(work.lanes, place, 16))
+        span = halving_sum(fetch(work.lanes, SQUARES + k * LANES, 8))
         real[sc.BRIER, r], real[LOST_OF_SQUARES, r] = add_exactly(real[sc.BRIER, r], real[LOST_OF_SQUARES, r], span)
 
     @kernel(variant=f"{full}")
-    def settle_spans(card, work, waiting, left, alone):
+    def settle_spans(card, work, waiting, alone):
         """``alone``: every row has one span, and those of eight rows in a row wait here."""
         real, lanes = card.real, work.lanes
         for first in range(0, waiting, 8):
-            spans, lost = fold_spans(lanes, first * LANES, left)
+            spans, lost = fold_spans(lanes, first * LANES)
             if alone:
                 store(real[sc.LOSS], work.labels[first], spans)
                 store(real[LOST], work.labels[first], lost)
@@ -193,7 +189,7 @@ def span_settler(full: bool) -> Any:
                     real[sc.LOSS, r], real[LOST, r] = total, more + lanes[SPANS + 8 + k - first]
         if full:
             for k in range(waiting):
-                settle_squares(card, work, k, work.labels[k], left)
+                settle_squares(card, work, k, work.labels[k])
 
     return settle_spans
 
@@ -245,12 +241,12 @@ def along(kind: str, label: str, full: bool) -> Any:
                 work.labels[waiting] = r
                 waiting += 1
                 if waiting == TILE:
-                    settle_spans(card, work, waiting, left, p.classes <= span)
+                    settle_spans(card, work, waiting, p.classes <= span)
                     waiting = 0
             if full:
                 for first in range(0, p.classes, MOST):
                     order_span(row, first, min(MOST, p.classes - first), t, z_t, card, r)
-        settle_spans(card, work, waiting, left, p.classes <= span)
+        settle_spans(card, work, waiting, p.classes <= span)
         if full:
             close_rows(real, n)
         if finish(real, whole, n):
