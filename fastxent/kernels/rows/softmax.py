@@ -5,10 +5,9 @@
    are those of `powers`, z_j and z_t being split apart.
 2. S has one definition, which decides its bits. An exponential is T + T g, T of the table and g below 1/512, and both
    parts are summed apart, so only sums of T are rounded to any effect. The classes of a span (`span_of`) are folded by
-   halves, a class that is not there being 0: two halvings are plain additions, and more until 8 sums are left
-   (`left_of`); the others keep what rounding lost (`add_positives`), and so do the sums of spans. What is left is the
-   error of T, half a last place, and two to four roundings: equal terms, which round alike, could make more of it than
-   4 ulp of the loss.
+   halves, a class that is not there being 0: two halvings are plain additions, the others keep what rounding lost
+   (`add_positives`), and so do the sums of spans. What is left is the error of T, half a last place, and two roundings:
+   equal terms, which round alike, could make more of it than 4 ulp of the loss.
 3. Two files with a loop each follow that definition: `along` has the lanes within a row (many classes), `across`
    has them over rows (few classes, or one array a class). They give the same bits for the same row.
 4. A row in which something is not finite, or where S or z_t is huge or S next to nothing, goes to `careful_row`,
@@ -238,7 +237,7 @@ def span_of(classes):
 
 @kernel(inline="always")
 def left_of(span):
-    """How many sums plain additions leave of a span: a quarter of its places, but at most 8."""
+    """How many sums a row of a span leaves to be folded with others': a quarter of its places, but at most 8."""
     return min(span // 4, 8)
 
 
@@ -467,9 +466,9 @@ def quads(kind: str, full: bool, width: int = 8) -> tuple[Any, ...]:
 
 @cache
 def span_raiser(kind: str, full: bool) -> Any:
-    """Compile ``raise_span(scratch, count, quarter, left, to, powers)``: a span's quarters, added up place by place.
+    """Compile ``raise_span(scratch, count, quarter, left, to, powers)``: a span's terms, folded to ``left`` sums.
 
-    ``count`` terms, a multiple of 8, wait in scratch; ``left`` sums (`left_of` the span) go to places from ``to`` on.
+    ``count`` terms, a multiple of 8, wait in scratch; the sums (`left_of` the span) go to places from ``to`` on.
     """
     sum_of_one, sum_of_two, sum_of_three, sum_of_four = quads(kind, full)
     sum_of_pairs, sum_of_fours = quads(kind, full, 2)[3], quads(kind, full, 4)[3]
@@ -489,7 +488,8 @@ def span_raiser(kind: str, full: bool) -> Any:
 
     @kernel(inline="always")
     def added(a, b, q, other):
-        return a + other[0], b + other[1], q + other[2]
+        total, lost = add_positives(a, other[0])
+        return total, (b + other[1]) + lost, q + other[2]
 
     @kernel(variant=f"{held_as(kind)}-{full}", inline="always")
     def raise_many(scratch, count, quarter, left, to, powers):
@@ -501,7 +501,7 @@ def span_raiser(kind: str, full: bool) -> Any:
                 if left < half:
                     c, d, r = sum_of(scratch, lane + left, count, quarter, powers)
                     c, d, r = added(c, d, r, sum_of(scratch, lane + left + half, count, quarter, powers))
-                    a, b, q = a + c, b + d, q + r
+                    a, b, q = added(a, b, q, (c, d, r))
             place = scratch + (to + lane) * 8
             put(place + TERMS * 8, a)
             put(place + SMALL_TERMS * 8, b)
