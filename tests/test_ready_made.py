@@ -52,12 +52,23 @@ def test_all_that_the_loss_decides(form):
     ours, theirs = shared(ev, names), shared(ref, names)
     theirs["groups"] = [{name: row[name] for name in ours["groups"][0]} for row in theirs["groups"]]
     theirs["rows"].pop("uneven", None)
+    for name, found in ours.items():
+        if isinstance(found, dict):  # intervals of what there is
+            theirs[name] = {key: each for key, each in theirs[name].items() if key in found or key not in PREDICTED}
     assert json.dumps(ours) == json.dumps(theirs)
     assert not set(ev.to_dict()) & PREDICTED
     assert ev.accuracy is None
     assert ev.per_class is None
     assert ev.calibration is None
     assert ev.confusion is None
+    with pytest.raises(
+        AttributeError, match=f"no attribute 'mcc'; {form} were scored, which say nothing of predictions"
+    ):
+        _ = ev.mcc
+    with pytest.raises(fx.UsageError, match="there is no accuracy"):
+        ev.top_k_interval()
+    with pytest.raises(fx.UsageError, match="calibration was not gathered"):
+        ev.calibrate()
 
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16", "float32", "float64", "int8"])

@@ -17,6 +17,7 @@ from fastxent.base.log_unit import Unit
 from fastxent.base.status import Status
 from fastxent.base.text import bracketed
 from fastxent.data.spec import NUMERICS_VERSION
+from fastxent.losses.base import READY
 from fastxent.results.as_json import evaluation_dict, json_text
 from fastxent.results.class_report import class_report
 from fastxent.results.doubts import doubts_of_rows
@@ -124,7 +125,9 @@ class Evaluation:
     def __getattr__(self, name: str) -> Any:
         reading = self.__dict__.get("_reading")
         if reading is None or name.startswith("_") or name not in reading:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            form = "" if reading is None else reading.spec.form
+            why = f"; {form} were scored, which say nothing of predictions" if form in READY else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{why}")
         return reading.number(name)
 
     def __dir__(self) -> list[str]:
@@ -309,6 +312,8 @@ class Evaluation:
         With clusters it is that of the number of independent rows which would give the share its cluster-robust
         standard error; NaN for k above 10 (in groups above 1), since clusters keep no more ranks.
         """
+        if "accuracy" not in self._reading:
+            raise UsageError("top_k_interval: there is no accuracy, since no predicted classes were counted")
         reading = self._reading if k in top_ks(self._reading) else self._reading.with_options(top_k=(k,))
         return top_k_interval(reading, k, reading.number("accuracy" if k == 1 else f"top{k}"))
 
