@@ -154,6 +154,19 @@ def test_areas_of_several_labels(task, form, weighted):
         ev.roc_curve(4)
 
 
+def test_no_row_at_all():
+    for task, scores, target in (("multilabel", [[np.nan, 0.0]], [[0, 0]]), ("binary", [np.nan], [0])):
+        ev = fx.evaluate(
+            logits=scores, target=np.array(target), task=task, on_invalid="skip", statistics="ranking",
+            group_by={"g": ["x"]},
+        )  # fmt: skip
+        assert np.isnan([ev.auc, ev.average_precision]).all()
+        assert ev.groups.num_rows == 0
+        assert ev.worst_group() is None
+        assert ev.group_intervals("loss").num_rows == 0
+        assert "intervals" not in ev.to_dict()
+
+
 def test_a_class_that_is_not_there_is_in_no_mean():
     y, z = several("multiclass")
     here = y != 2

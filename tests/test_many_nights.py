@@ -11,6 +11,7 @@ import pytest
 
 import fastxent as fx
 from fastxent import UsageError
+from fastxent.cli.flags import in_flags
 from fastxent.comparison.several import holm
 from fastxent.results.gates import failures, parse_gate
 from tests.shell import run
@@ -182,3 +183,38 @@ def test_a_class_report_in_the_shell(files):
     found = run("evaluate", files[0], *HOW, "--per-class")
     report = fx.evaluate(files[0], probs="p", target="label", task="binary").class_report()
     assert report in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("bins: expected 3, got 7; pass group_by=", "--bins: expected 3, got 7; pass --group-by"),
+        ("pass statistics=\"ranking\", or on_error='skip'", "pass --statistics ranking, or --on-error skip"),
+        ("weight=3/part.parquet: missing", "weight=3/part.parquet: missing"),
+        ("/data/weight=3: missing", "/data/weight=3: missing"),
+        ("--fail-if 'a task=3': no", "--fail-if 'a task=3': no"),
+        ('the rows\' filter="a == 1"', 'the rows\' --filter "a == 1"'),
+        ("out_path: no", "--output: no"),
+    ],
+)
+def test_errors_of_commands_speak_of_flags(text, told):
+    assert in_flags(text) == told
+
+
+def test_a_command_says_the_flag(files):
+    found = run("evaluate", files[0], *HOW, "--bins", "7")
+    assert found.exit_code == 2
+    assert "--bins: expected a divisor of 3600, got 7" in found.stderr
+
+
+@pytest.mark.parametrize("command", ["evaluate", "score", "compare"])
+def test_help_has_sections_and_examples(command):
+    text = run(command, "--help").stdout
+    places = [
+        text.index(title) for title in ("What is read:", "The loss of a row:", "The run:", "Results:", "Examples:")
+    ]
+    assert places == sorted(places)
+    for line in text[places[-1] :].splitlines()[1:]:
+        assert line.startswith(f"  fastxent {command} ")
+    assert text.count("--fail-if") >= 1
+    assert text.index("--target") < places[1] < text.index("--label-smoothing") < places[2]

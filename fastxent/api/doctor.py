@@ -70,14 +70,15 @@ def _version(package: str) -> str | None:
 def warm_up(
     *,
     forms: Sequence[str] = ("logits", "probs"),
-    dtypes: Sequence[str] = ("float32",),
+    dtypes: Sequence[str] = ("float32", "float64"),
     targets: Sequence[str] = ("int32", "int64"),
     tasks: Sequence[str] = ("multiclass", "binary"),
 ) -> Iterator[tuple[str, float]]:
     """Compile the kernels of every combination into the cache; tells each with its seconds.
 
     Multiclass predictions are compiled in the three shapes that have kernels of their own: few classes and
-    many classes in rows, and one column a class. What reads Parquet files comes first.
+    many classes in rows, and one column a class. What reads Parquet files comes first; what gathers groups, weights,
+    clusters, single rows and statistics on request comes last, and is the same for all kinds of numbers.
     """
     started = time.perf_counter()
     _read_some()
@@ -90,6 +91,31 @@ def warm_up(
                         started = time.perf_counter()
                         _score_some(task, form, dtype, target, shape)
                         yield f"{task} {form} {dtype} {target} {shape}", time.perf_counter() - started
+        for weighted in (False, True):
+            started = time.perf_counter()
+            _gather_some(task, weighted=weighted)
+            yield f"{task} groups and statistics{', weighted' * weighted}", time.perf_counter() - started
+
+
+def _gather_some(task: str, *, weighted: bool) -> None:
+    """Gather by groups, by clusters and on request, through the public way."""
+    import numpy as np
+
+    from fastxent.api.evaluate import evaluate
+
+    logits = np.array([[0.5, 1.5, 0.0], [1.5, 0.5, 0.0]], np.float32)
+    if task == "binary":
+        logits = np.ascontiguousarray(logits[:, 0])
+    more = ("entropy", "classwise") if task == "multiclass" else ()
+    some = np.array([1.0, 2.0])
+    evaluate(
+        None, np.array([0, 1]), logits=logits, task=task, weight=some if weighted else None,  # type: ignore[arg-type]
+        group_by={"group": ["a", "b"]}, units=some, worst=1, worst_per_class=1, label_errors=1, statistics=("ranking", "temperature", *more),
+    )  # fmt: skip
+    evaluate(
+        None, np.array([0, 1]), logits=logits, task=task, weight=some if weighted else None,  # type: ignore[arg-type]
+        group_by={"group": ["a", "b"]}, cluster_by=np.array([0, 1]),
+    )  # fmt: skip
 
 
 def _read_some() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastxent.base.errors import DataError, UsageError
-from fastxent.cli.options import given, keyword_options, progress_option, result_options
+from fastxent.cli.options import GroupedCommand, given, keyword_options, progress_option, result_options
 from fastxent.cli.output import (
     check_places,
     check_summary,
@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 
-@click.command()
+@click.command(
+    cls=GroupedCommand,
+    examples=(
+        "fastxent compare a.parquet b.parquet --logits z --target y --on id",
+        "fastxent compare a.parquet b.parquet c.parquet --logits z --target y --by-order",
+    ),
+)
 @click.argument("paths", nargs=-1, required=True, metavar="A [B]...")
 @keyword_options("compare")
 @result_options

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastxent.cli.options import (
+    GroupedCommand,
     baseline_option,
     given,
     keyword_options,
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 
-@click.command()
+@click.command(
+    cls=GroupedCommand,
+    examples=(
+        "fastxent evaluate preds.parquet --logits z --target y",
+        "fastxent evaluate preds/ --probs 'p_*' --target y --group-by country --worst 20 --keep id",
+        "fastxent evaluate preds/ --probs p --target y --task binary --html report.html --fail-if 'auc < 0.9'",
+    ),
+)
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @keyword_options("evaluate")
 @result_options

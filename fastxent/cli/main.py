@@ -24,6 +24,7 @@ import click
 from fastxent.base.errors import DoubtWarning, FastxentError, UsageError
 from fastxent.base.text import printable
 from fastxent.base.version import package_version
+from fastxent.cli.flags import in_flags
 from fastxent.cli.output import ARGUMENTS, EXIT_DATA, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, say
 
 __all__ = ["cli", "main"]
@@ -58,6 +59,7 @@ def _told(error: BaseException) -> tuple[str, int]:
     """What an error says in one line, and its exit code."""
     text = printable(" ".join(str(error).split()))
     if isinstance(error, FastxentError):
+        text = in_flags(text)
         return text, EXIT_USAGE if isinstance(error, UsageError) else EXIT_DATA
     if isinstance(error, KeyboardInterrupt):
         return text or "interrupted; nothing was written", EXIT_INTERRUPTED

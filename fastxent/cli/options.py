@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +12,15 @@ import click
 from fastxent.api.options import SIGNATURES
 from fastxent.base.option import REQUIRED, Option
 from fastxent.cli.option_types import Condition, listed, type_of
+from fastxent.comparison.options import Pairing
+from fastxent.data.options import LossOptions
+from fastxent.engine.options import RowOutput, RunOptions
+from fastxent.losses.registry import LOSSES
+from fastxent.sources.options import Inputs
+from fastxent.statistics.options import Measures, Readings
 
 __all__ = [
+    "GroupedCommand",
     "base_option",
     "baseline_option",
     "given",
@@ -24,6 +32,43 @@ __all__ = [
 ]
 
 Command = Callable[..., Any]
+
+
+class GroupedCommand(click.Command):
+    """A command whose help has its options by what they are about, and examples at the end."""
+
+    def __init__(self, *args: Any, examples: tuple[str, ...] = (), **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self._examples = examples
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, section by section."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)) is not None:
+                sections.setdefault(_SECTIONS.get(parameter.name or "", _RESULTS), []).append(record)
+        for title in (*_TITLES, _RESULTS):
+            if title in sections:
+                with formatter.section(title):
+                    formatter.write_dl(sections[title])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, which are not wrapped."""
+        if self._examples:
+            with formatter.section("Examples"):
+                for line in self._examples:
+                    formatter.write(f"{' ' * formatter.current_indent}{line}\n")
+
+
+_RESULTS = "Results"
+_TITLES: dict[str, tuple[type, ...]] = {
+    "Pairs": (Pairing,), "What is read": (Inputs,), "The output": (RowOutput,), "The loss of a row": (LossOptions,),
+    "Statistics": (Measures, Readings), "The run": (RunOptions,),
+}  # fmt: skip
+#: Option -> the heading that it is under.
+_SECTIONS = {
+    field.name: title for title, owners in _TITLES.items() for owner in owners for field in dataclasses.fields(owner)
+} | {each.name: "The loss of a row" for loss in LOSSES.values() for each in loss.options}
 
 
 def keyword_options(function: str) -> Callable[[Command], Command]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastxent.base.text import printable
-from fastxent.cli.options import given, keyword_options, progress_option, result_options, state_option
+from fastxent.cli.options import GroupedCommand, given, keyword_options, progress_option, result_options, state_option
 from fastxent.cli.output import check_gates, check_places, check_summary, compiling_notice, deliver, progress_bar
 
 if TYPE_CHECKING:
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["score"]
 
 
-@click.command()
+@click.command(
+    cls=GroupedCommand,
+    examples=("fastxent score preds.parquet -o losses.parquet --logits z --target y --keep id",),
+)
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @keyword_options("score")
 @result_options

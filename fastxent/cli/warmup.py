@@ -24,7 +24,7 @@ __all__ = ["warmup"]
     "dtypes",
     multiple=True,
     type=click.Choice(tuple(KINDS)),
-    help="Kind of number; may be repeated. Default: float32.",
+    help="Kind of number; may be repeated. Default: float32 and float64.",
 )
 @click.option(
     "--target",
@@ -41,7 +41,10 @@ __all__ = ["warmup"]
     help="Task; may be repeated. Default: both.",
 )
 def warmup(**wanted: tuple[str, ...]) -> None:
-    """Compile the usual kernels into the cache, so that the first run does not wait (for images and CI)."""
+    """Compile the usual kernels into the cache, so that the first run does not wait (for images and CI).
+
+    Predictions of the usual kinds, and groups, weights, clusters, worst rows and statistics on request.
+    """
     from fastxent.api.doctor import warm_up
     from fastxent.kernels.compiler.cache import cache_folder
 

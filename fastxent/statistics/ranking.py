@@ -211,7 +211,7 @@ class Ranking(Statistic):
         right, predicted, support, _ = self._decisions(cells, owners)
         used = np.flatnonzero(predicted + support > 0)
         by_label, owner = rounded_ratio(2 * right[used], (predicted + support)[used]), used // self._labels
-        above, below = (part.reshape(owners, -1).sum(axis=1) for part in (2 * right, predicted + support))
+        above, below = (part.reshape(owners, self._labels).sum(axis=1) for part in (2 * right, predicted + support))
         means = _mean(by_label, None, owner, owners), _mean(by_label, support[used], owner, owners)
         return {"f1_macro": means[0], "f1_weighted": means[1], "f1_micro": rounded_ratio(above, below)}
 
