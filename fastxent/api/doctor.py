@@ -108,14 +108,11 @@ def _gather_some(task: str, *, weighted: bool) -> None:
         logits = np.ascontiguousarray(logits[:, 0])
     more = ("entropy", "classwise") if task == "multiclass" else ()
     some = np.array([1.0, 2.0])
-    evaluate(
-        None, np.array([0, 1]), logits=logits, task=task, weight=some if weighted else None,  # type: ignore[arg-type]
-        group_by={"group": ["a", "b"]}, units=some, worst=1, worst_per_class=1, label_errors=1, statistics=("ranking", "temperature", *more),
-    )  # fmt: skip
-    evaluate(
-        None, np.array([0, 1]), logits=logits, task=task, weight=some if weighted else None,  # type: ignore[arg-type]
-        group_by={"group": ["a", "b"]}, cluster_by=np.array([0, 1]),
-    )  # fmt: skip
+    plain: dict[str, Any] = {"logits": logits, "task": task, "weight": some if weighted else None}
+    plain["group_by"] = {"group": ["a", "b"]}
+    rows: dict[str, Any] = {"worst": 1, "worst_per_class": 1, "label_errors": 1, "units": some}
+    evaluate(None, np.array([0, 1]), **plain, **rows, statistics=("ranking", "temperature", *more))
+    evaluate(None, np.array([0, 1]), **plain, cluster_by=np.array([0, 1]))
 
 
 def _read_some() -> None:
