@@ -221,6 +221,17 @@ def test_files_that_cannot_be_parsed_are_left_out(tmp_path) -> None:
     assert "parses text twice, and standard input is read once" in shell.stderr
 
 
+def test_a_ledger_of_text_knows_its_files(tmp_path) -> None:
+    for number in range(2):
+        write(tmp_path / f"{number}.csv", table(500, number))
+    call = CALL | {"ledger": tmp_path / "ledger"}
+    ev = fx.evaluate(f"{tmp_path}/*.csv", **call)
+    assert fx.evaluate(f"{tmp_path}/*.csv", **call).totals.to_bytes() == ev.totals.to_bytes()
+    write(tmp_path / "1.csv", table(400, 1))
+    with pytest.raises(fx.FastxentError, match="ledger"):
+        fx.evaluate(f"{tmp_path}/*.csv", **call)
+
+
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz", "a.jsonl"])
 def test_text_is_converted(tmp_path, name) -> None:
     data = table()

@@ -99,6 +99,22 @@ def test_what_is_wrong_is_said(call, message):
         fx.evaluate(**(usual | call))
 
 
+def test_outputs_of_other_targets_are_done_again(tmp_path):
+    (tmp_path / "in").mkdir()
+    pq.write_table(SCORES, tmp_path / "in" / "a.parquet")
+    labels = LABELS.select(["id", "y"])
+    other = labels.set_column(1, "y", pa.array((labels["y"].to_numpy() + 1) % 3))
+    call = {"logits": "z", "target_file": tmp_path / "labels.parquet", "on": "id"}
+    for targets, overwrite in ((labels, False), (labels, False), (other, True)):
+        pq.write_table(targets, tmp_path / "labels.parquet")
+        if overwrite:
+            with pytest.raises(fx.UsageError, match="holds results of other options"):
+                fx.score(tmp_path / "in", f"{tmp_path}/out/", **call)
+        fx.score(tmp_path / "in", f"{tmp_path}/out/", **call, overwrite=overwrite)
+        found = pq.read_table(tmp_path / "out" / "a.parquet")["loss"].to_pylist()
+        assert found == fx.score(SCORES, logits="z", target_file=targets, on="id")["loss"].to_pylist()
+
+
 def test_the_shell(tmp_path):
     fx_scores = tmp_path / "scores.parquet"
     pq.write_table(SCORES, fx_scores)

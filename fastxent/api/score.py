@@ -263,6 +263,7 @@ def score(
         num_classes=num_classes, measures=dataclasses.asdict(measures), **named, **columns,
         **({} if unit.base is None else {"base": unit.base}),
         **({} if inputs.labels is None else {"labels": list(map(str, inputs.labels))}),
+        **({"targets": source.digest} if source.digest else {}),
     )  # fmt: skip
     run = RowRun(job.plan, row_columns, digest, job.runner, progress)
     with job.runner:

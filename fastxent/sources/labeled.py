@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,6 +60,9 @@ class Labels:
         codes = self._joined(places)[0]
         self._order = np.argsort(codes, kind="stable")
         self._codes = codes[self._order]
+        held = pa.record_batch({"": self.targets})
+        parts = (self._codes.tobytes(), self._order.tobytes(), *map(np.ndarray.tobytes, self._known), held.serialize())
+        self.digest = hashlib.sha256(b"".join(map(bytes, parts))).hexdigest()
         twice = np.flatnonzero(self._codes[1:] == self._codes[:-1])
         if len(twice):
             shown = ", ".join(_shown(table, on, int(self._order[place])) for place in twice[:SHOWN])
@@ -104,7 +108,7 @@ class LabeledSource(Source):
         self._rows, self._labels, self._task, self._stored = rows, labels, task, stored
         self.num_classes, self.num_rows, self.class_names = rows.num_classes, rows.num_rows, rows.class_names
         self.score_names, self.paths, self.files, self.stored = rows.score_names, rows.paths, rows.files, rows.stored
-        self.dense_target = is_list(labels.targets.type)
+        self.dense_target, self.digest = is_list(labels.targets.type), labels.digest
         self.batches_last = rows.batches_last
         self._used = np.zeros(len(labels.targets), np.bool_)
         self._lock = threading.Lock()

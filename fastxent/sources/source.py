@@ -114,6 +114,8 @@ class Source(ABC):
     score_names: tuple[str, ...] = ()
     #: whether integer labels stand beside columns that are numbered from 1
     counts_from_one: bool = False
+    #: a digest of what rows are read with that is not in their files
+    digest: str = ""
     #: whether rows are read of lists, one of every element
     flattens: bool = False
     #: what a reader should know of how it was read

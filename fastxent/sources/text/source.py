@@ -6,7 +6,7 @@ all threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from fastxent.base.errors import SourceError, UsageError
@@ -74,6 +74,10 @@ class TextSource(Source):
         """Raise `UsageError` for standard input, which is this process's own."""
         if any(isinstance(file, StandardInput) for file, *_ in self._read):
             raise UsageError(f"{self.paths[0]}: standard input is read by this process alone; write it to a file")
+
+    def stamps(self) -> Mapping[str, tuple[int, int] | None]:
+        """See `Source.stamps`."""
+        return {file.name: file.planned_stamp for file, *_ in self._read}
 
     def read(self, split: Split) -> Iterator[Batch]:
         """The rows of all files."""
