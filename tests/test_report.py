@@ -147,6 +147,16 @@ def made() -> dict[str, Any]:
     )  # fmt: skip
     infinite = np.eye(3)[rng.integers(0, 3, 100)]
     found["infinite"] = fx.evaluate(probs=infinite, target=np.arange(100) % 3, group_by={"g": np.arange(100) % 2})
+    z, y = drawn(200, 3)
+    group, spoiled = np.arange(200) % 2, np.where(np.arange(200)[:, None] == 1, np.nan, z)
+    found["not a number"] = fx.evaluate(logits=spoiled, target=y, on_invalid="propagate", group_by={"g": group})
+    never = np.where((np.arange(200) == 1)[:, None], -np.inf, z)
+    never[1, (y[1] + 1) % 3] = 0.0
+    found["infinite in a group"] = fx.evaluate(logits=never, target=y, group_by={"g": group})
+    wrong = np.eye(3)[(np.arange(30) + 1) % 3]
+    found["all infinite"] = fx.evaluate(probs=wrong, target=np.arange(30) % 3, group_by={"g": np.arange(30) % 4})
+    number = np.where(np.arange(200) % 7 == 0, np.nan, np.arange(200) % 7 / 2)
+    found["numbers and none"] = fx.evaluate(logits=z, target=y, group_by={"g": number})
     found["one row"] = fx.evaluate(logits=[[0.3, -1.0]], target=[0], group_by={"g": [1]}, worst=1)
     return found
 
@@ -262,8 +272,10 @@ def test_pictures_are_drawn_on_axes() -> None:
     from fastxent.report.pictures.registry import OF_EVALUATION
 
     drawn: set[str] = set()
-    for result in made().values():
+    for name, result in made().items():
         page = result.to_html()
+        assert str(result), name
+        assert not re.search(r'<(svg|rect|line|circle|text|polyline)[^>]*[" ,-](nan|inf)["., ]', page), name
         for picture in OF_EVALUATION:
             if f'id="picture-{picture}"' not in page:
                 with pytest.raises(

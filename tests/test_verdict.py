@@ -218,6 +218,14 @@ def test_what_is_wrong_with_the_rows_is_said() -> None:
     z[:600, 0] = np.nan
     said = judge_evaluation(fx.evaluate(logits=z, target=y, on_invalid="skip"))
     assert said.sentence == "The model needs a look before it ships: 5.0 % of the rows are invalid."
+    one = judge_evaluation(fx.evaluate(logits=[[0.3, -1.0]], target=[1]))
+    assert one.sentence == "The model needs a look before it ships: there is one row only."
+    spoiled = judge_evaluation(
+        fx.evaluate(logits=z, target=y, on_invalid="propagate", group_by={"g": np.arange(N) % 3})
+    )
+    assert spoiled.sentence.startswith("The model should not ship as it is: ")
+    assert "the loss is not a number" in spoiled.sentence
+    assert not any("slice" in each.text for each in spoiled.findings)
     infinite = judge_evaluation(fx.evaluate(probs=[[1.0, 0.0], [1.0, 0.0]], target=[0, 1]))
     assert infinite.tone == "bad"
     assert "The loss is infinite: 1 rows give their target no probability at all." in infinite.findings[0].text

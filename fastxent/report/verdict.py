@@ -28,7 +28,7 @@ __all__ = ["Finding", "Verdict", "judge_comparison", "judge_evaluation"]
 
 #: Calibration errors that are worth a look, and that are bad; and how often what chance alone would make of it.
 _OFF, _FAR_OFF, _CHANCE = 0.02, 0.10, 2.0
-#: Rows that a slice needs, how many times the overall loss it has, and how often that is bad.
+#: Rows that a slice, a class or a whole needs, how many times the overall loss it has, and how often that is bad.
 _ROWS, _WORSE, _FAR_WORSE = 30, 1.25, 2.5
 #: How sure it is that any slice that is named is worse, all of them taken together.
 _SURE = 0.95
@@ -126,10 +126,10 @@ def _against_base_rate(ev: Evaluation) -> Iterator[Finding]:
     base, what, brief = base_rate(ev), "always predicting the shares of the classes", "the base rate"
     if base is None:
         base, what, brief = _even_guess(ev), "an even guess", "an even guess"
-    if base is None or not math.isfinite(ev.loss):
+    low, high = (ev.fields.get(name, ev.loss) for name in ("ci_low", "ci_high"))
+    if base is None or base <= 0.0 or not all(map(math.isfinite, (ev.loss, low, high))):
         return
     than = f"that of {what}: {as_number(ev.loss, 4)} {ev.unit} against {as_number(base, 4)}."
-    low, high = (ev.fields.get(name, ev.loss) for name in ("ci_low", "ci_high"))
     if low > base:
         yield Finding("bad", f"The loss is worse than {than}", f"the loss is worse than that of {brief}")
     elif high >= base:
@@ -162,7 +162,7 @@ def _even_guess(ev: Evaluation) -> float | None:
 
 def _calibration(ev: Evaluation) -> Iterator[Finding]:
     found = ev.calibration
-    if found is None or ev.totals.spec.soft or math.isnan(found.ece):
+    if found is None or ev.totals.spec.soft or math.isnan(found.ece) or ev.num_rows < _ROWS:
         return
     rows = [row for row in found.rows if row["count"]]
     confidence, accuracy = (np.array([row[name] for row in rows], float) for name in ("confidence", "accuracy"))
@@ -243,7 +243,7 @@ def _slices(ev: Evaluation) -> Iterator[Finding]:
     if not lines and ev.margins:
         lines = _worse(ev, "", ev.groups)
     if not lines:
-        if ev.groups is not None and ev.groups.num_rows > 1:
+        if ev.groups is not None and ev.groups.num_rows > 1 and 0.0 < ev.loss < math.inf and "stderr" in ev.fields:
             yield Finding("good", "No slice is surely worse than the rest by much.", "no slice is surely worse by much")
         return
     lines.sort(key=lambda line: -line["excess"])
@@ -300,6 +300,11 @@ def _worse(ev: Evaluation, column: str, table: Any) -> list[dict[str, Any]]:
 
 
 def _rows(ev: Evaluation) -> Iterator[Finding]:
+    if ev.num_rows < _ROWS:
+        few = f"there {'is one row' if ev.num_rows == 1 else f'are {ev.num_rows} rows'} only"
+        yield Finding("warn", f"{few[0].upper()}{few[1:]}, too few to be sure of anything.", few)
+    if math.isnan(ev.loss):
+        yield Finding("bad", "The loss is not a number, as invalid rows make it.", "the loss is not a number")
     rows = ev.rows
     if invalid := sum(rows["invalid"].values()):
         share = as_percent(invalid / rows["read"], 1)

@@ -13,7 +13,7 @@ from fastxent.base.errors import StateError, UsageError
 from fastxent.data.plain_column import plain_column, text_of
 from fastxent.statistics.group_bins import bin_name, binned
 
-__all__ = ["Encoder", "Key", "column_of", "order_of", "plain", "ranked", "read_key", "written_key"]
+__all__ = ["Encoder", "Key", "column_of", "order_of", "plain", "ranked", "read_key", "value_of", "written_key"]
 
 Value = str | int | float | bool | None
 #: Values with the rank of their type before them, so that keys sort, null last, and 1 is not True.
@@ -161,6 +161,11 @@ def plain(value: Any) -> Value:
 def ranked(value: Value) -> tuple[int, Any]:
     """A value as part of a key."""
     return _TYPES[type(value)], 0 if value is None else value
+
+
+def value_of(part: tuple[int, Any]) -> Value:
+    """The value that is a part of a key."""
+    return None if part[0] == _NULL else part[1]
 
 
 def order_of(keys: list[Key]) -> list[int]:

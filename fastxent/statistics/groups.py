@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from fastxent.base.errors import StateError, UsageError
 from fastxent.statistics.group_bins import bottom_of
-from fastxent.statistics.group_keys import Encoder, Key, column_of, order_of, plain, ranked, read_key, written_key
+from fastxent.statistics.group_keys import (
+    Encoder,
+    Key,
+    column_of,
+    order_of,
+    plain,
+    ranked,
+    read_key,
+    value_of,
+    written_key,
+)
 from fastxent.statistics.owner_sums import GroupSums, OrderedSums
 from fastxent.statistics.record import OncePerBatch, Record
 from fastxent.statistics.row_keeper import free_name
@@ -164,7 +174,7 @@ class Keys:
 
     def values(self, place: int) -> dict[str, Any]:
         """The values of the group at a place, by column."""
-        return {name: column_of(self._keys, i)[place].as_py() for i, name in enumerate(self.columns)}
+        return dict(zip(self.columns, map(value_of, self._keys[place]), strict=True))
 
     def beside(self, columns: Mapping[str, Any], owners: Integers | None = None) -> Any:
         """An Arrow table of the values of groups (by their places; None for all) and other columns beside them."""

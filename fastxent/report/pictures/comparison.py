@@ -72,7 +72,8 @@ def losses(result: Comparison) -> Picture | None:
             for low, high, count in inner
             if count
         ]
-        marks.append(Rule(ev.loss, "x", f"mean of {name} {as_number(ev.loss, 4)}", tone))
+        if math.isfinite(ev.loss):
+            marks.append(Rule(ev.loss, "x", f"mean of {name} {as_number(ev.loss, 4)}", tone))
     if not finite:
         return None
     most = max(max(mark.ys) for mark in marks if isinstance(mark, Curve))

@@ -27,10 +27,11 @@ def forest(
 ) -> Picture:
     """Numbers with their intervals, a line each: name, number, both ends, color, and what is said of it."""
     known = [value for _, mean, low, high, *_ in lines for value in (mean, low, high) if math.isfinite(value)]
-    means = [mean for _, mean, *_ in lines] + [rule.at]
+    rules = [rule] if math.isfinite(rule.at) else []
+    means = [mean for _, mean, *_ in lines] + [each.at for each in rules]
     reach = max(means) - min(means) or abs(max(means)) or 1.0
-    low, high = limits([min(max(value, min(means) - reach), max(means) + reach) for value in [*known, rule.at]])
-    marks: list[Any] = [rule]
+    low, high = limits([min(max(value, min(means) - reach), max(means) + reach) for value in [*known, *means]])
+    marks: list[Any] = [*rules]
     marks += [Point(mean, i, tip, tone, low=a, high=b) for i, (_, mean, a, b, tone, tip) in enumerate(lines)]
     more = f" {len(lines)} of {total:,} are shown; the table has more." if total > len(lines) else ""
     return Picture(

@@ -25,7 +25,8 @@ _NOTHING = 1e-6
 def losses(ev: Evaluation) -> Picture | None:
     """Rows by loss, on a logarithmic axis."""
     bars = loss_bars(ev)
-    if not bars:
+    finite = [bar for bar in bars if math.isfinite(bar[1])]
+    if not finite:
         return None
     unit, total = ev.unit, ev.num_rows
     marks: list[Any] = [
@@ -38,9 +39,7 @@ def losses(ev: Evaluation) -> Picture | None:
         )
         for low, high, count in bars
     ]
-    finite = [bar for bar in bars if math.isfinite(bar[1])]
-    edge = (finite[-1][1] if finite else 1.0) * 1.0
-    high = edge
+    high = edge = finite[-1][1]
     if len(finite) < len(bars):  # infinite losses have a bar of their own at the end
         high = 4.0 * edge
         count = bars[-1][2]
@@ -55,7 +54,7 @@ def losses(ev: Evaluation) -> Picture | None:
         if at is not None and low < at < edge
     ]
     most = max(count for *_, count in bars) / total
-    where = max(finite or bars, key=lambda bar: bar[2])
+    where = max(finite, key=lambda bar: bar[2])
     ends = " ".join(_ends(ev, bars))
     return Picture(
         "loss",

@@ -123,14 +123,16 @@ def _drawn_trend(ev: Evaluation, column: str, rows: list[Any]) -> Picture:
     at = [float(i) for i in range(len(rows))] if binned else [float(number) for number in numbers]
     x = names_axis(column, numbers) if binned else Axis(column, *limits(at))
     losses = [row["loss"] for row in rows]
-    marks: list[Any] = [Rule(ev.loss, "y", f"all rows {as_number(ev.loss, 4)}"), Curve(at, losses)]
+    marks: list[Any] = [Curve(at, losses)]
+    if math.isfinite(ev.loss):
+        marks.insert(0, Rule(ev.loss, "y", f"all rows {as_number(ev.loss, 4)}"))
     reach = max(losses) - min(losses)
     for place, row in zip(at, rows, strict=True):
         ends = (row.get("ci_low", math.nan), row.get("ci_high", math.nan))
         tip = f"{column} {row[column]}: loss {as_number(row['loss'], 4)} ({interval(*ends) or 'no interval'})"
         marks.append(Point(place, row["loss"], f"{tip}, {row['count']:,} rows", "main", 2.5, "y", *ends))
     known = [end for row in rows for end in (row.get("ci_low", math.nan), row.get("ci_high", math.nan)) if end == end]
-    low, high = limits([min(max(e, min(losses) - reach), max(losses) + reach) for e in [*known, *losses, ev.loss]])
+    low, high = limits([min(max(e, min(losses) - reach), max(losses) + reach) for e in [*known, *losses]])
     first, last = rows[0], rows[-1]
     return Picture(
         "trend",
