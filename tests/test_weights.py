@@ -83,7 +83,7 @@ def test_other_factors_change_at_most_the_last_bits(factor):
     _, _, weight, _ = problem()
     one, other = numbers(evaluated(weight)), numbers(evaluated(weight * factor))
     for name, value in one.items():
-        assert other[name] == pytest.approx(value, rel=1e-13, abs=1e-14, nan_ok=True), name
+        assert other[name] == pytest.approx(value, rel=1e-14, abs=1e-16, nan_ok=True), name
 
 
 def test_weights_far_apart():
