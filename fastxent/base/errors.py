@@ -105,13 +105,16 @@ class OutOfMemoryError(FastxentError, MemoryError):
     """There is not enough memory for what is read. Nothing is left out for it, whatever ``on_error`` says."""
 
     def __init__(
-        self, message: str, *, path: str | None = None, row_group: int | None = None, column: str | None = None
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        row_group: int | None = None,
+        column: str | None = None,
+        cure: str = "give a smaller memory= (--memory), take fewer threads, or write smaller row groups",
     ) -> None:
         self.path = path
-        super().__init__(
-            f"{_place(path, row_group, column)}not enough memory: {message}; "
-            "give a smaller memory= (--memory), take fewer threads, or write smaller row groups"
-        )
+        super().__init__(f"{_place(path, row_group, column)}not enough memory: {message}; {cure}")
 
 
 class OutputError(FastxentError, OSError):

@@ -138,7 +138,7 @@ def _open_columns(
     if dataset.format == "arrow":
         from fastxent.sources.arrow.source import open_ipc
 
-        return open_ipc(dataset, selection, rows, on_error)
+        return open_ipc(dataset, selection, rows, on_error, memory)
     if dataset.format == "text":
         from fastxent.sources.text.source import TextSource
 

@@ -73,6 +73,9 @@ class _Values:
         if self._edges is not None:
             column = binned(column, self.name, self._edges)
         values, places = _factorize(column, self.name)
+        if len(values) > len(places):  # of a large dictionary only what occurs is looked at
+            present, places = np.unique(places, return_inverse=True)
+            values = values.take(pa.array(present))
         known, numbers = self._known.get(str(values.type), (values[:0], np.zeros(0, np.int64)))
         at = pc.index_in(values, value_set=known)
         if at.null_count:

@@ -10,7 +10,16 @@ import numpy as np
 
 from fastxent.kernels.parquet.thrift import varint
 
-__all__ = ["MALFORMED", "OTHER_LISTS", "count_levels", "lz4_size", "sized_end", "take_entries", "walk_lists"]
+__all__ = [
+    "MALFORMED",
+    "OTHER_LISTS",
+    "count_levels",
+    "longest_row",
+    "lz4_size",
+    "sized_end",
+    "take_entries",
+    "walk_lists",
+]
 
 #: The bytes are no such runs, or not as many as they should be.
 MALFORMED = -1
@@ -113,6 +122,33 @@ def walk_lists(data, at, end, count, length, place):
         place %= length
         at = after
     return np.int64(place) if at == end else np.int64(MALFORMED)
+
+
+def longest_row(data, at, end, width, count, length):
+    """The most values of a row among ``count`` repetition levels, the first ``length`` of it before them; of the last.
+
+    -1 if the bytes are not those of as many levels.
+    """
+    longest = np.int64(0)
+    while count > 0:
+        packed, alike, value, at = _run(data, at, end, width)
+        if at < 0:
+            return np.int64(MALFORMED), np.int64(0)
+        if alike:
+            alike = min(alike, count)
+            if value == 0:
+                longest, length = max(longest, length), np.int64(1)
+            else:
+                length += alike
+            count -= alike
+            continue
+        for i in range(min(packed, count)):
+            if _packed(data, at, end, width, i) == 0:
+                longest, length = max(longest, length), np.int64(0)
+            length += 1
+        count -= min(packed, count)
+        at += (packed >> 3) * width
+    return max(longest, length), length
 
 
 def take_entries(data, at, end, count, entries, out):

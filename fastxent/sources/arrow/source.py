@@ -22,12 +22,13 @@ from fastxent.data.batch import Batch
 from fastxent.sources.dataset.dataset import Dataset
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.dataset.ipc import IpcReader
+from fastxent.sources.dataset.ipc_messages import Unpacked
 from fastxent.sources.dataset.members import Member, find_members
 from fastxent.sources.dataset.reading import Reading, decode_batch, resolve, row_bytes, settle
 from fastxent.sources.filter import NUMBERS, BoundFilter, Filter
 from fastxent.sources.object_kinds import is_lazy, library
-from fastxent.sources.per_thread import PerThread
-from fastxent.sources.read_errors import check_damage, first_line
+from fastxent.sources.per_thread import PerThread, Shared
+from fastxent.sources.read_errors import LARGEST, check_damage, check_room, first_line
 from fastxent.sources.skipped import LeftOuts, OnError
 from fastxent.sources.source import Selection, Source, Split
 
@@ -72,9 +73,24 @@ class _IpcFile(Part):
     stamp: tuple[int, int] | None
     views: bool
     reader: IpcReader
+    unpacked: tuple[Unpacked, ...] = ()
+    most: int = LARGEST
 
     def load(self, number: int, columns: tuple[str, ...]) -> Any:
+        if self.unpacked:
+            self._check_room(number, columns)
         return self.reader.batch(self.file, number, columns, views=self.views, stamp=self.stamp)
+
+    def _check_room(self, number: int, columns: tuple[str, ...]) -> None:
+        """Raise OutOfMemoryError for a record batch that takes more than a reader may hold."""
+        _, sizes, dictionary = self.unpacked[number]
+        held = {name: sizes.get(name, 0) for name in columns}
+        column = max(columns, key=held.__getitem__, default=None)
+        what = "the columns of its record batch, of which this is the largest,"
+        if dictionary > max(held.values(), default=0):
+            encoded = (name for name in columns if pa.types.is_dictionary(self.schema.field(name).type))
+            column, what = next(encoded, None), "its dictionary"
+        check_room(what, dictionary + sum(held.values()), self.most, self.name, number, column)
 
 
 @dataclass(frozen=True)
@@ -108,7 +124,7 @@ class ArrowSource(Source):
         left_out: LeftOuts | None = None,
         split_bytes: int = SPLIT_BYTES,
     ) -> None:
-        self._last = PerThread()
+        self._last, self._unpacked = PerThread(), Shared()
         self._left_out = left_out or LeftOuts("raise")
         self.paths = tuple(part.name for part, _ in parts)
         self.reading = first = parts[0][1]  #: how the first part is read
@@ -148,11 +164,12 @@ class ArrowSource(Source):
             row = stop
 
     def _load(self, part: Part, number: int, columns: tuple[str, ...]) -> Any:
-        """A record batch; this thread's last one is kept, since a large one is read in several splits."""
-        if self._last.key != (part.name, number):
+        """A record batch, which is kept: a large one is read in several splits, by several threads."""
+        key = part.name, number
+        if self._last.key != key:
             self._last.clear()
-            self._last.keep((part.name, number), part.load(number, columns))
-        return self._last.value
+            self._last.keep(key, self._unpacked.get(key, lambda: part.load(number, columns)))
+        return self._last.value.value
 
     def _add(self, part: Part, reading: Reading, split_bytes: int) -> None:
         width = row_bytes(reading, part.schema)
@@ -214,16 +231,23 @@ class StreamSource(Source):
 
 
 def open_ipc(
-    dataset: Dataset, selection: Selection, filter: Filter | None = None, on_error: OnError = "raise"
+    dataset: Dataset,
+    selection: Selection,
+    filter: Filter | None = None,
+    on_error: OnError = "raise",
+    memory: int | None = None,
 ) -> Source:
-    """A source over Arrow IPC or Feather files; local ones are memory-mapped."""
+    """A source over Arrow IPC or Feather files; local ones are memory-mapped. ``memory``: what a reader may hold."""
     left_out = LeftOuts(on_error)
     reader = IpcReader(dataset.open_files)
 
     def part_of(member: Member) -> Part:
         file, footer, _ = member
         ends = tuple(accumulate(footer.rows))
-        return _IpcFile(file.name, footer.schema, ends, file, file.planned_stamp, footer.views, reader)
+        stamp = file.planned_stamp
+        return _IpcFile(
+            file.name, footer.schema, ends, file, stamp, footer.views, reader, footer.unpacked, memory or LARGEST
+        )
 
     def probe(member: Member) -> Iterator[Any]:
         part = part_of(member)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from fastxent.base.errors import SourceError, UnavailableError
 from fastxent.sources.dataset import retry
 from fastxent.sources.dataset.files import DataFile
+from fastxent.sources.dataset.ipc_messages import Unpacked
 from fastxent.sources.dataset.open_files import OpenFiles
 from fastxent.sources.pages.damage import Damage
 from fastxent.sources.pages.footer import MAGIC, ParquetFooter, footer_bytes, parse_footer
@@ -33,6 +34,7 @@ class Footer:
         parquet: of Parquet, what is stored where: the chunks of every row group, their codecs and sizes.
         metadata: the same as a `pyarrow.parquet.FileMetaData`, for pyarrow's readers.
         views: of Arrow, whether record batches are views of the mapped file.
+        unpacked: of Arrow that is mapped and compressed, what each record batch takes.
     """
 
     schema: Any
@@ -40,6 +42,7 @@ class Footer:
     parquet: ParquetFooter | None = None
     metadata: Any = None
     views: bool = False
+    unpacked: tuple[Unpacked, ...] = ()
 
     @property
     def num_rows(self) -> int:

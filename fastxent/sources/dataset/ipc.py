@@ -10,6 +10,7 @@ from fastxent.base.errors import SourceError
 from fastxent.sources.dataset import retry
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.dataset.footer import Footer, unreachable
+from fastxent.sources.dataset.ipc_messages import unpacked_sizes
 from fastxent.sources.dataset.open_files import OpenFiles
 from fastxent.sources.per_thread import PerThread
 from fastxent.sources.read_errors import check_damage, first_line
@@ -26,6 +27,10 @@ def read_ipc_footer(file: DataFile, files: OpenFiles) -> Footer:
 
     def read() -> Footer:
         opened = files.get(file, mapped=not file.is_remote)
+        if isinstance(opened, pa.Buffer):
+            schema = _schema(opened)
+            if unpacked := unpacked_sizes(opened, schema):
+                return Footer(schema, tuple(each.rows for each in unpacked), unpacked=unpacked)
         reader = _reader(opened)
         views = not file.is_remote and _gives_views(reader, opened)
         counter = reader if views else _reader(opened, reader.schema.names[:1])
@@ -90,11 +95,17 @@ class _StreamFile:
         return self._batches[number]
 
 
+def _schema(mapped: Any) -> Any:
+    """The schema of a mapped file, of which nothing else is read."""
+    opening = pa.ipc.open_file if mapped[:6].to_pybytes() == b"ARROW1" else pa.ipc.open_stream
+    return opening(mapped).schema
+
+
 def _reader(opened: Any, columns: tuple[str, ...] | list[str] = ()) -> Any:
     """A reader of some columns of an open file or a map, or of all."""
     options = None
     if columns:
-        names = _reader(opened).schema.names
+        names = (_schema(opened) if isinstance(opened, pa.Buffer) else _reader(opened).schema).names
         fields = [i for i, name in enumerate(names) if name in columns]
         options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
     mapped = isinstance(opened, pa.Buffer)

@@ -6,25 +6,30 @@ Values lie where the page was unpacked and are not moved, unless rows cross from
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from fastxent.kernels.parquet import page_header as head
 from fastxent.sources.pages.damage import Damage, Unusual
 from fastxent.sources.pages.footer import Chunk, Leaf, ParquetFooter
 from fastxent.sources.pages.pages import read_pages
-from fastxent.sources.pages.values import check_pages, values_of
+from fastxent.sources.pages.values import check_pages, longest_row, values_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Fast", "check_columns", "fast_columns", "read_columns", "side_by_side"]
+__all__ = ["VALUE_BYTES", "Fast", "Room", "check_columns", "fast_columns", "read_columns", "side_by_side"]
 
 #: Bytes of a batch above which it ends with a page, so that nothing is moved. 4M x 10, 400k x 100, 40k x 1000.
 WHOLE_BYTES = 1 << 18
 #: A column that has fewer bytes a row than the largest, by this factor, is moved without regard.
 SMALL = 4
+#: What an entry of a dictionary takes beside its bytes.
+ENTRY_BYTES = 16
+#: What a value in a list takes while pyarrow decodes it: five times its decoded bytes.
+VALUE_BYTES = 40
 
 #: Columns that are read from their pages: how many values a row has, 0 for one that is no list.
 Fast = Mapping[str, int]
@@ -171,24 +176,44 @@ def read_columns(
             raise Damage("it has more values than rows are promised", column=column.name)
 
 
+class Room(NamedTuple):
+    """What must be held of a column at once: bytes of its largest page, and values of its longest row of lists.
+
+    The latter is 0 where all values of the column fit.
+    """
+
+    page: int = 0
+    values: int = 0
+
+
 def check_columns(
     read_at: Callable[[int, int], bytes], footer: ParquetFooter, group: int, names: Sequence[str], most: int
-) -> None:
+) -> dict[str, Room]:
     """Look at columns that pyarrow will read: headers of all their pages, and the first page of each.
+
+    Returns what must be held of each of them at once. ``most``: bytes that are held to look at them.
 
     Raises:
         Damage: they contradict themselves, or the footer.
     """
-    for leaf in (leaf for name in names for leaf in footer.leaves_of[name]):
+    rooms = dict.fromkeys(names, Room())
+    for name, leaf in ((each, leaf) for each in names for leaf in footer.leaves_of[each]):
+        page, values = 0, 0
         try:
             chunk = _chunk_of(footer, group, leaf)
-            for _ in read_pages(read_at, chunk, most, bodies=False):
-                pass
-            check_pages(read_pages(read_at, chunk, most), footer.leaves[leaf])
+            for each in read_pages(read_at, chunk, most, bodies=False):
+                entries = each.header[head.COUNT] if each.is_dictionary else 0
+                page = max(page, each.header[head.SIZE], each.header[head.STORED_SIZE] + ENTRY_BYTES * entries)
+            if page <= most:
+                check_pages(read_pages(read_at, chunk, most), footer.leaves[leaf])
+                if footer.leaves[leaf].repetitions and VALUE_BYTES * chunk.values > most:
+                    values = longest_row(read_pages(read_at, chunk, most), footer.leaves[leaf])
         except Unusual:
             pass
         except Damage as error:
             raise Damage(str(error), column=".".join(footer.leaves[leaf].path)) from error
+        rooms[name] = Room(max(rooms[name].page, page), max(rooms[name].values, values))
+    return rooms
 
 
 def _chunk_of(footer: ParquetFooter, group: int, leaf: int) -> Chunk:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["CARRIERS", "check_pages", "values_of"]
+__all__ = ["CARRIERS", "check_pages", "longest_row", "values_of"]
 
 #: Types of numbers, and what their bit patterns travel as.
 CARRIERS = {"FLOAT": "uint32", "DOUBLE": "uint64", "INT32": "uint32", "INT64": "uint64"}
@@ -160,6 +160,26 @@ def check_pages(pages: Iterable[Page], leaf: Leaf) -> None:
         elif page.header[head.ENCODING] in (_PLAIN, _SPLIT):
             _check_values(rest, count, leaf)
         return
+
+
+def longest_row(pages: Iterable[Page], leaf: Leaf) -> int:
+    """The most values that a row of lists has.
+
+    Raises:
+        Damage: the levels are not as many as the values.
+        Unusual: they cannot be understood here.
+    """
+    longest, length, walk = 0, np.int64(0), compiled(hybrid.longest_row)
+    for page in pages:
+        if page.is_dictionary:
+            continue
+        levels, _, _ = _levels(page, leaf)
+        assert levels is not None
+        found, length = walk(levels, 0, len(levels), leaf.repetitions.bit_length(), page.header[head.COUNT], length)
+        if found < 0:
+            raise Damage("the levels of a page are not as many as its values")
+        longest = max(longest, int(found))
+    return longest
 
 
 def _taken_nothing(body: NDArray[np.uint8], count: int, entries: int) -> None:

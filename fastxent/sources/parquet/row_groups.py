@@ -18,10 +18,17 @@ from fastxent.sources.dataset.dataset import Dataset
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.dataset.footer import INT96, unreachable
 from fastxent.sources.pages.damage import Damage, Unusual
-from fastxent.sources.pages.row_group import check_columns, fast_columns, read_columns, side_by_side
+from fastxent.sources.pages.row_group import (
+    VALUE_BYTES,
+    Room,
+    check_columns,
+    fast_columns,
+    read_columns,
+    side_by_side,
+)
 from fastxent.sources.parquet import wide_groups
 from fastxent.sources.per_thread import PerThread
-from fastxent.sources.read_errors import check_damage, first_line
+from fastxent.sources.read_errors import LARGEST, check_damage, check_room, first_line
 
 __all__ = ["ReadPlan", "RowGroups"]
 
@@ -68,12 +75,13 @@ class RowGroups:
     Args:
         dataset: the files.
         memory: bytes that one reader may hold, about.
+        most: bytes that a page or a row, which cannot be read in pieces, may take.
         verify_checksums: check page checksums, in files that have them.
     """
 
-    def __init__(self, dataset: Dataset, memory: int, *, verify_checksums: bool = False) -> None:
+    def __init__(self, dataset: Dataset, memory: int, *, most: int = LARGEST, verify_checksums: bool = False) -> None:
         self.dataset = dataset
-        self._memory = memory
+        self._memory, self._most = memory, most
         self._checksums = verify_checksums
         self._last = PerThread()
         #: columns that are read as dictionaries
@@ -164,7 +172,8 @@ class RowGroups:
         assert footer is not None
         if not plan.file.is_remote and len(plan.columns) <= CHECKED_COLUMNS:
             read_at = self.dataset.open_files.get(plan.file).read_at
-            check_columns(read_at, footer, group, plan.columns, self._memory // 2)
+            rooms = check_columns(read_at, footer, group, plan.columns, self._memory // 2)
+            plan = replace(plan, rows=self._rows(plan, group, rooms))
         reader = self._reader(plan)
         if len(plan.columns) == 1:
             return _batches(reader, plan.rows, group, plan.columns)
@@ -178,6 +187,19 @@ class RowGroups:
         held = 0 < footer.rows[group] * plan.row_bytes <= self._memory // 4 * 3
         blocks = blocks_in(self._memory // 4) if held else blocks
         return wide_groups.in_blocks(blocks, lambda block: _batches(reader, plan.rows, group, block), held=held)
+
+    def _rows(self, plan: ReadPlan, group: int, rooms: Mapping[str, Room]) -> int:
+        """Rows of a batch of which every one may be as long as the longest.
+
+        Raises:
+            OutOfMemoryError: a page or a row takes more than a reader may hold.
+        """
+        for name, room in rooms.items():
+            check_room("a page of it", room.page, self._most, plan.file.name, group, name)
+            what = f"a row of {room.values:,} values"
+            check_room(what, VALUE_BYTES * room.values, self._most, plan.file.name, group, name)
+        longest = VALUE_BYTES * max(room.values for room in rooms.values())
+        return max(1, min(plan.rows, self._memory // longest)) if longest else plan.rows
 
     def _reader(self, plan: ReadPlan) -> Any:
         """This thread's reader of the file; the last one is kept, unless it reads other columns as dictionaries."""

@@ -25,6 +25,7 @@ from fastxent.sources.decode.labels import is_text
 from fastxent.sources.filter import BoundFilter, Filter
 from fastxent.sources.parquet.kept_rows import count_kept
 from fastxent.sources.parquet.row_groups import ReadPlan, RowGroups
+from fastxent.sources.read_errors import LARGEST
 from fastxent.sources.skipped import LeftOuts, OnError
 from fastxent.sources.source import Selection, Source, Split
 
@@ -101,7 +102,7 @@ class ParquetSource(Source):
     ) -> None:
         self._memory = memory or DEFAULT_MEMORY
         self._batch_bytes = batch_bytes
-        self._groups = RowGroups(dataset, self._memory, verify_checksums=verify_checksums)
+        self._groups = RowGroups(dataset, self._memory, most=memory or LARGEST, verify_checksums=verify_checksums)
         self._left_out = LeftOuts(on_error)
         self._files: dict[str, FilePlan] = {}
         self.num_rows = 0
