@@ -26,8 +26,9 @@ _READERS = frozenset(("fastxent", "numpy", "pyarrow"))
 _STORE = re.compile(r"AWS Error|google::cloud::Status|Azure Error|HTTP (status|response)|curlCode")
 #: A length that no machine can hold was never written by anybody.
 _IMPOSSIBLE_BYTES = 1 << 46
-#: Bytes of what cannot be read in pieces that a reader takes where nobody says what it may hold.
-LARGEST = 2 << 30
+#: Bytes of what cannot be read in pieces that a reader takes where nobody says what it may hold, and however little
+#: it may hold: pages and dictionaries as writers usually make them.
+LARGEST, ALLOWANCE = 2 << 30, 32 << 20
 
 
 def first_line(error: BaseException) -> str:
@@ -66,10 +67,8 @@ def check_room(
     what: str, nbytes: int, most: int, path: str, row_group: int | None = None, column: str | None = None
 ) -> None:
     """Raise OutOfMemoryError for what cannot be read in pieces, and takes more bytes than a reader may hold."""
-    if nbytes > most:
-        message = (
-            f"{what} would take {nbytes / 2**20:,.0f} MiB when unpacked, and a thread may hold {most / 2**20:,.0f}"
-        )
+    if nbytes > (most := max(most, ALLOWANCE)):
+        message = f"{what} would take {nbytes >> 20:,} MiB when unpacked, and a thread may hold {most >> 20:,}"
         cure = "give a larger memory= (--memory), take fewer threads, or write the file anew in smaller pieces"
         raise OutOfMemoryError(message, path=path, row_group=row_group, column=column, cure=cure)
 

@@ -7,7 +7,7 @@ bytes it unpacks to, -1 if it is stored as it is.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from struct import unpack_from
+from struct import error, unpack_from
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -32,7 +32,11 @@ def unpacked_sizes(mapped: Any, schema: Any) -> tuple[Unpacked, ...]:
     """
     dictionary, compressed = 0, False
     batches: list[tuple[int, dict[str, int]]] = []
-    for kind, rows, sizes, packed in _messages(mapped):
+    try:
+        messages = list(_messages(mapped))
+    except (EOFError, error) as cause:
+        raise ValueError(f"a message that contradicts itself: {cause}") from cause
+    for kind, rows, sizes, packed in messages:
         compressed |= packed
         if kind == _DICTIONARY:
             dictionary = max(dictionary, sum(sizes))
@@ -52,15 +56,31 @@ def _is_file(mapped: Any) -> bool:
 
 def _messages(mapped: Any) -> Iterator[tuple[str, int, list[int], bool]]:
     """The kind of every message with data, its rows, the bytes of its buffers, and whether they are compressed."""
-    source = pa.BufferReader(mapped)
-    source.seek(8 if _is_file(mapped) else 0)
-    while True:
-        try:
-            message = pa.ipc.read_message(source)
-        except EOFError:
-            return
+    for message in _of_file(mapped) if _is_file(mapped) else _of_stream(mapped):
         if message.type in (_DICTIONARY, _BATCH):
             yield message.type, *_buffers(message.metadata.to_pybytes(), message.body, message.type)
+
+
+def _of_stream(mapped: Any) -> Iterator[Any]:
+    source = pa.BufferReader(mapped)
+    while True:
+        try:
+            yield pa.ipc.read_message(source)
+        except EOFError:
+            return
+
+
+def _of_file(mapped: Any) -> Iterator[Any]:
+    """The messages that the footer names (Arrow's File.fbs), first those of dictionaries."""
+    end = mapped.size - 10
+    footer = mapped[end - unpack_from("<i", mapped, end)[0] : end].to_pybytes()
+    table = _table(footer, 0)
+    for field in (2, 3):
+        if place := _field(footer, table, field):
+            vector = _table(footer, place)
+            for i in range(unpack_from("<I", footer, vector)[0]):
+                at, head, body = unpack_from("<qixxxxq", footer, vector + 4 + 24 * i)
+                yield pa.ipc.read_message(mapped[at : at + head + body])
 
 
 def _buffers(data: bytes, body: Any, kind: str) -> tuple[int, list[int], bool]:
