@@ -33,7 +33,7 @@ CALLS = {
     "no classes": ({"logits": Z[:, :0]}, fx.UsageError, "no classes"),
     "text": ({"logits": [["a"]] * 3}, fx.UsageError, "predictions must be numbers"),
     "lengths": ({"logits": Z[:2]}, fx.UsageError, r"target must have shape \(2,\) or \(2, 4\)"),
-    "reduction": ({"logits": Z, "reduction": "avg"}, fx.UsageError, "expected 'mean', 'sum' or 'none', got 'avg'"),
+    "reduction": ({"logits": Z, "reduction": "avg"}, fx.UsageError, "expected 'mean', 'sum', 'none' or 'elementwise', got 'avg'"),
     "base": ({"logits": Z, "base": 1}, fx.UsageError, "base: expected a number above 1"),
     "threads": ({"logits": Z, "threads": 0}, fx.UsageError, "threads: expected at least 1, got 0"),
     "smoothing": ({"logits": Z, "label_smoothing": 1.5}, fx.UsageError, r"label_smoothing: .* \[0, 1\], got 1.5"),
