@@ -204,12 +204,22 @@ def test_comparisons_say_which_is_better() -> None:
     assert verdict.sentence.startswith("B has the lower loss, by ")
     verdict = compared("good", "miscalibrated")
     assert verdict.tone == "bad"
-    assert verdict.sentence.startswith("A has the lower loss, by ")
+    assert re.match(r"A has the lower loss, by [\d.]+ nats a row \(95 %: [\d.]+ to [\d.]+\)\.", verdict.sentence)
     assert compared("good", "good").sentence.startswith("No difference beyond chance")
     verdict = compared("miscalibrated", "slice")
     assert verdict.sentence.endswith("But B is better in site = south.")
     assert re.fullmatch(
         r"B surely has the lower loss in (site = \w+ \(by [\d.]+\)(, )?){3}\.", verdict.findings[0].text
+    )
+
+
+def test_an_infinite_loss_of_one_side_is_said() -> None:
+    certain = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
+    result = fx.compare(probs=certain, b_probs=0.1 + 0.8 * certain, target=[1, 0, 1])
+    verdict = judge_comparison(result)
+    assert (verdict.tone, verdict.sentence) == ("good", "The loss of A is infinite, and that of the other is not.")
+    assert "B may not ship: its gate failed, loss.b > 0.1" in result.to_html(gates=["loss.b > 0.1"]).replace(
+        "&gt;", ">"
     )
 
 

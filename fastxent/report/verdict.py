@@ -64,28 +64,33 @@ def judge_evaluation(ev: Evaluation, gates: Sequence[Gate] = (), baseline: Basel
 
 def judge_comparison(result: Comparison, gates: Sequence[Gate] = ()) -> Verdict:
     """What is said of two models."""
-    delta, unit = result.delta, result.unit
-    if math.isnan(delta.ci_low):
-        return Verdict("bad", "The difference cannot be judged.", ())
-    size = (
-        f"{as_number(abs(delta.mean), 4)} {unit} a row (95 %: "
-        f"{as_number(delta.ci_low, 3)} to {as_number(delta.ci_high, 3)})"
-    )
-    if delta.ci_low > 0:
-        first = Finding("good", f"B has the lower loss, by {size}.", "B has the lower loss")
-    elif delta.ci_high < 0:
-        first = Finding("bad", f"A has the lower loss, by {size}.", "A has the lower loss")
-    else:
-        first = Finding(
-            "warn",
-            f"No difference beyond chance: the interval of the loss difference, {size}, holds 0.",
-            "no difference beyond chance",
-        )
+    first = _difference(result)
     found = [first, *_turned(result)]
     if gates:
         return _verdict(found, gates, result.to_dict(), "B")
     but = f" But {found[1].brief}." if len(found) > 1 else ""
     return Verdict(first.tone if len(found) < 2 or first.tone == "bad" else "warn", first.text + but, tuple(found[1:]))
+
+
+def _difference(result: Comparison) -> Finding:
+    """Which of two models has the lower loss."""
+    delta = result.delta
+    low, high = sorted((delta.ci_low, delta.ci_high) if delta.mean >= 0.0 else (-delta.ci_low, -delta.ci_high))
+    ends = f"95 %: {as_number(low, 3)} to {as_number(high, 3)}"
+    size = f"{as_number(abs(delta.mean), 4)} {result.unit} a row ({ends})"
+    if math.isinf(delta.mean):
+        tone, side = ("good", "A") if delta.mean > 0.0 else ("bad", "B")
+        return Finding(
+            tone, f"The loss of {side} is infinite, and that of the other is not.", f"{side} loses infinitely"
+        )
+    if math.isnan(delta.ci_low):
+        return Finding("bad", "The difference cannot be judged.", "the difference cannot be judged")
+    if delta.ci_low > 0:
+        return Finding("good", f"B has the lower loss, by {size}.", "B has the lower loss")
+    if delta.ci_high < 0:
+        return Finding("bad", f"A has the lower loss, by {size}.", "A has the lower loss")
+    chance = f"No difference beyond chance: the interval of the loss difference, {size}, holds 0."
+    return Finding("warn", chance, "no difference beyond chance")
 
 
 def _verdict(found: list[Finding], gates: Sequence[Gate], values: Any, what: str) -> Verdict:
