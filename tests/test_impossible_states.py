@@ -161,3 +161,12 @@ def test_a_shard_that_lies_about_its_place_is_refused(lie):
     data = b"FXTSHARD" + len(text).to_bytes(8, "little") + text + totals_of("nothing scored").to_bytes()
     with pytest.raises(fx.StateError, match=r"^state 1: does not say which shard it is of how many; make it again$"):
         fx.merge([data + hashlib.sha256(data).digest()])
+
+
+def test_what_is_no_state_is_not_read_on(tmp_path):
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(1 << 42)
+    for each in (str(path), "/dev/zero"):
+        with pytest.raises(fx.StateError, match=f"^{each}: not a fastxent state file"):
+            fx.merge([each])

@@ -15,7 +15,7 @@ from typing import Any
 
 from fastxent.base.atomic_files import write_atomically
 from fastxent.base.errors import SourceError, StateError, UsageError
-from fastxent.totals.totals import Totals
+from fastxent.totals.totals import MAGIC, Totals
 
 __all__ = ["merge_states", "merge_totals", "read_state", "totals_of", "write_state"]
 
@@ -119,7 +119,8 @@ def _shard(header: bytes, name: str) -> dict[str, Any]:
 def _read(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read()
+            start = file.read(8)
+            return start + file.read() if start in (_SHARD, MAGIC) else start  # others may be large, or have no end
     except OSError as error:
         raise SourceError(f"cannot be read: {error.strerror}", path=path) from error
 

@@ -37,9 +37,9 @@ from fastxent.statistics.statistic import Statistic, predicts_class
 from fastxent.statistics.sums import TALLIED, Sums
 from fastxent.totals.check import check_totals
 
-__all__ = ["Totals"]
+__all__ = ["MAGIC", "Totals"]
 
-_MAGIC = b"FASTXENT"
+MAGIC = b"FASTXENT"
 _VERSION = 8
 #: What reading a header raises that is not what this version writes.
 _LIES = (FastxentError, AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
@@ -244,7 +244,7 @@ class Totals:
             sort_keys=True,
             separators=(",", ":"),
         ).encode()
-        yield "header", _MAGIC + len(header).to_bytes(8, "little") + header
+        yield "header", MAGIC + len(header).to_bytes(8, "little") + header
         yield from ((name, array.astype("<i8").tobytes()) for name, array in arrays)
 
     def _parts(self) -> dict[str, AllRows | Groups]:
@@ -265,7 +265,7 @@ class Totals:
         Numbers that no data have are refused as well, unless the bytes are ``trusted``.
         """
         data = bytes(data)
-        if len(data) < 48 or data[:8] != _MAGIC:
+        if len(data) < 48 or data[:8] != MAGIC:
             raise StateError(f"{name}: not a fastxent state file")
         if hashlib.sha256(data[:-32]).digest() != data[-32:]:
             raise StateError(f"{name}: damaged (its checksum does not match); make it again")
