@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal --benchmark-disable
 # What needs more than Python packages is a tier of its own: its marker in pyproject.toml, its name here, and a line below.
-TIERS := browser dask ray spark
+TIERS := browser dask package ray spark
 SOURCES := pyproject.toml $(shell find fastxent -type f ! -path '*/__pycache__/*' 2>/dev/null)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -34,6 +34,7 @@ test: $(VENV)/.test ## run the tests; ARGS="-k words" or any other options go to
 
 test-browser: $(VENV)/.test ## run the tests that open reports in Chromium
 test-dask: $(VENV)/.test ## run the tests that start a cluster of Dask
+test-package: $(VENV)/.test ## build the package, install it into clean environments and try it there
 test-ray: $(VENV)/.test ## run the tests that start Ray
 test-spark: $(VENV)/.test ## run the tests that start Spark
 $(TIERS:%=test-%):
