@@ -14,7 +14,13 @@ from tests.naive import ulps
 from tests.worst_rows import CASES, Case, search, true_loss
 
 
-@pytest.mark.parametrize(("case", "kind"), list(zip(CASES, itertools.cycle(["float64", "float32"]))), ids=str)
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [
+        pytest.param(case, kind, id=f"{case.name}-{kind}")
+        for case, kind in zip(CASES, itertools.cycle(["float64", "float32"]), strict=False)
+    ],
+)
 def test_the_worst_of_a_search(case: Case, kind: str) -> None:
     found = list(search(1, [case], (kind,), iter((2, 3, 5, 9, 13, 33, 65, 100, 256, 257))))
     assert len(found) == 20
