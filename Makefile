@@ -17,7 +17,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all $(TIERS:%=test-%) lint fuzz signatures bench data install clean
+.PHONY: help demo test test-all $(TIERS:%=test-%) lint fuzz signatures docs bench data install clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -54,6 +54,10 @@ fuzz: $(VENV)/.fuzz ## fuzz the parsers and write docs/fuzzing.md; SECONDS=720 (
 signatures: $(VENV)/.test ## write the keywords of the public functions from their definitions
 	@$(BIN)/python -m tests.signatures --write
 
+docs: $(VENV)/.test ## build the pages into docs/build, warnings are errors
+	@$(BIN)/python -m sphinx -q -W --keep-going docs docs/build
+	@echo 'docs/build/index.html'
+
 bench: $(VENV)/.bench ## measure against the alternatives; ARGS goes to python -m bench
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -63,7 +67,7 @@ data: $(VENV)/.test ## make the files in data/ anew
 install: $(VENV)/.dev ## install everything a developer needs into .venv
 
 clean: ## remove .venv and everything else that was made here
-	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@rm -rf $(VENV) build dist docs/build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	@find . -path ./.git -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 # One environment, marked with what is in it. An editable install serves the demo as well.
