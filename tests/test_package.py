@@ -26,7 +26,7 @@ import fastxent as fx
 
 ev: fx.Evaluation = fx.evaluate("digits.parquet", logits="logits", target="label")
 loss: float = ev.loss
-rows: int = ev.counts.scored
+rows: int = ev.num_rows
 losses = fx.cross_entropy(np.array([0]), logits=np.array([[1.0, 2.0]]), reduction="none")
 """
 
