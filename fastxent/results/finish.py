@@ -75,7 +75,7 @@ def run_facts(
     return {
         "seconds": seconds,
         "bytes": sum(split.nbytes for split in plan.splits) if nbytes is None else nbytes,
-        **({"compile_seconds": compiling} if compiling else {}),
+        "compile_seconds": compiling,
         "rows_per_second": rows / (seconds - compiling) if seconds > compiling else 0.0,
         "threads": runner.readers,
         "runner": runner.name,

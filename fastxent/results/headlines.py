@@ -42,7 +42,7 @@ def headlines(
     if shown := [f"{title} {low:.4f} to {high:.4f}" for title, (low, high) in sampled]:
         yield "95 % of sampling", ", ".join(shown)
     if "seconds" in run:
-        compiling = run.get("compile_seconds", 0.0)
+        compiling = run["compile_seconds"]
         seconds = run["seconds"] - compiling or math.inf
         rate = f"{run['rows_per_second']:,.0f} rows/s, {run['bytes'] / seconds / 1e9:.2f} GB/s"
         more = f"; and {compiling:.1f} s of compiling, once" if compiling else ""
