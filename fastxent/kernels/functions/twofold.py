@@ -107,14 +107,14 @@ def divide_pairs(a, a_lost, b, b_lost):
 
 @kernel(inline="always")
 def sum_of_lanes(total, lost, scratch):
-    """The sum of eight lanes in two parts each, settled; ``scratch`` has room for them."""
+    """The sum of eight lanes in two parts each, in two parts; ``scratch`` has room for them."""
     store(scratch, 0, total)
     s = scratch[0]
     rest = halving_sum(lost)
     for lane in range(1, 8):
         s, more = add(s, scratch[lane])
         rest += more
-    return settled(s, rest)
+    return s, rest
 
 
 @kernel(inline="always")

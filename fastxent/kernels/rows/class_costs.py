@@ -87,7 +87,7 @@ def costs(form: str, kind: str) -> Costs:
 
     @kernel(variant=variant)
     def rest_of(row, classes, k, top, scratch):
-        """Of the classes but k: the sum of e^(z_j - top) or of p_j, in two parts."""
+        """Of the classes but k: the sum of e^(z_j - top) or of p_j, settled."""
         total = splat(0.0, 8)
         lost = total
         for g in range((classes + 7) // 8):
@@ -101,7 +101,8 @@ def costs(form: str, kind: str) -> Costs:
                 e, e_lost = exp_in_parts(d, d_lost)
                 lost = lost + e_lost
             total, lost = add_exactly(total, lost, e)
-        return sum_of_lanes(total, lost, scratch)
+        total, lost = sum_of_lanes(total, lost, scratch)
+        return settled(total, lost)
 
     @kernel(variant=variant)
     def faint_rest_of(row, classes, k, top, scratch):
