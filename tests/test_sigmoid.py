@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import ml_dtypes
@@ -376,22 +377,9 @@ def test_neighbours_do_not_matter() -> None:
 # --- many labels a row -------------------------------------------------------------------------------------------
 
 
-def defined_sum(terms: Array) -> float:
-    """The sum of a row as it is defined: 32 lanes, blocks of 256, halves, TwoSum."""
-    total = lost = 0.0
-    for block in range(0, len(terms), 256):
-        part = np.zeros(256)
-        part[: len(terms[block : block + 256])] = terms[block : block + 256]
-        lanes = np.zeros(32)
-        for row in part.reshape(8, 32):
-            lanes = lanes + row
-        while len(lanes) > 1:
-            lanes = lanes[: len(lanes) // 2] + lanes[len(lanes) // 2 :]
-        s = total + lanes[0]
-        b = s - total
-        lost += (total - (s - b)) + (lanes[0] - b)
-        total = s
-    return total + lost
+def defined_mean(terms: Array, count: int) -> float:
+    """The mean of a row as it is defined: that of its losses, rounded once."""
+    return float(sum(map(Fraction, terms.tolist()), Fraction(0)) / count)
 
 
 @pytest.mark.parametrize(
@@ -423,7 +411,7 @@ def test_labels_are_binary_rows(form: Form, kind: str, target: str, count: int) 
                     ] if i == 0 else None  # fmt: skip
                     if one is not None:
                         terms = np.array([x.loss[0] if k else 0.0 for x, k in zip(one, keep, strict=True)])
-                        assert got.loss[i] == defined_sum(terms) / keep.sum()
+                        assert got.loss[i] == defined_mean(terms, int(keep.sum()))
                     flat = score(z[i], y[i], form, smoothing=smoothing)
                     assert got.rank[i] == flat.rank[keep].sum()
                     assert got.predicted[i] == flat.predicted[keep].sum()
@@ -439,7 +427,7 @@ def test_a_stream_of_rows_is_its_rows(target: str, count: int) -> None:
     n = 600 // count + 9
     z, y = sample("logits", "float32", n * count), labels(n * count)
     terms = score(z, y, full=False).loss.reshape(n, count)
-    want = [defined_sum(row) / count for row in terms]
+    want = [defined_mean(row, count) for row in terms]
     z, y = z.reshape(n, count), y.reshape(n, count).astype(target)
     got = score_labels(z, y, full=False)
     np.testing.assert_array_equal(got.loss, want)
