@@ -309,8 +309,8 @@ def test_cells_are_exact_at_every_edge():
 
 
 def test_numbers_of_cells_stand_in_their_order():
-    alone, order = calibrating._alone(), calibrating._order()
-    singles = np.unique(calibrating._lows()[alone])
+    alone, order = calibrating.cells_alone(), calibrating._order()
+    singles = np.unique(calibrating.lows_of_cells()[alone])
     cells = np.array([tally.calibration_cell(c) for c in singles])
     assert alone[cells].all()
     assert (calibrating._numbers()[cells] == singles).all()
