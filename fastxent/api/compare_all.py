@@ -40,7 +40,7 @@ def compare_all(first: Any, others: Mapping[str, Any], target: Any = None, **key
         ...     tables[0], {"b": tables[1], "c": tables[2]}, "label", on="id", probs="p", task="binary"
         ... )
         >>> found.table.column_names[:4], [round(p, 3) for p in found.p_holm.values()]
-        (['name', 'rows', 'loss_a', 'loss_b'], [0.043, 0.043])
+        (['name', 'rows', 'loss_a', 'loss_b'], [0.03, 0.03])
     """
     if not others:
         raise UsageError("compare_all: nothing to compare the first with")

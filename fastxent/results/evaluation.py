@@ -282,7 +282,7 @@ class Evaluation:
             >>> ev = fx.evaluate(probs=[0.1, 0.4, 0.35, 0.8, 0.2, 0.9], target=[0, 0, 1, 1, 0, 1], task="binary")
             >>> low, high = ev.interval("auc")
             >>> f"{ev.auc:.3f}, 95 %: {low:.2f} to {high:.2f}"
-            '0.889, 95 %: 0.37 to 0.99'
+            '0.889, 95 %: 0.33 to 0.99'
         """
         if not isinstance(what, str):
             return wilson(what, float(rows_behind(self._reading)[0]))

@@ -271,11 +271,12 @@ def bin_sums(reading: Reading) -> BinSums | None:
     starts = run_starts(cells.owners, numbers)
     total = weight.by_owner(cells.owners, reading.owners)[cells.owners]
     share = weight.over(total)
-    owners = cells.owners[starts]
     sums = [
         sum_of_runs(share * each, starts)
         for each in (np.ones_like(p), p, rate - p, p * (1.0 - p), rate * (1.0 - p) ** 2 + (1.0 - rate) * p**2)
     ]
+    heavy = sums[0] > 0.0  # a bin's share may be too small for a number
+    owners, sums = cells.owners[starts][heavy], [each[heavy] for each in sums]
     size = sums[0]
     mean, gap, noise, square = (each / size for each in sums[1:])
     return BinSums(owners, size, mean, np.abs(gap), noise, np.maximum(square - gap**2, 0.0))
