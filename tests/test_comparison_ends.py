@@ -59,8 +59,13 @@ def test_what_a_killed_comparison_leaves_is_removed_by_the_next(sides, tmp_path)
     process.communicate()
     assert any(tmp_path.iterdir())
     (tmp_path / "fastxent-compare-of-another-kind").mkdir()
+    left = set(os.listdir(tmp_path))
     alive = start(["-m", "fastxent", *arguments(sides, "--permutations", "100000")], TMPDIR=str(tmp_path))
-    time.sleep(3)
+    for _ in range(300):
+        if set(os.listdir(tmp_path)) - left:
+            break
+        time.sleep(0.1)
+    time.sleep(0.5)
     before = set(os.listdir(tmp_path))
     assert fastxent(*arguments(sides), TMPDIR=str(tmp_path)).returncode == 0
     assert set(os.listdir(tmp_path)) == before
