@@ -38,7 +38,7 @@ class _Rows:
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         lo, hi, _ = rows.indices(self.shape[0])
         if self._axis == 0:
-            return np.moveaxis(np.asarray(self._array), 0, -1).reshape(-1, self.classes)[lo:hi]
+            return np.ascontiguousarray(np.asarray(self._array).reshape(self.classes, -1)[:, lo:hi].T)
         first = lo // max(1, self._inner)
         block = np.moveaxis(np.asarray(self._array[first : -(-hi // max(1, self._inner))]), self._axis, -1)
         start = first * self._inner

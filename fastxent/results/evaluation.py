@@ -269,7 +269,7 @@ class Evaluation:
 
         It says in which range the statistic of all such rows lies, and not how scores were binned. Rows are taken for
         independent, weighted ones for Kish's effective number of rows (the errors are those of the infinitesimal
-        jackknife, of AUC DeLong's). Those of "loss" and "accuracy" respect clusters.
+        jackknife; of AUC DeLong's, over n - 1 of all rows). Those of "loss" and "accuracy" respect clusters.
 
         Args:
             what: a name of `intervals`, or a share.

@@ -3,8 +3,9 @@ r"""Intervals that mean sampling error: in which range a statistic of all such r
 A statistic f of shares of cells changes by its gradient g when a row is added to a cell, so its variance over samples
 of n independent rows is :math:`\sum_c s_c g_c^2 / (n - 1)` with s_c the share of a cell: the infinitesimal jackknife
 (Jaeckel 1972; Efron 1982), which a Poisson bootstrap of the cells comes to with ever more replicates, without drawing
-any. Of the AUC it is DeLong's. Weighted rows count as Kish's effective number. Intervals are made on the scale of
-logits, so that they stay within the range; where the error is 0 and says nothing (all is right), they are Wilson's.
+any. Of the AUC it is DeLong's, divided by n - 1 of all rows and not of each side. Weighted rows count as Kish's
+effective number. Intervals are made on the scale of logits, so that they stay within the range; where the error is 0
+and says nothing (all is right), they are Wilson's.
 Nothing of this respects clusters, so there is none with them.
 """
 
