@@ -11,7 +11,7 @@ from sklearn.calibration import calibration_curve
 
 import fastxent as fx
 from fastxent.kernels.sums import tally
-from fastxent.statistics import calibration as calibrating
+from fastxent.statistics import binnings, calibration_cells
 from tests.statdata import BREAST, DIGITS, breast, column, digits, evaluated, table, weights
 
 WEIGHTED = pytest.mark.parametrize("weighted", [False, True])
@@ -303,17 +303,17 @@ def test_cells_are_exact_at_every_edge():
     assert found.tolist() == [cell_of(c) for c in tried]
     base = np.array([tally.base_of(cell) for cell in found])
     assert (np.abs(tried - base) < 1 / 3600).all()
-    words = calibrating._bases()
+    words = calibration_cells.bases_of_cells()
     exact = sum(word[found].astype(np.float64) * 2.0 ** (-16 * i) for i, word in enumerate(words))
     assert (exact == base).all()
 
 
 def test_numbers_of_cells_stand_in_their_order():
-    alone, order = calibrating.cells_alone(), calibrating._order()
-    singles = np.unique(calibrating.lows_of_cells()[alone])
+    alone, order = calibration_cells.cells_alone(), calibration_cells.order_of_cells()
+    singles = np.unique(calibration_cells.lows_of_cells()[alone])
     cells = np.array([tally.calibration_cell(c) for c in singles])
     assert alone[cells].all()
-    assert (calibrating._numbers()[cells] == singles).all()
+    assert (calibration_cells.numbers_of_cells()[cells] == singles).all()
     assert (np.diff(order[cells]) > 0).all()
 
 
@@ -401,7 +401,7 @@ def test_torchmetrics_bins_at_edges_and_beside(kind, bins):
     p = rng.choice(at_edges(kind), 4000)
     y = rng.integers(0, 2, len(p))
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.from_numpy(p).dtype).numpy()
-    assert (calibrating._torch_edges(bins, kind) == edges[1:].astype(np.float64)).all()
+    assert (binnings._torch_edges(bins, kind) == edges[1:].astype(np.float64)).all()
     ev = fx.evaluate(probs=p, target=y, task="binary", bins=bins, binning="torchmetrics")
     number = np.searchsorted(edges, p, side="right") - 1
     counts = np.bincount(number, minlength=bins + 1)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
-from functools import cache
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +15,20 @@ from fastxent.base.runs import run_starts, sum_of_runs
 from fastxent.base.twofold import Twofold, sum_by_owner
 from fastxent.data.spec import Spec
 from fastxent.kernels.sums import group_sums as kernels
-from fastxent.kernels.sums import records, tally
+from fastxent.kernels.sums import tally
 from fastxent.kernels.sums.records import FIXED_BITS
 from fastxent.kernels.sums.tally import Tallies
 from fastxent.statistics.accuracy import rows_behind
+from fastxent.statistics.binnings import bins_of_cells, check_bins, edges_of_mass, even_edges
 from fastxent.statistics.brier import BrierParts
+from fastxent.statistics.calibration_cells import (
+    WIDTHS,
+    bases_of_cells,
+    ends_of_cells,
+    sorted_cells,
+    widened,
+    words_of_cells,
+)
 from fastxent.statistics.field import Field
 from fastxent.statistics.laws import Law, summed, together
 from fastxent.statistics.options import Binning, Measures
@@ -29,22 +36,14 @@ from fastxent.statistics.reading import Reading
 from fastxent.statistics.record import Record
 from fastxent.statistics.spread import MOST_CELLS
 from fastxent.statistics.statistic import Statistic, predicts_class
-from fastxent.statistics.table import PLACES, Cells, Layout
+from fastxent.statistics.table import Cells, Layout
 from fastxent.statistics.words import Words
 
 __all__ = [
-    "BinSums", "Bins", "Calibrated", "Calibration", "bin_sums", "brier_parts", "calibrate", "cells_alone", "check_bins",
-    "confidences_of",
-    "lows_of_cells", "murphy_parts", "words_of_cells",
+    "BinSums", "Bins", "Calibrated", "Calibration", "bin_sums", "brier_parts", "calibrate", "confidences_of",
+    "murphy_parts",
 ]  # fmt: skip
 
-#: How many bins each library takes by default.
-DEFAULT_BINS: dict[str, int] = {"torchmetrics": 15, "sklearn": 5, "netcal": 10}
-#: Bins of ours by default.
-BINS = 15
-#: Equal widths of [0, 1] that groups keep where all together have too many cells. Up to the last but one, what is
-#: exactly 1 is kept apart.
-_WIDTHS = (720, 60, BINS)
 #: What rounding down may take from the mean confidence of a cell.
 _ROUNDED = 1e-12
 _MEANS = ("confidence", "accuracy")
@@ -139,8 +138,8 @@ class Calibrated(Statistic):
         if alone and not self._weighted:
             return {}
         pairs = ((0, FIXED_BITS) * 3 + (FIXED_BITS,)) if self._weighted else (0, kernels.CONFIDENCE_BITS)
-        limit, levels = 0 if alone else MOST_CELLS, len(_WIDTHS)
-        layout = Layout((0, 0, *pairs), tally.CELLS, limit, _widened, banded=self._weighted, levels=levels)
+        limit, levels = 0 if alone else MOST_CELLS, len(WIDTHS)
+        layout = Layout((0, 0, *pairs), tally.CELLS, limit, widened, banded=self._weighted, levels=levels)
         return {"calibration": layout}
 
     def place(self, name: str, record: Record) -> Iterator[tuple[Any, Integers, Integers]]:
@@ -158,15 +157,15 @@ class Calibrated(Statistic):
         misses, hits, whole, low = tallies.calibration[used].T
         rows = misses + hits
         offsets = (whole, low >> 38, (low >> 22) & 0xFFFF, (low >> 6) & 0xFFFF, (low & 63) << 10)
-        words = [rows * base[used] + offset for base, offset in zip(_bases(), offsets, strict=True)]
+        words = [rows * base[used] + offset for base, offset in zip(bases_of_cells(), offsets, strict=True)]
         return Cells(np.zeros(len(used), np.int64), used, np.stack((rows, hits, *words), axis=1), 0)
 
     def note(self, table: str, level: int) -> str:
         """See `Statistic.note`."""
-        if level > len(_WIDTHS):
+        if level > len(WIDTHS):
             return "calibration is not told"
         areas = " and ROC AUC is not told" if self._binary else ""
-        return f"calibration is that of {_WIDTHS[min(level, len(_WIDTHS)) - 1]} equal widths{areas}"
+        return f"calibration is that of {WIDTHS[min(level, len(WIDTHS)) - 1]} equal widths{areas}"
 
     def fields(self, reading: Reading) -> tuple[Field, ...]:
         """See `Statistic.fields`."""
@@ -180,7 +179,7 @@ class Calibrated(Statistic):
     def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
         """See `Statistic.read`."""
         names = [field.name for field in self.fields(reading)]
-        numbers = _bin_numbers(reading, reading.options.bins, reading.options.binning)
+        numbers = bins_of_cells(reading, reading.options.bins, reading.options.binning)
         if numbers is None:
             return dict.fromkeys(names, reading.unknown)
         bins = _bins(reading, numbers)
@@ -209,11 +208,11 @@ class Calibrated(Statistic):
         rows, hits = cells.columns[:, 0], cells.columns[:, 1]
         yield "the rows by confidence are not the scored ones", together(rows, cells.owners, owners) == reading.counts
         each = [(0 <= hits) & (hits <= rows)]
-        if cells.level <= len(_WIDTHS):
+        if cells.level <= len(WIDTHS):
             weight, right, confidence = words_of_cells(cells, weighted=reading.weighted)
             total = summed(cells, weight, owners)
             yield "the weights by confidence are not those of all rows", total.equals(reading.total_weight)
-            least, most = (edges[cells.places] for edges in _ends(cells.level))
+            least, most = (edges[cells.places] for edges in ends_of_cells(cells.level))
             mean = confidence.over(weight)
             each += [weight.at_least(right), (least - _ROUNDED <= mean) & (mean <= most + _ROUNDED)]
             if reading.weighted:
@@ -262,10 +261,10 @@ class BinSums:
 
 def bin_sums(reading: Reading) -> BinSums | None:
     """Of all owners over the bins that are asked for; None where cells cannot be put together to them."""
-    numbers = _bin_numbers(reading, reading.options.bins, reading.options.binning)
+    numbers = bins_of_cells(reading, reading.options.bins, reading.options.binning)
     if numbers is None:
         return None
-    cells = _cells(reading)
+    cells = sorted_cells(reading)
     weight, hits, confidence = words_of_cells(cells, weighted=reading.weighted)
     rate, p = hits.over(weight), confidence.over(weight)
     starts = run_starts(cells.owners, numbers)
@@ -357,10 +356,10 @@ def calibrate(reading: Reading, bins: int | None, binning: Binning) -> Calibrati
     if reading.sums.cells("calibration") is None:
         raise UsageError("calibration was not gathered (scores=False, or task 'multilabel')")
     count = check_bins(bins, binning)
-    numbers = _bin_numbers(reading, bins, binning)
+    numbers = bins_of_cells(reading, bins, binning)
     if numbers is None:
         level = reading.sums.cells("calibration").level  # type: ignore[union-attr]
-        widths = _WIDTHS[level - 1] if level <= len(_WIDTHS) else 0
+        widths = WIDTHS[level - 1] if level <= len(WIDTHS) else 0
         raise UsageError(
             f"so many groups share memory that each keeps {widths or 'no'} equal widths of its calibration, which do "
             f"not make {count} bins of binning {binning!r}; "
@@ -374,7 +373,7 @@ def calibrate(reading: Reading, bins: int | None, binning: Binning) -> Calibrati
 
 def _rows(reading: Reading, numbers: Integers, count: int, binning: Binning) -> Iterator[dict[str, Any]]:
     """The reliability table of the only owner, a row a bin."""
-    cells = _cells(reading)
+    cells = sorted_cells(reading)
     words = words_of_cells(cells, weighted=reading.weighted)
     starts = run_starts(numbers)
     weight, hits, confidence = (each.summed(starts) for each in words)
@@ -382,7 +381,7 @@ def _rows(reading: Reading, numbers: Integers, count: int, binning: Binning) -> 
     rows = np.add.reduceat(cells.columns[:, 0], starts) if starts.size else starts
     means = {"confidence": confidence.over(weight), "accuracy": hits.over(weight)}
     place = {int(number): i for i, number in enumerate(numbers[starts])}
-    lows, highs = _bounds(cells, numbers, count) if binning == "equal_mass" else _even(count)
+    lows, highs = edges_of_mass(cells, numbers, count) if binning == "equal_mass" else even_edges(count)
     for number in range(count + (count in place)):
         low, high = (lows[number], highs[number]) if number < count else (1.0, 1.0)
         at = place.get(number)
@@ -392,206 +391,6 @@ def _rows(reading: Reading, numbers: Integers, count: int, binning: Binning) -> 
         yield row | {name: None if at is None else float(values[at]) for name, values in means.items()}
 
 
-@cache
-def lows_of_cells() -> Numbers:
-    """The least number of every cell: the number itself, or the edge above which a cell begins."""
-    edges = np.arange(tally.WIDTHS + 1) / tally.WIDTHS
-    octaves = ((np.arange(tally.TAIL, dtype=np.int64) + ((1023 - 53) << 3)) << (52 - 3)).view(np.float64)
-    inner = edges[1:-1]
-    nearest = inner.astype(np.float32)
-    beside = [np.nextafter(nearest, np.float32(0)), nearest, np.nextafter(nearest, np.float32(1))]
-    beside += [np.nextafter(inner, 0.0), np.nextafter(inner, 1.0)]
-    tail = np.append(edges[-2], 1.0 - octaves[1:][::-1])
-    return np.concatenate(
-        ([0.0], octaves, np.repeat(inner, 2)[:-1], tail, [1.0], np.stack(beside, axis=1).astype(np.float64).ravel())
-    )
-
-
-@cache
-def _ends(level: int) -> tuple[Numbers, Numbers]:
-    """The least and the largest number that cells of a level hold."""
-    if level:
-        edges = np.arange(_WIDTHS[level - 1] + 2) / _WIDTHS[level - 1]
-        return np.minimum(edges[:-1], 1.0), np.minimum(edges[1:], 1.0)
-    in_order = lows_of_cells()[: tally.ONE + 1]
-    following = np.append(in_order, 1.0)[np.searchsorted(in_order, lows_of_cells(), side="right")]
-    lows = np.where(np.arange(tally.CELLS) == 1, 0.0, lows_of_cells())
-    return lows, np.where(cells_alone(), lows, following)
-
-
-@cache
-def cells_alone() -> NDArray[np.bool_]:
-    """Which cells hold one number."""
-    alone = np.ones(tally.CELLS, np.bool_)
-    alone[1 : tally.FIRST_EDGE] = alone[tally.FIRST_EDGE + 1 : tally.LAST_EDGE : 2] = False
-    alone[tally.LAST_EDGE + 1 : tally.ONE] = False
-    return alone
-
-
-@cache
-def _order() -> Integers:
-    """The place of every cell among all by its number, in the tails by where it begins."""
-    order = np.empty(tally.CELLS, np.int64)
-    order[np.lexsort((lows_of_cells(), _numbers()))] = np.arange(tally.CELLS)
-    return order
-
-
-@cache
-def _numbers() -> Numbers:
-    """A number of every cell that is in the cell's bin, whatever the library's edges are."""
-    width = np.clip(np.floor(lows_of_cells() * tally.WIDTHS + 1e-9), 0, tally.WIDTHS - 1)
-    return np.where(cells_alone(), lows_of_cells(), (width + 0.5) / tally.WIDTHS)
-
-
-@cache
-def _bases() -> tuple[Integers, ...]:
-    """The bases of the cells (`fastxent.kernels.sums.tally.base_of`), whose bits end at 2^-64, in words of 16 bits."""
-    inner = np.arange(1, tally.WIDTHS)
-    k = np.concatenate((np.zeros(tally.FIRST_EDGE), np.repeat(inner, 2)[:-1], np.full(tally.TAIL + 1, inner[-1])))
-    rest = np.append(k, np.repeat(inner, tally.BESIDE)) * tally.WIDTH
-    rest[tally.ONE] = 1.0
-    words = []
-    for _ in range(5):
-        whole = np.floor(rest)
-        words.append(whole.astype(np.int64))
-        rest = (rest - whole) * 2.0**16
-    return tuple(words)
-
-
-def _widened(keys: Integers, cells: Integers, level: int) -> tuple[Integers, Integers]:
-    """Cells become equal widths; the place after the widths is that of exactly 1."""
-    places, last = np.where(keys < 0, 0, keys & PLACES), len(_WIDTHS)
-    if level == 1:
-        places = _widths(_numbers(), _WIDTHS[0])[places]
-    elif level <= last:
-        before, now = _WIDTHS[level - 2 : level]
-        places = np.where(places == before, now if level < last else now - 1, places * now // before)
-    return np.where(keys < 0, -1, keys & ~np.int64(PLACES) | places), cells
-
-
-def words_of_cells(cells: Cells, *, weighted: bool) -> tuple[Words, Words, Words]:
-    """The weight, that of hits, and weight times confidence of every cell."""
-    columns = cells.columns
-    if weighted:
-        return cells.words(2, records.QUANTUM), cells.words(4, records.QUANTUM), cells.words(6, 64)
-    if columns.shape[1] == 4:  # pairs of groups
-        confidence = cells.words(2, 64)
-    else:
-        confidence = Words(tuple(columns[:, 2:].T), 16).carried()
-    return Words.of_counts(columns[:, 0]), Words.of_counts(columns[:, 1]), confidence
-
-
-def _cells(reading: Reading) -> Cells:
-    """The cells in the order of their owners and of the numbers that they hold."""
-    cells = reading.sums.cells("calibration")
-    assert cells is not None
-    if cells.level or not (cells.places > tally.ONE).any():
-        return cells
-    order = _order()
-    cells = cells.at_places(order[cells.places])
-    return replace(cells, places=np.argsort(order)[cells.places])
-
-
 def _bins(reading: Reading, numbers: Integers) -> Bins:
-    cells = _cells(reading)
+    cells = sorted_cells(reading)
     return Bins.of(cells.owners, numbers, *words_of_cells(cells, weighted=reading.weighted))
-
-
-def _bin_numbers(reading: Reading, bins: int | None, binning: Binning) -> Integers | None:
-    """The bin of every cell; None if cells have been put together to others than make such bins."""
-    cells = _cells(reading)
-    count = check_bins(bins, binning)
-    if cells.level:
-        if cells.level > len(_WIDTHS):
-            return None
-        widths, one_apart = _WIDTHS[cells.level - 1], cells.level < len(_WIDTHS)
-        if widths % count or binning in ("sklearn", "equal_mass") or (binning == "torchmetrics" and not one_apart):
-            return None
-        numbers = np.minimum((np.arange(widths + 1) + 0.5) / widths, 1.0)
-    elif binning == "equal_mass":
-        return _equal_mass(cells, count, weighted=reading.weighted)
-    else:
-        numbers = _numbers()
-    return _BINS_OF[binning](numbers, count)[cells.places]
-
-
-def _widths(numbers: Numbers, count: int) -> Integers:
-    """Bins closed below, 1 apart from them."""
-    return np.searchsorted(np.arange(1, count + 1) / count, numbers, side="right")
-
-
-def _equal_width(numbers: Numbers, count: int) -> Integers:
-    """Bins closed below, the last one above too."""
-    return np.minimum(_widths(numbers, count), count - 1)
-
-
-def _sklearn(numbers: Numbers, count: int) -> Integers:
-    """Bins as `sklearn.calibration.calibration_curve` has them: closed above, and the first one below too."""
-    return np.searchsorted(np.linspace(0.0, 1.0, count + 1)[1:-1], numbers)
-
-
-def _torchmetrics(numbers: Numbers, count: int) -> Integers:
-    """Bins as torchmetrics' calibration errors have them: closed below, 1 apart from them.
-
-    Its edges are those of ``torch.linspace``, in the precision of the predictions.
-    """
-    single = np.searchsorted(_torch_edges(count, np.float32), numbers, side="right")
-    double = np.searchsorted(_torch_edges(count, np.float64), numbers, side="right")
-    return np.where(numbers == numbers.astype(np.float32), single, double)
-
-
-def _torch_edges(count: int, kind: type[np.floating[Any]]) -> Numbers:
-    """The upper edges of ``torch.linspace(0, 1, count + 1)``: from both ends, products and differences rounded once."""
-    step, half = Fraction(float(kind(1) / kind(count))), (count + 1) // 2
-    exact = [i * step if i < half else 1 - (count - i) * step for i in range(1, count + 1)]
-    return np.array([float(edge) for edge in exact]).astype(kind).astype(np.float64)
-
-
-_BINS_OF: dict[str, Callable[[Numbers, int], Integers]] = {
-    "equal_width": _equal_width, "netcal": _equal_width, "sklearn": _sklearn, "torchmetrics": _torchmetrics,
-}  # fmt: skip
-
-
-def _equal_mass(cells: Cells, bins: int, *, weighted: bool) -> Integers:
-    """The bin of every cell by the weight of its owner's cells before it."""
-    weight = words_of_cells(cells, weighted=weighted)[0].as_integers()
-    starts = run_starts(cells.owners)
-    if not starts.size:
-        return cells.places
-    lengths = np.diff(np.append(starts, len(weight)))
-    before = np.cumsum(weight) - weight
-    before = before - np.repeat(before[starts], lengths)
-    total = np.repeat(np.add.reduceat(weight, starts), lengths)
-    pairs = zip(before.tolist(), total.tolist(), strict=True)
-    return np.array([min(b * bins // all_, bins - 1) if all_ else 0 for b, all_ in pairs], np.int64)
-
-
-def _even(bins: int) -> tuple[list[float], list[float]]:
-    return [i / bins for i in range(bins)], [(i + 1) / bins for i in range(bins)]
-
-
-def _bounds(cells: Cells, numbers: Integers, bins: int) -> tuple[list[float], list[float]]:
-    """Edges of equal-mass bins: of the first cell with rows, and the next bin's first."""
-    edges = lows_of_cells()
-    lows = [math.nan] * bins
-    for cell, number in zip(cells.places[::-1].tolist(), numbers[::-1].tolist(), strict=True):
-        lows[number] = float(edges[cell])
-    if numbers.size:
-        lows[numbers[0]] = 0.0
-    highs, high = [math.nan] * bins, 1.0
-    for i in reversed(range(bins)):
-        if not math.isnan(lows[i]):
-            highs[i], high = high, lows[i]
-    return lows, highs
-
-
-def check_bins(bins: int | None, binning: Binning) -> int:
-    """The number of bins that is meant; raises UsageError for what cannot be."""
-    if binning not in get_args(Binning):
-        raise UsageError(f"binning: expected one of {', '.join(map(repr, get_args(Binning)))}, got {binning!r}")
-    bins = DEFAULT_BINS.get(binning, 15) if bins is None else bins
-    if not 1 <= bins <= tally.WIDTHS:
-        raise UsageError(f"bins: expected a number from 1 to {tally.WIDTHS}, got {bins}")
-    if binning != "equal_mass" and tally.WIDTHS % bins:
-        raise UsageError(f"bins: expected a divisor of {tally.WIDTHS}, got {bins}")
-    return bins

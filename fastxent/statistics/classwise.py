@@ -17,7 +17,8 @@ from fastxent.kernels.contract import scorecard as sc
 from fastxent.kernels.sums import classwise as kernel
 from fastxent.kernels.sums.records import CENTRE, FIXED_BITS, STEP
 from fastxent.statistics.brier import BrierParts
-from fastxent.statistics.calibration import BINS, Bins, murphy_parts
+from fastxent.statistics.calibration import Bins, murphy_parts
+from fastxent.statistics.calibration_cells import BINS
 from fastxent.statistics.field import Field
 from fastxent.statistics.laws import Law, between, summed, together
 from fastxent.statistics.options import Measures, Readings

@@ -48,7 +48,7 @@ def wanted_statistics(spec: Spec, measures: Measures) -> tuple[Statistic, ...]:
 
 def check_readings(spec: Spec, measures: Measures, options: Readings) -> None:
     """Raise UsageError for what could not be read off the totals, before they are gathered."""
-    from fastxent.statistics.calibration import check_bins
+    from fastxent.statistics.binnings import check_bins
 
     if spec.form in READY:
         _check_ready_made(spec, measures, options)

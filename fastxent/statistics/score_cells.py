@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastxent.base.exact import rounded_ratio
 from fastxent.base.runs import run_starts, sum_of_runs
 from fastxent.kernels.sums import tally
-from fastxent.statistics.calibration import cells_alone, lows_of_cells, words_of_cells
+from fastxent.statistics.calibration_cells import cells_alone, lows_of_cells, words_of_cells
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.table import Cells
 
