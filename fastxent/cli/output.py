@@ -82,8 +82,10 @@ def deliver(
         write_text(json_path, json_text(values, indent=2) + "\n")
     if html_path is not None:
         write_text(html_path, result.to_html(gates=gates, baseline=baseline))
-    lines = [*result.headlines(), *([] if baseline is None else baseline.lines())]
-    if "-" not in (json_path, html_path, summary):
+    shown = "-" not in (json_path, html_path, summary)
+    lines = result.headlines() if shown or summary is not None else []
+    lines += [] if baseline is None else baseline.lines()
+    if shown:
         from fastxent.cli.tables import show_evaluation
 
         show_evaluation(result, lines, per_class=per_class)
