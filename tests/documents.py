@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import re
 import shlex
@@ -53,10 +54,27 @@ def calls(document: Path) -> Iterator[tuple[str, list[str]]]:
     """The calls of fastxent in blocks of any kind, in whole: a line, and its words after the program's name."""
     for block in blocks(document):
         for line in re.sub(r"\\\n\s*", "", block.text).splitlines():
-            text = line.strip().removeprefix("$ ").removeprefix("run: ")
+            text = re.sub(r"^(\$ |(- )?run: |RUN )", "", line.strip())
             if text.startswith("fastxent "):
                 for one in text.split(";  "):
                     yield one, shlex.split(one, comments=True)[1:]
+
+
+def imported(document: Path) -> set[str]:
+    """The packages that the Python of a document imports."""
+    found = set()
+    for block in blocks(document):
+        if block.language in ("python", "pycon"):
+            text = block.text
+            if block.language == "pycon":
+                text = "".join(each.source for each in doctest.DocTestParser().get_examples(text))
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    names = (
+                        [node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names]
+                    )
+                    found |= {name.partition(".")[0] for name in names}
+    return found
 
 
 def printed(words: list[str], folder: Path) -> str:

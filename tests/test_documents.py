@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
+import inspect
 import re
 import shutil
 import subprocess
 import sys
+from glob import glob
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import click
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+import fastxent as fx
 from fastxent.cli.main import cli
-from tests.documents import FLAGS, agree, blocks, calls, commands, printed
+from fastxent.engine.runners.choose import runner_of
+from tests.documents import FLAGS, agree, blocks, calls, commands, imported, printed
 from tests.shell import ROOT, environment
+from tests.test_states import run
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SHOWN = [page for page in PAGES if any(block.language in ("console", "pycon") for block in blocks(page))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(page for page in DOCS.rglob("*.md") if "build" not in page.parts)]
+RUN = ("console", "pycon", "python")
+#: Pages whose Python another test runs: recipes for dumps of other programs, and one call with every runner.
+ELSEWHERE = {"input.md": "test_ready_made.py", "scaling.md": "test_calls_with_every_runner"}
+#: Tiers of tests that a page needs which imports one of these.
+TIERS = {"distributed": pytest.mark.dask, "pyspark": pytest.mark.spark, "ray": pytest.mark.ray}
+
+
+def shown() -> list[Any]:
+    """Pages with something to run, marked by what they need."""
+    return [
+        pytest.param(page, id=page.stem, marks=[TIERS[name] for name in sorted(TIERS.keys() & imported(page))])
+        for page in PAGES
+        if page.name not in ELSEWHERE and any(block.language in RUN for block in blocks(page))
+    ]
 
 
 @pytest.fixture
@@ -28,24 +53,93 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", SHOWN, ids=lambda page: page.name)
-def test_commands_print_what_is_shown(page: Path, folder: Path) -> None:
+@pytest.mark.parametrize("page", shown())
+def test_pages_do_what_they_show(page: Path, folder: Path) -> None:
+    """Commands and Python of a page run in order, in one folder, and print what is shown."""
+    for package in sorted(imported(page)):
+        pytest.importorskip(package)
+    names: dict[str, Any] = {"__name__": page.stem} | (prepared(folder) if page.name == "README.md" else {})
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
     for block in blocks(page):
         for command in commands(block) if block.language == "console" else ():
             got = printed(command.words, folder)
             assert agree(command.wanted, got), f"{page.name}:{command.line}\nshown:\n{command.wanted}\nprinted:\n{got}"
-
-
-@pytest.mark.parametrize("page", SHOWN, ids=lambda page: page.name)
-def test_examples_of_python_print_what_is_shown(page: Path, folder: Path) -> None:
-    names: dict[str, object] = {}
-    runner = doctest.DocTestRunner(optionflags=FLAGS)
-    for block in blocks(page):
+        if block.language == "python":
+            exec(compile("\n" * block.line + block.text, page, "exec"), names)
         if block.language == "pycon":
             test = doctest.DocTestParser().get_doctest(block.text, names, page.name, str(page), block.line)
             runner.run(test, clear_globs=False)
             names = test.globs
     assert runner.summarize(verbose=False).failed == 0
+
+
+def prepared(folder: Path) -> dict[str, Any]:
+    """What the examples of README take for granted: files, and names of Python."""
+    rng = np.random.default_rng(0)
+    n, c = 300, 8
+    z, p, q = rng.normal(size=(n, c)), rng.dirichlet(np.ones(c), n), rng.dirichlet(np.ones(c), n)
+    labels, country = rng.integers(0, c, n), np.array(["DE", "FR", "US"])[rng.integers(0, 3, n)]
+    number = np.arange(n)
+    columns = {"country": country, "doc_id": number // 7, "bytes": rng.integers(1, 9, n), "w": rng.random(n)}
+    for name in ("preds/1", "preds/2", "part1/1", "part2/1", "a", "b", "c", "in"):
+        path = folder / f"{name}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"z": list(z + rng.normal(size=(n, c))), "y": labels, "id": number} | columns), path)
+    ev = fx.evaluate("preds/", "y", logits="z")
+    (folder / "last.fxt").write_bytes(ev.totals.to_bytes())
+    events = (rng.random(n) < p[:, 0]).astype(int)
+    pq.write_table(pa.table({"p": p[:, 0], "y": events, "country": country}), folder / "preds.parquet")
+    other = fx.Evaluator(top_k=(1, 5))
+    other.update(labels, logits=z)
+    batch = SimpleNamespace(x=z, y=labels, id=number)
+    return {
+        "labels": labels, "z": z, "p": p, "q": q, "y": (p > 0.2).astype(int), "batches": [(z, labels), (z, labels)],
+        "other_rank": other, "loader": [batch], "model": lambda x: x, "print": lambda *said: None,
+    }  # fmt: skip
+
+
+def test_commands_of_readme_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line of the list of what it does, but for the cluster."""
+    prepared(folder)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
+    ran = 0
+    for line, words in calls(ROOT / "README.md"):
+        if "--runner" not in words and not {"FILE", "warmup"} & set(words):
+            code, _, error = run(*arguments(words))
+            assert code in ((0, 1) if "--fail-if" in words else (0,)), f"{line}\n{error}"
+            ran += 1
+    assert ran >= 19
+    assert "loss" in (folder / "summary.md").read_text()
+
+
+def arguments(words: list[str]) -> list[str]:
+    """Words as a shell passes them on, and what "..." stands for: where the scores and the targets are."""
+    found: list[str] = []
+    for word in words:
+        globbed = sorted(glob(word)) if "*" in word else []
+        found += ["--logits", "z", "--target", "y"] if word == "..." else globbed or [word]
+    return found
+
+
+def test_calls_with_every_runner() -> None:
+    """What docs/scaling.md shows are calls that there are, with runners that there are."""
+    (block,) = (block for block in blocks(DOCS / "scaling.md") if block.language == "python")
+    for statement in ast.parse(block.text).body:
+        assert isinstance(statement, ast.Expr)
+        assert isinstance(statement.value, ast.Call)
+        call = statement.value
+        named = {each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg is not None}
+        inspect.signature(fx.evaluate).bind(*map(ast.literal_eval, call.args), **named)
+        runner_of(named.get("runner"), 2)
+
+
+def test_every_block_is_of_a_kind_that_is_looked_at() -> None:
+    for page in PAGES:
+        for block in blocks(page):
+            if block.language in ("yaml", "bash", "dockerfile"):
+                assert any(True for _ in calls(page)), (page.name, block.line)
+            else:
+                assert block.language in (*RUN, "", "text"), (page.name, block.line, block.language)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

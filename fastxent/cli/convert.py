@@ -57,6 +57,7 @@ def convert(paths: tuple[str, ...], output: str, as_json: bool, **options: Any) 
             for name, speed in (("before", before), ("after", after))
         }
         facts = {"files": done.files, "rows": done.rows, "layout": done.layout, "dtype": done.dtype, "gain": done.gain}
+        facts = {"schema": "fastxent.conversion/1"} | facts
         sizes = {"bytes_before": done.bytes_before, "bytes_after": done.bytes_after}
         click.echo(json.dumps(facts | sizes | {"reading": speeds}))
         return

@@ -21,7 +21,7 @@ def doctor(as_json: bool) -> None:
 
     facts = checkup()
     if as_json:
-        click.echo(json.dumps(facts))
+        click.echo(json.dumps({"schema": "fastxent.doctor/1"} | facts))
         return
     width = max(map(len, facts))
     for name, value in facts.items():

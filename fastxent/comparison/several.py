@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastxent.comparison.result import SCHEMA, Comparison
+from fastxent.comparison.result import Comparison
 from fastxent.results.as_json import json_text
 
-__all__ = ["Comparisons", "holm"]
+__all__ = ["SCHEMA", "Comparisons", "holm"]
+
+SCHEMA = "fastxent.comparisons/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Comparisons:
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values: a dictionary a comparison, by name, and the adjusted p-values."""
         each = {name: result.to_dict() for name, result in self.results.items()}
-        return {"schema": f"{SCHEMA}s", "comparisons": each, "p_holm": self.p_holm}
+        return {"schema": SCHEMA, "comparisons": each, "p_holm": self.p_holm}
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """`to_dict` as JSON text."""

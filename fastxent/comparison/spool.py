@@ -83,17 +83,18 @@ class SpoolWork(SplitWork):
 
 
 class Spooled:
-    """What has been spooled: how many rows, and the Arrow type of each key and column by its own name."""
+    """What has been spooled: how many rows, and the Arrow type of each key and column by its own name.
+
+    What is a key and a column (in bins, perhaps) has the type of the key.
+    """
 
     def __init__(self, path: str, keys: Sequence[str], columns: Sequence[str]) -> None:
         if not os.path.exists(path):
             raise DataError("there are no rows to compare")
         schema = pq.read_schema(path)
         self.num_rows = pq.read_metadata(path).num_rows
-        self.types = {
-            name: schema.field(short).type
-            for short, name in zip(_short_names(keys, columns), (*keys, *columns), strict=True)
-        }
+        names = zip(_short_names(keys, columns), (*keys, *columns), strict=True)
+        self.types = {name: schema.field(short).type for short, name in reversed(list(names))}
 
 
 def _short_names(keys: Sequence[str], columns: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from fastxent.statistics.options import STATISTICS, Measures
 from fastxent.statistics.sampling import INTERVALS
 from fastxent.totals.totals import Totals
 
-__all__ = ["known_names"]
+__all__ = ["empty_evaluations", "known_names"]
 
 #: What each task may be asked for.
 _TASKS: dict[Literal["multiclass", "binary", "multilabel"], tuple[str, ...]] = {
@@ -23,10 +24,8 @@ _TASKS: dict[Literal["multiclass", "binary", "multilabel"], tuple[str, ...]] = {
 _OPEN = ("accuracy", "first_invalid", "left_out", *GROUP_TABLES)
 
 
-@cache
-def known_names() -> dict[str, Any]:
-    """Dictionaries of names as in `Evaluation.to_dict`; of a table a frozenset of the names of its columns."""
-    names: dict[str, Any] = {}
+def empty_evaluations() -> Iterator[Evaluation]:
+    """Evaluations of no rows that have all that there is of each task, and what there is without being asked for."""
     for task, statistics in _TASKS.items():
         spec = Spec.make(num_classes=1 if task == "binary" else 3, task=task, weighted=True)
         measures = Measures(
@@ -34,14 +33,21 @@ def known_names() -> dict[str, Any]:
             label_errors=0 if task == "multilabel" else 1, statistics=statistics,
         )  # fmt: skip
         for one in (measures, Measures()):
-            empty = Evaluation(Totals(spec, one))
-            _add(names, empty.to_dict())
-            for name, table in empty._tables().items():
-                if hasattr(table, "column_names"):
-                    names[name] = frozenset(table.column_names) | (names.get(name) or frozenset())
-            fields = frozenset(empty.fields)
-            for name in ("groups", "margins"):
-                names[name] = fields | (names.get(name) or frozenset())
+            yield Evaluation(Totals(spec, one))
+
+
+@cache
+def known_names() -> dict[str, Any]:
+    """Dictionaries of names as in `Evaluation.to_dict`; of a table a frozenset of the names of its columns."""
+    names: dict[str, Any] = {}
+    for empty in empty_evaluations():
+        _add(names, empty.to_dict())
+        for name, table in empty._tables().items():
+            if hasattr(table, "column_names"):
+                names[name] = frozenset(table.column_names) | (names.get(name) or frozenset())
+        fields = frozenset(empty.fields)
+        for name in ("groups", "margins"):
+            names[name] = fields | (names.get(name) or frozenset())
     rows = dict.fromkeys(("zero_weight", "uneven"))
     return names | dict.fromkeys(_OPEN) | {"intervals": dict.fromkeys(INTERVALS), "rows": names["rows"] | rows}
 
