@@ -9,7 +9,7 @@ from sklearn import metrics
 import fastxent as fx
 from fastxent.kernels.sums import tally
 from fastxent.kernels.sums.tally import calibration_cell
-from fastxent.statistics.score_cells import _ranks, least_of_cells
+from fastxent.statistics.score_cells import least_of_cells, ranks_of_cells
 
 N = 3000
 
@@ -52,7 +52,7 @@ def test_every_cell_of_the_calibration_has_its_least_number():
     )  # fmt: skip
     cells = np.array([calibration_cell(x) for x in np.clip(numbers, 0.0, 1.0).tolist()])
     expected = np.searchsorted(least, np.clip(numbers, 0.0, 1.0), side="right") - 1
-    assert _ranks()[cells].tolist() == expected.tolist()
+    assert ranks_of_cells()[cells].tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("weighted", [False, True])

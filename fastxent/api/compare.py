@@ -45,6 +45,7 @@ from fastxent.sources.open import Source
 from fastxent.sources.options import Inputs
 from fastxent.statistics.group_bins import bin_name
 from fastxent.statistics.options import MOST_ROWS, Measures, Readings
+from fastxent.statistics.statistic import predicts_class
 
 __all__ = ["compare"]
 
@@ -174,7 +175,8 @@ def compare(
         base: unit of the losses and their differences: None for nats, 2 for bits, 10 for bans.
 
     Returns:
-        A `Comparison`; its ``delta`` is A - B, positive where B has the lower loss.
+        A `Comparison`; its ``delta`` is A - B, positive where B has the lower loss. ``difference("auc")``, "f1", "mcc",
+        "ece" and the like (``statistics``) have intervals and p-values of their own, from the same pairs.
 
     Raises:
         UsageError: the arguments contradict each other.
@@ -251,7 +253,11 @@ def compare(
             _check_counts(*(side.stored or spool.num_rows for side, (_, spool) in zip(sides, results, strict=True)))
         _check_spools(keys, clusters, *(spool for _, spool in results))
         room = JOIN_MEMORY if memory is None else byte_size(memory)
-        pairs = Pairs(folder, *files, keys=len(keys), memory=room, threads=threads, weighted=side_a.spec.reads_weight)
+        one, other = files
+        pairs = Pairs(
+            folder, one, other, keys=len(keys), memory=room, threads=threads, weighted=side_a.spec.reads_weight,
+            scores=predicts_class(side_a.spec),
+        )  # fmt: skip
         try:
             joined = Joined(pairs, groups, clusters, side_a.spec)
             result = _compared(joined, [evaluation for evaluation, _ in results], keys, int(k))
@@ -435,9 +441,9 @@ def _compared(joined: Joined, sides: list[Evaluation], keys: tuple[str, ...], k:
             f"{count:,} rows have another target in b than in a ({what} {_listed(first, count)});"
             " the two sides are not predictions of the same thing"
         )
-    outcomes = list(joined.outcomes())
+    outcomes = joined.with_statistics(dict(joined.outcomes()))
     result = Comparison(
-        outcome=outcomes[0][1] if outcomes else joined.sums().outcome(),
+        outcome=outcomes.get("") or joined.sums().outcome(),
         a=sides[0],
         b=sides[1],
         only={side: pairs.lonely(side) for side in "ab"},
@@ -446,7 +452,10 @@ def _compared(joined: Joined, sides: list[Evaluation], keys: tuple[str, ...], k:
         improved=pairs.extremes(k, descending=True),
         regressed=pairs.extremes(k, descending=False),
         octaves=pairs.octaves(),
-        groups={column: dict(joined.outcomes(f"c{i}")) for i, column in enumerate(joined.groups)},
+        groups={
+            column: joined.with_statistics(dict(joined.outcomes(f"c{i}")), f"c{i}")
+            for i, column in enumerate(joined.groups)
+        },
     )
     if math.isnan(result.delta.mean) and result.num_rows:
         result.warnings.append("some losses are infinite on both sides: their difference, and the mean, is undefined")

@@ -80,6 +80,8 @@ def show_comparison(result: Comparison) -> None:
             "accuracy", f"{outcome.accuracy['a']:.4%}", f"{outcome.accuracy['b']:.4%}",
             *_difference(outcome.accuracy_delta, 100, " %"),
         )  # fmt: skip
+    for name, each in outcome.shown_statistics:
+        table.add_row(name, f"{each.a:.6g}", f"{each.b:.6g}", *_difference(each.delta))
     console.print(table)
     if (test := result.permutation) is not None:
         kind = "all" if test.exact else f"seed {test.seed}"

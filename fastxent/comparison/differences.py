@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -19,13 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base import exact
+from fastxent.base.errors import UsageError
 from fastxent.base.log_unit import Unit
 from fastxent.comparison.cluster_sums import ClusterSums, edges_of
 from fastxent.comparison.sign_flip import Permutation
 from fastxent.comparison.significance import mcnemar_p
 from fastxent.statistics.students_t import t_quantile, t_two_sided
 
-__all__ = ["Difference", "McNemar", "Outcome", "PairSums", "Pairing", "runs"]
+__all__ = ["Difference", "McNemar", "Outcome", "PairSums", "Paired", "Pairing", "difference", "runs"]
+
+#: Statistics that summaries show of those that have a difference, where they are there.
+SHOWN = ("auc", "f1", "f1_macro", "mcc", "ece")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,15 @@ class Difference:
     t: float
     df: int
     p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """A statistic of both models over the rows that were compared, and its difference A - B."""
+
+    a: float
+    b: float
+    delta: Difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +78,8 @@ class Outcome:
     of the accuracies, also A - B: negative where B is better. ``wins`` counts the rows on which a side has the lower
     loss. Losses that predict no class have no accuracy and no McNemar test. With weights (``weight_sum``) means and
     differences are weighted; ``wins`` and McNemar's test count rows. ``permutation`` is the sign-flip test of the loss
-    difference, where one was asked for.
+    difference, where one was asked for. ``statistics`` are AUC, F1, MCC, ECE and the like by name, with their
+    differences (`fastxent.comparison.paired_statistics`).
     """
 
     rows: int
@@ -78,6 +92,24 @@ class Outcome:
     clusters: int | None = None
     weight_sum: float | None = None
     permutation: Permutation | None = None
+    statistics: dict[str, Paired] = field(default_factory=dict)
+
+    def difference(self, name: str) -> Difference:
+        """The difference A - B of a statistic: "loss", "accuracy", or one of ``statistics``.
+
+        Raises:
+            UsageError: there is no difference of this name; the message says of which there is one.
+        """
+        found = {"loss": self.delta} | ({} if self.accuracy_delta is None else {"accuracy": self.accuracy_delta})
+        found |= {each: paired.delta for each, paired in self.statistics.items()}
+        if name not in found:
+            raise UsageError(f"there is no difference of {name!r}; there are those of {', '.join(found)}")
+        return found[name]
+
+    @property
+    def shown_statistics(self) -> list[tuple[str, Paired]]:
+        """Those of ``statistics`` that summaries show."""
+        return [(name, each) for name, each in self.statistics.items() if name in SHOWN]
 
     def to(self, unit: Unit) -> Outcome:
         """With the losses, which are in nats, in another unit."""
@@ -86,7 +118,11 @@ class Outcome:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        found: dict[str, Any] = {name: _fields(getattr(self, name)) for name in self.__dataclass_fields__}
+        found: dict[str, Any] = {
+            name: _fields(getattr(self, name)) for name in self.__dataclass_fields__ if name != "statistics"
+        }
+        for name, paired in self.statistics.items():
+            found |= {name: {"a": paired.a, "b": paired.b}, f"{name}_delta": _fields(paired.delta)}
         return {name: value for name, value in found.items() if value is not None}
 
 
@@ -199,10 +235,10 @@ class PairSums:
         return Outcome(
             rows=n,
             loss={side: exact.rounded_mean(self._sums[i], x) for side, i in (("a", 2), ("b", 3))},
-            delta=_difference(exact.rounded_mean(self._sums[0], x), loss_error, count - 1),
+            delta=difference(exact.rounded_mean(self._sums[0], x), loss_error, count - 1),
             wins=self._wins,
             accuracy=accuracy if self._classes else None,
-            accuracy_delta=_difference(_ratio(hits, x), hit_error, count - 1) if self._classes else None,
+            accuracy_delta=difference(_ratio(hits, x), hit_error, count - 1) if self._classes else None,
             mcnemar=test if self._classes else None,
             clusters=clusters,
             weight_sum=None if self._power is None else _rounded(x * Fraction(2) ** self._power),
@@ -258,7 +294,8 @@ class _Spread(ClusterSums):
             self._waiting.clear()
 
 
-def _difference(mean: float, stderr: float, df: int) -> Difference:
+def difference(mean: float, stderr: float, df: int) -> Difference:
+    """A mean difference with its standard error, tested by Student's t with so many degrees of freedom."""
     if math.isnan(mean) or math.isnan(stderr):
         return Difference(mean, stderr, math.nan, math.nan, math.nan, max(df, 0), math.nan)
     if stderr == 0.0:  # every row differs by the same: by nothing, or certainly

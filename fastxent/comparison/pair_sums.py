@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from operator import itemgetter
@@ -17,12 +17,17 @@ from fastxent.base.errors import DataError
 from fastxent.base.text import group_name
 from fastxent.comparison.cluster_sums import ClusterSums
 from fastxent.comparison.differences import Outcome, Pairing, PairSums, runs
-from fastxent.comparison.pairing import Pairs, exact_values
+from fastxent.comparison.paired_statistics import COLUMNS, PairedStatistics, RowScores, Squares
+from fastxent.comparison.pairing import Pairs, exact_values, short_name
 from fastxent.comparison.sign_flip import sign_flip_test
 from fastxent.data.spec import Spec
+from fastxent.statistics.groups import MAX_GROUPS
 from fastxent.statistics.statistic import predicts_class
 
 __all__ = ["Joined", "has_classes"]
+
+#: The clusters of rows: codes, and the values that these stand for.
+Clusters = tuple[NDArray[np.int64], list[Any]]
 
 
 class Joined:
@@ -32,7 +37,8 @@ class Joined:
         self.pairs, self.groups = pairs, groups
         self._cluster_by = clusters[0] if clusters else None
         self._cluster = f"c{len(groups)}" if clusters else None
-        self._weighted, self._classes = spec.reads_weight, has_classes(spec)
+        self._weighted, self._classes, self._scores = spec.reads_weight, has_classes(spec), predicts_class(spec)
+        self._spec = spec
 
     @cached_property
     def _power(self) -> int:
@@ -50,7 +56,7 @@ class Joined:
         names = ("s", "x") if self._weighted else ()
         return Pairing(la, lb, ca, cb, *(np.ldexp(np.array(batch[name]), -self._power) for name in names))
 
-    def _clusters(self, batch: Any) -> tuple[NDArray[np.int64], list[Any]] | None:
+    def _clusters(self, batch: Any) -> Clusters | None:
         if self._cluster is None:
             return None
         codes, values = _codes(batch[self._cluster])
@@ -72,6 +78,49 @@ class Joined:
                 sums.add(pairing.cut(lo, hi), None if clusters is None else (clusters[0][lo:hi], clusters[1]))
         if sums is not None:
             yield here, sums.outcome()
+
+    def with_statistics(self, outcomes: dict[str, Outcome], group: str | None = None) -> dict[str, Outcome]:
+        """The outcomes of all rows, or of the values of a group column, with the differences of other statistics."""
+        if not self._scores or not outcomes or len(outcomes) > MAX_GROUPS:
+            return outcomes
+        numbers = {value: number for number, value in enumerate(outcomes)}
+        statistics = PairedStatistics(self._spec, len(numbers))
+        for batch in self._scored((), [] if group is None else [group]):
+            statistics.gather(self._row_scores(batch), _owners(batch, group, numbers))
+        statistics.read()
+        order = [c for c in (group, self._cluster) if c is not None]
+        parts = itertools.groupby(self._spread(statistics, order, group, numbers), key=itemgetter(0))
+        found = dict(outcomes)
+        for value, pieces in parts:
+            squares = Squares(len(statistics.names), clustered=self._cluster is not None)
+            for _, differences, weight, clusters in pieces:
+                squares.add(differences, weight, clusters)
+            paired = statistics.paired(numbers[value], *squares.errors())
+            found[value] = replace(outcomes[value], statistics=paired)
+        return found
+
+    def _spread(
+        self, statistics: PairedStatistics, order: list[str], group: str | None, numbers: dict[str, int]
+    ) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.float64] | None, Clusters | None]]:
+        """Of every group in turn: differences of influences, weights and clusters of rows."""
+        for batch in self._scored(order, []):
+            rows, clusters = self._row_scores(batch), self._clusters(batch)
+            differences = statistics.spread(rows, _owners(batch, group, numbers))
+            for value, lo, hi in _group_runs(batch, group):
+                yield (
+                    value, differences[:, lo:hi], None if rows.weight is None else rows.weight[lo:hi],
+                    None if clusters is None else (clusters[0][lo:hi], clusters[1]),
+                )  # fmt: skip
+
+    def _scored(self, order: Sequence[str], beside: Sequence[str]) -> Iterator[Any]:
+        return self.pairs.stream(order, weighted=self._weighted, scores=True, beside=beside)
+
+    def _row_scores(self, batch: Any) -> RowScores:
+        columns = {name: [np.array(batch[short_name(name, side)]) for side in "ab"] for name in COLUMNS}
+        a, b = (batch[name].to_numpy(zero_copy_only=False) for name in ("ca", "cb"))
+        weight = np.ldexp(np.array(batch["x"]), -self._power) if self._weighted else None
+        (label, _), said, confidence = (columns[name] for name in COLUMNS)
+        return RowScores(label, (said[0], said[1]), (confidence[0], confidence[1]), (a, b), weight)
 
     def permuted(
         self, outcomes: dict[str, Outcome], permutations: int, seed: int, group: str | None = None
@@ -135,6 +184,14 @@ def _group_runs(batch: Any, group: str | None) -> Iterator[tuple[str, int, int]]
     codes, values = (np.zeros(len(batch), np.int64), [""]) if group is None else _codes(batch[group])
     for lo, hi in runs(codes):
         yield group_name(values[codes[lo]] if codes[lo] >= 0 else None), lo, hi
+
+
+def _owners(batch: Any, group: str | None, numbers: dict[str, int]) -> NDArray[np.int32]:
+    """The number of the group of every row of a batch; without a column there is one."""
+    if group is None:
+        return np.zeros(len(batch), np.int32)
+    codes, values = _codes(batch[group])
+    return np.array([numbers.get(group_name(value), -1) for value in (*values, None)], np.int32)[codes]
 
 
 def _codes(column: Any) -> tuple[NDArray[np.int64], list[Any]]:

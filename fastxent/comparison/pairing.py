@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from fastxent.base.errors import DataError, UsageError
 from fastxent.base.status import Status
+from fastxent.comparison.paired_statistics import COLUMNS
 from fastxent.data.plain_column import as_python
 
-__all__ = ["LARGEST_OCTAVE", "LEAST_OCTAVE", "Pairs", "exact_values", "need_duckdb"]
+__all__ = ["LARGEST_OCTAVE", "LEAST_OCTAVE", "Pairs", "exact_values", "need_duckdb", "short_name"]
 
 #: Octaves of losses (in nats) that are told apart; what is beyond counts as these.
 LEAST_OCTAVE, LARGEST_OCTAVE = -20, 10
@@ -57,14 +58,25 @@ class Pairs:
         memory: bytes the join may hold before it spills to ``folder``.
         threads: threads DuckDB may use.
         weighted: whether pairs have weights; those of weight 0 are in nothing that is asked.
+        scores: whether sides say more of their rows (`fastxent.comparison.paired_statistics.COLUMNS`).
     """
 
     def __init__(
-        self, folder: str, a: str, b: str, *, keys: int, memory: int, threads: int, weighted: bool = False
+        self,
+        folder: str,
+        a: str,
+        b: str,
+        *,
+        keys: int,
+        memory: int,
+        threads: int,
+        weighted: bool = False,
+        scores: bool = False,
     ) -> None:
         duckdb = need_duckdb()
         self._error = duckdb.Error
         self._a, self._b = a, b
+        self._own = ["loss", "correct", "fate", "target", *(COLUMNS if scores else ())]
         self._counted = f"{_BOTH} AND x > 0" if weighted else _BOTH
         self.keys = [f"k{i}" for i in range(keys)] or ["row"]
         config = {
@@ -92,11 +104,10 @@ class Pairs:
         """Make the table that everything else asks."""
         condition = " AND ".join(f"a.{key} = b.{key}" for key in self.keys)
         keys = ", ".join(f"coalesce(a.{key}, b.{key}) AS {key}" for key in self.keys)
+        own = ", ".join(f"{side}.{name} AS {short_name(name, side)}" for side in "ab" for name in self._own)
         self._run(
             f"""CREATE TABLE pairs AS
-            SELECT {keys}, a.* EXCLUDE ({", ".join(self.keys)}, loss, correct, fate, target),
-                a.loss AS la, a.correct AS ca, a.fate AS fa, a.target AS ta,
-                b.loss AS lb, b.correct AS cb, b.fate AS fb, b.target AS tb
+            SELECT {keys}, a.* EXCLUDE ({", ".join((*self.keys, *self._own))}), {own}
             FROM read_parquet($a) a FULL OUTER JOIN read_parquet($b) b ON {condition}""",
             {"a": self._a, "b": self._b},
         )
@@ -125,10 +136,16 @@ class Pairs:
             f"SELECT {', '.join(self.keys)} FROM pairs WHERE fa <= {ignored} AND fb <= {ignored} AND ta != tb"
         )
 
-    def stream(self, order: Sequence[str], *, weighted: bool) -> Iterator[Any]:
-        """Record batches of pairs, sorted: la, lb, ca, cb, with weights s and x, and the columns they are sorted by."""
+    def stream(
+        self, order: Sequence[str], *, weighted: bool, scores: bool = False, beside: Sequence[str] = ()
+    ) -> Iterator[Any]:
+        """Record batches of pairs, sorted: la, lb, ca, cb, with weights s and x, and the columns they are sorted by.
+
+        ``scores``: what sides say beside their losses; ``beside``: other columns.
+        """
         sort = f" ORDER BY {', '.join(order)}" if order else ""
-        columns = ["la", "lb", "ca", "cb", *(("s", "x") if weighted else ()), *order]
+        more = [short_name(name, side) for side in "ab" for name in COLUMNS] if scores else []
+        columns = ["la", "lb", "ca", "cb", *(("s", "x") if weighted else ()), *more, *order, *beside]
         return self._batches(f"SELECT {', '.join(columns)} FROM pairs WHERE {self._counted}{sort}")
 
     def extremes(self, k: int, *, descending: bool) -> list[tuple[Any, float, float, float]]:
@@ -191,6 +208,11 @@ class Pairs:
 
 #: Both sides have the row and have scored it.
 _BOTH = f"fa = {int(Status.SCORED)} AND fb = {int(Status.SCORED)}"
+
+
+def short_name(name: str, side: str) -> str:
+    """What a column of a side is called among pairs: ``la`` is A's loss."""
+    return f"{name}_{side}" if name in COLUMNS else name[0] + side
 
 
 def _one(key: Sequence[Any]) -> Any:

@@ -59,6 +59,41 @@ class Comparison:
         return self.outcome.delta
 
     @property
+    def statistics(self) -> Any:
+        """An Arrow table of AUC, F1, MCC, ECE and the like over the rows that were compared, with their differences.
+
+        A row a statistic, of all rows (column and value null) and of every group: column, value, statistic, a, b,
+        delta, stderr, ci_low, ci_high, p_value. Multilabel rows, and losses alone, have none.
+        """
+        import pyarrow as pa
+
+        owners: list[tuple[str | None, str | None, Outcome]] = [(None, None, self.outcome)]
+        owners += [(column, value, each) for column, groups in self.groups.items() for value, each in groups.items()]
+        text, number = ("column", "value", "statistic"), ("a", "b", "delta", "stderr", "ci_low", "ci_high", "p_value")
+        rows = [
+            (column, value, name, each.a, each.b, each.delta.mean, *(getattr(each.delta, end) for end in number[3:]))
+            for column, value, outcome in owners
+            for name, each in outcome.statistics.items()
+        ]
+        kinds = pa.schema([(name, pa.string()) for name in text] + [(name, pa.float64()) for name in number])
+        columns = zip(*rows, strict=True) if rows else [()] * len(kinds)
+        return pa.table([list(each) for each in columns], schema=kinds)
+
+    def difference(self, name: str) -> Difference:
+        """The difference A - B of a statistic over the rows that were compared: "loss", "accuracy", "auc", "f1", ...
+
+        Raises:
+            UsageError: there is no difference of this name; the message says of which there is one.
+
+        Examples:
+            >>> import fastxent as fx
+            >>> p, q, y = [0.9, 0.6, 0.2, 0.1], [0.4, 0.6, 0.5, 0.1], [1, 1, 0, 0]
+            >>> round(fx.compare(probs=p, b_probs=q, target=y, task="binary").difference("auc").mean, 4)
+            0.25
+        """
+        return self.outcome.difference(name)
+
+    @property
     def num_rows(self) -> int:
         """Rows that were compared."""
         return self.outcome.rows
@@ -195,6 +230,7 @@ def _as_html(result: Comparison) -> str:
     lines = [(f"loss ({result.unit})", outcome.loss, outcome.delta)]
     if outcome.accuracy is not None and outcome.accuracy_delta is not None:
         lines.append(("accuracy", outcome.accuracy, outcome.accuracy_delta))
+    lines += [(name, {"a": each.a, "b": each.b}, each.delta) for name, each in outcome.shown_statistics]
     names = ("mean", "ci_low", "ci_high", "p_value")
     found = [
         {"": name, **{side.upper(): sides[side] for side in "ab"}} | {key: getattr(delta, key) for key in names}

@@ -1,9 +1,10 @@
 """Row results of one side of a comparison, written down for the join.
 
 A spool is a temporary Parquet file. Its columns: ``row`` (the number in the data set, filter or not), ``loss``,
-``correct``, ``fate`` (`Status`), ``target`` (the number, or a fingerprint of a dense target), then ``k0, k1, ...`` for
-keys and ``c0, c1, ...`` for columns, so that no name from the data is ever part of a query. With a spec that weighs
-rows, at the end ``s``, the sample weight, and ``x``, that times the class weight.
+``correct``, ``fate`` (`Status`), ``target`` (the number, or a fingerprint of a dense target), where rows have a
+predicted class those of `paired_statistics.COLUMNS`, then ``k0, k1, ...`` for keys and ``c0, c1, ...`` for columns, so
+that no name from the data is ever part of a query. With a spec that weighs rows, at the end ``s``, the sample weight,
+and ``x``, that times the class weight.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from fastxent.base.errors import DataError, UsageError
 from fastxent.base.hashing import GOLDEN, mix
+from fastxent.comparison.paired_statistics import COLUMNS
 from fastxent.data.batch import Batch
 from fastxent.data.plain_column import plain_column
 from fastxent.data.spec import Spec
@@ -33,7 +35,10 @@ from fastxent.engine.runners.runner import Runner
 from fastxent.engine.runners.threads import Done, RowResults, Threads
 from fastxent.engine.work import Chunk, SplitWork
 from fastxent.kernels.block_loop import Outputs, no_outputs
+from fastxent.kernels.contract import scorecard as sc
+from fastxent.kernels.contract.scorecard import new_scorecard
 from fastxent.statistics.group_bins import binned
+from fastxent.statistics.statistic import predicts_class
 
 __all__ = ["SpoolFile", "SpoolWork", "Spooled", "spool_names", "spool_rows"]
 
@@ -104,7 +109,8 @@ def _short_names(keys: Sequence[str], columns: Sequence[str]) -> list[str]:
 
 def spool_names(plan: Plan, keys: Sequence[str], columns: Sequence[str]) -> list[str]:
     """The names of the columns of a spool."""
-    return [*ROW_COLUMNS, *_short_names(keys, columns), *(("s", "x") if plan.spec.reads_weight else ())]
+    scores = COLUMNS if predicts_class(plan.spec) else ()
+    return [*ROW_COLUMNS, *scores, *_short_names(keys, columns), *(("s", "x") if plan.spec.reads_weight else ())]
 
 
 class SpoolFile:
@@ -159,7 +165,7 @@ class _Spool(RowResults):
         self, plan: Plan, keys: Sequence[str], columns: Sequence[str], write: Callable[[Sequence[Any]], None]
     ) -> None:
         self._write_columns = write
-        self._spec = plan.spec
+        self._spec, self._scores = plan.spec, predicts_class(plan.spec)
         stored = plan.source.stored
         self._begins = dict(zip(stored, itertools.accumulate(stored.values(), initial=0), strict=False))
         self._keys = tuple(keys)
@@ -180,13 +186,14 @@ class _Spool(RowResults):
             predicted=whole[0],
             rank=whole[1],
             status=np.empty(n, np.uint8),
+            record=new_scorecard(n if self._scores else 0),
         )
 
     def take(self, split: int, place: int, batch: Batch, outputs: Outputs) -> None:
         """Gather the rows of a batch beside the thread's others, which are written when they are many."""
         extra = batch.extra or {}
         results = (self._numbers(batch), outputs.loss, outputs.rank == 0, outputs.status, _comparable(batch.target))
-        columns = [*map(pa.array, results)]
+        columns = [*map(pa.array, (*results, *(self._scores_of(batch, outputs) if self._scores else ())))]
         columns += [_plain(extra[name], name, True) for name in self._keys]
         columns += [_plain(self._binned(extra[name], name), name, False) for name in self._columns[len(self._keys) :]]
         if self._spec.reads_weight:
@@ -196,6 +203,12 @@ class _Spool(RowResults):
         nbytes = sum(column.nbytes for columns in waiting for column in columns)
         if nbytes >= GATHERED_BYTES or sum(len(columns[0]) for columns in waiting) >= ROWS:
             self._write(waiting)
+
+    def _scores_of(self, batch: Batch, outputs: Outputs) -> tuple[NDArray[Any], ...]:
+        """See `COLUMNS`."""
+        real, whole, _ = outputs.record
+        confidence = real[sc.P_ONE if self._spec.task == "binary" else sc.CONFIDENCE]
+        return tuple(each[: batch.num_rows].copy() for each in (whole[sc.TARGET], whole[sc.PREDICTED], confidence))
 
     def _binned(self, column: Any, name: str) -> Any:
         """A column to group by, as bins where edges say so."""

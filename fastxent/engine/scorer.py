@@ -136,7 +136,7 @@ class Scorer:
         self._jobs: dict[KernelKey, tuple[Any, bool]] = {}
 
     def score(self, batch: Batch, totals: Totals, outputs: Outputs | None = None) -> None:
-        """Score all rows of the batch; outputs are indexed by the row's number in the batch."""
+        """Score all rows of the batch; outputs, the record too, are indexed by the row's number in the batch."""
         look_at(batch, totals)
         if self._spec.form == "probs" and self._spec.clip not in (None, "sklearn", "torch"):
             batch = cut_above_one(batch)
@@ -150,8 +150,9 @@ class Scorer:
             slack(self._spec, batch),
         )
         outputs = no_outputs() if outputs is None else outputs
+        wanted = outputs.record if outputs.record.status.size else None
         step = LATE
-        if totals.reads_records:
+        if totals.reads_records or wanted is not None:
             step = RECORD_ROWS
             if self._record is None:
                 self._record = scorecard.new_scorecard(RECORD_ROWS)
@@ -171,6 +172,10 @@ class Scorer:
                 outputs,
                 totals.tallies,
             )
+            if wanted is not None and self._record is not None:
+                wanted.real[:, lo:hi] = self._record.real[:, : hi - lo]
+                wanted.whole[:, lo:hi] = self._record.whole[:, : hi - lo]
+                wanted.status[lo:hi] = self._record.status[: hi - lo]
             if self._record is not None and totals.reads_records:
                 totals.absorb(Record(self._record, hi - lo, lo, batch, self._scores_of))
         del keep

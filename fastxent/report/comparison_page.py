@@ -46,6 +46,15 @@ def comparison_page(result: Comparison) -> Page:
         ]
         right.tables.append(new_table("Rows by who is right", fourfold))
         right.text.append(f"McNemar's test ({test.method}): p = {as_number(test.p_value, 3)}.")
+    entries = [
+        {
+            "statistic": name, "A": each.a, "B": each.b, "A − B": each.delta.mean, "low": each.delta.ci_low,
+            "high": each.delta.ci_high, "p": each.delta.p_value,
+        }
+        for name, each in result.outcome.statistics.items()
+    ]  # fmt: skip
+    if entries:
+        right.tables.append(new_table("Other statistics of the rows that were compared", entries, digits=4))
     changed = Section("Rows that changed most", "changed")
     for rows, caption in ((result.improved, "Lower loss in B"), (result.regressed, "Higher loss in B")):
         if rows:

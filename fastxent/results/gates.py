@@ -13,8 +13,9 @@ A path walks through the names of `Evaluation.to_dict` or `Comparison.to_dict`. 
 class; of a list of groups two parts choose the column and its value (``groups.country.DE.loss``), again and again until
 one group is left, where null is the group without a value and "'null'" the text; of any other list a part is a
 position, from 0. A path that ends at a table of numbers means its headline: ``loss`` is ``loss.mean``, ``accuracy`` is
-``accuracy.top1``. ``any(groups.country).loss > 0.9`` holds if it does for any group, ``any(per_class).recall < 0.9``
-if for any class, and those are named. A value that is NaN fails every gate: what could not be measured has not passed.
+``accuracy.top1``, and ``auc_delta`` of a comparison ``auc_delta.mean``. ``any(groups.country).loss > 0.9`` holds if it
+does for any group, ``any(per_class).recall < 0.9`` if for any class, and those are named. A value that is NaN fails
+every gate: what could not be measured has not passed.
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ _HEADLINE = {
     "average_precision": "value", "auc_weighted": "value", "average_precision_weighted": "value",
 }  # fmt: skip
 _SHOWN = 20
+
+
+def _headline(name: str) -> str | None:
+    """The number that is meant by the name of a table of numbers."""
+    return "mean" if name.endswith("_delta") else _HEADLINE.get(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ class Gate:
         here: Any = values
         for depth, part in enumerate(self.path):
             here = self._step(here, part, depth, self.path)
-        if isinstance(here, Mapping) and (headline := _HEADLINE.get(self.path[-1])) in here:
+        if isinstance(here, Mapping) and (headline := _headline(self.path[-1])) in here:
             here = here[headline]
         if isinstance(here, bool) or not isinstance(here, int | float):
             raise UsageError(f"--fail-if {self.text!r}: {_joined(self.path)} is no number{_choices(here)}")

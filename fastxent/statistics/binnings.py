@@ -26,7 +26,7 @@ from fastxent.statistics.options import Binning
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.table import Cells
 
-__all__ = ["bins_of_cells", "check_bins", "edges_of_mass", "even_edges"]
+__all__ = ["bins_by_cell", "bins_of_cells", "check_bins", "edges_of_mass", "even_edges"]
 
 #: How many bins each library takes by default.
 DEFAULT_BINS: dict[str, int] = {"torchmetrics": 15, "sklearn": 5, "netcal": 10}
@@ -51,6 +51,11 @@ def bins_of_cells(reading: Reading, bins: int | None, binning: Binning) -> Integ
     else:
         numbers = numbers_of_cells()
     return _BINS_OF[binning](numbers, count)[cells.places]
+
+
+def bins_by_cell(bins: int | None, binning: Binning) -> Integers:
+    """The bin of every cell that there is, of bins that do not depend on the rows."""
+    return _BINS_OF[binning](numbers_of_cells(), check_bins(bins, binning))
 
 
 def _equal_width(numbers: Numbers, count: int) -> Integers:

@@ -195,7 +195,7 @@ class Calibrated(Statistic):
         values["rmsce"][owners] = np.sqrt((sum_by_owner(bins.gap * bins.miss, starts) / total).high)
         values["ace"][owners] = (sum_by_owner(bins.miss, starts) / Twofold.of(counts)).high
         values["ece_floor"] = _floor(reading)
-        if self._binary:
+        if self._binary and "brier" in reading:
             score = Twofold.of(reading["brier"][owners])
             for name, part in murphy_parts(bins, starts, score).items():
                 values[name][owners] = part.high
@@ -246,12 +246,14 @@ class Calibrated(Statistic):
 
 @dataclass(frozen=True, slots=True)
 class BinSums:
-    """Every (owner, bin) that has weight: its share of the owner's weight, mean confidence, | gap | and variances.
+    """Every (owner, bin) that has weight: its share of the owner's weight, mean confidence, gap and variances.
 
-    ``noise`` is the variance of a row's hit that its confidence implies, ``residual`` that of hit - confidence.
+    ``gap`` is accuracy - confidence, ``noise`` the variance of a row's hit that its confidence implies, ``residual``
+    that of hit - confidence.
     """
 
     owners: Integers
+    numbers: Integers
     share: Numbers
     confidence: Numbers
     gap: Numbers
@@ -275,10 +277,10 @@ def bin_sums(reading: Reading) -> BinSums | None:
         for each in (np.ones_like(p), p, rate - p, p * (1.0 - p), rate * (1.0 - p) ** 2 + (1.0 - rate) * p**2)
     ]
     heavy = sums[0] > 0.0  # a bin's share may be too small for a number
-    owners, sums = cells.owners[starts][heavy], [each[heavy] for each in sums]
+    owners, bins, sums = cells.owners[starts][heavy], numbers[starts][heavy], [each[heavy] for each in sums]
     size = sums[0]
     mean, gap, noise, square = (each / size for each in sums[1:])
-    return BinSums(owners, size, mean, np.abs(gap), noise, np.maximum(square - gap**2, 0.0))
+    return BinSums(owners, bins, size, mean, gap, noise, np.maximum(square - gap**2, 0.0))
 
 
 def _floor(reading: Reading) -> Numbers:

@@ -26,9 +26,10 @@ from fastxent.statistics.classes import FULL_CLASSES, Classes, class_sums
 from fastxent.statistics.intervals import wilson_intervals
 from fastxent.statistics.ranking import ranking_of
 from fastxent.statistics.reading import Reading
+from fastxent.statistics.score_cells import AREAS, ScoreCells
 from fastxent.statistics.students_t import Z95
 
-__all__ = ["INTERVALS", "interval", "intervals_of", "standard_error"]
+__all__ = ["GRADIENTS", "INTERVALS", "Confusion", "area_gradients", "interval", "intervals_of", "standard_error"]
 
 Numbers = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -103,15 +104,16 @@ def _error(owners: Integers, share: Numbers, gradient: Numbers, rows: Numbers) -
 
 
 def _estimate(reading: Reading, name: str) -> Estimate | None:
-    if name in _AREAS:
+    if name in AREAS:
         ranking = ranking_of(reading)
         return None if ranking is None else _area(reading, name)
-    gradient = _GRADIENTS.get(name)
-    confusion = _confusion(reading)
-    if gradient is None or confusion is None:
+    gradient = GRADIENTS.get(name)
+    found = _confusion(reading)
+    if gradient is None or found is None:
         return None
+    share, confusion = found
     values = reading[name]
-    return values, _error(confusion.owners, confusion.share, gradient(confusion, values), rows_behind(reading))
+    return values, _error(confusion.owners, share, gradient(confusion, values), rows_behind(reading))
 
 
 def _sums(owners: Integers, values: Numbers, minlength: int) -> Numbers:
@@ -124,13 +126,12 @@ def _sums(owners: Integers, values: Numbers, minlength: int) -> Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Shares of pairs of classes of every owner; of each (owner, class) what is target, predicted, and both.
+    """Pairs of classes, or rows, of owners; of each (owner, class) the share that is target, predicted, and both.
 
     ``target`` and ``predicted`` are places of the classes of pairs among these.
     """
 
     owners: Integers
-    share: Numbers
     target: Integers
     predicted: Integers
     right: NDArray[np.bool_]
@@ -155,13 +156,16 @@ class Confusion:
         return _sums(self.owner_of, values, minlength=int(self.owners.max(initial=0)) + 1)[self.owners]
 
 
-def _confusion(reading: Reading) -> Confusion | None:
-    """Of all owners; None where pairs were too many to be counted."""
-    found: Confusion | None = reading.once("shares of pairs", lambda: _read_confusion(reading))
+Gradient = Callable[[Confusion, Numbers], Numbers]
+
+
+def _confusion(reading: Reading) -> tuple[Numbers, Confusion] | None:
+    """The shares of pairs of all owners, and the pairs; None where they were too many to be counted."""
+    found: tuple[Numbers, Confusion] | None = reading.once("shares of pairs", lambda: _read_confusion(reading))
     return found
 
 
-def _read_confusion(reading: Reading) -> Confusion | None:
+def _read_confusion(reading: Reading) -> tuple[Numbers, Confusion] | None:
     statistic = reading.statistics.get("classes")
     if not isinstance(statistic, Classes) or (found := statistic.pairs(reading)) is None:
         return None
@@ -188,7 +192,7 @@ def _read_confusion(reading: Reading) -> Confusion | None:
         for at, here in ((first, 1.0), (second, 1.0), (first, target == predicted))
     )
     right = target == predicted
-    return Confusion(owners, share, first, second, right, keys // classes, keys % classes, support, said, both)
+    return share, Confusion(owners, first, second, right, keys // classes, keys % classes, support, said, both)
 
 
 def _balanced(c: Confusion, value: Numbers) -> Numbers:
@@ -224,13 +228,12 @@ def _matthews(c: Confusion, value: Numbers) -> Numbers:
     return np.where(targets * said > 0.0, gradient, math.nan)
 
 
-def _of_class_1(rate: Callable[[Confusion], tuple[Numbers, Numbers]]) -> Callable[[Confusion, Numbers], Numbers]:
+def _of_class_1(rate: Callable[[Confusion], tuple[Numbers, Numbers, Numbers]]) -> Gradient:
     """The gradient of a rate over the rows that count for it, of the class 1 of binary rows."""
 
     def gradient(c: Confusion, value: Numbers) -> Numbers:
-        hit, counts = rate(c)
-        size = _sums(c.owners, c.share * counts, minlength=len(value))[c.owners]
-        return (hit - value[c.owners] * counts) / size
+        hit, counts, sizes = rate(c)
+        return (hit - value[c.owners] * counts) / c.total(np.where(c.number == 1, sizes, 0.0))
 
     return gradient
 
@@ -240,30 +243,29 @@ def _truth(c: Confusion) -> tuple[Numbers, Numbers]:
     return (c.number[c.target] == 1).astype(np.float64), (c.number[c.predicted] == 1).astype(np.float64)
 
 
-def _recall(c: Confusion) -> tuple[Numbers, Numbers]:
+def _recall(c: Confusion) -> tuple[Numbers, Numbers, Numbers]:
     target, predicted = _truth(c)
-    return target * predicted, target
+    return target * predicted, target, c.support
 
 
-def _precision(c: Confusion) -> tuple[Numbers, Numbers]:
+def _precision(c: Confusion) -> tuple[Numbers, Numbers, Numbers]:
     target, predicted = _truth(c)
-    return target * predicted, predicted
+    return target * predicted, predicted, c.said
 
 
-def _f1(c: Confusion) -> tuple[Numbers, Numbers]:
+def _f1(c: Confusion) -> tuple[Numbers, Numbers, Numbers]:
     target, predicted = _truth(c)
-    return 2.0 * target * predicted, target + predicted
+    return 2.0 * target * predicted, target + predicted, c.support + c.said
 
 
-_GRADIENTS: dict[str, Callable[[Confusion, Numbers], Numbers]] = {
+#: Of statistics of targets and predicted classes: what one more row of each pair changes, by their values.
+GRADIENTS: dict[str, Gradient] = {
     "balanced_accuracy": _balanced, "f1_macro": _macro, "f1_weighted": _weighted, "f1_micro": _micro,
     "precision": _of_class_1(_precision), "recall": _of_class_1(_recall), "f1": _of_class_1(_f1), "mcc": _matthews,
 }  # fmt: skip
 
 
 # Of scores
-
-_AREAS = ("auc", "average_precision")
 
 
 def _area(reading: Reading, name: str) -> Estimate | None:
@@ -272,15 +274,19 @@ def _area(reading: Reading, name: str) -> Estimate | None:
     cells = None if ranking is None or ranking.labels > 1 else ranking.cells(reading)
     if cells is None:
         return None
-    owners, value = cells.keys, reading[name]
-    shares = cells.shares()
-    sizes = tuple(_sums(owners, side, minlength=reading.owners)[owners] for side in shares)
-    gradients = (_roc if name == "auc" else _steps)(owners, shares, sizes, value[owners])
+    value = reading[name]
     squares = (
-        _sums(owners, np.nan_to_num(share * g * g), minlength=reading.owners)
-        for share, g in zip(shares, gradients, strict=True)
+        _sums(cells.keys, np.nan_to_num(share * g * g), minlength=reading.owners)
+        for share, g in zip(cells.shares(), area_gradients(cells, name, value), strict=True)
     )
     return value, np.sqrt(sum(squares) / np.maximum(rows_behind(reading) - 1.0, 0.0))
+
+
+def area_gradients(cells: ScoreCells, name: str, value: Numbers) -> Sides:
+    """What one more negative, and positive, of every cell changes in an area, whose values by owner these are."""
+    owners, shares = cells.keys, cells.shares()
+    sizes = tuple(_sums(owners, side, minlength=len(value))[owners] for side in shares)
+    return (_roc if name == "auc" else _steps)(owners, shares, sizes, value[owners])
 
 
 def _below(values: Numbers, keys: Integers) -> Numbers:
@@ -346,4 +352,4 @@ def _calibration_error(reading: Reading, z: float) -> tuple[Numbers, Numbers] | 
 
 
 #: Fields that may have an interval, in the order in which they are shown.
-INTERVALS = ("loss", "accuracy", *_GRADIENTS, *_AREAS, "ece", *_QUANTILES)
+INTERVALS = ("loss", "accuracy", *GRADIENTS, *AREAS, "ece", *_QUANTILES)

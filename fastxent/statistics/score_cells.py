@@ -17,7 +17,10 @@ from fastxent.statistics.calibration_cells import cells_alone, lows_of_cells, wo
 from fastxent.statistics.reading import Reading
 from fastxent.statistics.table import Cells
 
-__all__ = ["AREAS", "ENDS", "ScoreCells", "least_of_cells", "of_calibration", "of_scores"]
+__all__ = [
+    "AREAS", "ENDS", "ScoreCells", "least_of_cells", "of_calibration", "of_scores", "ranks_of_cells",
+    "ranks_of_thresholds",
+]  # fmt: skip
 
 #: The areas under curves, and what their names end with: the value, and the bounds of what exact scores would give.
 AREAS, ENDS = ("auc", "average_precision"), ("", "_low", "_high")
@@ -152,7 +155,7 @@ def of_calibration(reading: Reading) -> ScoreCells | None:
     cells = reading.sums.cells("calibration")
     if cells is None or cells.level:
         return None
-    ranks = _ranks()[cells.places]
+    ranks = ranks_of_cells()[cells.places]
     joined = cells.at_places(ranks)
     order = np.lexsort((ranks, cells.owners))
     starts = run_starts(cells.owners[order], ranks[order])
@@ -165,10 +168,15 @@ def of_calibration(reading: Reading) -> ScoreCells | None:
 
 
 @cache
-def _ranks() -> Integers:
+def ranks_of_cells() -> Integers:
     """The place of every cell of the calibration among those that are in the order of their numbers."""
     beside = np.searchsorted(least_of_cells(), lows_of_cells()[tally.ONE + 1 :], side="right") - 1
     return np.append(np.arange(tally.ONE + 1), beside)
+
+
+def ranks_of_thresholds(thresholds: Numbers) -> Integers:
+    """The first place of a cell with this least number; those after it that have the same hold nothing."""
+    return np.searchsorted(least_of_cells(), thresholds)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ def t_two_sided(t: float, df: float) -> float:
     return _incomplete_beta(df / (df + t * t), t * t / (df + t * t), 0.5 * df, 0.5)
 
 
+@lru_cache(maxsize=1 << 16)
 def t_quantile(confidence: float, df: float) -> float:
     """Half-width, in standard errors, of the central interval that holds ``confidence`` of a Student t."""
     if df < 1:
