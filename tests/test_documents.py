@@ -31,15 +31,21 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(page for page in DOCS.rglob("*.md") if "build" not in page.parts)]
 RUN = ("console", "pycon", "python")
 #: Pages whose Python another test runs: recipes for dumps of other programs, and one call with every runner.
-ELSEWHERE = {"input.md": "test_ready_made.py", "scaling.md": "test_calls_with_every_runner"}
-#: Tiers of tests that a page needs which imports one of these.
-TIERS = {"distributed": pytest.mark.dask, "pyspark": pytest.mark.spark, "ray": pytest.mark.ray}
+ELSEWHERE = {"language-model-logs.md": "test_ready_made.py", "scaling.md": "test_calls_with_every_runner"}
+#: What a page that imports one of these needs: the tier of tests, and that Spark's notice of pandas 3 is none.
+MARKS = {
+    "distributed": [pytest.mark.dask],
+    "pyspark": [pytest.mark.spark, pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas")],
+    "ray": [pytest.mark.ray],
+}
 
 
 def shown() -> list[Any]:
     """Pages with something to run, marked by what they need."""
     return [
-        pytest.param(page, id=page.stem, marks=[TIERS[name] for name in sorted(TIERS.keys() & imported(page))])
+        pytest.param(
+            page, id=page.stem, marks=[mark for name in sorted(MARKS.keys() & imported(page)) for mark in MARKS[name]]
+        )
         for page in PAGES
         if page.name not in ELSEWHERE and any(block.language in RUN for block in blocks(page))
     ]
@@ -50,6 +56,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the data sets of the repository, in which this process works."""
     shutil.copytree(ROOT / "data", tmp_path / "data")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     return tmp_path
 
 

@@ -317,12 +317,12 @@ def test_files_of_arrays_and_the_shell(tmp_path):
     assert "there is no 'accuracy' in the result" in result.stderr
 
 
-# The recipes of docs/input.md, on files of the shape that these programs write.
+# The recipes of docs/howto/language-model-logs.md, on files of the shape that these programs write.
 
 
 def recipes():
-    section = (ROOT / "docs" / "input.md").read_text().partition("## Losses that somebody has computed")[2]
-    return re.findall("```python\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
+    text = (ROOT / "docs" / "howto" / "language-model-logs.md").read_text()
+    return re.findall("```python\n(.*?)```", text, re.DOTALL)
 
 
 def write_samples(folder, name, metrics):

@@ -98,6 +98,10 @@ def test_the_slice_is_named_with_what_it_carries() -> None:
     carried = west.fields["sum"] / ev.fields["sum"]
     assert f"Its {100 * share:.1f} % of the rows carry {100 * carried:.1f} % of the losses." in said
     assert f"loss {west.loss:.4g} against {ev.loss:.4g} of all rows" in said
+    z, y, site = rows("multiclass")
+    rest = site != "west"
+    assert f"Without it the loss would be {fx.cross_entropy(y[rest], logits=z[rest]):.4g}." in said
+    assert judge_evaluation(ev).sentence.startswith("The model should not ship as it is: it fails in site = west (loss")
     assert f"accuracy {100 * west.accuracy:.1f} % against {100 * ev.accuracy:.1f} %" in said
 
 

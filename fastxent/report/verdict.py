@@ -56,7 +56,10 @@ def judge_evaluation(ev: Evaluation, gates: Sequence[Gate] = (), baseline: Basel
     """What is said of a model, and of what has changed since a baseline."""
     if not ev.num_rows:
         return Verdict("bad", "No row was scored, so nothing is known.", ())
-    found = [*_against_base_rate(ev), *_since(ev, baseline), *_calibration(ev), *_classes(ev), *_slices(ev), *_rows(ev)]
+    where = [*_classes(ev), *_slices(ev)]
+    causes = [finding for finding in where if finding.tone != "good"]  # of much of what the others say
+    found = [*causes, *_against_base_rate(ev), *_since(ev, baseline), *_calibration(ev), *_rows(ev)]
+    found += [finding for finding in where if finding.tone == "good"]
     found.sort(key=lambda finding: ("bad", "warn", "good").index(finding.tone))
     values = {} if not gates else ev.to_dict() | ({} if baseline is None else {"baseline": baseline.to_dict()})
     return _verdict(found, gates, values, "The model")
@@ -267,15 +270,14 @@ def _slices(ev: Evaluation) -> Iterator[Finding]:
         if len(lines) > 1
         else ""
     )
+    size = f"(loss {as_number(line['loss'], 3)}, {worse})"
     yield Finding(
         "bad" if bad else "warn",
         f"{line['name']} is surely worse: loss {as_number(line['loss'], 4)} against {as_number(ev.loss, 4)} of all rows"
-        f"{right}. Its {as_percent(line['rows'], 1)} of the rows carry "
-f"{as_percent(line['losses'], 1)} of the losses.{more}",
-        f"it fails in {line['name']} (loss "
-f"{as_number(line['loss'], 3)}, {worse})" if bad else f"{line['name']} is worse (loss "
-f"{as_number(line['loss'], 3)}, {worse})",
-    )  # fmt: skip
+        f"{right}. Its {as_percent(line['rows'], 1)} of the rows carry {as_percent(line['losses'], 1)} of the losses. "
+        f"Without it the loss would be {as_number(line['others'], 4)}.{more}",
+        f"it fails in {line['name']} {size}" if bad else f"{line['name']} is worse {size}",
+    )
 
 
 def _worse(ev: Evaluation, column: str, table: Any) -> list[dict[str, Any]]:
@@ -298,6 +300,7 @@ def _worse(ev: Evaluation, column: str, table: Any) -> list[dict[str, Any]]:
                 "name": ", ".join(f"{name} = {group_name(row[name])}" for name in names),
                 "rows": share,
                 "losses": share * loss[i] / ev.loss,
+                "others": (ev.loss - share * loss[i]) / (1.0 - share),
                 "excess": share * (loss[i] - ev.loss),
             }
         )
