@@ -20,6 +20,7 @@ import numpy as np
 
 from fastxent.api.doubt import warn
 from fastxent.api.job import ExtraColumns, edges_of, prepare
+from fastxent.api.spoken import spoken
 from fastxent.base.byte_size import byte_size
 from fastxent.base.errors import DataError, FastxentError, UsageError
 from fastxent.base.log_unit import Unit
@@ -32,6 +33,7 @@ from fastxent.comparison.spool import Spooled, spool_rows
 from fastxent.comparison.spool_folder import spool_folder
 from fastxent.data.options import LossOptions
 from fastxent.data.spec import Spec
+from fastxent.engine.compile_clock import compile_clock
 from fastxent.engine.options import Progress
 from fastxent.engine.plan import plan_of
 from fastxent.engine.runners.choose import check_travels, runner_of
@@ -53,6 +55,7 @@ __all__ = ["compare"]
 JOIN_MEMORY = 1 << 30
 
 
+@spoken
 def compare(
     a: Any = None,
     b: Any = None,
@@ -245,7 +248,7 @@ def compare(
     counts = [side.source.num_rows for side in sides]
     total = sum(counts) if min(counts) >= 0 else -1
     step = None if progress is None else lambda split: progress(split, total)
-    with spool_folder() as folder:
+    with compile_clock() as compiling, spool_folder() as folder:
         files = [os.path.join(folder, f"{name}.parquet") for name in "ab"]
         with engine:
             results = [side.score(file, keys, engine, step) for side, file in zip(sides, files, strict=True)]
@@ -279,6 +282,7 @@ def compare(
     result.settings |= {} if filter is None else {"filter": str(filter)}
     result.run = {
         "seconds": time.perf_counter() - started,
+        "compile_seconds": compiling.seconds,
         "threads": threads,
         "runner": engine.name,
         **origin(),

@@ -149,7 +149,6 @@ def _arrays() -> dict[str, Option]:
     options = _Options(Inputs, LossOptions, Readings, RunOptions)
     options |= {
         "own": Option(),
-        "sample_weight": Option(name="sample_weight", annotation="Any"),
         "reduction": Option(
             name="reduction",
             annotation="Reduction",
@@ -168,7 +167,7 @@ def _arrays() -> dict[str, Option]:
         log_probs="(n, C) logarithms of probabilities.",
         class_weight="(C,) weights of at least 0, or a dict by class.",
         pos_weight="weight of the positive term, one number or one a label.",
-        sample_weight="(n,) weights of rows, of at least 0; the mean divides by their sum.",
+        weight="(n,) weights of rows, of at least 0; the mean divides by their sum.",
         mask="(n, L) bool, True where a label of a multilabel task counts.",
         ignore_index="rows with this label count nowhere; their loss is 0. Of distributions, this is the row that is "
         "all on that class, since it is the same as the label.",
@@ -178,7 +177,7 @@ def _arrays() -> dict[str, Option]:
         dtype='what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".',
     )
     order = (
-        "target logits probs log_probs own task class_weight pos_weight sample_weight mask label_reduction "
+        "target logits probs log_probs own task class_weight pos_weight weight mask label_reduction "
         "label_smoothing ignore_index reduction base clip normalize on_invalid class_names labels dtype axis threads"
     )
     return {name: options[name] for name in order.split()}
