@@ -83,9 +83,7 @@ def _score() -> Signature:
 def _compare() -> Signature:
     options = _Options(Pairing, Inputs, LossOptions, RunOptions)
     options["on"] = _Options(Pairing)["on"]
-    data, target, *_ = options.take(
-        "data", "target", "axis", "target_file", "on_error", "ids", "num_classes", *_EVALUATE_ALONE
-    )
+    data, target, *_ = options.take("data", "target", "axis", "on_error", "ids", "num_classes", *_EVALUATE_ALONE)
     sides = (
         replace(data, name="a", doc="the first set, as the ``data`` of `evaluate`. Left out, like ``b``, the "
                 "predictions are arrays."),
@@ -95,6 +93,8 @@ def _compare() -> Signature:
     options.say(
         weight="column of ``a`` (or array) with sample weights: means, differences and their errors are weighted.",
         on_invalid='"raise", or "skip": a row that one side cannot score is left out on both, and counted.',
+        target_file="a file (several, a table) of its own with the targets of both sides, where these have none: "
+        "``target`` is its column, and ``on`` pairs its rows with theirs, as in `evaluate`. It is held in memory.",
         filter="which rows of both sides are read, as in `evaluate`; the others are counted. A row that only one side "
         "keeps is only on that side. With ``by_order`` rows keep the places they have without the filter.",
         memory="bytes that the threads, and then the join before it goes to disk, may hold, about, or text such as "

@@ -52,8 +52,10 @@ class Comparison:
         """Whether they say the same of the same two sides. Facts about the run do not count."""
         if not isinstance(other, Comparison):
             return NotImplemented
-        told = [json_text({k: v for k, v in each.to_dict().items() if k != "run"}) for each in (self, other)]
-        return told[0] == told[1] and (self.a, self.b) == (other.a, other.b)
+        ours, theirs = (
+            {k: v for k, v in each.to_dict().items() if k not in ("run", "a", "b")} for each in (self, other)
+        )
+        return json_text(ours) == json_text(theirs) and (self.a, self.b) == (other.a, other.b)
 
     __hash__ = None  # type: ignore[assignment]
 
