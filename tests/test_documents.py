@@ -31,7 +31,10 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(page for page in DOCS.rglob("*.md") if "build" not in page.parts)]
 RUN = ("console", "pycon", "python")
 #: Pages whose Python another test runs: recipes for dumps of other programs, and one call with every runner.
-ELSEWHERE = {"language-model-logs.md": "test_ready_made.py", "scaling.md": "test_calls_with_every_runner"}
+ELSEWHERE = {
+    "language-model-logs.md": "test_ready_made.py",
+    "scaling.md": "test_calls_with_every_runner, test_spark.py, test_ray.py",
+}
 #: What a page that imports one of these needs: the tier of tests, and that Spark's notice of pandas 3 is none.
 MARKS = {
     "distributed": [pytest.mark.dask],
@@ -130,7 +133,7 @@ def arguments(words: list[str]) -> list[str]:
 
 def test_calls_with_every_runner() -> None:
     """What docs/scaling.md shows are calls that there are, with runners that there are."""
-    (block,) = (block for block in blocks(DOCS / "scaling.md") if block.language == "python")
+    block, *_ = (block for block in blocks(DOCS / "scaling.md") if block.language == "python")
     for statement in ast.parse(block.text).body:
         assert isinstance(statement, ast.Expr)
         assert isinstance(statement.value, ast.Call)

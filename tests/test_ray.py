@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import fastxent as fx
@@ -9,6 +12,8 @@ from fastxent.engine.run import score_plan
 from fastxent.engine.runners.ray import Ray
 from fastxent.engine.runners.threads import Threads
 from tests import runner_cases as cases
+from tests.documents import blocks
+from tests.shell import ROOT
 
 pytestmark = [
     pytest.mark.ray,
@@ -64,3 +69,27 @@ def test_a_split_that_kills_every_worker_is_named(folder, tmp_path, monkeypatch)
     said = rf"{folder}/0003\.parquet, rows 0 to 59: every worker that took it died"
     with Ray("ray") as runner, pytest.raises(fx.FastxentError, match=said):
         score_plan(faulty, runner)
+
+
+def test_the_recipe_for_predictions_that_a_model_makes(folder):
+    """As it stands in the documentation, with a model of our own."""
+
+    def make_logits(scores):
+        return np.stack(scores) * np.float32(1.5)
+
+    (recipe,) = [block.text for block in blocks(ROOT / "docs" / "scaling.md") if "map_batches" in block.text]
+    inputs = folder.parent / "inputs"
+    inputs.mkdir()
+    for path in sorted(folder.iterdir()):
+        pq.write_table(pq.read_table(path).rename_columns({"z": "x"}), inputs / path.name)
+    said = {"load_model": lambda: make_logits, "path": str(inputs), "print": lambda ev: None}
+    exec(recipe.replace("65_536", "37"), said)
+    expected = fx.Evaluator(worst=5)
+    rows = pa.concat_tables(pq.read_table(path) for path in sorted(folder.iterdir()))
+    scores = make_logits(np.array(rows["z"].to_pylist(), np.float32))
+    expected.update(rows["y"].to_numpy(), logits=scores, group_by={"country": rows["country"]})
+    one, there = expected.compute(), said["whole"].compute()
+    assert said["whole"].num_rows == cases.FILES * cases.ROWS
+    assert there.loss == one.loss
+    assert there.groups.equals(one.groups)
+    assert there.worst["loss"].to_pylist() == one.worst["loss"].to_pylist()

@@ -44,7 +44,7 @@ __all__ = [
 ]  # fmt: skip
 
 #: What tables and frames have that can be read more than once.
-_READ_AGAIN = ("num_rows", "height", "iloc", "collect_batches")
+_READ_AGAIN = ("num_rows", "height", "iloc", "collect_batches", "mapInArrow")
 #: What a single array is called that a keyword was given without a name.
 _UNNAMED = {"group_by": "group", "cluster_by": "cluster", "units": "units"}
 
@@ -154,12 +154,19 @@ def open_job(
     readings: Readings,
     run: RunOptions,
     extra: ExtraColumns,
+    *,
+    rows: bool = False,
 ) -> Job:
-    """The job that the keywords of `evaluate` and `score` ask for; ``extra`` are the columns that ride along."""
+    """The job that the keywords of `evaluate` and `score` ask for.
+
+    ``extra`` are the columns that ride along. With ``rows`` results of single rows are wanted, and so with a
+    ``target_file``: a DataFrame of Spark is then read by this process.
+    """
     if inputs.on is not None and inputs.target_file is None:
         raise UsageError("on pairs data with target_file, and there is none")
     threads = thread_count(run.threads)
-    runner = runner_of(run.runner, threads)
+    rows = rows or inputs.target_file is not None
+    runner = runner_of(run.runner, threads, None if rows else inputs.data)
     source, spec = prepare(inputs, loss, memory=run.memory, threads=runner.readers, extra=extra.found)
     check_travels(source, runner)
     measures = dataclasses.replace(that_apply(measures, spec), edges=edges_of(extra, inputs, source))
@@ -225,11 +232,6 @@ def prepare(
         inputs = dataclasses.replace(inputs, data=open_standard_input(inputs.data, inputs.format))
     if inputs.target_file is not None:
         inputs, extra = _with_target_file(inputs, extra)
-    if inputs.data is not None and not (is_paths(inputs.data) or is_table(inputs.data)):
-        raise UsageError(
-            f"data: expected a path, a list of paths, or a table, got {type(inputs.data).__name__}; arrays go by the "
-            "name of what they are, without data: logits= (or probs=, log_probs=), and target="
-        )
     form: Form | ReadyForm
     if _are_tables(inputs.data) and not inputs.ready_made:
         inputs, form, predictions = _inferred(inputs)
@@ -237,9 +239,8 @@ def prepare(
         form, predictions = one_form(**inputs.forms)
     if inputs.topk:
         _check_topk(inputs, loss)
-    room = None if memory is None else byte_size(memory)
-    share = None if room is None else max(1, room // threads)
-    source = _open_predictions(inputs, form, predictions, extra, share, stored_labels(inputs, loss), room)
+    share = None if memory is None else max(1, byte_size(memory) // threads)
+    source = _open_predictions(inputs, form, predictions, extra, share, stored_labels(inputs, loss))
     return source, spec_of(inputs, loss, form, source)
 
 
@@ -381,7 +382,6 @@ def _open_predictions(
     extra: tuple[str, ...] | Mapping[str, Any],
     memory: int | None,
     labels: StoredLabels | None,
-    held: int | None,
 ) -> Source:
     """The source that ``data`` names, or, without it, the one over arrays or the files that hold them."""
     data, target, task = inputs.data, inputs.target, inputs.task
@@ -409,8 +409,7 @@ def _open_predictions(
             return source
         from fastxent.sources.labeled import LabeledSource, Labels
 
-        own, on = inputs.target_file, tuple(inputs.on or ())
-        return LabeledSource(source, own if isinstance(own, Labels) else Labels(own, on, target, held), task, labels)
+        return LabeledSource(source, Labels(inputs.target_file, tuple(inputs.on or ()), target), task, labels)
     if inputs.filter is not None:
         raise UsageError("filter needs columns, which arrays do not have; slice the arrays")
     if inputs.topk:

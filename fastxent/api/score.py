@@ -10,10 +10,8 @@ from typing import Any, Literal
 
 from fastxent.api.doubt import warn
 from fastxent.api.job import ExtraColumns, open_job
-from fastxent.api.spoken import spoken
 from fastxent.base.log_unit import Unit
 from fastxent.data.options import LossOptions
-from fastxent.engine.compile_clock import compile_clock
 from fastxent.engine.options import Progress, RunOptions
 from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.record import job_digest
@@ -26,7 +24,6 @@ from fastxent.storage.output_paths import is_folder, is_path, refuse_inputs
 __all__ = ["score"]
 
 
-@spoken
 def score(
     data: Any = None,
     out_path: str | os.PathLike[str] | None = None,
@@ -241,7 +238,7 @@ def score(
     )  # fmt: skip
     readings = Readings(top_k=top_k, bins=bins, binning=binning, base=base)
     run_options = RunOptions(threads=threads, memory=memory, runner=runner, progress=progress)
-    job = open_job(inputs, loss_options, measures, readings, run_options, extra)
+    job = open_job(inputs, loss_options, measures, readings, run_options, extra, rows=True)
     unit = Unit(base)
     source, spec, measures = job.plan.source, job.plan.spec, job.plan.measures
     names = source.class_names if job.topk else spec.class_names
@@ -252,7 +249,7 @@ def score(
             table, scored = run.as_table()
         warn(job.evaluation(scored, {}).doubts)
         return table
-    out = os.fspath(out_path)
+    out = os.fspath(out_path).removeprefix("file://")
     files = [value for value in (*inputs.forms.values(), target, weight) if data is None and is_path(value)]
     refuse_inputs(out, data, [*source.paths, *files])
     named = {
@@ -269,12 +266,9 @@ def score(
         **({"targets": source.digest} if source.digest else {}),
     )  # fmt: skip
     run = RowRun(job.plan, row_columns, digest, job.runner, progress)
-    with compile_clock() as compiling, job.runner:
+    with job.runner:
         scored = run.into_folder(out, data, overwrite, resume) if is_folder(out) else run.into_file(out, overwrite)
     seconds = time.perf_counter() - started
-    facts = run_facts(
-        job.plan, job.runner, scored, seconds, compiling=compiling.seconds, rows=run.rows, nbytes=run.nbytes
-    )
-    result = job.evaluation(scored, facts)
+    result = job.evaluation(scored, run_facts(job.plan, job.runner, scored, seconds, rows=run.rows, nbytes=run.nbytes))
     warn(result.doubts)
     return result

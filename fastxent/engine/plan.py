@@ -79,7 +79,7 @@ class Scored:
     Attributes:
         totals: their totals.
         left_out: what could not be read and was left out (``on_error="skip"``).
-        rows: results of single rows, as bytes, where these are sent back.
+        rows: results of single rows as bytes, where these are sent back; of outputs that were written, a note of each.
     """
 
     totals: Totals

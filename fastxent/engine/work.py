@@ -15,10 +15,10 @@ import time
 import uuid
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastxent.base.errors import FastxentError, InvalidRowError, OutputError, SourceError, StateError, UsageError
 from fastxent.base.version import package_version
@@ -27,7 +27,7 @@ from fastxent.engine.plan import Failed, Part, Plan, Scored, Stop, Stopped, join
 from fastxent.engine.score_split import score_splits
 from fastxent.sources.source import Split
 
-__all__ = ["Chunk", "Sent", "SplitWork", "Work", "do", "joined", "placed", "send"]
+__all__ = ["Chunk", "Sent", "SplitWork", "Work", "do", "joined", "send", "with_sent"]
 
 #: How often units are tried that fail for a reason that may pass, and seconds before the second attempt.
 ATTEMPTS, PAUSE = 3, 0.1
@@ -95,15 +95,15 @@ class SplitWork(Work):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """Work as it is sent: bytes, the versions of who sent it, and a name of its own."""
+    """Work (or what else workers need) as it is sent: bytes, the versions of who sent it, and a name of its own."""
 
     data: bytes
     versions: tuple[tuple[str, str], ...]
     token: str
 
 
-def send(work: Work) -> Sent:
-    """Work, to be sent.
+def send(work: Any) -> Sent:
+    """Work, or what else workers need, to be sent.
 
     Raises:
         UsageError: the data lie in the memory of this process.
@@ -116,17 +116,22 @@ def do(sent: Sent, numbers: Chunk, stop: Stop | None = None, log: logging.Logger
 
     What fails for a reason that may pass is tried again. The log names the units.
     """
+    return with_sent(sent, lambda work: _tried(work, numbers, stop, log))
+
+
+def with_sent(sent: Sent, score: Callable[[Any], Part]) -> Part:
+    """What is scored with something that was sent, or the error, which says where it was met."""
     try:
         if (own := _versions()) != sent.versions:
             theirs = ", ".join(f"{name} {version}" for name, version in sent.versions)
             mine = ", ".join(f"{name} {version}" for name, version in own)
             raise FastxentError(f"the worker {_here()} has {mine}, but the run has {theirs}; install the same there")
-        part = _tried(_received(sent), numbers, stop, log)
+        part = score(_received(sent))
     except Stopped:
         raise
     except Exception as error:
         part = Failed(None, 0, error)
-    return part if isinstance(part, Scored) else replace(part, error=placed(part))
+    return part if isinstance(part, Scored) else replace(part, error=_placed(part))
 
 
 def _tried(work: Work, numbers: Chunk, stop: Stop | None, log: logging.Logger) -> Part:
@@ -150,12 +155,12 @@ def joined(parts: Iterable[Part]) -> Part:
     return reduce(join, parts)
 
 
-_works: dict[str, Work] = {}
+_works: dict[str, Any] = {}
 _works_lock = threading.Lock()
 
 
-def _received(sent: Sent) -> Work:
-    """The work, which is unpacked once a process."""
+def _received(sent: Sent) -> Any:
+    """What was sent, which is unpacked once a process."""
     with _works_lock:
         if sent.token not in _works:
             while len(_works) > 1:  # who is at an older one holds it
@@ -172,7 +177,7 @@ def _here() -> str:
     return f"on {socket.gethostname()}, process {os.getpid()}"
 
 
-def placed(failed: Failed) -> Exception:
+def _placed(failed: Failed) -> Exception:
     """The error with the place where it was met, in a form that can be sent. Errors of rows are the same anywhere."""
     error = failed.error
     if isinstance(error, SourceError):

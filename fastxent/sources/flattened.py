@@ -23,7 +23,7 @@ class FlattenedSource(Source):
     flattens = True
 
     def __init__(self, lists: Source) -> None:
-        self._lists = lists
+        self.lists = lists
         self.num_classes, self.num_rows = lists.num_classes, -1
         self.score_names, self.notes, self.paths = lists.score_names, lists.notes, lists.paths
         self.files = lists.files if len(lists.files) == 1 else ()
@@ -33,28 +33,28 @@ class FlattenedSource(Source):
 
     def check_travels(self) -> None:
         """See `Source.check_travels`: as the lists do."""
-        self._lists.check_travels()
+        self.lists.check_travels()
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
         """See `Source.left_out`."""
-        return self._lists.left_out
+        return self.lists.left_out
 
     @property
     def ways(self) -> Mapping[tuple[str, int], str]:
         """See `Source.ways`."""
-        return self._lists.ways
+        return self.lists.ways
 
     def stamps(self) -> Mapping[str, tuple[int, int] | None]:
         """See `Source.stamps`."""
-        return self._lists.stamps()
+        return self.lists.stamps()
 
     def read(self, split: Split) -> Iterator[Batch]:
         """All rows."""
         number = 0
         rows: Counter[str] = Counter()
-        for each in self._lists.splits():
-            for batch in self._lists.read(each):
+        for each in self.lists.splits():
+            for batch in self.lists.read(each):
                 yield replace(batch, first_row=rows[batch.path], first_id=number, numbers=None)
                 rows[batch.path] += batch.num_rows
                 number += batch.num_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-__all__ = ["is_array_file", "is_arrow", "is_lazy", "is_paths", "is_table", "library"]
+__all__ = ["is_array_file", "is_arrow", "is_lazy", "is_paths", "is_spark", "is_table", "library"]
 
 #: Endings of files that hold arrays rather than columns.
 _ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors")
@@ -17,13 +17,19 @@ def library(value: Any) -> str:
 
 
 def is_table(value: Any) -> bool:
-    """Whether ``value`` is a table, frame or stream with the Arrow C interface, or a lazy frame."""
-    return is_lazy(value) or hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__")
+    """Whether ``value`` is a table, frame or stream with the Arrow C interface, or a lazy frame, or one of Spark."""
+    speaks_arrow = hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__")
+    return speaks_arrow or is_lazy(value) or is_spark(value)
 
 
 def is_lazy(value: Any) -> bool:
     """Whether ``value`` is a query of polars that has not been run."""
     return library(value) == "polars" and type(value).__name__ == "LazyFrame"
+
+
+def is_spark(value: Any) -> bool:
+    """Whether ``value`` is a DataFrame of Spark, of this process or of Spark Connect."""
+    return library(value) == "pyspark" and type(value).__name__ == "DataFrame" and hasattr(type(value), "mapInArrow")
 
 
 def is_arrow(value: Any) -> bool:

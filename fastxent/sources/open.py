@@ -14,7 +14,7 @@ from fastxent.base.errors import UsageError
 from fastxent.data.spec import Task
 from fastxent.data.stored_labels import StoredLabels
 from fastxent.sources.flattened import FlattenedSource
-from fastxent.sources.object_kinds import is_array_file, is_arrow, is_paths, is_table, library
+from fastxent.sources.object_kinds import is_array_file, is_arrow, is_paths, is_spark, is_table, library
 from fastxent.sources.skipped import LeftOut, OnError
 from fastxent.sources.source import Selection, Source, Split
 
@@ -91,7 +91,7 @@ def open_source(
         data: Parquet or Arrow files by path, list of paths, glob, directory or URI, or as a `Dataset`; a ``.npy`` file
             of predictions (``selection.target`` is then the path of the targets); a ``.npz`` or ``.safetensors``
             file (names of arrays stand for columns); or a table, frame or stream with the Arrow C interface
-            (pyarrow, polars, pandas, DuckDB).
+            (pyarrow, polars, pandas, DuckDB), or a DataFrame of Spark.
         selection: which columns are read, and as what.
         memory: bytes that one reader (thread) may hold, about. None: 256 MiB.
         verify_checksums: check page checksums of Parquet files that have them.
@@ -128,6 +128,10 @@ def _open_columns(
     """A source over files or tables of columns."""
     from fastxent.sources.dataset.dataset import Dataset, find_dataset
 
+    if is_spark(data):
+        from fastxent.sources.arrow.spark import open_spark
+
+        return open_spark(data, selection, rows)
     if is_table(data):
         from fastxent.sources.arrow.source import open_table
 

@@ -66,11 +66,7 @@ class Inputs:
         brief="What a row is: C exclusive classes, one yes-or-no score, or L of them.",
     )
     weight: Any = option(
-        None,
-        "column (or array) of sample weights of at least 0.",
-        reads="column",
-        brief="Column with sample weights.",
-        flag="--weight --sample-weight",
+        None, "column (or array) of sample weights of at least 0.", reads="column", brief="Column with sample weights."
     )
     mask: Any = option(
         None,

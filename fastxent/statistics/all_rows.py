@@ -107,10 +107,10 @@ class AllRows:
         for name, keeper in self.keepers.items():
             keeper.merge(other.keepers[name], _ONE)
 
-    def shift(self, offset: int) -> None:
-        """Count rows from ``offset`` on, as if so many had come before."""
+    def shift(self, offset: int, rows: int = 0, path: str | None = None) -> None:
+        """See `Totals.shift`."""
         for keeper in self.keepers.values():
-            keeper.shift(offset)
+            keeper.shift(offset, rows, path)
 
     def state(self) -> tuple[dict[str, Any], list[Integers]]:
         """The canonical form of what is beside the tallies: a JSON value, and arrays."""

@@ -76,9 +76,9 @@ class Groups:
         numbers = np.array([self._number(key) for key in other._index], np.int64)
         self._sums.merge(other._sums, numbers)
 
-    def shift(self, offset: int) -> None:
-        """Count rows from ``offset`` on, as if so many had come before."""
-        self._sums.shift(offset)
+    def shift(self, offset: int, rows: int = 0, path: str | None = None) -> None:
+        """See `Totals.shift`."""
+        self._sums.shift(offset, rows, path)
 
     def _ordered(self) -> tuple[list[Key], Integers]:
         """The groups that have a scored row, in canonical order, and their numbers."""

@@ -128,10 +128,10 @@ class GroupSums:
         result.merge(self, numbers)
         return OrderedSums(result, np.arange(count))
 
-    def shift(self, offset: int) -> None:
-        """Count rows from ``offset`` on, as if so many had come before."""
+    def shift(self, offset: int, rows: int = 0, path: str | None = None) -> None:
+        """See `Totals.shift`."""
         for keeper in self.keepers.values():
-            keeper.shift(offset)
+            keeper.shift(offset, rows, path)
 
     def places(self, order: Integers) -> Integers:
         """The place of every group in an order; -1 where it is not there."""

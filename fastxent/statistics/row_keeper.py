@@ -27,7 +27,7 @@ By = Literal["loss", "self_confidence", "normalized_margin"]
 _FIELDS = ("path", "row", "loss", "target", "predicted", "p_target", "confidence")
 _FLOATS = frozenset(("loss", "p_target", "confidence"))
 _KEY, _ID, _FIRST = 0, 1, 2
-_PATH, _LOSS, _TARGET = (_FIRST + _FIELDS.index(name) for name in ("path", "loss", "target"))
+_PATH, _ROW, _LOSS, _TARGET = (_FIRST + _FIELDS.index(name) for name in ("path", "row", "loss", "target"))
 _WIDTH = _FIRST + len(_FIELDS)
 
 
@@ -163,10 +163,13 @@ class RowKeeper:
         self._waiting.append((groups[here] << PLACE_BITS | other._owners[here] & PLACES, cells, other._kept[here]))
         self.settle()
 
-    def shift(self, offset: int) -> None:
-        """Count rows from ``offset`` on; they keep their place in their own file."""
+    def shift(self, offset: int, rows: int = 0, path: str | None = None) -> None:
+        """Count rows from ``offset`` on, in their own file from ``rows`` on, and call that ``path`` if it is given."""
         self.settle()
         self._cells[:, _ID] += offset
+        self._cells[:, _ROW] += rows
+        if path is not None:
+            self._paths, self._cells[:, _PATH] = {path: 0}, 0
 
     def _sorted(self, numbers: Integers) -> tuple[Integers, Integers, NDArray[Any]]:
         """Owners by ``numbers``, cells and kept values: by owner, the worst first."""

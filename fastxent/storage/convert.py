@@ -10,7 +10,6 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from fastxent.base.atomic_files import writing
 from fastxent.base.errors import DataError, SourceError, UsageError
 from fastxent.base.kinds import KINDS, Kind
 from fastxent.base.status import Status
@@ -18,7 +17,7 @@ from fastxent.data.batch import Columns
 from fastxent.data.spec import Form
 from fastxent.sources.dataset.dataset import Dataset, list_files
 from fastxent.sources.dataset.description import describe_files
-from fastxent.sources.dataset.files import DataFile, expand_local
+from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.dataset.footer import Footer
 from fastxent.sources.dataset.infer import infer_selection
 from fastxent.sources.dataset.reading import Reading, find_width, resolve_predictions, score_arrays
@@ -31,6 +30,7 @@ from fastxent.storage.inspect import Speed, measure_reading
 from fastxent.storage.layout import Layout, Storage, choose_layout, convert_kind, describe_self, is_lossless
 from fastxent.storage.output_paths import is_folder, outputs_of, refuse_inputs
 from fastxent.storage.parquet_writer import PendingParquet, score_settings
+from fastxent.storage.place import Place, shown
 
 __all__ = ["Conversion", "convert"]
 
@@ -116,7 +116,7 @@ def convert(
         >>> done.rows, done.layout, done.dtype
         (1797, 'packed', 'float32')
     """
-    out = os.fspath(out_path)
+    out = os.fspath(out_path).removeprefix("file://")
     choose_layout(layout, 1)
     for name, value in (("dtype", dtype), ("source_dtype", source_dtype)):
         if value is not None and value not in KINDS:
@@ -143,14 +143,17 @@ def _pairs(data: Any, out: str, overwrite: bool) -> list[tuple[DataFile, str]]:
     refuse_inputs(out, data, names)
     if not is_folder(out):
         if len(files) > 1:
-            raise UsageError(f"{out}: is one file for {len(files)} inputs; name a directory, with a slash at its end")
+            raise UsageError(
+                f"{shown(out)}: is one file for {len(files)} inputs; name a directory, with a slash at its end"
+            )
         return [(files[0], out)]
     places = outputs_of(names, data, out)
     for output in places.values():
-        if os.path.lexists(output) and not overwrite:
-            raise UsageError(f"{output}: exists already; name another directory, or pass overwrite=True (--overwrite)")
-        with writing(output):
-            os.makedirs(os.path.dirname(output), exist_ok=True)
+        place = Place.of(output)
+        if place.exists() and not overwrite:
+            said = "exists already; name another directory, or pass overwrite=True (--overwrite)"
+            raise UsageError(f"{place.name}: {said}")
+        place.make_folder()
     return [(file, places[file.name]) for file in files]
 
 
@@ -184,9 +187,10 @@ def _convert(
     finally:
         file.abort()
     before = measure_reading(columns.dataset, columns.names, columns.num_classes, columns.dtype)
-    after = measure_reading(Dataset(expand_local(out)), storage.names, columns.num_classes, storage.kind)
-    size, _ = columns.dataset.files[0].stamp() or (0, 0)
-    return Conversion(rows, storage.layout, storage.kind, size, os.path.getsize(out), before, after)
+    written = Dataset(list_files(out))
+    after = measure_reading(written, storage.names, columns.num_classes, storage.kind)
+    (size, _), (new, _) = (each.files[0].stamp() or (0, 0) for each in (columns.dataset, written))
+    return Conversion(rows, storage.layout, storage.kind, size, new, before, after)
 
 
 def _sum(parts: Sequence[Conversion]) -> Conversion:

@@ -1,4 +1,4 @@
-"""Where outputs go: one file, or a folder with a file for every input at the input's place."""
+"""Where outputs go: one file, or a folder with a file for every input at the input's place, here or behind a URI."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import os
 import posixpath
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from fastxent.base.errors import UsageError
+from fastxent.storage.place import Place, is_uri, shown
 
-__all__ = ["TEXT_ENDINGS", "is_folder", "is_path", "outputs_of", "refuse_inputs", "refuse_other_formats"]
+__all__ = ["TEXT_ENDINGS", "inside", "is_folder", "is_path", "outputs_of", "refuse_inputs", "refuse_other_formats"]
 
 _PACKED = ("", ".gz", ".zst")
 #: Ending of a name -> the separator of the text that it promises.
@@ -31,11 +33,14 @@ def is_path(value: Any) -> bool:
 
 def is_folder(out: str) -> bool:
     """Whether an output is a folder, with a file in it for every input: it is there, or its name ends in a slash."""
-    return os.path.isdir(out) or out.endswith(("/", os.sep))
+    return shown(out).endswith(("/", os.sep)) or Place.of(out).is_folder()
 
 
 def refuse_inputs(out: str, data: Any, paths: Sequence[Any]) -> None:
     """No output may replace an input, nor lie where the next run would read it as one."""
+    if is_uri(out):
+        _refuse_objects(shown(out), data, paths)
+        return
     for path in map(os.fspath, paths):
         if os.path.exists(out) and os.path.exists(path) and not os.path.isdir(out) and os.path.samefile(out, path):
             raise UsageError(f"{out}: is an input; name another file for the output")
@@ -48,8 +53,19 @@ def refuse_inputs(out: str, data: Any, paths: Sequence[Any]) -> None:
             raise UsageError(f"{out}: lies among the inputs ({path}), so the next run would read it; write elsewhere")
 
 
+def _refuse_objects(out: str, data: Any, paths: Sequence[Any]) -> None:
+    """`refuse_inputs` of an object store."""
+    if out in (shown(os.fspath(path)) for path in paths):
+        raise UsageError(f"{out}: is an input; name another file for the output")
+    given = [data] if is_path(data) else list(data) if isinstance(data, (list, tuple)) else []
+    for path in (shown(os.fspath(each)) for each in given if is_path(each)):
+        if out.startswith(f"{path.rstrip('/')}/") or (glob.has_magic(path) and fnmatch.fnmatchcase(out, path)):
+            raise UsageError(f"{out}: lies among the inputs ({path}), so the next run would read it; write elsewhere")
+
+
 def refuse_other_formats(path: str) -> None:
     """Raises UsageError if a file of Parquet would have a name that promises something else."""
+    path = shown(path)
     ending = next((each for each in (*TEXT_ENDINGS, *_OTHER_ENDINGS) if path.lower().endswith(each)), None)
     if ending is not None:
         raise UsageError(f"{path}: what is written here is Parquet, and the name says {ending}; name a .parquet file")
@@ -67,12 +83,24 @@ def outputs_of(paths: Sequence[str], data: Any, out: str) -> dict[str, str]:
     outputs = {}
     for path in paths:
         relative = path[len(root) :].lstrip("/") if "://" in path else os.path.relpath(path, root)
-        outputs[path] = os.path.join(out, os.path.splitext(relative)[0] + ".parquet")
-    inputs = {os.path.realpath(path) for path in paths}
+        outputs[path] = inside(out, os.path.splitext(relative)[0] + ".parquet")
+    inputs = set(map(_canonical, paths))
     for output in outputs.values():
-        if os.path.realpath(output) in inputs:
-            raise UsageError(f"{output}: is an input; name another directory for the outputs")
+        if _canonical(output) in inputs:
+            raise UsageError(f"{shown(output)}: is an input; name another directory for the outputs")
     return outputs
+
+
+def inside(folder: str, name: str) -> str:
+    """The path of a file in a folder; the options of a URI stay behind it."""
+    if not is_uri(folder):
+        return os.path.join(folder, name)
+    parts = urlsplit(folder)
+    return urlunsplit(parts._replace(path=posixpath.join(parts.path, name)))
+
+
+def _canonical(path: str) -> str:
+    return shown(path) if is_uri(path) else os.path.realpath(path)
 
 
 def _common_folder(folders: Sequence[str]) -> str:

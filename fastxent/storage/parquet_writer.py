@@ -10,10 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fastxent.base.atomic_files import PendingFile, writing
+from fastxent.base.atomic_files import writing
 from fastxent.sources.pages.checksum import BLANK, CHECKSUM_KEY, checksum_of
 from fastxent.storage.layout import Storage, leaves
 from fastxent.storage.output_paths import refuse_other_formats
+from fastxent.storage.place import pending, shown
 
 __all__ = ["GROUP_BYTES", "PendingParquet", "score_settings"]
 
@@ -42,7 +43,7 @@ class PendingParquet:
         self, path: str, *, overwrite: bool, group_bytes: int | None = None, group_rows: int = 1 << 62
     ) -> None:
         refuse_other_formats(path)
-        self.path = path
+        self.path = shown(path)
         self.schema: Any = None
         self.is_open = True
         self._group_bytes = group_bytes or GROUP_BYTES
@@ -50,7 +51,7 @@ class PendingParquet:
         self._parquet: Any = None
         self._waiting: list[Any] = []
         self._waiting_rows = self._waiting_bytes = 0
-        self._file = PendingFile(path, overwrite=overwrite)
+        self._file = pending(path, overwrite=overwrite)
 
     def begin(self, schema: Any, **settings: Any) -> None:
         """Say what is written; ``settings`` are those of `pyarrow.parquet.ParquetWriter`."""

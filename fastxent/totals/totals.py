@@ -83,7 +83,7 @@ def _new_tallies(spec: Spec, measures: Measures) -> Tallies:
     return Tallies(**arrays, positive=spec.task == "binary")
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class Totals:
     """The integers that any number of rows leave behind under one spec."""
 
@@ -105,12 +105,6 @@ class Totals:
         if self.measures.group_by:
             tallied = _tallied(self.spec, self.measures)
             self.groups = Groups(self.measures.group_by, dict(self.measures.edges), tallied, self.statistics)
-
-    def __eq__(self, other: object) -> bool:
-        """Whether they are of the same rows under the same spec and measures: equal bytes."""
-        return self.to_bytes() == other.to_bytes() if isinstance(other, Totals) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]
 
     @property
     def reads_records(self) -> bool:
@@ -212,13 +206,16 @@ class Totals:
         part.shift(int(self.tallies.rows.sum()))
         self.merge(part)
 
-    def shift(self, offset: int) -> None:
-        """Count rows from ``offset`` on, as if so many others had come before."""
+    def shift(self, offset: int, rows: int = 0, path: str | None = None) -> None:
+        """Count rows from ``offset`` on, as if so many others had come before.
+
+        In their own file ``rows`` had come before; that file is called ``path`` from now on, if it is given.
+        """
         first = self.tallies.first
         first[first != _NEVER] += offset
-        self.all_rows.shift(offset)
+        self.all_rows.shift(offset, rows, path)
         if self.groups is not None:
-            self.groups.shift(offset)
+            self.groups.shift(offset, rows, path)
 
     def to_bytes(self) -> bytes:
         """The canonical file form: equal totals give equal bytes."""

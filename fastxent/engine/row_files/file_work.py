@@ -10,6 +10,7 @@ from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.score_file import RowFile, score_file
 from fastxent.engine.work import Chunk, Work, joined
 from fastxent.sources.source import Split
+from fastxent.storage.place import shown
 
 __all__ = ["FileWork"]
 
@@ -31,7 +32,7 @@ class FileWork(Work):
 
     def name(self, numbers: Chunk) -> str:
         """The files."""
-        first, last = (self.files[number].output for number in (numbers[0], numbers[-1]))
+        first, last = (shown(self.files[number].output) for number in (numbers[0], numbers[-1]))
         return first if first == last else f"{first} to {last} ({len(numbers)} files)"
 
     def do(self, numbers: Chunk, stop: Stop | None = None) -> Part:

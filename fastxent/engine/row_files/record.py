@@ -17,11 +17,15 @@ import pyarrow.parquet as pq
 
 from fastxent.base.errors import StateError
 from fastxent.data.spec import Spec
+from fastxent.sources.dataset import retry
+from fastxent.storage.place import Place
 from fastxent.totals.totals import Totals
 
-__all__ = ["RECORD_KEY", "job_digest", "make_record", "read_record", "totals_of"]
+__all__ = ["MANIFEST", "RECORD_KEY", "job_digest", "make_record", "manifest_of", "read_record", "totals_of"]
 
 RECORD_KEY = b"fastxent.scores"
+#: The last file that is written into a folder of outputs; readers of data sets pass over names that begin so.
+MANIFEST = "_manifest"
 VERSION = 2
 
 
@@ -46,10 +50,19 @@ def make_record(
     }
 
 
+def manifest_of(job: str, files: Mapping[str, tuple[str, int]]) -> bytes:
+    """What stands beside the outputs in a folder once all are whole: which they are, of which inputs, how many rows."""
+    said = [{"file": file, "input": path, "rows": rows} for path, (file, rows) in files.items()]
+    whole = {"version": VERSION, "job": job, "rows": sum(rows for _, rows in files.values()), "files": said}
+    return (json.dumps(whole, indent=1) + "\n").encode()
+
+
 def read_record(path: str) -> dict[str, Any] | None:
     """What a whole output says about itself; None if it is none of ours or cannot be read."""
+    place = Place.of(path)
     try:
-        metadata = pq.read_metadata(path)
+        with retry.call(place.open, remote=place.filesystem is not None) as file:
+            metadata = pq.read_metadata(file)
         record = json.loads((metadata.metadata or {})[RECORD_KEY])
     except (OSError, KeyError, ValueError, pa.ArrowException):
         return None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastxent.base.errors import UsageError
@@ -12,7 +14,7 @@ from fastxent.engine.options import Progress
 from fastxent.engine.plan import Plan, Scored, merge
 from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.file_work import FileWork
-from fastxent.engine.row_files.record import read_record, totals_of
+from fastxent.engine.row_files.record import MANIFEST, manifest_of, read_record, totals_of
 from fastxent.engine.row_files.score_file import OrderedRows, RowFile, score_files
 from fastxent.engine.row_files.writer import RowTable
 from fastxent.engine.run import run
@@ -21,7 +23,8 @@ from fastxent.engine.runners.runner import Runner
 from fastxent.engine.runners.threads import Threads
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.source import Source, Split
-from fastxent.storage.output_paths import outputs_of
+from fastxent.storage.output_paths import inside, outputs_of
+from fastxent.storage.place import Place, shown
 from fastxent.totals.totals import Totals
 
 __all__ = ["RowRun"]
@@ -63,7 +66,7 @@ class RowRun:
         try:
             return self._score([RowFile(out, self._plan.splits, None, self._job, overwrite=overwrite)])
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{self._how_far()}; {out} was not written") from None
+            raise KeyboardInterrupt(f"{self._how_far()}; {shown(out)} was not written") from None
 
     def into_folder(self, out: str, data: Any, overwrite: bool, resume: bool) -> Scored:
         """Write a file for every input; with ``resume`` none that is there and right, whose totals are added."""
@@ -80,20 +83,25 @@ class RowRun:
             for path, output in outputs.items()
             if path not in finished
         ]
+        manifest = Place.of(inside(out, MANIFEST))
+        if files:
+            manifest.remove()
         try:
             scored = self._score(files)
         except KeyboardInterrupt:
-            whole = f"{len(finished) + self._whole} of {len(outputs)} files in {out} are whole"
+            whole = f"{len(finished) + self._whole} of {len(outputs)} files in {shown(out)} are whole"
             raise KeyboardInterrupt(f"{self._how_far()}; {whole}, run it again to go on") from None
+        rows = {path: int(totals.tallies.rows.sum()) for path, totals in finished.items()}
+        rows |= {note["input"]: note["rows"] for note in map(json.loads, scored.rows)}
+        begin = len(shown(out).rstrip("/")) + 1
+        manifest.write(manifest_of(self._job, {path: (shown(outputs[path])[begin:], rows[path]) for path in outputs}))
         return merge([scored, *map(Scored, finished.values())])
 
     def _threads(self, out: str) -> Threads:
         """The runner, which has to be threads of this process for rows that all go to one place."""
         if not isinstance(self._runner, Threads):
-            raise UsageError(
-                f"{out}: runner={self._runner.name!r} writes an output for every input file, so name a directory (one "
-                "that exists, or a path that ends in a slash)"
-            )
+            said = f"{shown(out)}: runner={self._runner.name!r} writes an output for every input file"
+            raise UsageError(f"{said}, so name a directory (one that exists, or a path that ends in a slash)")
         return self._runner
 
     def _score(self, files: list[RowFile]) -> Scored:
@@ -108,7 +116,9 @@ class RowRun:
                 self._count(split)
             self._count_file(files[number])
 
-        return run(FileWork(self._plan, self._columns, tuple(files)), self._runner, done=done)
+        notes: list[bytes] = []
+        work = FileWork(self._plan, self._columns, tuple(files))
+        return replace(run(work, self._runner, done=done, take=notes.append), rows=tuple(notes))
 
     def _count(self, split: Split) -> None:
         with self._lock:
@@ -156,18 +166,19 @@ def _finished(
     """Totals of the inputs whose outputs are there and right; refuses to replace what is not of this job."""
     found = {}
     for path, output in outputs.items():
-        if not os.path.lexists(output):
+        place = Place.of(output)
+        if not place.exists():
             continue
         record = read_record(output)
         same = record is not None and record.get("job") == job
         if not same and not overwrite:
             what = "holds results of other options" if record else "is no output of fastxent"
             raise UsageError(
-                f"{output}: exists and {what}; write elsewhere, or pass overwrite=True (--overwrite) to replace it"
+                f"{place.name}: exists and {what}; write elsewhere, or pass overwrite=True (--overwrite) to replace it"
             )
         if record is None or not same or not resume:
             continue
         if record.get("input") == identities[path] and record.get("left_out") == 0:
-            found[path] = totals_of(record, output)
+            found[path] = totals_of(record, place.name)
             found[path].shift(begins.get(path, 0) - record["first_id"])  # files may have come or gone before it
     return found

@@ -6,14 +6,13 @@ many splits is scored by all threads together, which write its rows in order.
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from typing import Any
 
-from fastxent.base.atomic_files import writing
 from fastxent.data.batch import Batch
 from fastxent.engine.plan import Failed, Part, Plan, Scored, Stop, Stopped, merge
 from fastxent.engine.row_files.columns import RowColumns
@@ -24,6 +23,7 @@ from fastxent.engine.runners import threads as on_threads
 from fastxent.engine.runners.threads import Done, RowResults
 from fastxent.kernels.block_loop import Outputs
 from fastxent.sources.source import Split
+from fastxent.storage.place import Place
 
 __all__ = ["OrderedRows", "RowFile", "score_file", "score_files"]
 
@@ -64,8 +64,7 @@ def score_file(
     split = file.splits[0] if file.splits else None
     try:
         if file.input is not None:
-            with writing(file.output):
-                os.makedirs(os.path.dirname(file.output), exist_ok=True)
+            Place.of(file.output).make_folder()
         writer = writer_of(file.output, columns, file.overwrite)
     except Exception as error:
         return Failed(split, 0, error)
@@ -74,7 +73,8 @@ def score_file(
         part = on_threads.score(replace(plan, splits=file.splits), threads, rows=rows, done=done, stop=stop)
         if isinstance(part, Scored):
             left_out = frozenset(each for each in part.left_out if file.input in (None, each.path))
-            part = Scored(part.totals, left_out)
+            note = {"output": file.output, "input": file.input, "rows": int(part.totals.tallies.rows.sum())}
+            part = Scored(part.totals, left_out, (json.dumps(note).encode(),))
             place = {"first_id": file.first_id, "left_out": len(left_out)}
             inputs = plan.source.paths if file.input is None else (file.input,)
             writer.finish(make_record(file.job, part.totals, file.identity, place), inputs)

@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from fastxent.base.atomic_files import PendingFile, writing
+from fastxent.base.atomic_files import writing
 from fastxent.base.errors import SourceError, UsageError
 from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.record import RECORD_KEY
 from fastxent.storage.layout import leaves
 from fastxent.storage.output_paths import TEXT_ENDINGS
 from fastxent.storage.parquet_writer import PendingParquet
+from fastxent.storage.place import pending, shown
 
 __all__ = ["RowSink", "RowTable", "writer_of"]
 
@@ -140,10 +141,10 @@ class _TextRows(RowSink):
 
     def __init__(self, path: str, columns: RowColumns, overwrite: bool) -> None:
         super().__init__(columns)
-        self._path = path
+        self._path = shown(path)
         self._stream: Any = None
         self._text: Any = None
-        self._file = PendingFile(path, overwrite=overwrite)
+        self._file = pending(path, overwrite=overwrite)
 
     def abort(self) -> None:
         with suppress(Exception):
@@ -181,7 +182,7 @@ class _TextRows(RowSink):
 
 def writer_of(path: str, columns: RowColumns, overwrite: bool) -> RowSink:
     """The writer of a file of rows, by the ending of its name; raises UsageError where nothing here writes it."""
-    kind = _TextRows if path.lower().endswith(tuple(TEXT_ENDINGS)) else _ParquetRows
+    kind = _TextRows if shown(path).lower().endswith(tuple(TEXT_ENDINGS)) else _ParquetRows
     return kind(path, columns, overwrite)
 
 

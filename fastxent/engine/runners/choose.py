@@ -11,7 +11,7 @@ from fastxent.engine.runners.ray import Ray
 from fastxent.engine.runners.runner import Runner
 from fastxent.engine.runners.spark import Spark
 from fastxent.engine.runners.threads import Threads
-from fastxent.sources.object_kinds import library
+from fastxent.sources.object_kinds import is_spark, library
 from fastxent.sources.source import Source
 
 __all__ = ["check_travels", "runner_of"]
@@ -23,8 +23,15 @@ _DASK = ("tcp://", "tls://", "ws://", "wss://", "ucx://", "inproc://")
 _SPARK = ("spark://", "local[", "local-cluster[", "sc://", "yarn", "k8s://")
 
 
-def runner_of(value: Any, threads: int) -> Runner:
-    """The runner that a value of ``runner=`` means, not connected yet; None are so many ``threads``."""
+def runner_of(value: Any, threads: int, data: Any = None) -> Runner:
+    """The runner that a value of ``runner=`` means, not connected yet; None are so many ``threads``.
+
+    Where ``data`` is a DataFrame of Spark, it is Spark.
+    """
+    if is_spark(data):
+        from fastxent.engine.runners.spark_frame import SparkFrame
+
+        return SparkFrame(value)
     if value is None:
         return Threads(threads)
     if isinstance(value, str) and value.partition(":")[0] == "processes":
@@ -54,6 +61,6 @@ def _count(value: str, default: int) -> int:
 
 
 def check_travels(source: Source, runner: Runner) -> None:
-    """Raise `UsageError` if the data lie in the memory of this process and the runner is in another."""
-    if not isinstance(runner, Threads):
+    """Raise `UsageError` if the data lie in the memory of this process, and workers in others are to read them."""
+    if runner.sends:
         source.check_travels()

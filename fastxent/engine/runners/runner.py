@@ -42,11 +42,13 @@ class Runner(ABC):
         name: what it is called in ``ev.run``.
         readers: how many workers share the memory that a call allows.
         workers: how many chunks are worked at side by side; known once it is connected.
+        sends: whether what is read is sent to workers as a plan, which data in memory have not.
     """
 
     name: str
     readers = 1
     workers = 1
+    sends = True
 
     def __enter__(self) -> Runner:
         return self

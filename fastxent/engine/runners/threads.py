@@ -98,6 +98,8 @@ def run(plan: Plan, threads: int | None = None, *, rows: RowResults | None = Non
 class Threads(Runner):
     """So many threads of this process."""
 
+    sends = False
+
     def __init__(self, count: int) -> None:
         self.name, self.readers = f"threads:{count}", count
 

@@ -32,7 +32,7 @@ from fastxent.sources.read_errors import LARGEST, check_damage, check_room, firs
 from fastxent.sources.skipped import LeftOuts, OnError
 from fastxent.sources.source import Selection, Source, Split
 
-__all__ = ["ArrowSource", "StreamSource", "open_ipc", "open_table"]
+__all__ = ["ArrowSource", "StreamSource", "guarded", "open_ipc", "open_table"]
 
 SPLIT_BYTES = 8 << 20
 
@@ -187,47 +187,54 @@ class StreamSource(Source):
     """A stream that can be read once: one split, of a number of rows that nobody knows beforehand (-1).
 
     Args:
-        reader: a `pyarrow.RecordBatchReader`.
-        selection: which columns are read, and as what.
+        batches: the record batches.
+        reading: how they are read.
         filter: which rows are read.
         path: name of the source, for messages.
     """
 
-    def __init__(self, reader: Any, selection: Selection, filter: Filter | None = None, path: str = "<stream>") -> None:
+    def __init__(
+        self, batches: Iterable[Any], reading: Reading, filter: BoundFilter | None = None, path: str = "<stream>"
+    ) -> None:
+        self.reading, self.filter = reading, filter
         self.paths = (path,)
         self.num_rows = -1
-        self._seen: list[Any] = []
-        self._rest: Iterator[Any] | None = iter(reader)
-        self._reading = settle(resolve(reader.schema, selection, self.paths[0]), self._peek(), self.paths[0])
-        self.num_classes, self.class_names = self._reading.num_classes, self._reading.class_names
-        self.dense_target, self.notes = self._reading.dense_target, self._reading.notes
-        self.score_names, self.counts_from_one = self._reading.score_names, self._reading.counts_from_one
-        self.flattens = self._reading.flattens
-        self._splits = [Split(0, self.paths[0], 0, 1, 0, 0, -1, -1)]
-        self._filter = None if filter is None else filter.bind(reader.schema, {}, self.paths[0])
+        self._batches: Iterable[Any] | None = batches
+        self.num_classes, self.class_names = reading.num_classes, reading.class_names
+        self.dense_target, self.flattens = reading.dense_target, reading.flattens
+        self.notes, self.score_names, self.counts_from_one = reading.notes, reading.score_names, reading.counts_from_one
+        self._splits = [Split(0, path, 0, 1, 0, 0, -1, -1)]
 
     def read(self, split: Split) -> Iterator[Batch]:
         """All record batches; a second time there is nothing left to read, which is an error."""
-        if self._rest is None:
+        if self._batches is None:
             raise UsageError("the stream has been read already; make a new one, or pass a table")
-        seen, rest = self._seen, self._rest
-        self._seen, self._rest = [], None
+        batches, self._batches = self._batches, None
         row = passed = 0
-        step = max(1, SPLIT_BYTES // row_bytes(self._reading, None))
-        for batch in chain(seen, _guarded(rest, self.paths[0])):
+        step = max(1, SPLIT_BYTES // row_bytes(self.reading, None))
+        for batch in guarded(batches, self.paths[0]):
             for lo in range(0, batch.num_rows, step):
                 piece, numbers = batch.slice(lo, step), None
                 passed += piece.num_rows
-                if self._filter is not None:
+                if self.filter is not None:
                     self.stored = {split.path: passed}
-                    piece, numbers = self._filter.apply(piece, passed - piece.num_rows)
-                yield decode_batch(self._reading, piece, path=split.path, first_row=row, first_id=row, numbers=numbers)
+                    piece, numbers = self.filter.apply(piece, passed - piece.num_rows)
+                yield decode_batch(self.reading, piece, path=split.path, first_row=row, first_id=row, numbers=numbers)
                 row += piece.num_rows
 
-    def _peek(self) -> Iterator[Any]:
-        for batch in _guarded(self._rest or (), self.paths[0]):
-            self._seen.append(batch)
+
+def open_stream(reader: Any, selection: Selection, filter: Filter | None) -> StreamSource:
+    """A source over a `pyarrow.RecordBatchReader`, of which so much is read that the number of classes is known."""
+    batches, seen = iter(reader), []
+
+    def peek() -> Iterator[Any]:
+        for batch in guarded(batches, "<stream>"):
+            seen.append(batch)
             yield batch
+
+    reading = settle(resolve(reader.schema, selection, "<stream>"), peek(), "<stream>")
+    bound = None if filter is None else filter.bind(reader.schema, {}, "<stream>")
+    return StreamSource(chain(seen, batches), reading, bound)
 
 
 def open_ipc(
@@ -276,7 +283,7 @@ def open_table(data: Any, selection: Selection, path: str = "<table>", filter: F
             data = pa.Table.from_batches([data])
         reader = pa.RecordBatchReader.from_stream(data)
         if stream:
-            return StreamSource(reader, selection, filter)
+            return open_stream(reader, selection, filter)
         batches = list(reader)
     except Exception as error:
         check_damage(error, path)
@@ -326,7 +333,8 @@ def _filtered(part: Part, filter: BoundFilter, left_out: LeftOuts) -> Part:
     return _Filtered(part.name, part.schema, tuple(accumulate(counts)), part, filter)
 
 
-def _guarded(batches: Iterable[Any], path: str) -> Iterator[Any]:
+def guarded(batches: Iterable[Any], path: str) -> Iterator[Any]:
+    """The record batches of a stream; raises SourceError where it breaks."""
     try:
         for batch in batches:  # noqa: UP028 -- with `yield from`, abandoning this generator closes the reader
             yield batch

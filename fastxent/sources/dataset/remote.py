@@ -19,7 +19,7 @@ from fastxent.sources.dataset.files import (
 )
 from fastxent.sources.read_errors import first_line
 
-__all__ = ["expand_uri"]
+__all__ = ["expand_uri", "filesystem_of", "shown_uri"]
 
 #: Seconds that Google's client tries on its own before it gives up; its default is a quarter of an hour.
 GOOGLE_SECONDS = 30
@@ -34,12 +34,10 @@ def expand_uri(uri: str) -> list[DataFile]:
     """
     parts = urlsplit(uri)
     base, pattern = _cut(parts.path)
-    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # without passwords and options
-    filesystem, location = _filesystem(urlunsplit(parts._replace(path=quote(base, safe="/%=:+,@!$&'()~"))), shown)
+    shown = shown_uri(uri)
+    filesystem, location = filesystem_of(urlunsplit(parts._replace(path=base)), shown)
     scheme = parts.scheme + "://"
-    from pyarrow import fs
-
-    if isinstance(filesystem, fs.LocalFileSystem):
+    if filesystem is None:
         return expand_local(location if pattern is None else f"{location.rstrip('/')}/{pattern}")
     try:
         return retry.call(lambda: _listed(filesystem, location, pattern, scheme, shown), remote=True)
@@ -50,9 +48,24 @@ def expand_uri(uri: str) -> list[DataFile]:
         raise SourceError(f"cannot be reached: {first_line(error)}{notes}", path=shown) from error
 
 
-def _filesystem(uri: str, shown: str) -> tuple[Any, str]:
+def shown_uri(uri: str) -> str:
+    """A URI without passwords and options."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def filesystem_of(uri: str, shown: str) -> tuple[Any, str]:
+    """The file system that a URI names, None for the local one, and where the file lies in it.
+
+    Raises:
+        SourceError: it cannot be reached.
+        UsageError: the URI is of a kind that is not understood.
+    """
     import pyarrow as pa
     from pyarrow import fs
+
+    parts = urlsplit(uri)
+    uri = urlunsplit(parts._replace(path=quote(parts.path, safe="/%=:+,@!$&'()~")))
 
     if uri.startswith(("gs://", "gcs://")) and "retry_limit_seconds=" not in uri:
         uri += ("&" if "?" in uri else "?") + f"retry_limit_seconds={GOOGLE_SECONDS}"
@@ -62,7 +75,7 @@ def _filesystem(uri: str, shown: str) -> tuple[Any, str]:
         raise UsageError(f"{shown}: a package is missing to read this: {error}") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise SourceError(f"cannot be reached: {first_line(error)}", path=shown) from error
-    return filesystem, location
+    return (None if isinstance(filesystem, fs.LocalFileSystem) else filesystem), location
 
 
 def _listed(filesystem: Any, location: str, pattern: str | None, scheme: str, shown: str) -> list[DataFile]:
