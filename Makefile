@@ -83,7 +83,7 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.demo: $(SOURCES) | $(VENV)/.python
-	@if ! test $(VENV)/.test -nt pyproject.toml; then echo "Installing fastxent into $(VENV) ..."; $(PIP) .; fi
+	@if ! test $(VENV)/.test -nt pyproject.toml; then echo "Installing fastxent into $(VENV) ..."; $(PIP) '.[compare,plot,report]'; fi
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.python

@@ -65,10 +65,7 @@ def imported(document: Path) -> set[str]:
     found = set()
     for block in blocks(document):
         if block.language in ("python", "pycon"):
-            text = block.text
-            if block.language == "pycon":
-                text = "".join(each.source for each in doctest.DocTestParser().get_examples(text))
-            for node in ast.walk(ast.parse(text)):
+            for node in ast.walk(ast.parse(block.text if block.language == "python" else prompted(block))):
                 if isinstance(node, ast.Import | ast.ImportFrom):
                     names = (
                         [node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names]
@@ -77,15 +74,22 @@ def imported(document: Path) -> set[str]:
     return found
 
 
-def printed(words: list[str], folder: Path) -> str:
-    """What a command prints in a folder, with its exit code below if that is not 0."""
+def printed(words: list[str], folder: Path, program: Path | None = None) -> str:
+    """What a command prints in a folder, with its exit code below if that is not 0; of a ``program`` elsewhere."""
     assert words[0] == "fastxent", words
+    ours = (sys.executable, "-m", "fastxent") if program is None else (program,)
+    changes = {"COLUMNS": "100"} | ({} if program is None else {"PYTHONPATH": None, "PYTHONWARNINGS": None})
     done = subprocess.run(
-        [sys.executable, "-m", "fastxent", *words[1:]], cwd=folder, env=environment(ROOT, COLUMNS="100"), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
+        [*ours, *words[1:]], cwd=folder, env=environment(ROOT, **changes), text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, timeout=300,
     )  # fmt: skip
     code = f"[exit code {done.returncode}]\n" if done.returncode else ""
     return NOTICE.sub("", done.stdout) + code
+
+
+def prompted(block: Block) -> str:
+    """The Python that a block shows at a prompt."""
+    return "".join(each.source for each in doctest.DocTestParser().get_examples(block.text))
 
 
 def agree(wanted: str, got: str) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import fastxent as fx
+from tests.documents import agree, blocks, commands, printed, prompted
 from tests.shell import ROOT, environment
 
 pytestmark = pytest.mark.package
@@ -117,3 +118,23 @@ def test_types_are_there_for_those_who_check_theirs(clean: Path, tmp_path: Path)
     assert found.count("error:") == 2, found
     assert "[assignment]" in found
     assert "[call-arg]" in found
+
+
+def test_a_newcomer_follows_readme_and_tutorial(tmp_path: Path) -> None:
+    """From a clean clone: ``make demo``, then the commands and the examples of both pages, as printed."""
+    for name in tracked("."):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    python = found(f"python3.{sys.version_info.minor}")
+    if python is None or shutil.which("make") is None:
+        pytest.skip("there is no make, or no Python that makes environments")
+    assert "loss              0.107876" in ran("make", "demo", f"PYTHON={python}", cwd=tmp_path)
+    installed = tmp_path / ".venv" / "bin"
+    for page in ("README.md", "docs/tutorial.md"):
+        for command in (
+            each for block in blocks(tmp_path / page) if block.language == "console" for each in commands(block)
+        ):
+            got = printed(command.words, tmp_path, installed / "fastxent")
+            assert agree(command.wanted, got), f"{page}:{command.line}\nshown:\n{command.wanted}\nprinted:\n{got}"
+        shown = "".join(prompted(block) for block in blocks(tmp_path / page) if block.language == "pycon")
+        ran(installed / "python", "-c", shown, cwd=tmp_path)
