@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 from collections import Counter
@@ -312,6 +313,22 @@ def header_and_level_bytes(path):
         assert len(bodies) == 1
         values |= set(range(end - counts[0] * item, end))
     return [place for place in range(4, start) if place not in values]
+
+
+@pytest.mark.parametrize("kind", [1, 4, 40, -1])
+@pytest.mark.parametrize("bodies", [True, False])
+def test_pages_of_other_kinds_are_skipped(kind, bodies):
+    """An index page, or one of a kind that is not known: a header of its kind and its two sizes, then three bytes."""
+    other = bytes([0x15, (kind << 1) ^ (kind >> 7) & 0xFF, 0x15, 6, 0x15, 6, 0]) + b"abc"
+    out = io.BytesIO()
+    pq.write_table(pa.table({"y": list(range(5))}), out, compression="none", use_dictionary=False)
+    whole = out.getvalue()
+    footer = parse_footer(whole[-8 - int.from_bytes(whole[-8:-4], "little") : -8], len(whole))
+    chunk = footer.chunk(0, 0)
+    data = whole[chunk.start : chunk.start + chunk.size]
+    longer = chunk._replace(start=0, size=len(other) + len(data), stored_bytes=chunk.stored_bytes + len(other))
+    pages = list(read_pages(lambda count, place: (other + data)[place : place + count], longer, 1 << 20, bodies=bodies))
+    assert [page.header[page_header.COUNT] for page in pages] == [5]
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])

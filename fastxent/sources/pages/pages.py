@@ -27,7 +27,7 @@ __all__ = ["Page", "read_pages"]
 #: Bytes that are read to find a header, or behind a page, where the next header lies.
 HEADER_BYTES = 4 << 10
 LARGEST_HEADER = 16 << 20
-_DATA, _INDEX, _DICTIONARY, _SECOND = range(4)
+_DATA, _, _DICTIONARY, _SECOND = range(4)
 _OTHER_CODECS = {"SNAPPY": "snappy", "ZSTD": "zstd", "LZ4_RAW": "lz4_raw"}
 
 
@@ -103,7 +103,7 @@ def read_pages(
             raise Damage("a dictionary is not in its place")
         if chunk.codec == "UNCOMPRESSED" and size != fields[head.STORED_SIZE]:
             raise Damage("a page without compression has two sizes")
-        if kind != _INDEX:
+        if kind in (_DATA, _SECOND, _DICTIONARY):  # others are skipped, as readers shall do
             if bodies and max(size, fields[head.STORED_SIZE]) > most:
                 raise Unusual
             if bodies:
