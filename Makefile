@@ -17,7 +17,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all $(TIERS:%=test-%) lint fuzz signatures schema docs bench data install clean
+.PHONY: help demo test test-all $(TIERS:%=test-%) lint fuzz signatures schema notebooks pictures docs bench data install clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -56,6 +56,12 @@ signatures: $(VENV)/.test ## write the keywords of the public functions from the
 
 schema: $(VENV)/.test ## write the JSON Schema of results from their definitions
 	@$(BIN)/python -m tests.json_schema --write
+
+notebooks: $(VENV)/.test ## run the examples whose notebooks are stale
+	@$(BIN)/python -m tests.notebooks --write
+
+pictures: $(VENV)/.test ## make the example report of the documents and its picture
+	@$(BIN)/python -m tests.pictures --write
 
 docs: $(VENV)/.test ## build the pages into docs/build, warnings are errors
 	@$(BIN)/python -m sphinx -q -W --keep-going docs docs/build

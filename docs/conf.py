@@ -13,12 +13,13 @@ project = "fastxent"
 author = copyright = "fastxent authors"
 release = version = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click", "mathml"]
-exclude_patterns = ["build"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click", "mathml"]
+exclude_patterns = ["build", "examples/*.py"]
 html_theme = "furo"
 html_title = f"fastxent {release}"
 html_extra_path = ["example-report.html"]
 suppress_warnings = ["myst.header"]
+nb_execution_mode = "off"  # notebooks are run by `make notebooks`
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3

@@ -110,9 +110,19 @@ def __getattr__(name: str) -> Any:
 
         value = getattr(import_module(f"fastxent.{_HOME[name]}"), name)
     else:
-        raise AttributeError(f"module 'fastxent' has no attribute {name!r}")
+        raise AttributeError(f"module 'fastxent' has no attribute {name!r}{_close(name)}")
     globals()[name] = value
     return value
+
+
+def _close(name: str) -> str:
+    """What may have been meant by a name that there is not."""
+    from difflib import get_close_matches
+
+    if name in ("log_loss", "brier_score_loss", "top_k_accuracy_score", "d2_log_loss_score"):
+        return f"; there is fastxent.sklearn.{name}"
+    close = get_close_matches(name, _HOME, 2)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def __dir__() -> list[str]:

@@ -36,7 +36,7 @@ def program(function: Any) -> str:
 @pytest.mark.parametrize(
     ("function", "named"),
     [
-        (fx.cross_entropy, {"target": Y, "logits": Z, "class_weight": W, "sample_weight": S}),
+        (fx.cross_entropy, {"target": Y, "logits": Z, "class_weight": W, "weight": S}),
         (fx.binary_cross_entropy, {"target": Q[:, 0], "logits": Z[:, 0], "pos_weight": 3.0, "label_smoothing": 0.1}),
         (fx.entropy, {"logits": Z}),
         (fx.kl_divergence, {"target": Q, "probs": P}),
@@ -46,7 +46,7 @@ def program(function: Any) -> str:
 def test_the_function_is_its_program(function: Any, named: dict[str, Any]) -> None:
     scope = {"np": np} | named
     exec(program(function), scope)
-    rows = {key: value for key, value in named.items() if key != "sample_weight"}
+    rows = {key: value for key, value in named.items() if key != "weight"}
     np.testing.assert_allclose(function(**rows, reduction="none"), scope["loss"], rtol=1e-12)
     mean = scope.get("mean")
     if mean is None:

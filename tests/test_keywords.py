@@ -79,7 +79,7 @@ def test_functions_of_arrays_have_the_types_and_defaults_of_evaluate(name: str) 
     assert len(shared) > 5
     for each in shared:
         assert (ours[each].default, ours[each].annotation) == (theirs[each].default, theirs[each].annotation), each
-    assert ours.keys() - theirs.keys() == {"sample_weight", "reduction"}
+    assert ours.keys() - theirs.keys() == {"reduction"}
 
 
 def test_score_has_the_keywords_of_evaluate_and_those_of_its_output() -> None:

@@ -122,3 +122,41 @@ def test_the_shell(tmp_path):
     result = run("evaluate", fx_scores, "--logits", "z", "--target-file", tmp_path / "labels.parquet", "--on", "id")
     assert result.exit_code == 0
     assert f"{fx.cross_entropy(TARGET, logits=LOGITS):.5f}" in result.stdout
+
+
+def test_comparisons_take_the_targets_of_both_sides_from_a_file(tmp_path):
+    other = SCORES.set_column(SCORES.column_names.index("z"), "z", pa.array(list(0.9 * LOGITS)))
+    files = {"a": SCORES, "b": other.take(RNG.permutation(ROWS)), "labels": LABELS}
+    for name, table in files.items():
+        pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=90)
+    a, b, labels = (tmp_path / f"{name}.parquet" for name in files)
+    ask = {"logits": "z", "on": "id", "group_by": "g", "target": "y"}
+    whole = other.append_column("y", pa.array(TARGET))
+    expected = fx.compare(WHOLE, whole, **ask)
+    assert fx.compare(a, b, **ask, target_file=labels) == expected
+    assert fx.compare(a, b, **ask, target_file=LABELS, filter="g >= 0").outcome == expected.outcome
+    done = run("compare", a, b, "--logits", "z", "--target-file", labels, "--target", "y", "--on", "id", "--json", "-")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["auc_delta" if "auc_delta" in done.stdout else "delta"] is not None
+    some = fx.compare(a, b, **ask, target_file=LABELS.slice(0, 400), on_invalid="skip")
+    assert (some.num_rows, some.unscored) == (400, 100)
+    for more in ({"by_order": True, "on": None}, {"b_target": "y"}):
+        with pytest.raises(fx.UsageError, match="target_file has the targets of both sides"):
+            fx.compare(a, b, **ask | more, target_file=labels)
+
+
+@pytest.mark.parametrize("place", ["parquet", "csv", "arrow", "table"])
+def test_targets_that_take_more_than_the_memory_are_refused(tmp_path, place):
+    rows = 100_000
+    labels = pa.table({"id": [f"doc-{i:040}" for i in range(rows)], "y": np.zeros(rows, int)})
+    where = tmp_path / f"labels.{place}"
+    writers = {"parquet": pq.write_table, "csv": pa.csv.write_csv, "arrow": pyarrow.feather.write_feather}
+    if place != "table":
+        writers[place](labels, where)
+    scores = pa.table({"id": [f"doc-{i:040}" for i in range(9)], "z": [[0.0, 1.0]] * 9})
+    ask = {"logits": "z", "target": "y", "on": "id", "target_file": labels if place == "table" else where}
+    with pytest.raises(fx.OutOfMemoryError, match=r"take more than the 4 MiB .*--memory.*USING \(id\)"):
+        fx.evaluate(scores, **ask, memory="4M")
+    assert fx.evaluate(scores, **ask, memory="64M").num_rows == 9
+    with pytest.raises(fx.OutOfMemoryError, match="take more than"):
+        fx.compare(scores, scores, **ask, memory="4M")

@@ -20,6 +20,7 @@ import numpy as np
 
 from fastxent.api.doubt import warn
 from fastxent.api.job import ExtraColumns, edges_of, prepare
+from fastxent.api.spoken import spoken
 from fastxent.base.byte_size import byte_size
 from fastxent.base.errors import DataError, FastxentError, UsageError
 from fastxent.base.log_unit import Unit
@@ -32,6 +33,7 @@ from fastxent.comparison.spool import Spooled, spool_rows
 from fastxent.comparison.spool_folder import spool_folder
 from fastxent.data.options import LossOptions
 from fastxent.data.spec import Spec
+from fastxent.engine.compile_clock import compile_clock
 from fastxent.engine.options import Progress
 from fastxent.engine.plan import plan_of
 from fastxent.engine.runners.choose import check_travels, runner_of
@@ -40,6 +42,7 @@ from fastxent.engine.runners.threads import Done, thread_count
 from fastxent.results.evaluation import Evaluation
 from fastxent.results.finish import finish
 from fastxent.sources.decode.flat_lists import PLACE
+from fastxent.sources.labeled import Labels, label_column
 from fastxent.sources.object_kinds import is_paths, is_table
 from fastxent.sources.open import Source
 from fastxent.sources.options import Inputs
@@ -53,6 +56,7 @@ __all__ = ["compare"]
 JOIN_MEMORY = 1 << 30
 
 
+@spoken
 def compare(
     a: Any = None,
     b: Any = None,
@@ -82,6 +86,7 @@ def compare(
     class_names: Iterable[str] | None = None,
     labels: Iterable[Any] | None = None,
     dtype: str | None = None,
+    target_file: Any = None,
     format: Literal["csv", "tsv", "jsonl", "arrow"] | None = None,
     filter: Any = None,
     verify_checksums: bool = False,
@@ -146,6 +151,8 @@ def compare(
         labels: the values by which the target names the classes, in the order of the scores, where these are not 0 to C
             - 1: ``range(1, C + 1)``, ``[-1, 1]``, ``["no", "yes"]``.
         dtype: kind of number in packed columns ("float16", "bfloat16", "float32", "float64").
+        target_file: a file (several, a table) of its own with the targets of both sides, where these have none:
+            ``target`` is its column, and ``on`` pairs its rows with theirs, as in `evaluate`. It is held in memory.
         format: what standard input holds, where ``data`` is "-": "csv", "tsv", "jsonl", or "arrow" for a stream of
             Arrow. It is read as it comes, in bounded memory.
         filter: which rows of both sides are read, as in `evaluate`; the others are counted. A row that only one side
@@ -200,7 +207,7 @@ def compare(
     inputs = Inputs(
         target=target, logits=logits, probs=probs, log_probs=log_probs, losses=losses,
         target_log_probs=target_log_probs, task=task, weight=weight, mask=mask, class_names=class_names, labels=labels,
-        dtype=dtype, on=on, format=format, filter=filter, verify_checksums=verify_checksums,
+        dtype=dtype, target_file=target_file, on=on, format=format, filter=filter, verify_checksums=verify_checksums,
     )  # fmt: skip
     loss_options = LossOptions(
         loss=loss, class_weight=class_weight, pos_weight=pos_weight, label_reduction=label_reduction,
@@ -234,6 +241,12 @@ def compare(
         raise UsageError("one side has losses, the other predictions; give losses of both (fastxent.score writes them)")
     threads = thread_count(threads)
     engine = runner_of(runner, threads)
+    if target_file is not None:
+        if not keys or b_target is not None or inputs.ready_made:
+            raise UsageError("target_file has the targets of both sides, by the ids that on= names; give no b_target")
+        column = label_column(target_file, keys) if target is None else target
+        held = Labels(target_file, keys, column, None if memory is None else byte_size(memory))
+        inputs, b_inputs = (replace(each, target=column, target_file=held) for each in (inputs, b_inputs))
     side_a = _Side.open("A", inputs, loss_options, keys, (*groups, *clusters), unit, memory, engine)
     edges = edges_of(columns, inputs, side_a.source)
     side_a = replace(side_a, edges=edges)
@@ -245,7 +258,7 @@ def compare(
     counts = [side.source.num_rows for side in sides]
     total = sum(counts) if min(counts) >= 0 else -1
     step = None if progress is None else lambda split: progress(split, total)
-    with spool_folder() as folder:
+    with compile_clock() as compiling, spool_folder() as folder:
         files = [os.path.join(folder, f"{name}.parquet") for name in "ab"]
         with engine:
             results = [side.score(file, keys, engine, step) for side, file in zip(sides, files, strict=True)]
@@ -279,6 +292,7 @@ def compare(
     result.settings |= {} if filter is None else {"filter": str(filter)}
     result.run = {
         "seconds": time.perf_counter() - started,
+        "compile_seconds": compiling.seconds,
         "threads": threads,
         "runner": engine.name,
         **origin(),

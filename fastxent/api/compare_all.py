@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastxent.api.compare import compare
+from fastxent.api.spoken import spoken
 from fastxent.base.errors import UsageError
 from fastxent.comparison.several import Comparisons
 
 __all__ = ["compare_all"]
 
 
+@spoken
 def compare_all(first: Any, others: Mapping[str, Any], target: Any = None, **keywords: Any) -> Comparisons:
     """Each of several sets of predictions compared with the first, with p-values adjusted for their number (Holm).
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from fastxent.api.reduce import Reduction, reduced
+from fastxent.api.spoken import spoken
 from fastxent.data.options import LossOptions
 from fastxent.sources.options import Inputs
 
 __all__ = ["entropy", "kl_divergence"]
 
 
+@spoken
 def entropy(
     *,
     logits: Any = None,
     probs: Any = None,
     log_probs: Any = None,
-    sample_weight: Any = None,
+    weight: Any = None,
     reduction: Reduction = "mean",
     base: float | None = None,
     normalize: bool = False,
@@ -43,7 +45,7 @@ def entropy(
             of ``logits``, ``probs`` and ``log_probs``.
         probs: (n, C) probabilities in [0, 1].
         log_probs: (n, C) logarithms of probabilities.
-        sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
+        weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
         reduction: "mean", "sum" (of the row losses), "none" for the loss of every row, or "elementwise" for its terms,
             of the shape of the scores.
         base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
@@ -72,18 +74,19 @@ def entropy(
     References:
         Shannon (1948), "A mathematical theory of communication", section 6.
     """
-    inputs = Inputs(logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, dtype=dtype, axis=axis)
+    inputs = Inputs(logits=logits, probs=probs, log_probs=log_probs, weight=weight, dtype=dtype, axis=axis)
     loss = LossOptions(loss="entropy", on_invalid=on_invalid, normalize=normalize)
     return reduced(inputs, loss, reduction, base, threads)
 
 
+@spoken
 def kl_divergence(
     target: Any,
     *,
     logits: Any = None,
     probs: Any = None,
     log_probs: Any = None,
-    sample_weight: Any = None,
+    weight: Any = None,
     reduction: Reduction = "mean",
     base: float | None = None,
     normalize: bool = False,
@@ -112,7 +115,7 @@ def kl_divergence(
             of ``logits``, ``probs`` and ``log_probs``.
         probs: (n, C) probabilities in [0, 1].
         log_probs: (n, C) logarithms of probabilities.
-        sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
+        weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
         reduction: "mean", "sum" (of the row losses), "none" for the loss of every row, or "elementwise" for its terms,
             of the shape of the scores.
         base: unit of the result, a number above 1: 2 for bits, 10 for bans; None for nats.
@@ -142,7 +145,7 @@ def kl_divergence(
         Kullback and Leibler (1951), "On information and sufficiency", Ann. Math. Statist. 22.
     """
     inputs = Inputs(
-        target=target, logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, dtype=dtype, axis=axis,
+        target=target, logits=logits, probs=probs, log_probs=log_probs, weight=weight, dtype=dtype, axis=axis,
     )  # fmt: skip
     loss = LossOptions(loss="kl_divergence", on_invalid=on_invalid, normalize=normalize)
     return reduced(inputs, loss, reduction, base, threads)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from fastxent.api.doubt import warn
 from fastxent.api.job import ExtraColumns, open_job
+from fastxent.api.spoken import spoken
 from fastxent.data.options import LossOptions
 from fastxent.engine.compile_clock import compile_clock
 from fastxent.engine.options import Progress, RunOptions
@@ -21,6 +22,7 @@ from fastxent.statistics.options import Measures, Readings, requested
 __all__ = ["evaluate"]
 
 
+@spoken
 def evaluate(
     data: Any = None,
     target: Any = None,

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from fastxent.api.doubt import warn
 from fastxent.api.job import ExtraColumns, prepare, that_apply
+from fastxent.api.spoken import spoken
 from fastxent.base.errors import UsageError
 from fastxent.base.version import origin
 from fastxent.data.batch import Batch
@@ -88,6 +89,7 @@ class Evaluator:
         (2, 1.126928)
     """
 
+    @spoken
     def __init__(
         self,
         *,
@@ -145,6 +147,7 @@ class Evaluator:
         """The rows so far, those that were not scored among them."""
         return 0 if self._totals is None else int(self._totals.tallies.rows.sum())
 
+    @spoken
     def update(
         self,
         target: Any = None,

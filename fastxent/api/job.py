@@ -232,6 +232,11 @@ def prepare(
         inputs = dataclasses.replace(inputs, data=open_standard_input(inputs.data, inputs.format))
     if inputs.target_file is not None:
         inputs, extra = _with_target_file(inputs, extra)
+    if inputs.data is not None and not (is_paths(inputs.data) or is_table(inputs.data)):
+        raise UsageError(
+            f"data: expected a path, a list of paths, or a table, got {type(inputs.data).__name__}; arrays go by the "
+            "name of what they are, without data: logits= (or probs=, log_probs=), and target="
+        )
     form: Form | ReadyForm
     if _are_tables(inputs.data) and not inputs.ready_made:
         inputs, form, predictions = _inferred(inputs)
@@ -239,8 +244,9 @@ def prepare(
         form, predictions = one_form(**inputs.forms)
     if inputs.topk:
         _check_topk(inputs, loss)
-    share = None if memory is None else max(1, byte_size(memory) // threads)
-    source = _open_predictions(inputs, form, predictions, extra, share, stored_labels(inputs, loss))
+    room = None if memory is None else byte_size(memory)
+    share = None if room is None else max(1, room // threads)
+    source = _open_predictions(inputs, form, predictions, extra, share, stored_labels(inputs, loss), room)
     return source, spec_of(inputs, loss, form, source)
 
 
@@ -382,6 +388,7 @@ def _open_predictions(
     extra: tuple[str, ...] | Mapping[str, Any],
     memory: int | None,
     labels: StoredLabels | None,
+    held: int | None,
 ) -> Source:
     """The source that ``data`` names, or, without it, the one over arrays or the files that hold them."""
     data, target, task = inputs.data, inputs.target, inputs.task
@@ -409,7 +416,8 @@ def _open_predictions(
             return source
         from fastxent.sources.labeled import LabeledSource, Labels
 
-        return LabeledSource(source, Labels(inputs.target_file, tuple(inputs.on or ()), target), task, labels)
+        own, on = inputs.target_file, tuple(inputs.on or ())
+        return LabeledSource(source, own if isinstance(own, Labels) else Labels(own, on, target, held), task, labels)
     if inputs.filter is not None:
         raise UsageError("filter needs columns, which arrays do not have; slice the arrays")
     if inputs.topk:

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastxent.api.job import one_form
 from fastxent.api.reduce import Reduction, reduced
+from fastxent.api.spoken import spoken
 from fastxent.data.options import LossOptions
 from fastxent.data.spec import Task
 from fastxent.sources.options import Inputs
@@ -16,6 +17,7 @@ from fastxent.sources.options import Inputs
 __all__ = ["binary_cross_entropy", "cross_entropy", "focal_loss", "poly1_loss"]
 
 
+@spoken
 def cross_entropy(
     target: Any,
     *,
@@ -23,7 +25,7 @@ def cross_entropy(
     probs: Any = None,
     log_probs: Any = None,
     class_weight: Iterable[float] | Mapping[Any, float] | None = None,
-    sample_weight: Any = None,
+    weight: Any = None,
     label_smoothing: float = 0.0,
     ignore_index: int | None = None,
     reduction: Reduction = "mean",
@@ -49,7 +51,7 @@ def cross_entropy(
 
         lse = np.log(np.exp(logits).sum(axis=1))
         loss = class_weight[target] * (lse - logits[np.arange(len(target)), target])
-        mean = (sample_weight * loss).sum() / (sample_weight * class_weight[target]).sum()
+        mean = (weight * loss).sum() / (weight * class_weight[target]).sum()
 
     in float64 whatever the input's type, without its overflow and cancellation, and summed exactly: the loss of a
     row is within 4 ulp of the true one, if differences of its logits are float64 numbers (docs/design.md).
@@ -61,7 +63,7 @@ def cross_entropy(
         probs: (n, C) probabilities in [0, 1].
         log_probs: (n, C) logarithms of probabilities.
         class_weight: (C,) weights of at least 0, or a dict by class.
-        sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
+        weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
         label_smoothing: in [0, 1].
         ignore_index: rows with this label count nowhere; their loss is 0. Of distributions, this is the row that is all
             on that class, since it is the same as the label.
@@ -102,7 +104,7 @@ def cross_entropy(
         functions", IMA J. Numer. Anal. 41, section 4.
     """
     inputs = Inputs(
-        target=target, logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, class_names=class_names,
+        target=target, logits=logits, probs=probs, log_probs=log_probs, weight=weight, class_names=class_names,
         labels=labels, dtype=dtype, axis=axis,
     )  # fmt: skip
     loss = LossOptions(
@@ -112,6 +114,7 @@ def cross_entropy(
     return reduced(inputs, loss, reduction, base, threads)
 
 
+@spoken
 def binary_cross_entropy(
     target: Any,
     *,
@@ -119,7 +122,7 @@ def binary_cross_entropy(
     probs: Any = None,
     log_probs: Any = None,
     pos_weight: float | Iterable[float] | None = None,
-    sample_weight: Any = None,
+    weight: Any = None,
     mask: Any = None,
     label_reduction: Literal["mean", "sum"] = "mean",
     label_smoothing: float = 0.0,
@@ -157,7 +160,7 @@ def binary_cross_entropy(
         probs: probabilities of the positive, in [0, 1].
         log_probs: their logarithms.
         pos_weight: weight of the positive term, one number or one a label.
-        sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
+        weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
         mask: (n, L) bool, True where a label of a multilabel task counts.
         label_reduction: the loss of a multilabel row: the "mean" of its labels' losses (Keras, torch), or their "sum".
         label_smoothing: in [0, 1].
@@ -196,7 +199,7 @@ def binary_cross_entropy(
     dimensions = _dimensions(logits=logits, probs=probs, log_probs=log_probs)
     task: Task = "binary" if dimensions == 1 and axis is None else "multilabel"
     inputs = Inputs(
-        target=target, logits=logits, probs=probs, log_probs=log_probs, task=task, weight=sample_weight, mask=mask,
+        target=target, logits=logits, probs=probs, log_probs=log_probs, task=task, weight=weight, mask=mask,
         class_names=class_names, labels=labels, dtype=dtype, axis=axis,
     )  # fmt: skip
     loss = LossOptions(
@@ -206,6 +209,7 @@ def binary_cross_entropy(
     return reduced(inputs, loss, reduction, base, threads)
 
 
+@spoken
 def focal_loss(
     target: Any,
     *,
@@ -216,7 +220,7 @@ def focal_loss(
     task: Literal["multiclass", "binary", "multilabel"] | None = None,
     class_weight: Iterable[float] | Mapping[Any, float] | None = None,
     pos_weight: float | Iterable[float] | None = None,
-    sample_weight: Any = None,
+    weight: Any = None,
     mask: Any = None,
     label_reduction: Literal["mean", "sum"] = "mean",
     label_smoothing: float = 0.0,
@@ -261,7 +265,7 @@ def focal_loss(
         task: "multiclass", "binary" or "multilabel"; by default scores of shape (n,) are binary, others multiclass.
         class_weight: (C,) weights, the alpha of the literature; multiclass only.
         pos_weight: weight of the positive term, one number or one a label; binary and multilabel only.
-        sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
+        weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
         mask: (n, L) bool, True where a label of a multilabel task counts.
         label_reduction: the loss of a multilabel row: the "mean" of its labels' losses (Keras, torch), or their "sum".
         label_smoothing: in [0, 1].
@@ -302,7 +306,7 @@ def focal_loss(
     dimensions = _dimensions(logits=logits, probs=probs, log_probs=log_probs)
     task = task or ("binary" if dimensions == 1 else "multiclass")
     inputs = Inputs(
-        target=target, logits=logits, probs=probs, log_probs=log_probs, task=task, weight=sample_weight, mask=mask,
+        target=target, logits=logits, probs=probs, log_probs=log_probs, task=task, weight=weight, mask=mask,
         class_names=class_names, labels=labels, dtype=dtype, axis=axis,
     )  # fmt: skip
     loss = LossOptions(
@@ -313,6 +317,7 @@ def focal_loss(
     return reduced(inputs, loss, reduction, base, threads)
 
 
+@spoken
 def poly1_loss(
     target: Any,
     *,
@@ -321,7 +326,7 @@ def poly1_loss(
     log_probs: Any = None,
     epsilon: float = 1.0,
     class_weight: Iterable[float] | Mapping[Any, float] | None = None,
-    sample_weight: Any = None,
+    weight: Any = None,
     label_smoothing: float = 0.0,
     ignore_index: int | None = None,
     reduction: Reduction = "mean",
@@ -357,7 +362,7 @@ def poly1_loss(
         log_probs: (n, C) logarithms of probabilities.
         epsilon: weight that the Poly-1 loss adds to 1 - p, at least -1; 0 gives the cross-entropy.
         class_weight: (C,) weights of at least 0, or a dict by class.
-        sample_weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
+        weight: (n,) weights of rows, of at least 0; the mean divides by their sum.
         label_smoothing: in [0, 1].
         ignore_index: rows with this label count nowhere; their loss is 0. Of distributions, this is the row that is all
             on that class, since it is the same as the label.
@@ -396,7 +401,7 @@ def poly1_loss(
         classification loss functions", section 4.
     """
     inputs = Inputs(
-        target=target, logits=logits, probs=probs, log_probs=log_probs, weight=sample_weight, class_names=class_names,
+        target=target, logits=logits, probs=probs, log_probs=log_probs, weight=weight, class_names=class_names,
         labels=labels, dtype=dtype, axis=axis,
     )  # fmt: skip
     loss = LossOptions(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from fastxent.api.doubt import warn
 from fastxent.api.evaluator import Evaluator
+from fastxent.api.spoken import spoken
 from fastxent.results.evaluation import Evaluation
 from fastxent.totals.state_files import merge_totals
 from fastxent.totals.totals import Totals
@@ -14,6 +15,7 @@ from fastxent.totals.totals import Totals
 __all__ = ["merge"]
 
 
+@spoken
 def merge(
     states: Iterable[str | os.PathLike[str] | bytes | Totals | Evaluation | Evaluator], *, base: float | None = None
 ) -> Evaluation:

@@ -83,9 +83,7 @@ def _score() -> Signature:
 def _compare() -> Signature:
     options = _Options(Pairing, Inputs, LossOptions, RunOptions)
     options["on"] = _Options(Pairing)["on"]
-    data, target, *_ = options.take(
-        "data", "target", "axis", "target_file", "on_error", "ids", "num_classes", *_EVALUATE_ALONE
-    )
+    data, target, *_ = options.take("data", "target", "axis", "on_error", "ids", "num_classes", *_EVALUATE_ALONE)
     sides = (
         replace(data, name="a", doc="the first set, as the ``data`` of `evaluate`. Left out, like ``b``, the "
                 "predictions are arrays."),
@@ -95,6 +93,8 @@ def _compare() -> Signature:
     options.say(
         weight="column of ``a`` (or array) with sample weights: means, differences and their errors are weighted.",
         on_invalid='"raise", or "skip": a row that one side cannot score is left out on both, and counted.',
+        target_file="a file (several, a table) of its own with the targets of both sides, where these have none: "
+        "``target`` is its column, and ``on`` pairs its rows with theirs, as in `evaluate`. It is held in memory.",
         filter="which rows of both sides are read, as in `evaluate`; the others are counted. A row that only one side "
         "keeps is only on that side. With ``by_order`` rows keep the places they have without the filter.",
         memory="bytes that the threads, and then the join before it goes to disk, may hold, about, or text such as "
@@ -149,7 +149,6 @@ def _arrays() -> dict[str, Option]:
     options = _Options(Inputs, LossOptions, Readings, RunOptions)
     options |= {
         "own": Option(),
-        "sample_weight": Option(name="sample_weight", annotation="Any"),
         "reduction": Option(
             name="reduction",
             annotation="Reduction",
@@ -168,7 +167,7 @@ def _arrays() -> dict[str, Option]:
         log_probs="(n, C) logarithms of probabilities.",
         class_weight="(C,) weights of at least 0, or a dict by class.",
         pos_weight="weight of the positive term, one number or one a label.",
-        sample_weight="(n,) weights of rows, of at least 0; the mean divides by their sum.",
+        weight="(n,) weights of rows, of at least 0; the mean divides by their sum.",
         mask="(n, L) bool, True where a label of a multilabel task counts.",
         ignore_index="rows with this label count nowhere; their loss is 0. Of distributions, this is the row that is "
         "all on that class, since it is the same as the label.",
@@ -178,7 +177,7 @@ def _arrays() -> dict[str, Option]:
         dtype='what 16-bit patterns (uint16 arrays) are: "float16" or "bfloat16".',
     )
     order = (
-        "target logits probs log_probs own task class_weight pos_weight sample_weight mask label_reduction "
+        "target logits probs log_probs own task class_weight pos_weight weight mask label_reduction "
         "label_smoothing ignore_index reduction base clip normalize on_invalid class_names labels dtype axis threads"
     )
     return {name: options[name] for name in order.split()}

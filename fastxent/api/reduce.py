@@ -54,7 +54,7 @@ def reduced(inputs: Inputs, loss: LossOptions, reduction: str, base: float | Non
         losses, totals = _row_losses(source, spec, threads, terms=reduction == "elementwise")
         _warn(source, totals, threads)
         if inputs.weight is not None:
-            losses = _weighed(losses, np.asarray(plain_array(inputs.weight, "sample_weight"), np.float64))
+            losses = _weighed(losses, np.asarray(plain_array(inputs.weight, "weight"), np.float64))
         return unit.of(losses if axis is None else in_shape(losses, rest, axis))
     totals = on_threads.run(plan_of(source, spec, LOSS_ONLY), threads).totals
     _warn(source, totals, threads)

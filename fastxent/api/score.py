@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 from fastxent.api.doubt import warn
 from fastxent.api.job import ExtraColumns, open_job
+from fastxent.api.spoken import spoken
 from fastxent.base.log_unit import Unit
 from fastxent.data.options import LossOptions
+from fastxent.engine.compile_clock import compile_clock
 from fastxent.engine.options import Progress, RunOptions
 from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.record import job_digest
@@ -24,6 +26,7 @@ from fastxent.storage.output_paths import is_folder, is_path, refuse_inputs
 __all__ = ["score"]
 
 
+@spoken
 def score(
     data: Any = None,
     out_path: str | os.PathLike[str] | None = None,
@@ -266,9 +269,12 @@ def score(
         **({"targets": source.digest} if source.digest else {}),
     )  # fmt: skip
     run = RowRun(job.plan, row_columns, digest, job.runner, progress)
-    with job.runner:
+    with compile_clock() as compiling, job.runner:
         scored = run.into_folder(out, data, overwrite, resume) if is_folder(out) else run.into_file(out, overwrite)
     seconds = time.perf_counter() - started
-    result = job.evaluation(scored, run_facts(job.plan, job.runner, scored, seconds, rows=run.rows, nbytes=run.nbytes))
+    facts = run_facts(
+        job.plan, job.runner, scored, seconds, compiling=compiling.seconds, rows=run.rows, nbytes=run.nbytes
+    )
+    result = job.evaluation(scored, facts)
     warn(result.doubts)
     return result

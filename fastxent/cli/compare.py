@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,6 +62,7 @@ def compare(
         raise UsageError("say how rows are paired: --on COLUMN names the column of ids, --by-order goes by order")
     if len(paths) > 2 and html_path is not None:
         raise UsageError("--html is of two sets of predictions; compare each with the first in a run of its own")
+    check_names(gates, keywords["group_by"] or (), paths[1:])
     from fastxent.cli.comparison_table import as_markdown, show_comparisons
 
     with compiling_notice(), progress_bar(progress) as step:
@@ -82,6 +84,18 @@ def compare(
     if summary is not None:
         write_summary(summary, as_markdown(result, failed))
     judge(failed)
+
+
+def check_names(gates: tuple[Gate, ...], group_by: Iterable[str], others: tuple[str, ...]) -> None:
+    """Raise UsageError for a gate on a name that no comparison has, before the work is done."""
+    if gates:
+        from fastxent.comparison.known_names import names_of_comparison
+        from fastxent.results.gates import check_names as check
+
+        names = names_of_comparison()
+        if len(others) > 1:
+            names = {"comparisons": dict.fromkeys(others, names), "p_holm": dict.fromkeys(others)}
+        check(gates, names, group_by)
 
 
 def _compared(paths: tuple[str, ...], keywords: dict[str, Any]) -> Comparisons:

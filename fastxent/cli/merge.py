@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fastxent.cli.options import base_option, baseline_option, per_class_option, result_options, state_option
-from fastxent.cli.output import check_places, check_summary, deliver
+from fastxent.cli.output import check_gates, check_places, check_summary, deliver
 
 if TYPE_CHECKING:
     from fastxent.results.gates import Gate
@@ -41,6 +41,7 @@ def merge(
     from fastxent.totals.state_files import merge_states
 
     check_summary(summary)
+    check_gates(gates, None, baseline=baseline is not None)  # by what rows are grouped is in the states
     check_places((), json_path, html_path, state_path)  # a state may be replaced by what it is merged into
     totals = merge_states(states)
     result = Evaluation(totals, run={"states": list(states)}, base=base)

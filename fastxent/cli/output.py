@@ -131,7 +131,7 @@ def judge(failed: list[str]) -> None:
         sys.exit(EXIT_GATE)
 
 
-def check_gates(gates: tuple[Gate, ...], group_by: Iterable[str], *, baseline: bool) -> None:
+def check_gates(gates: tuple[Gate, ...], group_by: Iterable[str] | None, *, baseline: bool) -> None:
     """Raise UsageError for a gate on a name that no evaluation has, before the work is done."""
     if gates:
         from fastxent.results.gates import check_names

@@ -50,7 +50,8 @@ def _cards(ev: Evaluation) -> Iterator[Card]:
         yield Card("Below the base rate", as_percent(ev.d2), "D2: the shares of the classes have 0")
     if ev.accuracy is not None:
         low, high = (ev.fields.get(name, math.nan) for name in ("accuracy_low", "accuracy_high"))
-        notes = [] if math.isnan(low) else [f"95 %: {as_percent(low)} to {as_percent(high)}"]
+        notes = ["rows with every label right"] if ev.totals.spec.task == "multilabel" else []
+        notes += [] if math.isnan(low) else [f"95 %: {as_percent(low)} to {as_percent(high)}"]
         notes += [f"top-{k} {as_percent(share)}" for k, share in ev.top_k.items() if k > 1]
         yield Card("Accuracy", as_percent(ev.accuracy), ", ".join(notes))
     yield Card("Perplexity", as_number(ev.perplexity, 5))

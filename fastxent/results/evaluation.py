@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,7 @@ __all__ = ["Evaluation"]
 PAIRS = 20
 
 
-@dataclass
+@dataclass(eq=False)
 class Evaluation:
     """The result of an evaluation.
 
@@ -112,6 +113,15 @@ class Evaluation:
                 "mass that is missing); Brier score, confusion and statistics by class mean nothing here"
             )
 
+    def __eq__(self, other: object) -> bool:
+        """Whether they say the same: equal totals, read in the same way. Facts about the run do not count."""
+        if not isinstance(other, Evaluation):
+            return NotImplemented
+        alike = (self._options, self.only, self.topk) == (other._options, other.only, other.topk)
+        return alike and self.totals == other.totals
+
+    __hash__ = None  # type: ignore[assignment]
+
     @property
     def reading(self) -> Reading:
         """The statistics, and the sums that they are read from."""
@@ -127,6 +137,8 @@ class Evaluation:
         if reading is None or name.startswith("_") or name not in reading:
             form = "" if reading is None else reading.spec.form
             why = f"; {form} were scored, which say nothing of predictions" if form in READY else ""
+            close = get_close_matches(name, () if reading is None else dir(self), 3) if not why else []
+            why = f"; did you mean {', '.join(close)}?" if close else why
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{why}")
         return reading.number(name)
 

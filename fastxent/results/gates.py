@@ -178,27 +178,28 @@ def _path(text: str, at: int, one: re.Pattern[str] = _PART) -> tuple[tuple[str, 
         at += 1
 
 
-def check_names(gates: Iterable[Gate], known: Mapping[str, Any], group_by: Iterable[str] = ()) -> None:
+def check_names(gates: Iterable[Gate], known: Mapping[str, Any], group_by: Iterable[str] | None = ()) -> None:
     """Raise UsageError for a gate on a name that no result has, before there is one.
 
     Args:
         gates: the gates.
         known: all names of such results: dictionaries of dictionaries, and for a table the names of its columns.
-        group_by: the columns by which rows are grouped.
+        group_by: the columns by which rows are grouped; None where they are not known yet.
     """
-    columns = tuple(group_by)
+    columns = None if group_by is None else tuple(group_by)
     for gate in gates:
         here: Any = known
         for path in (gate.every or (), gate.path):
             for depth, part in enumerate(path):
                 if isinstance(here, Mapping):
                     here = gate._step(here, part, depth, path)
-                    if path[0] == "groups" and depth == 0 and not columns:
+                    if path[0] == "groups" and depth == 0 and columns == ():
                         raise UsageError(f"--fail-if {gate.text!r}: nothing is grouped; give --group-by")
                     continue
                 if not isinstance(here, frozenset):
                     break
-                if path[0] == "groups" and depth == 1 and part not in columns and not part.isdecimal():
+                by_column = path[0] == "groups" and depth == 1 and not part.isdecimal()
+                if columns is not None and by_column and part not in columns:
                     raise UsageError(f"--fail-if {gate.text!r}: nothing is grouped by {part!r}{_close(part, columns)}")
                 if path is gate.path and depth == len(path) - 1 and part not in here:
                     raise UsageError(f"--fail-if {gate.text!r}: there is no {part!r}{_close(part, sorted(here))}")

@@ -13,7 +13,7 @@ from fastxent.statistics.options import STATISTICS, Measures
 from fastxent.statistics.sampling import INTERVALS
 from fastxent.totals.totals import Totals
 
-__all__ = ["empty_evaluations", "known_names"]
+__all__ = ["empty_evaluations", "known_names", "nested_names"]
 
 #: What each task may be asked for.
 _TASKS: dict[Literal["multiclass", "binary", "multilabel"], tuple[str, ...]] = {
@@ -41,7 +41,7 @@ def known_names() -> dict[str, Any]:
     """Dictionaries of names as in `Evaluation.to_dict`; of a table a frozenset of the names of its columns."""
     names: dict[str, Any] = {}
     for empty in empty_evaluations():
-        _add(names, empty.to_dict())
+        nested_names(names, empty.to_dict())
         for name, table in empty._tables().items():
             if hasattr(table, "column_names"):
                 names[name] = frozenset(table.column_names) | (names.get(name) or frozenset())
@@ -52,9 +52,10 @@ def known_names() -> dict[str, Any]:
     return names | dict.fromkeys(_OPEN) | {"intervals": dict.fromkeys(INTERVALS), "rows": names["rows"] | rows}
 
 
-def _add(names: dict[str, Any], values: dict[str, Any]) -> None:
+def nested_names(names: dict[str, Any], values: dict[str, Any]) -> None:
+    """Add the names in a result to those so far."""
     for name, value in values.items():
         if isinstance(value, dict) and value and name not in ("run", "spec", "settings"):
-            _add(names.setdefault(name, {}), value)
+            nested_names(names.setdefault(name, {}), value)
         else:
             names.setdefault(name, None)

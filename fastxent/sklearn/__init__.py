@@ -202,7 +202,7 @@ def d2_log_loss_score(
     counts = np.bincount(case.target, case.weight, case.num_classes).astype(np.float64)
     with _without_doubts():
         null = binary_cross_entropy(
-            np.ones(len(counts), np.uint8), probs=counts / counts.sum(), sample_weight=counts, clip="sklearn",
+            np.ones(len(counts), np.uint8), probs=counts / counts.sum(), weight=counts, clip="sklearn",
             reduction="sum",
         )  # fmt: skip
     return 1.0 - case.loss("sum") / float(null)
@@ -223,9 +223,7 @@ class _Case(NamedTuple):
         """The sum or the mean of the losses."""
         function = binary_cross_entropy if self.probs.ndim == 1 else cross_entropy
         with _without_doubts():
-            loss = function(
-                self.target, probs=self.probs, sample_weight=self.weight, clip="sklearn", reduction=reduction
-            )
+            loss = function(self.target, probs=self.probs, weight=self.weight, clip="sklearn", reduction=reduction)
         return float(loss)
 
     def brier(self) -> float:

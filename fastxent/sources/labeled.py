@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fastxent.base.errors import DataError, SourceError, UsageError
+from fastxent.base.errors import DataError, OutOfMemoryError, SourceError, UsageError
 from fastxent.base.text import printable
 from fastxent.data.batch import Batch
 from fastxent.data.plain_column import plain_column, text_of
@@ -37,6 +37,10 @@ __all__ = ["LabeledSource", "Labels", "label_column"]
 
 #: Ids that a message names.
 SHOWN = 5
+#: Bytes that targets and their ids may take where nobody says it.
+HELD = 2 << 30
+#: Bytes a row that its place takes beside what is stored.
+PLACE = 16
 
 
 class Labels:
@@ -46,11 +50,12 @@ class Labels:
         data: a path, or several, of Parquet, Arrow or text, or a table.
         on: the columns of ids.
         target: the column of targets.
+        memory: bytes that they may take; with more they are refused.
     """
 
-    def __init__(self, data: Any, on: tuple[str, ...], target: str) -> None:
-        self.name = str(data) if is_paths(data) else "<labels>"
-        table = _columns(data, (*on, target), self.name)
+    def __init__(self, data: Any, on: tuple[str, ...], target: str, memory: int | None = None) -> None:
+        self.name, self.target = str(data) if is_paths(data) else "<labels>", target
+        table = _columns(data, (*on, target), self.name, HELD if memory is None else memory)
         self.targets = table.column(target).combine_chunks()
         self.on = on
         places = [_codes(table.column(name), name, self.name) for name in on]
@@ -91,6 +96,8 @@ class Labels:
 
 def label_column(data: Any, on: tuple[str, ...]) -> str:
     """The one column of a table of targets that is no id; raises UsageError if there are several."""
+    if isinstance(data, Labels):
+        return data.target
     names = [name for name in _schema(data).names if name not in on]
     if len(names) != 1:
         where = data if is_paths(data) else "the table"
@@ -182,31 +189,46 @@ def _schema(data: Any) -> Any:
     return pa.table(data.head(0).collect()).schema if is_lazy(data) else pa.table(data).schema
 
 
-def _columns(data: Any, names: tuple[str, ...], shown: str) -> Any:
-    """Some columns of files or of a table, as a table."""
+def _columns(data: Any, names: tuple[str, ...], shown: str, memory: int) -> Any:
+    """Some columns of files or of a table, as a table; raises OutOfMemoryError where they take more than ``memory``."""
     schema = _schema(data)
     for name in names:
         if name not in schema.names:
             raise missing_column(schema, name, shown)
     if not is_paths(data):
-        return pa.table(data.collect() if is_lazy(data) else data).select(list(names))
-    dataset = find_dataset(data)
-    return pa.concat_tables(
-        [_of_file(file, dataset.format, names, schema) for file in dataset.files], promote_options="permissive"
-    )
+        pieces = iter([pa.table(data.collect() if is_lazy(data) else data).select(list(names))])
+    else:
+        dataset = find_dataset(data)
+        pieces = (piece for file in dataset.files for piece in _of_file(file, dataset.format, names, schema))
+    held, taken = [pa.table(schema.empty_table().select(list(names)))], 0
+    for piece in pieces:
+        taken += piece.nbytes + PLACE * piece.num_rows
+        if taken > memory:
+            raise OutOfMemoryError(
+                f"the ids and targets take more than the {memory >> 20:,} MiB that they may (memory=, --memory)",
+                path=shown,
+                cure="give more, or join them to the predictions once, as DuckDB does: COPY (SELECT * FROM "
+                f"'predictions.parquet' JOIN 'labels.parquet' USING ({', '.join(names[:-1])})) TO 'joined.parquet'",
+            )
+        held.append(piece)
+    return pa.concat_tables(held, promote_options="permissive")
 
 
-def _of_file(file: DataFile, format: str, names: tuple[str, ...], schema: Any) -> Any:
+def _of_file(file: DataFile, format: str, names: tuple[str, ...], schema: Any) -> Iterator[Any]:
+    """Some columns of a file, piece by piece."""
     if format == "text":
         kinds = {name: schema.field(name).type for name in names}
-        return pa.Table.from_batches(list(text_batches(file, names, kinds)), pa.schema(list(kinds.items())))
-    if format == "parquet":
+        as_table = pa.schema(list(kinds.items()))
+        yield from (pa.Table.from_batches([batch], as_table) for batch in text_batches(file, names, kinds))
+    elif format == "parquet":
         import pyarrow.parquet as pq
 
-        return pq.ParquetFile(file.open()).read(columns=list(names))
-    import pyarrow.feather
+        with pq.ParquetFile(file.open()) as opened:
+            yield from (pa.Table.from_batches([batch]) for batch in opened.iter_batches(columns=list(names)))
+    else:
+        import pyarrow.feather
 
-    return pyarrow.feather.read_table(file.open(), columns=list(names))
+        yield pyarrow.feather.read_table(file.open(), columns=list(names))
 
 
 def _codes(column: Any, name: str, path: str) -> NDArray[Any]:

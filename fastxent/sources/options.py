@@ -66,7 +66,11 @@ class Inputs:
         brief="What a row is: C exclusive classes, one yes-or-no score, or L of them.",
     )
     weight: Any = option(
-        None, "column (or array) of sample weights of at least 0.", reads="column", brief="Column with sample weights."
+        None,
+        "column (or array) of sample weights of at least 0.",
+        reads="column",
+        brief="Column with sample weights.",
+        flag="--weight --sample-weight",
     )
     mask: Any = option(
         None,

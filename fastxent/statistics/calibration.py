@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent.base.errors import UsageError
-from fastxent.base.runs import run_starts, sum_of_runs
+from fastxent.base.factorials import log_factorial
+from fastxent.base.runs import run_starts
 from fastxent.base.twofold import Twofold, sum_by_owner
 from fastxent.data.spec import Spec
 from fastxent.kernels.sums import group_sums as kernels
@@ -88,17 +89,20 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """Every (owner, bin) that has weight: both, its weight and that of hits, and | hits - confidences |.
+    """Every (owner, bin) that has weight: where its cells begin, both, its weight and that of hits.
 
-    ``share`` is that of hits in the weight of the bin, ``miss`` that of the gap.
+    ``gap`` is | hits - confidences |; of the weight of the bin, ``share`` is that of hits, ``confidence`` that of
+    confidences and ``miss`` that of the gap.
     """
 
+    starts: Integers
     owners: Integers
     numbers: Integers
     weight: Twofold
     hits: Twofold
     gap: Twofold
     share: Twofold
+    confidence: Twofold
     miss: Twofold
 
     @classmethod
@@ -108,8 +112,9 @@ class Bins:
         weight, hits, confidence = (words.summed(starts) for words in (weight, hits, confidence))
         gap = abs(hits.as_numbers() - confidence.as_numbers())
         own = [words.beside(weight) for words in (weight, hits, confidence)]
-        share, miss = own[1] / own[0], abs(own[1] - own[2]) / own[0]
-        return cls(owners[starts], numbers[starts], weight.as_numbers(), hits.as_numbers(), gap, share, miss)
+        share, mean, miss = own[1] / own[0], own[2] / own[0], abs(own[1] - own[2]) / own[0]
+        sums = weight.as_numbers(), hits.as_numbers()
+        return cls(starts, owners[starts], numbers[starts], *sums, gap, share, mean, miss)
 
 
 class Calibrated(Statistic):
@@ -179,10 +184,9 @@ class Calibrated(Statistic):
     def read(self, reading: Reading) -> Mapping[str, NDArray[Any]]:
         """See `Statistic.read`."""
         names = [field.name for field in self.fields(reading)]
-        numbers = bins_of_cells(reading, reading.options.bins, reading.options.binning)
-        if numbers is None:
+        bins = bins_of(reading)
+        if bins is None:
             return dict.fromkeys(names, reading.unknown)
-        bins = _bins(reading, numbers)
         values = dict(zip(names, (reading.unknown for _ in names), strict=True))
         starts = run_starts(bins.owners)
         owners = bins.owners[starts]
@@ -263,53 +267,62 @@ class BinSums:
 
 def bin_sums(reading: Reading) -> BinSums | None:
     """Of all owners over the bins that are asked for; None where cells cannot be put together to them."""
-    numbers = bins_of_cells(reading, reading.options.bins, reading.options.binning)
-    if numbers is None:
+    bins = bins_of(reading)
+    if bins is None:
         return None
-    cells = sorted_cells(reading)
-    weight, hits, confidence = words_of_cells(cells, weighted=reading.weighted)
-    rate, p = hits.over(weight), confidence.over(weight)
-    starts = run_starts(cells.owners, numbers)
-    total = weight.by_owner(cells.owners, reading.owners)[cells.owners]
-    share = weight.over(total)
-    sums = [
-        sum_of_runs(share * each, starts)
-        for each in (np.ones_like(p), p, rate - p, p * (1.0 - p), rate * (1.0 - p) ** 2 + (1.0 - rate) * p**2)
-    ]
-    heavy = sums[0] > 0.0  # a bin's share may be too small for a number
-    owners, bins, sums = cells.owners[starts][heavy], numbers[starts][heavy], [each[heavy] for each in sums]
-    size = sums[0]
-    mean, gap, noise, square = (each / size for each in sums[1:])
-    return BinSums(owners, bins, size, mean, gap, noise, np.maximum(square - gap**2, 0.0))
+    weight, hits, confidence = (words.nearest for words in _sorted_words(reading))
+    some = weight > 0.0  # of weights far apart the lightest may be too small for numbers
+    rate, p = (np.divide(each, weight, out=np.zeros_like(weight), where=some) for each in (hits, confidence))
+    noise, square = (
+        _in_bins(weight * each, bins) / bins.weight.high
+        for each in (p * (1.0 - p), rate * (1.0 - p) ** 2 + (1.0 - rate) * p**2)
+    )
+    owner = run_starts(bins.owners)
+    total = sum_by_owner(bins.weight, owner).high
+    share = bins.weight.high / np.repeat(total, np.diff(np.append(owner, len(bins.owners))))
+    gap = np.copysign(bins.miss.high, (bins.share - bins.confidence).high)
+    heavy = share > 0.0
+    parts = (share, bins.confidence.high, gap, noise, np.maximum(square - gap**2, 0.0))
+    return BinSums(bins.owners[heavy], bins.numbers[heavy], *(each[heavy] for each in parts))
+
+
+def _in_bins(values: Numbers, bins: Bins) -> Numbers:
+    """Sums over the cells of every bin, in float64: of what is an estimate anyhow."""
+    sums: Numbers = np.add.reduceat(values, bins.starts) if bins.starts.size else values
+    return sums
 
 
 def _floor(reading: Reading) -> Numbers:
     r"""The expected calibration error of a model whose confidences are true: what chance alone makes of these bins.
 
-    The mean of | hits - n p | of n rows of probability p is 2 (m + 1) C(n, m + 1) p^(m + 1) (1 - p)^(n - m), with m the
-    whole part of n p (De Moivre 1730); of rows of several probabilities it is scaled by the root of what that takes
-    from the variance. Weighted rows count as Kish's effective number.
+    Of rows of several probabilities the mean deviation of those of one (`_mean_deviation`) is scaled by the root of
+    what that takes from the variance. Weighted rows count as Kish's effective number.
     """
     sums, floor = bin_sums(reading), reading.unknown
     if sums is None or not sums.owners.size:
         return floor
     rows = np.maximum(1.0, np.rint(sums.share * rows_behind(reading)[sums.owners]))
     p = np.clip(sums.confidence, 0.0, 1.0)
-    mean = np.array([_mean_deviation(int(n), q) for n, q in zip(rows.tolist(), p.tolist(), strict=True)])
     even = p * (1.0 - p)
     spread = np.sqrt(np.divide(sums.noise, even, out=np.zeros_like(even), where=even > 0.0))
     starts = run_starts(sums.owners)
-    floor[sums.owners[starts]] = sum_of_runs(sums.share * mean * np.minimum(spread, 1.0), starts)
+    terms = sums.share * _mean_deviation(rows, p) * np.minimum(spread, 1.0)
+    floor[sums.owners[starts]] = np.add.reduceat(terms, starts)
     return floor
 
 
-def _mean_deviation(n: int, p: float) -> float:
-    """The mean of | X / n - p | of a binomial X."""
-    m = int(n * p)
-    if not 0.0 < p < 1.0 or m >= n:
-        return 0.0
-    choose = math.lgamma(n + 1) - math.lgamma(m + 2) - math.lgamma(n - m)
-    return 2.0 * (m + 1) / n * math.exp(choose + (m + 1) * math.log(p) + (n - m) * math.log1p(-p))
+def _mean_deviation(n: Numbers, p: Numbers) -> Numbers:
+    """The mean of | X / n - p | of binomial X: 2 (m + 1) / n C(n, m + 1) p^(m + 1) (1 - p)^(n - m), m = floor(n p).
+
+    Source: De Moivre (1730).
+    """
+    m = np.floor(n * p)
+    some = (p > 0.0) & (p < 1.0) & (m < n)
+    n, p, m = n[some], p[some], m[some]
+    choose = log_factorial(n) - log_factorial(m + 1.0) - log_factorial(n - m - 1.0)
+    mean = np.zeros(len(some))
+    mean[some] = 2.0 * (m + 1.0) / n * np.exp(choose + (m + 1.0) * np.log(p) + (n - m) * np.log1p(-p))
+    return mean
 
 
 def confidences_of(reading: Reading) -> Numbers:
@@ -393,6 +406,16 @@ def _rows(reading: Reading, numbers: Integers, count: int, binning: Binning) -> 
         yield row | {name: None if at is None else float(values[at]) for name, values in means.items()}
 
 
-def _bins(reading: Reading, numbers: Integers) -> Bins:
-    cells = sorted_cells(reading)
-    return Bins.of(cells.owners, numbers, *words_of_cells(cells, weighted=reading.weighted))
+def bins_of(reading: Reading) -> Bins | None:
+    """The bins that are asked for, of all owners; None where cells cannot be put together to them."""
+    bins: Bins | None = reading.once("bins", lambda: _read_bins(reading))
+    return bins
+
+
+def _read_bins(reading: Reading) -> Bins | None:
+    numbers = bins_of_cells(reading, reading.options.bins, reading.options.binning)
+    return None if numbers is None else Bins.of(sorted_cells(reading).owners, numbers, *_sorted_words(reading))
+
+
+def _sorted_words(reading: Reading) -> tuple[Words, Words, Words]:
+    return words_of_cells(sorted_cells(reading), weighted=reading.weighted)

@@ -119,6 +119,11 @@ def words_of_cells(cells: Cells, *, weighted: bool) -> tuple[Words, Words, Words
 
 def sorted_cells(reading: Reading) -> Cells:
     """The cells in the order of their owners and of the numbers that they hold."""
+    cells: Cells = reading.once("sorted cells", lambda: _in_order(reading))
+    return cells
+
+
+def _in_order(reading: Reading) -> Cells:
     cells = reading.sums.cells("calibration")
     assert cells is not None
     if cells.level or not (cells.places > tally.ONE).any():

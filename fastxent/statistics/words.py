@@ -17,6 +17,8 @@ __all__ = ["Words"]
 Word = NDArray[np.int64]
 #: Words of numbers that lie within a few bands of weights: 2^-1022 is far below the lowest.
 _FEW = 8
+#: Bits of integers that are float64 numbers.
+_EXACT = 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,17 @@ class Words:
             total = total + Twofold.of_integers(word).scaled(-i * self.bits)
         return total.scaled(-self.unit) if self.unit else total
 
+    @property
+    def nearest(self) -> NDArray[np.float64]:
+        """The numbers, rounded once."""
+        lower = self.bits * (len(self.words) - 1)
+        if lower > _EXACT or self.words[0].max(initial=0) >> _EXACT:
+            return self.as_numbers().high
+        total = np.zeros(len(self.words[0]))
+        for word in self.words[:0:-1]:
+            total = (total + word) * 2.0**-self.bits
+        return (total + self.words[0]) * 2.0**-self.unit
+
     def as_integers(self) -> NDArray[Any]:
         """The numbers as Python integers in units of the lowest word."""
         total = self.words[0].astype(object)
@@ -121,8 +134,7 @@ class Words:
     def rounded(self, exponents: NDArray[np.int64] | None) -> NDArray[np.float64]:
         """The numbers times powers of two, rounded once."""
         if exponents is None or not self._wide:
-            numbers = self.as_numbers().high
-            return numbers if exponents is None else np.ldexp(numbers, exponents)
+            return self.nearest if exponents is None else np.ldexp(self.nearest, exponents)
         shifts = (exponents + self.lowest).tolist()
         parts = zip(self.as_integers().tolist(), shifts, strict=True)
         above, below = zip(*((n << max(s, 0), 1 << max(-s, 0)) for n, s in parts), strict=True)

@@ -83,7 +83,7 @@ def _new_tallies(spec: Spec, measures: Measures) -> Tallies:
     return Tallies(**arrays, positive=spec.task == "binary")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Totals:
     """The integers that any number of rows leave behind under one spec."""
 
@@ -105,6 +105,12 @@ class Totals:
         if self.measures.group_by:
             tallied = _tallied(self.spec, self.measures)
             self.groups = Groups(self.measures.group_by, dict(self.measures.edges), tallied, self.statistics)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether they are of the same rows under the same spec and measures: equal bytes."""
+        return self.to_bytes() == other.to_bytes() if isinstance(other, Totals) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
 
     @property
     def reads_records(self) -> bool:
