@@ -38,6 +38,10 @@ ELSEWHERE = {
 #: What a page that imports one of these needs: the tier of tests, and that Spark's notice of pandas 3 is none.
 MARKS = {
     "distributed": [pytest.mark.dask],
+    "lightning": [
+        pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning"),
+        pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
+    ],
     "pyspark": [pytest.mark.spark, pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas")],
     "ray": [pytest.mark.ray],
 }
