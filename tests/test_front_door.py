@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastxent as fx
-from tests.shell import run
+from tests.shell import python, run
 
 DATA = Path(__file__).parent.parent / "data"
 Y, P = np.array([0, 1, 1, 0]), np.array([0.2, 0.7, 0.6, 0.4])
@@ -142,3 +143,51 @@ def test_compiling_is_timed_apart(tmp_path):
     c = fx.compare(path, DATA / "digits_kernel.parquet", target="label", by_order=True)
     for run_facts in (ev.run, c.run):
         assert 0.0 <= run_facts["compile_seconds"] <= run_facts["seconds"]
+
+
+def test_names_that_went_are_taken_for_a_release(monkeypatch):
+    from fastxent.api import spoken
+
+    monkeypatch.setitem(spoken.FORMER, "sampleweight", "weight")
+    with pytest.warns(DeprecationWarning, match="cross_entropy: sampleweight is now called weight; the next minor"):
+        old = fx.cross_entropy(Y, logits=Z, sampleweight=[1.0, 2.0, 3.0, 4.0])
+    assert old == fx.cross_entropy(Y, logits=Z, weight=[1.0, 2.0, 3.0, 4.0])
+
+
+def other_version(state, **changes):
+    """A state whose header says another version."""
+    length = int.from_bytes(state[8:16], "little")
+    header = json.loads(state[16 : 16 + length]) | changes
+    head = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    body = state[:8] + len(head).to_bytes(8, "little") + head + state[16 + length : -32]
+    return body + hashlib.sha256(body).digest()
+
+
+def test_states_of_other_versions_are_refused_with_the_command_that_helps(tmp_path):
+    ev = fx.evaluate(probs=P, target=Y, task="binary", group_by={"my group": np.arange(4) % 2}, worst=2)
+    path = tmp_path / "old.fxt"
+    path.write_bytes(other_version(ev.totals.to_bytes(), version=7))
+    done = run("merge", path)
+    assert done.exit_code == 3
+    assert "format 7 with numerics version" in done.stderr
+    command = f"fastxent evaluate PREDICTIONS --task binary --group-by 'my group' --worst 2 --state {path}"
+    assert command in done.stderr.replace("\n", " "), done.stderr
+    with pytest.raises(fx.StateError, match=r"format 99 .* a newer one has written it, so pip install -U fastxent$"):
+        fx.merge([other_version(ev.totals.to_bytes(), version=99)])
+
+
+def test_a_process_that_has_evaluated_may_fork():
+    code = """
+import os, sys, fastxent as fx
+path = "data/digits.parquet"
+ev = fx.evaluate(path)
+read, write = os.pipe()
+child = os.fork()
+if not child:
+    os.write(write, str(fx.evaluate(path).loss).encode())
+    os._exit(0)
+os.waitpid(child, 0)
+assert float(os.read(read, 99)) == ev.loss == fx.evaluate(path).loss
+print("alike")
+"""
+    assert python(code, PYTHONWARNINGS="default").strip() == "alike"

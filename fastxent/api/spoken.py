@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["spoken"]
+__all__ = ["FORMER", "spoken"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 #: Words that are taken as they are.
 _SYNONYMS = {"sample_weight": "weight"}
+#: Keywords that were renamed: what they were called, and the word that took their place. They are taken for a minor
+#: release, with a DeprecationWarning, and then go.
+FORMER: dict[str, str] = {}
 #: Words of other libraries, and ours.
 _WORDS = {
     "y_true": "target", "y": "target", "y_test": "target", "targets": "target", "true": "target", "truth": "target",
@@ -52,10 +56,16 @@ def spoken(function: Callable[P, R]) -> Callable[P, R]:
 
 def _ours(function: Callable[..., Any], keywords: dict[str, Any]) -> dict[str, Any]:
     """Keywords in our words."""
-    for other, own in _SYNONYMS.items():
+    for other, own in (_SYNONYMS | FORMER).items():
         if other in keywords and own in inspect.signature(function).parameters:
             if own in keywords:
                 raise TypeError(f"{_name(function)}: {other} is another word for {own}; give one of them")
+            if other in FORMER:
+                warnings.warn(
+                    f"{_name(function)}: {other} is now called {own}; the next minor release refuses the old name",
+                    DeprecationWarning,
+                    stacklevel=3,
+                )
             keywords[own] = keywords.pop(other)
     return keywords
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shlex
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ MAGIC = b"FASTXENT"
 _VERSION = 8
 #: What reading a header raises that is not what this version writes.
 _LIES = (FastxentError, AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
+#: What a command says of a spec that is not of the data.
+_OF_SPEC = ("task", "loss", "label_smoothing", "ignore_index", "clip", "normalize")
 _NEVER = np.iinfo(np.int64).max
 _ARRAYS = tuple(name for name in Tallies._fields if name != "positive")
 
@@ -278,17 +281,15 @@ class Totals:
             raise StateError(f"{name}: not a fastxent state file")
         if hashlib.sha256(data[:-32]).digest() != data[-32:]:
             raise StateError(f"{name}: damaged (its checksum does not match); make it again")
-        length = int.from_bytes(data[8:16], "little")
+        other, length = "", int.from_bytes(data[8:16], "little")
         if length > len(data) - 48:
             raise StateError(f"{name}: damaged (its header is longer than the file); make it again")
         try:
             header = json.loads(data[16 : 16 + length])
             json.dumps(header, ensure_ascii=False).encode()  # no halves of surrogate pairs in names and values
-            if (header["version"], header["numerics_version"]) != (_VERSION, NUMERICS_VERSION):
-                raise StateError(
-                    f"format {header['version']} with numerics version {header['numerics_version']}, this fastxent has "
-                    f"{_VERSION} with {NUMERICS_VERSION}"
-                )
+            other = _of_another_version(header, name)
+            if other:
+                raise StateError(other)
             totals = _load(header, memoryview(data)[16 + length : -32])
             if not trusted:
                 totals._check_form(data)
@@ -296,9 +297,27 @@ class Totals:
                 check_totals(totals.reading(), totals.all_rows, totals.groups, parts)
             return totals
         except StateError as error:
-            raise StateError(f"{name}: {error}; make it again") from None
+            advice = "" if str(error) == other else "; make it again"
+            raise StateError(f"{name}: {error}{advice}") from None
         except _LIES as error:
             raise StateError(f"{name}: damaged ({type(error).__name__}: {error}); make it again") from error
+
+
+def _of_another_version(header: dict[str, Any], name: str) -> str:
+    """Which version a state is of that this one does not read, and the command that helps; empty for one of this."""
+    found, own = (header["version"], header["numerics_version"]), (_VERSION, NUMERICS_VERSION)
+    if found == own:
+        return ""
+    what = f"format {found[0]} with numerics version {found[1]}, this fastxent has {own[0]} with {own[1]}"
+    if all(theirs >= ours for theirs, ours in zip(found, own, strict=True)):
+        return f"{what}: a newer one has written it, so pip install -U fastxent"
+    asked = {key: value for key, value in header["spec"].items() if key in _OF_SPEC} | header["measures"]
+    flags = []
+    for key, value in asked.items():
+        if isinstance(value, str | int | float | list) and value and key != "edges":
+            words = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            flags += [f"--{key.replace('_', '-')}"] if value is True else [f"--{key.replace('_', '-')}", words]
+    return f"{what}: make it again, fastxent evaluate PREDICTIONS {shlex.join([*flags, '--state', name])}"
 
 
 def _unpacked(data: bytes) -> Totals:
