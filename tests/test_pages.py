@@ -315,11 +315,11 @@ def header_and_level_bytes(path):
     return [place for place in range(4, start) if place not in values]
 
 
-@pytest.mark.parametrize("kind", [1, 4, 40, -1])
+@pytest.mark.parametrize("kind", [1, 4, 40])
 @pytest.mark.parametrize("bodies", [True, False])
 def test_pages_of_other_kinds_are_skipped(kind, bodies):
     """An index page, or one of a kind that is not known: a header of its kind and its two sizes, then three bytes."""
-    other = bytes([0x15, (kind << 1) ^ (kind >> 7) & 0xFF, 0x15, 6, 0x15, 6, 0]) + b"abc"
+    other = bytes([0x15, kind << 1, 0x15, 6, 0x15, 6, 0]) + b"abc"
     out = io.BytesIO()
     pq.write_table(pa.table({"y": list(range(5))}), out, compression="none", use_dictionary=False)
     whole = out.getvalue()
