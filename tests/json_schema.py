@@ -19,7 +19,7 @@ from fastxent.base.status import FIRST_INVALID, Status
 from fastxent.comparison import result as comparison
 from fastxent.comparison import several
 from fastxent.comparison.baseline import Baseline
-from fastxent.comparison.differences import Outcome
+from fastxent.comparison.differences import Difference, Outcome
 from fastxent.data.spec import Spec
 from fastxent.engine.plan import Shard
 from fastxent.losses.registry import LOSSES
@@ -30,6 +30,7 @@ from fastxent.sources.dataset.candidates import Candidate
 from fastxent.sources.dataset.description import Column
 from fastxent.sources.skipped import LeftOut
 from fastxent.statistics.field import Field
+from fastxent.statistics.influences import INFLUENCED
 from fastxent.statistics.options import STATISTICS, Measures
 from fastxent.statistics.sampling import INTERVALS
 from fastxent.storage.convert import Conversion
@@ -332,7 +333,10 @@ def comparison_schema() -> Schema:
 
 
 def one_comparison() -> Schema:
-    outcome = of_dataclass(Outcome)
+    outcome = of_dataclass(Outcome, leave=("statistics",))
+    sides = closed(dict.fromkeys("ab", REFERENCE), "ab")
+    for name in INFLUENCED:
+        outcome["properties"] |= {name: sides, f"{name}_delta": of_dataclass(Difference)}
     whole = {name: each for name, each in outcome["properties"].items() if name != "rows"}
     ids = either(INTEGER, TEXT, listed(ANYTHING))
     alone = closed({"count": COUNT, "first": listed(ids)}, ("count", "first"))

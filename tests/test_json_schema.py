@@ -94,6 +94,10 @@ def test_comparisons(tmp_path: Path) -> None:
     check(fx.compare(A, B, "label", logits="logits", by_order=True, weight="id").to_json())
     check(fx.compare(A, B, "label", logits="logits", on=["id", "fold"], group_by="id:0,900").to_json())
     check(fx.compare(losses=np.ones(20), b_losses=np.arange(20.0), by_order=True).to_json())
+    rng = np.random.default_rng(0)
+    z, b_z = rng.normal(size=(2, 300))
+    labels = (z > rng.normal(size=300)).astype(int)
+    check(fx.compare(logits=z, b_logits=b_z, target=labels, task="binary", by_order=True).to_json())
     check(fx.compare_all(A, {"b": B, "c": A}, "label", **plain).to_json())
 
 
