@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 import fastxent as fx
@@ -191,3 +192,27 @@ assert float(os.read(read, 99)) == ev.loss == fx.evaluate(path).loss
 print("alike")
 """
     assert python(code, PYTHONWARNINGS="default").strip() == "alike"
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("more", [(), ("--group-by", "fold", "--permutations", "99")])
+def test_comparisons_fit_the_terminal(monkeypatch, tmp_path, width, more):
+    monkeypatch.setenv("COLUMNS", str(width))
+    a, b, c = DATA / "digits.parquet", DATA / "digits_kernel.parquet", tmp_path / "c.parquet"
+    c.write_bytes(a.read_bytes())
+    flags = ("--by-order", "--target", "label")
+    one = run("compare", a, b, *flags, *more).stdout
+    assert max(len(line.rstrip()) for line in one.splitlines()) <= width
+    assert "95 % interval" in one
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b.parquet").write_bytes(b.read_bytes())
+    (tmp_path / "a.parquet").write_bytes(a.read_bytes())
+    several = run("compare", "a.parquet", "b.parquet", "c.parquet", *flags).stdout
+    assert "\nb.parquet" in several
+    assert max(len(line.rstrip()) for line in several.splitlines()) <= max(width, 67)
+
+
+def test_what_is_no_name_of_a_column_is_said():
+    frame = pl.DataFrame({"p": P, "y": Y})
+    with pytest.raises(fx.UsageError, match="probs: expected .* got Expr of polars"):
+        fx.evaluate(frame, "y", probs=pl.col("p"), task="binary")

@@ -155,7 +155,7 @@ def test_targets_that_take_more_than_the_memory_are_refused(tmp_path, place):
         writers[place](labels, where)
     scores = pa.table({"id": [f"doc-{i:040}" for i in range(9)], "z": [[0.0, 1.0]] * 9})
     ask = {"logits": "z", "target": "y", "on": "id", "target_file": labels if place == "table" else where}
-    with pytest.raises(fx.OutOfMemoryError, match=r"take more than the 4 MiB .*--memory.*USING \(id\)"):
+    with pytest.raises(fx.OutOfMemoryError, match=r"take more than the 4 MiB that memory= allows.*USING \(id\)"):
         fx.evaluate(scores, **ask, memory="4M")
     assert fx.evaluate(scores, **ask, memory="64M").num_rows == 9
     with pytest.raises(fx.OutOfMemoryError, match="take more than"):

@@ -358,7 +358,7 @@ def _inferred(inputs: Inputs) -> tuple[Inputs, Form | ReadyForm, Any]:
     found = describe_schema(schema, (file.name,), dataset.format, footer.num_rows, len(footer.rows))
     if any(value is not None for value in inputs.forms.values()):
         form, predictions = one_form(**inputs.forms)
-        names = (predictions,) if isinstance(predictions, str) else tuple(predictions)
+        names = _columns_of(form, predictions)
         selection = infer_selection(
             found, predictions=names, target=inputs.target, task=inputs.task, dtype=inputs.dtype
         )
@@ -368,9 +368,19 @@ def _inferred(inputs: Inputs) -> tuple[Inputs, Form | ReadyForm, Any]:
     said = next((each.form for each in found.predictions if each.columns == selection.predictions), None)
     if said is None:
         shown = ", ".join(selection.predictions[:4])
-        raise UsageError(f"say what {shown!r} holds: logits=, probs= or log_probs= (--logits, --probs, --log-probs)")
+        raise UsageError(f"say what {shown!r} holds: logits=, probs= or log_probs=")
     inputs = dataclasses.replace(inputs, target=selection.target, task=selection.task, dtype=selection.dtype)
     return inputs, cast(Form, said), selection.predictions
+
+
+def _columns_of(form: str, predictions: Any) -> tuple[Any, ...]:
+    """The names of columns that a form of predictions was given."""
+    if not isinstance(predictions, Iterable):
+        raise UsageError(
+            f"{form}: expected the name of a column, names, or a glob, got {type(predictions).__name__} of "
+            f"{type(predictions).__module__.partition('.')[0]}"
+        )
+    return (predictions,) if isinstance(predictions, str) else tuple(predictions)
 
 
 def _check_topk(inputs: Inputs, loss: LossOptions) -> None:
@@ -398,7 +408,7 @@ def _open_predictions(
     elif target is None:
         raise UsageError("target: name the column (or give the array) of the targets")
     if data is not None:
-        columns = (predictions,) if isinstance(predictions, str) else tuple(predictions)
+        columns = _columns_of(form, predictions)
         for name in (*columns, *(() if target is None else (target,))):
             if not isinstance(name, str):
                 raise UsageError(f"data has columns, which are named by text, got {name!r:.200}")

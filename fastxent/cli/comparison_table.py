@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
 from fastxent.base.text import printable
-from fastxent.cli.tables import wide_console
+from fastxent.cli.tables import line_width, print_fitted, wide_console
+from fastxent.results.headlines import summary_lines
 
 if TYPE_CHECKING:
     from fastxent.comparison.differences import Difference, Outcome
@@ -20,6 +22,8 @@ __all__ = ["as_markdown", "show_comparison", "show_comparisons"]
 
 #: Groups that a table shows before it says how many more there are.
 GROUPS = 20
+#: Columns that narrow terminals do without, the first ones first.
+_SPARED = ("B", "A", "loss B", "loss A", "p", "rows")
 #: Rows that changed most, each way.
 CHANGED = 3
 
@@ -40,10 +44,11 @@ def show_comparisons(result: Comparisons) -> None:
             Text(printable(name)), f"{each.num_rows:,}", f"{loss['a']:.6g}", f"{loss['b']:.6g}",
             *_difference(each.delta), "–" if math.isnan(adjusted) else f"{adjusted:.3g}",
         )  # fmt: skip
-    console.print(table)
+    print_fitted(console, table, _SPARED[2:])  # "B" is a name here
     better = [name for name, each in result.results.items() if each.delta.mean > 0.0 and result.p_holm[name] < 0.05]
     told = ", ".join(map(printable, better)) if better else "none"
-    console.print(f"Lower loss than A beyond chance, with all of them looked at: {told}.")
+    sentence = f"Lower loss than A beyond chance, with all of them looked at: {told}."
+    console.print(textwrap.fill(sentence, line_width(console)))
 
 
 def as_markdown(result: Comparisons, failed: list[str]) -> str:
@@ -66,7 +71,8 @@ def show_comparison(result: Comparison) -> None:
     outcome = result.outcome
 
     def line(name: str, text: str) -> None:
-        console.print(Text(f"{name:<11} ", "bold").append(text, "not bold"))
+        for shown, part in summary_lines([(f"{name:<10}", text)], line_width(console)):
+            console.print(Text.assemble((shown, "bold"), part))
 
     line("rows", f"{outcome.rows:,} compared{_others(result)}")
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -82,7 +88,7 @@ def show_comparison(result: Comparison) -> None:
         )  # fmt: skip
     for name, each in outcome.shown_statistics:
         table.add_row(name, f"{each.a:.6g}", f"{each.b:.6g}", *_difference(each.delta))
-    console.print(table)
+    print_fitted(console, table, _SPARED)
     if (test := result.permutation) is not None:
         kind = "all" if test.exact else f"seed {test.seed}"
         line("sign flips", f"p = {test.p_value:.3g} of {test.replicates:,} ({kind})")
@@ -95,13 +101,13 @@ def show_comparison(result: Comparison) -> None:
     if outcome.clusters is not None:
         line("clusters", f"{outcome.clusters:,}, by {printable(result.settings['cluster_by'])}")
     for column, groups in result.groups.items():
-        console.print(_group_table(column, groups))
+        print_fitted(console, _group_table(column, groups), _SPARED)
         if len(groups) > GROUPS:
             console.print(f"... and {len(groups) - GROUPS:,} more; --json has them all")
     for title, rows in (("lower loss in B", result.improved), ("higher loss in B", result.regressed)):
         if rows:
-            console.print(_changed_table(title, rows[:CHANGED]))
-    console.print(_verdict(outcome, str(result.unit)))
+            print_fitted(console, _changed_table(title, rows[:CHANGED]), _SPARED)
+    console.print(textwrap.fill(_verdict(outcome, str(result.unit)), line_width(console)))
 
 
 def _group_table(column: str, groups: dict[str, Outcome]) -> Table:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from fastxent.results.evaluation import Evaluation
     from fastxent.sources.open import Split
 
-__all__ = ["progress_bar", "show_evaluation", "wide_console"]
+__all__ = ["line_width", "print_fitted", "progress_bar", "show_evaluation", "wide_console"]
 
 
 #: Narrower terminals wrap the lines of a table; rich would cut columns short, or drop them.
@@ -40,14 +41,14 @@ def wide_console() -> Console:
 def show_evaluation(result: Evaluation, lines: list[tuple[str, str]], *, per_class: bool = False) -> None:
     """Print the headline numbers of an evaluation (``lines``), and the tables that were asked for."""
     console = wide_console()
-    for name, value in summary_lines(lines, _width(console)):
+    for name, value in summary_lines(lines, line_width(console)):
         console.print(Text.assemble((name, "bold"), value))
     if per_class:
         console.print(Text("\nby class", "bold"))
         console.print(Text(result.class_report()))
     for title, rows, total in result.shown_tables():
         console.print(Text(f"\n{printable(title)}", "bold"))
-        shown = _that_fit(rows, _width(console))
+        shown = _that_fit(rows, line_width(console))
         console.print(_rich_table(shown))
         if left := rows.column_names[shown.num_columns :]:
             console.print(f"... and columns that have no room: {', '.join(map(printable, left))}")
@@ -59,9 +60,23 @@ def show_evaluation(result: Evaluation, lines: list[tuple[str, str]], *, per_cla
         console.print(f"skipped {count:,} rows: {EXPLANATION[status][0]} (first: row {first:,})")
 
 
-def _width(console: Console) -> int:
+def line_width(console: Console) -> int:
     """Characters of a line: of the terminal, or what COLUMNS says; without either there is room for all."""
     return Console().width if console.is_terminal or "COLUMNS" in os.environ else WIDTH
+
+
+def print_fitted(console: Console, table: Table, spared: tuple[str, ...]) -> None:
+    """Print a table without those of the columns that are ``spared``, first ones first, which have no room."""
+    left = []
+    for name in spared:
+        if Measurement.get(console, console.options, table).maximum - 2 <= line_width(console):
+            break
+        if found := [each for each in table.columns if str(each.header) == name]:
+            table.columns.remove(found[0])
+            left.append(name)
+    console.print(table)
+    if left:
+        console.print(f"... and columns that have no room: {', '.join(left)}")
 
 
 def _that_fit(rows: Any, width: int) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,9 +65,14 @@ def slack(spec: Spec, batch: Batch) -> float:
 
 def target_kind(target: np.ndarray[Any, Any]) -> str:
     """The kind of number in a target array."""
-    name = "uint8" if target.dtype == np.bool_ else target.dtype.name
+    return _kind_of(target.dtype)
+
+
+@cache
+def _kind_of(dtype: np.dtype[Any]) -> str:
+    name = "uint8" if dtype == np.bool_ else dtype.name
     if name not in SIZE:
-        raise UsageError(f"target: expected integers, bool or floats, got {target.dtype}")
+        raise UsageError(f"target: expected integers, bool or floats, got {dtype}")
     return name
 
 

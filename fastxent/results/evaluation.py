@@ -137,7 +137,7 @@ class Evaluation:
         if reading is None or name.startswith("_") or name not in reading:
             form = "" if reading is None else reading.spec.form
             why = f"; {form} were scored, which say nothing of predictions" if form in READY else ""
-            close = get_close_matches(name, () if reading is None else dir(self), 3) if not why else []
+            close = get_close_matches(name, () if reading is None else _public(dir(self)), 3) if not why else []
             why = f"; did you mean {', '.join(close)}?" if close else why
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{why}")
         return reading.number(name)
@@ -855,3 +855,7 @@ def _narrow(groups: Any, fields: list[Field]) -> Any:
         kept.append((each.name, column))
     names, columns = zip(*kept, strict=True)
     return pa.table(list(columns), names=list(names))
+
+
+def _public(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.startswith("_")]

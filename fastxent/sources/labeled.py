@@ -205,7 +205,7 @@ def _columns(data: Any, names: tuple[str, ...], shown: str, memory: int) -> Any:
         taken += piece.nbytes + PLACE * piece.num_rows
         if taken > memory:
             raise OutOfMemoryError(
-                f"the ids and targets take more than the {memory >> 20:,} MiB that they may (memory=, --memory)",
+                f"the ids and targets take more than the {memory >> 20:,} MiB that memory= allows",
                 path=shown,
                 cure="give more, or join them to the predictions once, as DuckDB does: COPY (SELECT * FROM "
                 f"'predictions.parquet' JOIN 'labels.parquet' USING ({', '.join(names[:-1])})) TO 'joined.parquet'",

@@ -16,6 +16,8 @@ __all__ = ["Inputs"]
 
 InputFormat = Literal["csv", "tsv", "jsonl", "arrow"]
 
+_FORMS = (*get_args(Form), *READY)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
@@ -172,12 +174,12 @@ class Inputs:
     @property
     def forms(self) -> dict[str, Any]:
         """The forms of predictions and of losses, of which one is given."""
-        return {name: getattr(self, name) for name in (*get_args(Form), *READY)}
+        return {name: getattr(self, name) for name in _FORMS}
 
     @property
     def ready_made(self) -> bool:
         """Whether losses are read, and no predictions."""
-        return any(self.forms[name] is not None for name in READY)
+        return any(getattr(self, name) is not None for name in READY)
 
     @property
     def columns(self) -> dict[str, str]:
