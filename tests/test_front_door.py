@@ -214,5 +214,5 @@ def test_comparisons_fit_the_terminal(monkeypatch, tmp_path, width, more):
 
 def test_what_is_no_name_of_a_column_is_said():
     frame = pl.DataFrame({"p": P, "y": Y})
-    with pytest.raises(fx.UsageError, match="probs: expected .* got Expr of polars"):
+    with pytest.raises(fx.UsageError, match=r"probs: expected .* got Expr of polars"):
         fx.evaluate(frame, "y", probs=pl.col("p"), task="binary")
