@@ -9,6 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal --benchmark-disable
 # What needs more than Python packages is a tier of its own: its marker in pyproject.toml, its name here, and a line below.
 TIERS := browser dask package ray spark
+KILLS := $(patsubst %,tests/test_%.py,dask ledger ray runners spark)
 SOURCES := pyproject.toml $(shell find fastxent -type f ! -path '*/__pycache__/*' 2>/dev/null)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -17,7 +18,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all $(TIERS:%=test-%) lint fuzz signatures schema notebooks pictures docs bench data install clean
+.PHONY: help demo test test-all test-kills $(TIERS:%=test-%) lint fuzz signatures schema notebooks pictures docs bench data install clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -39,6 +40,10 @@ test-ray: $(VENV)/.test ## run the tests that start Ray
 test-spark: $(VENV)/.test ## run the tests that start Spark
 $(TIERS:%=test-%):
 	@$(PYTEST) -m $(@:test-%=%) $(ARGS)
+
+test-kills: $(VENV)/.test ## run the tests that kill workers and drivers ten times in a row; TIMES=1 once
+	@for i in $$(seq $(if $(TIMES),$(TIMES),10)); do \
+		$(BIN)/python -m pytest -q -k "kill or dies or end_with" $(KILLS) || exit; echo "$$i times"; done
 
 test-all: $(VENV)/.test ## run all tests
 	@$(PYTEST) $(ARGS)

@@ -201,6 +201,25 @@ def test_ctrl_c_gives_everything_up(client, folder):
     assert held(client) == []
 
 
+def test_a_ledger_goes_on_where_ctrl_c_came(client, tmp_path):
+    """What a cluster has finished is not done again, here by another runner, whose bytes are the same."""
+    folder = cases.write(tmp_path / "in", files=80)
+    told = []
+
+    def interrupt(split, rows):
+        told.append(split.path)
+        if len(told) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cases.evaluate(folder, runner=client, ledger=tmp_path / "ledger", progress=interrupt)
+    read = []
+    ev = cases.evaluate(folder, ledger=tmp_path / "ledger", progress=lambda split, rows: read.append(split.path))
+    assert set(told) <= set(read)
+    assert len(read) == len(set(read)) == 80
+    assert ev.totals.to_bytes() == cases.evaluate(folder, threads=1).totals.to_bytes()
+
+
 def test_workers_log_which_splits_they_do(client, folder, tmp_path):
     faulty = cases.plan(folder, tmp_path / "counts", {1: (1, OSError("the network is down"))})
     score_plan(faulty, open_dask(client))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import signal
 import socket
@@ -14,6 +15,7 @@ from pyarrow import fs
 
 import fastxent as fx
 from fastxent.engine.run import score_plan
+from fastxent.engine.runners.choose import runner_of
 from fastxent.engine.runners.processes import Processes
 from fastxent.sources.dataset.files import DataFile
 from tests import runner_cases as cases
@@ -49,6 +51,35 @@ def test_the_shell_names_a_runner(folder, tmp_path):
     told = run("evaluate", folder, "--logits", "z", "--target", "y", "--runner", "processes:0")
     assert told.exit_code == 2
     assert "runner: expected a number of at least 1 after 'processes:', got 'processes:0'" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("processes", "Processes"), ("processes:4", "Processes"), ("tcp://host:8786", "Dask"), ("tls://host:1", "Dask"),
+        ("spark://host:7077", "Spark"), ("local[4]", "Spark"), ("sc://host:15002", "Spark"), ("ray", "Ray"),
+        ("ray://host:10001", "Ray"),
+    ],
+)  # fmt: skip
+def test_words_of_runners(word, kind):
+    runner = runner_of(word, 2)
+    assert (type(runner).__name__, runner.name) == (kind, "processes:2" if word == "processes" else word)
+
+
+def test_score_and_compare_take_them_in_the_shell(folder, tmp_path):
+    words = ("--logits", "z", "--target", "y", "--runner", "processes:1")
+    other = cases.write(tmp_path / "other", seed=1)
+    assert run("score", folder, "-o", f"{tmp_path}/rows/", "--keep", "id", *words).exit_code == 0
+    fx.score(str(folder), f"{tmp_path}/here/", "y", logits="z", keep="id")
+    assert len(list((tmp_path / "rows").iterdir())) == cases.FILES + 1  # and the manifest
+    for path in (tmp_path / "here").iterdir():
+        assert (tmp_path / "rows" / path.name).read_bytes() == path.read_bytes()
+    told = run("compare", folder, other, "--on", "id", "--json", tmp_path / "there.json", *words)
+    assert told.exit_code == 0, told.output
+    said = json.loads((tmp_path / "there.json").read_text())
+    assert said["run"]["runner"] == "processes:1"
+    here = fx.compare(str(folder), str(other), "y", on="id", logits="z").to_dict()
+    assert said["delta"] == json.loads(json.dumps(here["delta"]))
 
 
 @pytest.mark.parametrize("runner", [3, "cluster", "process", object()])
