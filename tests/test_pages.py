@@ -18,7 +18,7 @@ import fastxent as fx
 from fastxent import SourceError
 from fastxent.kernels.parquet import compiled, hybrid, page_header
 from fastxent.sources.pages.damage import Damage, Unusual
-from fastxent.sources.pages.footer import Leaf, parse_footer
+from fastxent.sources.pages.footer import Chunk, Leaf, parse_footer
 from fastxent.sources.pages.pages import Page, read_pages
 from fastxent.sources.pages.values import values_of
 from fastxent.sources.parquet.row_groups import RowGroups
@@ -329,6 +329,17 @@ def test_pages_of_other_kinds_are_skipped(kind, bodies):
     longer = chunk._replace(start=0, size=len(other) + len(data), stored_bytes=chunk.stored_bytes + len(other))
     pages = list(read_pages(lambda count, place: (other + data)[place : place + count], longer, 1 << 20, bodies=bodies))
     assert [page.header[page_header.COUNT] for page in pages] == [5]
+
+
+@pytest.mark.parametrize(("kind", "header"), [(0, 5), (2, 7), (3, 8)])
+@pytest.mark.parametrize("count", [b"", b"\x15\x01"], ids=["none", "-1"])
+@pytest.mark.parametrize("bodies", [True, False])
+def test_pages_say_how_many_values_they_have(kind, header, count, bodies):
+    """A header of its kind, two sizes of 0, and a structure that says no count, or -1."""
+    page = bytes([0x15, kind << 1, 0x15, 0, 0x15, 0, (header - 3) << 4 | 12]) + count + bytes(2)
+    chunk = Chunk("UNCOMPRESSED", 5, 0, len(page), 1 << 20, 0, (), -1)
+    with pytest.raises(Damage, match=r"does not say how many values|no header"):
+        list(read_pages(lambda size, place: page[place : place + size], chunk, 1 << 20, bodies=bodies))
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])

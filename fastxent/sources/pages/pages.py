@@ -95,15 +95,18 @@ def read_pages(
         unpacked += fields[head.STORED_SIZE]
         if size > window.end - place or unpacked > chunk.stored_bytes:
             raise Damage("a page is said to be larger than all of its column")
+        known = kind in (_DATA, _SECOND, _DICTIONARY)
+        if known and fields[head.COUNT] < 0:
+            raise Damage("a page does not say how many values it has")
         if kind in (_DATA, _SECOND):
             left -= fields[head.COUNT]
-            if fields[head.COUNT] < 0 or left < 0:
+            if left < 0:
                 raise Damage("its pages have more values than its footer says")
         elif kind == _DICTIONARY and place > chunk.data_at:
             raise Damage("a dictionary is not in its place")
         if chunk.codec == "UNCOMPRESSED" and size != fields[head.STORED_SIZE]:
             raise Damage("a page without compression has two sizes")
-        if kind in (_DATA, _SECOND, _DICTIONARY):  # others are skipped, as readers shall do
+        if known:  # others are skipped, as readers shall do
             if bodies and max(size, fields[head.STORED_SIZE]) > most:
                 raise Unusual
             if bodies:
