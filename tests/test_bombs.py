@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
+from test_sources_remote import calm, server, uri  # noqa: F401 -- fixtures
 
 import fastxent as fx
+from tests.remote_server import BUCKET
 from tests.shell import python
 
 RUN = """
@@ -80,6 +82,42 @@ def test_what_does_not_fit_is_refused_before_it_is_unpacked(tmp_path, kind, colu
     *_, line, grown = [text for text in out if text]
     pattern = rf"{large}, row group 0, column '{column}': not enough memory: ({what}).* would take .* a larger memory= "
     assert re.match(pattern, line), line
+    assert int(grown) < 48, grown
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"),
+    [("batch", "p"), ("batch of a stream", "p"), ("list", "p"), ("dictionary", "g"), ("dictionary in Arrow", "g")],
+)
+def test_remote_files_are_looked_at_as_local_ones_are(tmp_path, server, kind, column):  # noqa: F811
+    suffix = "parquet" if kind in ("list", "dictionary") else "arrow"
+    for name in ("small", "large"):
+        write(str(tmp_path / name), kind, large=name == "large")
+        with server[3].open_output_stream(f"{BUCKET}/bombs/{kind}-{name}.{suffix}") as out:
+            out.write((tmp_path / name).read_bytes())
+    small, large = (uri(server, f"bombs/{kind}-{name}.{suffix}") for name in ("small", "large"))
+    options = 'logits="p"' + ', task="binary"' * (kind != "list") + ', group_by="g"' * ("dictionary" in kind)
+    out = python(RUN.format(threads=1, options=options, small=small, large=large)).split("\n")
+    *_, line, grown = [text for text in out if text]
+    assert re.match(rf".*large.{suffix}, row group 0, column '{column}': not enough memory: .* a larger memory= ", line)
+    assert int(grown) < 48, grown
+
+
+@pytest.mark.parametrize("kind", ["list", "dictionary"])
+def test_of_many_columns_those_are_looked_at_that_may_be_large(tmp_path, kind):
+    paths = [str(tmp_path / f"{name}.parquet") for name in ("small", "large")]
+    for path in paths:
+        write(path, kind, large="large" in path)
+        table = pq.read_table(path, read_dictionary=["g"] if kind == "dictionary" else None)
+        for i in range(80):
+            table = table.append_column(f"k{i}", pa.array(np.zeros(len(table))))
+        pq.write_table(table, path, compression="zstd", dictionary_pagesize_limit=1 << 30)
+    options = 'logits="p"' + (', task="binary", group_by="g"' if kind == "dictionary" else "")
+    options += f", worst=1, keep={[f'k{i}' for i in range(80)]!r}"
+    out = python(RUN.format(threads=1, options=options, small=paths[0], large=paths[1])).split("\n")
+    *_, line, grown = [text for text in out if text]
+    column = "g" if kind == "dictionary" else "p"
+    assert re.match(rf".*large.parquet, row group 0, column '{column}': not enough memory: .* a larger memory= ", line)
     assert int(grown) < 48, grown
 
 

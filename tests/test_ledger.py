@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -178,3 +181,92 @@ def test_the_shell(folder, tmp_path):
     told = run(*words, "--label-smoothing", "0.1")
     assert told.exit_code == 3
     assert "is the ledger of another run" in told.stderr
+
+
+def entries_of(path):
+    """The entries of a ledger, unpacked."""
+    data, at, found = path.read_bytes(), 8, []
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 8], "little")
+        found.append(zlib.decompress(data[at + 40 : at + 40 + size]))
+        at += 40 + size
+    return found
+
+
+def forge(path, entries):
+    """Write entries with the checksums that they need."""
+    packed = [entry if isinstance(entry, tuple) else (zlib.compress(entry),) for entry in entries]
+    parts = [len(data).to_bytes(8, "little") + hashlib.sha256(data).digest() + data for (data,) in packed]
+    path.write_bytes(b"FXLEDGER" + b"".join(parts))
+
+
+def noted(entry, **changes):
+    note, _, state = entry.partition(b"\n")
+    return json.dumps(json.loads(note) | changes).encode() + b"\n" + state
+
+
+def with_state(entry, state):
+    return entry.partition(b"\n")[0] + b"\n" + state
+
+
+def of_other_numbers(entry):
+    """The state of the entry with a count changed, and its checksum made anew."""
+    note, _, state = entry.partition(b"\n")
+    body = bytearray(state[:-32])
+    body[-1] ^= 64
+    return note + b"\n" + bytes(body) + hashlib.sha256(body).digest()
+
+
+LIES = {
+    "splits twice in an entry": (lambda e, other: noted(e, units=[0, 0]), "splits are in it twice"),
+    "splits in two entries": (lambda e, other: noted(e, units=[0, 1]), "other rows than its splits"),
+    "splits that there are not": (lambda e, other: noted(e, units=[7]), "splits that there are not"),
+    "splits below the first": (lambda e, other: noted(e, units=[-1]), "splits that there are not"),
+    "splits that are no numbers": (lambda e, other: noted(e, units=[0.0]), "splits that there are not"),
+    "true for a split": (lambda e, other: noted(e, units=[True]), "splits that there are not"),
+    "more splits than rows": (lambda e, other: noted(e, units=[0, 1, 2, 3]), "other rows than its splits"),
+    "no splits": (lambda e, other: noted(e, units=[]), "other rows than its splits"),
+    "the rows of another split": (lambda e, other: noted(e, units=[3]), "other rows than its splits"),
+    "a state of other options": (lambda e, other: with_state(e, other), "of another run: label_smoothing is 0.25 here"),
+    "numbers that no data have": (lambda e, other: of_other_numbers(e), "make it again"),
+    "nothing beside the units": (lambda e, other: b'{"units": [0]}\n', "damaged|not a fastxent state"),
+    "left out with less than no rows": (
+        lambda e, other: noted(
+            e, left_out=[{"path": "x", "row_group": 0, "reason": "", "rows": -5, "first_row": 0}]
+        ), "left out that cannot be",
+    ),
+    "left out of another shape": (lambda e, other: noted(e, left_out=[{"path": "x"}]), "damaged"),
+    "no JSON": (lambda e, other: b"[" * 100_000, "damaged"),
+    "no zlib": (lambda e, other: (b"nothing that was packed",), "damaged"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LIES)
+def test_a_ledger_that_lies_is_refused(tmp_path, kind):
+    """Checksums can be made anew: what an entry says is held against the plan, and against what any data obey."""
+    change, said = LIES[kind]
+    folder, path = cases.write(tmp_path / "few", files=4), tmp_path / "ledger"
+    one, _ = evaluate(folder, path)
+    head = entries_of(path)[0]
+    other = cases.evaluate(folder, label_smoothing=0.25).totals.to_bytes()
+    states = [cases.evaluate(folder / f"{i:04d}.parquet").totals for i in range(4)]
+    honest = []
+    for i, totals in enumerate(states):
+        totals.shift(i * cases.ROWS)
+        note = {"units": [i], "left_out": []}
+        honest.append(json.dumps(note).encode() + b"\n" + totals.to_bytes())
+    forge(path, [head, *honest])
+    assert evaluate(folder, path)[0] == one
+    forge(path, [head, change(honest[0], other), *honest[1:]])
+    data = path.read_bytes()
+    with pytest.raises(fx.StateError, match=rf"ledger: .*({said})"):
+        evaluate(folder, path)
+    assert path.read_bytes() == data
+
+
+def test_a_length_beyond_the_end_is_cut_off(tmp_path):
+    folder, path = cases.write(tmp_path / "few", files=4), tmp_path / "ledger"
+    one, _ = evaluate(folder, path)
+    for length in (2**63 - 1, 2**64 - 1, 2**40):
+        path.write_bytes(path.read_bytes() + length.to_bytes(8, "little") + bytes(40))
+        assert evaluate(folder, path)[0] == one

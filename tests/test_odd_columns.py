@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import tempfile
 import uuid
 
 import numpy as np
@@ -57,12 +58,29 @@ ODD = {
     "far date": pa.array([2**30, 1, 0, None, 2, 1], pa.date32()),
     "long duration": pa.array([2**62, 1, 0, None, 2, 1], pa.duration("s")),
     "decimal": pa.array([decimal.Decimal("1.1")] * N),
+    "short decimal": pa.array([decimal.Decimal("1.1")] * N, pa.decimal32(5, 2)),
+    "long decimal": pa.array([decimal.Decimal("1.1")] * N, pa.decimal256(40, 2)),
     "null": pa.nulls(N),
+    "list views": pa.array([[1, 2]] * N, pa.list_view(pa.int64())),
+    "lists of views": pa.array([["a"]] * N, pa.list_(pa.string_view())),
+    "struct of views": pa.array([{"a": "x"}] * N, pa.struct([("a", pa.string_view())])),
+    "struct of nothing": pa.array([{}] * N, pa.struct([])),
+    "json": pa.ExtensionArray.from_storage(pa.json_(), pa.array(['{"a": 1}'] * N)),
+    "dictionary of bytes": coded(pa.array([b"a", b"\xff", b"c"])),
+    "runs of numbers": pa.RunEndEncodedArray.from_arrays(pa.array([2, N], pa.int32()), pa.array([1, 2])),
     "uint64": pa.array([2**64 - 1, 0, 0, None, 1, 2], pa.uint64()),
     "union": pa.UnionArray.from_dense(
         pa.array([0] * N, pa.int8()), pa.array(range(N), pa.int32()), [pa.array([1, 2, 1, 2, 1, 2]), pa.array(["a"])]
     ),
 }  # fmt: skip
+
+
+def kept(data, ending, **options):
+    """Rows with the column beside their losses, in a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        return fx.score(data, f"{folder}/a{ending}", "y", logits="p", task="binary", keep="g", **options)
+
+
 WAYS = {
     "group": lambda d: fx.evaluate(d, "y", logits="p", task="binary", group_by="g").to_json(),
     "cluster": lambda d: fx.evaluate(d, "y", logits="p", task="binary", cluster_by="g").stderr,
@@ -78,6 +96,12 @@ WAYS = {
         d, "g", logits="p", task="binary", class_names=["a", "b"], on_invalid="skip"
     ).loss,
     "logits": lambda d: fx.evaluate(d, "y", logits="g").loss,
+    "losses": lambda d: fx.evaluate(d, losses="g").loss,
+    "ids": lambda d: fx.evaluate(d, "y", probs="p", ids="g", num_classes=5).loss,
+    "mask": lambda d: fx.evaluate(d, "y", logits="p", task="multilabel", mask="g").loss,
+    "rows as Parquet": lambda d: kept(d, ".parquet"),
+    "rows as CSV": lambda d: kept(d, ".csv"),
+    "rows that a filter keeps": lambda d: kept(d, ".parquet", filter="y == 0"),
     "pairs by group": lambda d: fx.compare(
         d, d, "y", logits="p", task="binary", by_order=True, group_by="g"
     ).to_json(),

@@ -98,8 +98,8 @@ def test_filters_as_expressions(files):
 
 def test_statistics_spare_row_groups(files, monkeypatch):
     looked = []
-    original = filter.BoundFilter.chosen
-    monkeypatch.setattr(filter.BoundFilter, "chosen", lambda self, batch: looked.append(1) or original(self, batch))
+    original = filter.BoundFilter._chosen
+    monkeypatch.setattr(filter.BoundFilter, "_chosen", lambda self, batch: looked.append(1) or original(self, batch))
     source = open_source(files / "a.parquet", Z, filter="row >= 250 and row < 260")
     assert source.stored == {str(files / "a.parquet"): N}
     assert len(looked) == 1

@@ -54,6 +54,8 @@ __all__ = ["compare"]
 
 #: What DuckDB may hold before it spills to disk.
 JOIN_MEMORY = 1 << 30
+#: Characters of an id that errors show.
+LONGEST = 80
 
 
 @spoken
@@ -268,8 +270,8 @@ def compare(
         room = JOIN_MEMORY if memory is None else byte_size(memory)
         one, other = files
         pairs = Pairs(
-            folder, one, other, keys=len(keys), memory=room, threads=threads, weighted=side_a.spec.reads_weight,
-            scores=predicts_class(side_a.spec),
+            folder, one, other, keys=len(keys), columns=len(side_a.columns), memory=room, threads=threads,
+            weighted=side_a.spec.reads_weight, scores=predicts_class(side_a.spec),
         )  # fmt: skip
         try:
             joined = Joined(pairs, groups, clusters, side_a.spec)
@@ -503,4 +505,5 @@ def _convert(result: Comparison, unit: Unit) -> None:
 
 
 def _listed(first: list[Any], count: int) -> str:
-    return ", ".join(map(repr, first)) + (", ..." if count > len(first) else "")
+    shown = [text if len(text) <= LONGEST else f"{text[:LONGEST]}..." for text in map(repr, first)]
+    return ", ".join(shown) + (", ..." if count > len(first) else "")

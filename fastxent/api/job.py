@@ -139,7 +139,7 @@ class Job:
             yield None
             return
         asked = {each.name: getattr(inputs, each.name) for each in dataclasses.fields(inputs) if each.name != "data"}
-        with closing(Ledger(path, identity_of(self.plan, asked))) as ledger:
+        with closing(Ledger(path, identity_of(self.plan, asked), self.plan)) as ledger:
             yield ledger
 
     def evaluation(self, scored: Scored, facts: dict[str, Any]) -> Evaluation:

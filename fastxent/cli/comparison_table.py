@@ -11,7 +11,7 @@ from rich.text import Text
 
 from fastxent.base.text import printable
 from fastxent.cli.tables import line_width, print_fitted, wide_console
-from fastxent.results.headlines import summary_lines
+from fastxent.results.headlines import cell_text, summary_lines
 
 if TYPE_CHECKING:
     from fastxent.comparison.differences import Difference, Outcome
@@ -118,7 +118,7 @@ def _group_table(column: str, groups: dict[str, Outcome]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for value, each in list(groups.items())[:GROUPS]:
         table.add_row(
-            Text(printable(value)), f"{each.rows:,}", f"{each.loss['a']:.6g}", f"{each.loss['b']:.6g}",
+            Text(cell_text(value)), f"{each.rows:,}", f"{each.loss['a']:.6g}", f"{each.loss['b']:.6g}",
             *_difference(each.delta), *([] if each.permutation is None else [f"{each.permutation.p_value:.3g}"]),
         )  # fmt: skip
     return table
@@ -131,7 +131,7 @@ def _changed_table(title: str, rows: list[tuple[Any, float, float, float]]) -> T
         table.add_column(name, justify="right")
     for key, la, lb, d in rows:
         parts = key if isinstance(key, list) else [key]
-        table.add_row(Text(", ".join(map(printable, parts))), f"{la:.6g}", f"{lb:.6g}", f"{d:+.4g}")
+        table.add_row(Text(", ".join(map(cell_text, parts))), f"{la:.6g}", f"{lb:.6g}", f"{d:+.4g}")
     return table
 
 
@@ -146,7 +146,7 @@ def _others(result: Comparison) -> str:
     parts = []
     for side, (count, first) in result.only.items():
         if count:
-            names = ", ".join(printable(key) for key in first) + (", ..." if count > len(first) else "")
+            names = ", ".join(map(cell_text, first)) + (", ..." if count > len(first) else "")
             parts.append(f"{count:,} only in {side.upper()} (id {names})")
     if result.unscored:
         parts.append(f"{result.unscored:,} not scored on both sides")

@@ -17,6 +17,7 @@ from fastxent.base.errors import DataError
 from fastxent.base.text import group_name
 from fastxent.comparison.cluster_sums import ClusterSums
 from fastxent.comparison.differences import Outcome, Pairing, PairSums, runs
+from fastxent.comparison.long_values import is_stand_in
 from fastxent.comparison.paired_statistics import COLUMNS, PairedStatistics, RowScores, Squares
 from fastxent.comparison.pairing import Pairs, exact_values, short_name
 from fastxent.comparison.sign_flip import sign_flip_test
@@ -64,13 +65,34 @@ class Joined:
             raise DataError(f"cluster_by: column {self._cluster_by!r} has nulls; every row needs a cluster")
         return codes, values
 
+    def _names(self, batch: Any, group: str | None) -> tuple[NDArray[np.int64], list[str]]:
+        """The groups of rows as numbers, and their names, the last of them that of null; without a column one."""
+        if group is None:
+            return np.zeros(len(batch), np.int64), [""]
+        codes, values = _codes(batch[group])
+        if any(map(is_stand_in, values)):
+            whole = self.pairs.whole_groups(group, self.groups[int(group[1:])])
+            values = [whole.get(value, value) for value in values]
+        return codes, [group_name(value) for value in (*values, None)]
+
+    def _group_runs(self, batch: Any, group: str | None) -> Iterator[tuple[str, int, int]]:
+        """The groups of a batch that is sorted by them, and where their rows begin and end."""
+        codes, names = self._names(batch, group)
+        for lo, hi in runs(codes):
+            yield names[codes[lo]], lo, hi
+
+    def _owners(self, batch: Any, group: str | None, numbers: dict[str, int]) -> NDArray[np.int32]:
+        """The number of the group of every row of a batch; without a column there is one."""
+        codes, names = self._names(batch, group)
+        return np.array([0 if group is None else numbers.get(name, -1) for name in names], np.int32)[codes]
+
     def outcomes(self, group: str | None = None) -> Iterator[tuple[str, Outcome]]:
         """The outcome of each value of the group column, or the one of all rows; pairs come sorted by it."""
         sums: PairSums | None = None
         here = ""
         for batch in self.pairs.stream([c for c in (group, self._cluster) if c is not None], weighted=self._weighted):
             pairing, clusters = self._pairing(batch), self._clusters(batch)
-            for value, lo, hi in _group_runs(batch, group):
+            for value, lo, hi in self._group_runs(batch, group):
                 if sums is None or value != here:
                     if sums is not None:
                         yield here, sums.outcome()
@@ -86,7 +108,7 @@ class Joined:
         numbers = {value: number for number, value in enumerate(outcomes)}
         statistics = PairedStatistics(self._spec, len(numbers))
         for batch in self._scored((), [] if group is None else [group]):
-            statistics.gather(self._row_scores(batch), _owners(batch, group, numbers))
+            statistics.gather(self._row_scores(batch), self._owners(batch, group, numbers))
         statistics.read()
         order = [c for c in (group, self._cluster) if c is not None]
         parts = itertools.groupby(self._spread(statistics, order, group, numbers), key=itemgetter(0))
@@ -105,8 +127,8 @@ class Joined:
         """Of every group in turn: differences of influences, weights and clusters of rows."""
         for batch in self._scored(order, []):
             rows, clusters = self._row_scores(batch), self._clusters(batch)
-            differences = statistics.spread(rows, _owners(batch, group, numbers))
-            for value, lo, hi in _group_runs(batch, group):
+            differences = statistics.spread(rows, self._owners(batch, group, numbers))
+            for value, lo, hi in self._group_runs(batch, group):
                 yield (
                     value, differences[:, lo:hi], None if rows.weight is None else rows.weight[lo:hi],
                     None if clusters is None else (clusters[0][lo:hi], clusters[1]),
@@ -142,7 +164,7 @@ class Joined:
         order = self.pairs.keys if self._cluster is None else [self._cluster]
         for batch in self.pairs.stream([*([] if group is None else [group]), *order], weighted=self._weighted):
             y, clusters = self._pairing(batch).y, self._clusters(batch)
-            for value, lo, hi in _group_runs(batch, group):
+            for value, lo, hi in self._group_runs(batch, group):
                 if clusters is None:
                     yield value, y[lo:hi]
                     continue
@@ -177,21 +199,6 @@ class _Collected(ClusterSums):
         """Those that have come since."""
         found, self._sums = np.concatenate([np.zeros(0), *self._sums]), []
         return found
-
-
-def _group_runs(batch: Any, group: str | None) -> Iterator[tuple[str, int, int]]:
-    """The groups of a batch that is sorted by them, and where their rows begin and end; without a column one."""
-    codes, values = (np.zeros(len(batch), np.int64), [""]) if group is None else _codes(batch[group])
-    for lo, hi in runs(codes):
-        yield group_name(values[codes[lo]] if codes[lo] >= 0 else None), lo, hi
-
-
-def _owners(batch: Any, group: str | None, numbers: dict[str, int]) -> NDArray[np.int32]:
-    """The number of the group of every row of a batch; without a column there is one."""
-    if group is None:
-        return np.zeros(len(batch), np.int32)
-    codes, values = _codes(batch[group])
-    return np.array([numbers.get(group_name(value), -1) for value in (*values, None)], np.int32)[codes]
 
 
 def _codes(column: Any) -> tuple[NDArray[np.int64], list[Any]]:

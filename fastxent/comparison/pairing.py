@@ -12,10 +12,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from fastxent.base.errors import DataError, UsageError
+from fastxent.base.errors import DataError, OutOfMemoryError, UsageError
 from fastxent.base.status import Status
+from fastxent.comparison.long_values import is_stand_in, whole_values
 from fastxent.comparison.paired_statistics import COLUMNS
 from fastxent.data.plain_column import as_python
+from fastxent.sources.read_errors import ALLOWANCE
 
 __all__ = ["LARGEST_OCTAVE", "LEAST_OCTAVE", "Pairs", "exact_values", "need_duckdb", "short_name"]
 
@@ -55,6 +57,7 @@ class Pairs:
         a: the Parquet file of the first side, which also gives the columns ``c0, c1, ...``.
         b: that of the second side.
         keys: how many key columns there are; 0 joins by row number.
+        columns: how many columns the first side has.
         memory: bytes the join may hold before it spills to ``folder``.
         threads: threads DuckDB may use.
         weighted: whether pairs have weights; those of weight 0 are in nothing that is asked.
@@ -62,21 +65,15 @@ class Pairs:
     """
 
     def __init__(
-        self,
-        folder: str,
-        a: str,
-        b: str,
-        *,
-        keys: int,
-        memory: int,
-        threads: int,
-        weighted: bool = False,
-        scores: bool = False,
-    ) -> None:
+        self, folder: str, a: str, b: str, *, keys: int, columns: int, memory: int, threads: int,
+        weighted: bool = False, scores: bool = False,
+    ) -> None:  # fmt: skip
         duckdb = need_duckdb()
         self._error = duckdb.Error
-        self._a, self._b = a, b
+        self._a, self._b, self._memory = a, b, memory
         self._own = ["loss", "correct", "fate", "target", *(COLUMNS if scores else ())]
+        self._carried = [*(f"c{i}" for i in range(columns)), *(("s", "x") if weighted else ())]
+        self._groups: dict[str, dict[Any, Any]] = {}
         self._counted = f"{_BOTH} AND x > 0" if weighted else _BOTH
         self.keys = [f"k{i}" for i in range(keys)] or ["row"]
         config = {
@@ -105,9 +102,10 @@ class Pairs:
         condition = " AND ".join(f"a.{key} = b.{key}" for key in self.keys)
         keys = ", ".join(f"coalesce(a.{key}, b.{key}) AS {key}" for key in self.keys)
         own = ", ".join(f"{side}.{name} AS {short_name(name, side)}" for side in "ab" for name in self._own)
+        carried = "".join(f"a.{name}, " for name in self._carried)
         self._run(
             f"""CREATE TABLE pairs AS
-            SELECT {keys}, a.* EXCLUDE ({", ".join((*self.keys, *self._own))}), {own}
+            SELECT {keys}, {carried}{own}
             FROM read_parquet($a) a FULL OUTER JOIN read_parquet($b) b ON {condition}""",
             {"a": self._a, "b": self._b},
         )
@@ -155,7 +153,8 @@ class Pairs:
             f"SELECT {keys}, la, lb, la - lb AS d FROM pairs WHERE {self._counted} AND la - lb {sign} 0"
             f" AND NOT isnan(la - lb) ORDER BY d {way}, {keys} LIMIT {int(k)}"
         )
-        return [(_one(row[:-3]), *row[-3:]) for row in self._rows(query)]
+        rows = self._rows(query)
+        return [(key, *row[-3:]) for key, row in zip(self._ids([row[:-3] for row in rows]), rows, strict=True)]
 
     def octaves(self) -> list[tuple[int, int, int]]:
         """Rows by floor(log2 of la) and floor(log2 of lb), each within `LEAST_OCTAVE` and `LARGEST_OCTAVE`."""
@@ -170,8 +169,36 @@ class Pairs:
         count = self._count(query, values)
         if not count:
             return 0, []
-        rows = self._rows(f"{query} ORDER BY {', '.join(self.keys)} LIMIT {first}", values)
-        return count, [_one(row) for row in rows]
+        return count, self._ids(self._rows(f"{query} ORDER BY {', '.join(self.keys)} LIMIT {first}", values))
+
+    def whole_groups(self, column: str, name: str) -> dict[Any, Any]:
+        """The long values of a column of groups, which is called ``name``, by what stands for them.
+
+        Raises:
+            OutOfMemoryError: they take more than the join may hold.
+        """
+        if column not in self._groups:
+            groups: dict[Any, Any] = {}
+            held = 0
+            for short, whole in whole_values(self._a, column, None):
+                held += len(whole) if short not in groups else 0
+                groups[short] = whole
+                if held > max(self._memory, ALLOWANCE):
+                    what = f"the values that it groups by take more than {held >> 20:,} MiB"
+                    cure = "give a larger memory= (--memory), or group by something shorter"
+                    raise OutOfMemoryError(what, column=name, cure=cure)
+            self._groups[column] = groups
+        return self._groups[column]
+
+    def _ids(self, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Rows of keys as people write them: one value, or several; long ones in full."""
+        columns = []
+        for key, values in zip(self.keys, zip(*rows, strict=True), strict=bool(rows)):
+            wanted = {value for value in values if is_stand_in(value)}
+            paths = (self._a, self._b) if wanted else ()
+            found = {s: whole for path in paths for s, whole in whole_values(path, key, wanted)}
+            columns.append([found.get(value, value) for value in values])
+        return [key[0] if len(key) == 1 else list(key) for key in zip(*columns, strict=True)]
 
     def _count(self, query: str, values: dict[str, Any] | None = None) -> int:
         return int(self._rows(f"SELECT count(*) FROM ({query})", values)[0][0])
@@ -213,8 +240,3 @@ _BOTH = f"fa = {int(Status.SCORED)} AND fb = {int(Status.SCORED)}"
 def short_name(name: str, side: str) -> str:
     """What a column of a side is called among pairs: ``la`` is A's loss."""
     return f"{name}_{side}" if name in COLUMNS else name[0] + side
-
-
-def _one(key: Sequence[Any]) -> Any:
-    """A key as people write it: one value, or several."""
-    return key[0] if len(key) == 1 else list(key)

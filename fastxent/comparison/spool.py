@@ -3,8 +3,9 @@
 A spool is a temporary Parquet file. Its columns: ``row`` (the number in the data set, filter or not), ``loss``,
 ``correct``, ``fate`` (`Status`), ``target`` (the number, or a fingerprint of a dense target), where rows have a
 predicted class those of `paired_statistics.COLUMNS`, then ``k0, k1, ...`` for keys and ``c0, c1, ...`` for columns, so
-that no name from the data is ever part of a query. With a spec that weighs rows, at the end ``s``, the sample weight,
-and ``x``, that times the class weight.
+that no name from the data is ever part of a query. Long values have stand-ins there; ``k0_whole, ..., c0_whole, ...``
+hold them (`fastxent.comparison.long_values`). With a spec that weighs rows, at the end ``s``, the sample weight, and
+``x``, that times the class weight.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from fastxent.base.errors import DataError, UsageError
 from fastxent.base.hashing import GOLDEN, mix
+from fastxent.comparison.long_values import shortened
 from fastxent.comparison.paired_statistics import COLUMNS
 from fastxent.data.batch import Batch
 from fastxent.data.plain_column import plain_column
@@ -109,8 +111,10 @@ def _short_names(keys: Sequence[str], columns: Sequence[str]) -> list[str]:
 
 def spool_names(plan: Plan, keys: Sequence[str], columns: Sequence[str]) -> list[str]:
     """The names of the columns of a spool."""
+    short = _short_names(keys, columns)
     scores = COLUMNS if predicts_class(plan.spec) else ()
-    return [*ROW_COLUMNS, *scores, *_short_names(keys, columns), *(("s", "x") if plan.spec.reads_weight else ())]
+    weights = ("s", "x") if plan.spec.reads_weight else ()
+    return [*ROW_COLUMNS, *scores, *short, *(f"{name}_whole" for name in short), *weights]
 
 
 class SpoolFile:
@@ -194,8 +198,9 @@ class _Spool(RowResults):
         extra = batch.extra or {}
         results = (self._numbers(batch), outputs.loss, outputs.rank == 0, outputs.status, _comparable(batch.target))
         columns = [*map(pa.array, (*results, *(self._scores_of(batch, outputs) if self._scores else ())))]
-        columns += [_plain(extra[name], name, True) for name in self._keys]
-        columns += [_plain(self._binned(extra[name], name), name, False) for name in self._columns[len(self._keys) :]]
+        plain = [_plain(extra[name], name, True) for name in self._keys]
+        plain += [_plain(self._binned(extra[name], name), name, False) for name in self._columns[len(self._keys) :]]
+        columns += [column for column, _ in plain] + [whole for _, whole in plain]
         if self._spec.reads_weight:
             columns += map(pa.array, _weights(batch, self._spec))
         waiting = self._own()
@@ -249,37 +254,39 @@ def _alike(parts: Sequence[Any]) -> list[Any]:
     return [part if part.type == parts[0].type else part.cast(parts[0].type) for part in parts]
 
 
-#: Tests for the types that DuckDB reads from Parquet without loss. It reads decimals of 256 bits as doubles.
-_JOINED_AS_THEY_ARE = (
-    pa.types.is_null, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal128,
-    pa.types.is_string, pa.types.is_binary, pa.types.is_date, pa.types.is_time, pa.types.is_timestamp,
-    pa.types.is_duration,
+#: Tests for the types that DuckDB reads from Parquet without loss, and what they are written as (None: as they are). It
+#: reads decimals of 256 bits as doubles.
+_WRITTEN_AS = (
+    (pa.types.is_uint64, None), (pa.types.is_integer, pa.int64()), (pa.types.is_floating, pa.float64()),
+    (pa.types.is_string, pa.string()), (pa.types.is_large_string, pa.string()),
+    (pa.types.is_binary, pa.binary()), (pa.types.is_large_binary, pa.binary()),
+    (pa.types.is_fixed_size_binary, pa.binary()), (pa.types.is_null, None), (pa.types.is_boolean, None),
+    (pa.types.is_decimal128, None), (pa.types.is_date, None), (pa.types.is_time, None), (pa.types.is_timestamp, None),
+    (pa.types.is_duration, None),
 )  # fmt: skip
 
 
-def _plain(column: Any, name: str, key: bool) -> Any:
-    """A copy of a column that rides along, in the plain type of its values."""
+def _plain(column: Any, name: str, key: bool) -> tuple[Any, Any]:
+    """A copy of a column that rides along, in the plain type of its values; and the long ones of them in full."""
     array = plain_column(column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(np.asarray(column)))
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    kind = array.type
-    if pa.types.is_integer(kind) and kind != pa.uint64():
-        array = array.cast(pa.int64())
-    elif pa.types.is_large_string(kind):
-        array = array.cast(pa.string())
-    elif pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-        array = array.cast(pa.binary())
-    elif not any(fits(kind) for fits in _JOINED_AS_THEY_ARE):
+    kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+    found = [wanted or kind for fits, wanted in _WRITTEN_AS if fits(kind)]
+    if not found:
         raise UsageError(
             f"column {name!r} holds {kind}; ids, groups and clusters are single values (numbers, text, dates, ...)"
         )
-    elif pa.types.is_floating(kind):
-        if key:
-            raise UsageError(f"column {name!r} holds {kind}; ids are integers, text, dates or the like")
-        array = pc.add(array.cast(pa.float64()), 0.0)  # one zero of two
+    if key and found[0] == pa.float64():
+        raise UsageError(f"column {name!r} holds {kind}; ids are integers, text, dates or the like")
+    if found[0] in (pa.string(), pa.binary()):
+        array, whole = (each.cast(found[0]) for each in shortened(array))
+    else:
+        array = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+        array, whole = array.cast(found[0]), pa.nulls(len(array))
+    if found[0] == pa.float64():
+        array = pc.add(array, 0.0)  # one zero of two
     if key and array.null_count:
         raise DataError(f"column {name!r}: {array.null_count} ids are null; a row without an id has no partner")
-    return pa.concat_arrays([array, array.slice(0, 0)])  # a copy: the source may reuse its buffers
+    return pa.concat_arrays([array, array.slice(0, 0)]), whole  # a copy: the source may reuse its buffers
 
 
 def _weights(batch: Batch, spec: Spec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -12,17 +12,20 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
+
+import numpy as np
 
 from fastxent.base.atomic_files import writing
 from fastxent.base.errors import StateError, UsageError
 from fastxent.base.version import package_version
 from fastxent.data.spec import NUMERICS_VERSION
-from fastxent.engine.plan import Part, Plan, Scored, join, merge
+from fastxent.engine.plan import Part, Plan, Scored, has_rows_of, join, merge
 from fastxent.engine.work import Chunk
 from fastxent.sources.skipped import LeftOut, in_order
+from fastxent.sources.source import Split
 from fastxent.totals.totals import Totals
 
 __all__ = ["Ledger", "identity_of"]
@@ -30,6 +33,8 @@ __all__ = ["Ledger", "identity_of"]
 _MAGIC = b"FXLEDGER"
 _FORMAT = 1
 _HEAD = 8 + 32
+#: What comes of reading an entry that nobody of ours has written.
+_LIES = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError, zlib.error)
 #: Parts of the time that entries may take, and bytes a second that they may add: larger parts are written less often.
 _SHARE, _RATE = 1 / 20, 1 << 20
 
@@ -60,6 +65,7 @@ class Ledger:
     Args:
         path: the file; it is made if it is not there.
         identity: what the run is (`identity_of`).
+        plan: what is scored; its splits are the units.
 
     Raises:
         UsageError: another run is writing it.
@@ -67,8 +73,9 @@ class Ledger:
         OutputError: it cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
+    def __init__(self, path: str | os.PathLike[str], identity: Mapping[str, Any], plan: Plan) -> None:
         self.path = os.fspath(path)
+        self._plan = plan
         self.finished: set[int] = set()
         self.scored: Scored | None = None  #: what the finished units have left behind
         self._waiting: tuple[list[int], Part] | None = None
@@ -137,23 +144,27 @@ class Ledger:
         if magic != _MAGIC[: len(magic)]:
             raise StateError(f"{self.path}: is no ledger of fastxent; name another file")
         entries = self._entries() if len(magic) == len(_MAGIC) else iter(())
-        head = next(entries, None)
-        if head is None:
-            self._begin(identity)
-            return
-        if differences := list(_differences(identity, json.loads(head), "")):
-            raise StateError(
-                f"{self.path}: is the ledger of another run: {'; '.join(differences[:3])}; name another file, or "
-                "remove this one to begin again"
-            )
         try:
+            head = next(entries, None)
+            if head is None:
+                self._begin(identity)
+                return
+            self._check(identity, json.loads(head))
             for entry in entries:
                 note, _, state = entry.partition(b"\n")
                 self._take(json.loads(note), state)
         except StateError:
             raise
-        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        except _LIES as error:
             raise StateError(f"{self.path}: is damaged: {error}; remove it to begin again") from error
+
+    def _check(self, identity: dict[str, Any], theirs: Any) -> None:
+        """Raise StateError for the identity of another run."""
+        if differences := list(_differences(identity, theirs, "")):
+            raise StateError(
+                f"{self.path}: is the ledger of another run: {'; '.join(differences[:3])}; name another file, or "
+                "remove this one to begin again"
+            )
 
     def _begin(self, identity: dict[str, Any]) -> None:
         with writing(self.path):
@@ -163,26 +174,59 @@ class Ledger:
         self._append(json.dumps(identity).encode())
 
     def _take(self, note: dict[str, Any], state: bytes) -> None:
-        numbers = note["units"]
-        if self.finished.isdisjoint(numbers):
+        """Add an entry. Its checksum says nothing of who has written it, so what it says is held against the plan."""
+        numbers, splits = note["units"], self._plan.splits
+        if not isinstance(numbers, list) or not all(type(n) is int and 0 <= n < len(splits) for n in numbers):
+            raise ValueError("an entry is about splits that there are not")
+        again = self.finished.issuperset(numbers)
+        if len(set(numbers)) < len(numbers) or not (again or self.finished.isdisjoint(numbers)):
+            raise ValueError("splits are in it twice")
+        scored = Scored(Totals.from_bytes(state, self.path), frozenset(map(_left_out, note["left_out"])))
+        if difference := scored.totals.difference(self._plan.spec, self._plan.measures):
+            raise ValueError(f"the numbers of an entry are of another run: {difference}")
+        own = [splits[number] for number in numbers]
+        if not has_rows_of(own, scored) or not _lie_in(own, scored.totals):
+            raise ValueError("an entry has other rows than its splits")
+        if not again:
             self.finished.update(numbers)
-            left_out = frozenset(LeftOut(**each) for each in note["left_out"])
-            scored = Scored(Totals.from_bytes(state, self.path), left_out)
             self.scored = scored if self.scored is None else merge([self.scored, scored])
-        elif not self.finished.issuperset(numbers):
-            raise StateError(f"{self.path}: is damaged: splits are in it twice; remove it to begin again")
 
     def _entries(self) -> Iterator[bytes]:
         """All entries; what comes after the last whole one is cut off."""
-        end = self._file.tell()
+        end, whole = self._file.tell(), os.fstat(self._file.fileno()).st_size
         while len(head := self._file.read(_HEAD)) == _HEAD:
-            data = self._file.read(int.from_bytes(head[:8], "little"))
+            size = int.from_bytes(head[:8], "little")
+            data = self._file.read(size) if size <= whole - self._file.tell() else b""
             if hashlib.sha256(data).digest() != head[8:]:
                 break
             end = self._file.tell()
             yield zlib.decompress(data)
         self._file.seek(end)
         self._file.truncate()
+
+
+def _left_out(written: dict[str, Any]) -> LeftOut:
+    """What was left out, as it was written down."""
+    found = LeftOut(**written)
+    whole = [found.first_row, *(each for each in (found.row_group, found.rows) if each is not None)]
+    if not all(type(each) is int and each >= 0 for each in whole) or not isinstance(found.path, str):
+        raise ValueError("something was left out that cannot be")
+    if not isinstance(found.reason, str):
+        raise ValueError("something was left out for no reason")
+    return found
+
+
+def _lie_in(splits: Sequence[Split], totals: Totals) -> bool:
+    """Whether the rows that totals know by number are rows of the splits, where these are counted."""
+    if min((split.num_rows for split in splits), default=0) < 0:
+        return True
+    known = [totals.tallies.first[totals.tallies.first < np.iinfo(np.int64).max]]
+    known += [keeper.values(np.zeros(1, np.int64))[1]["id"] for keeper in totals.all_rows.keepers.values()]
+    rows = np.concatenate(known)
+    inside = np.zeros(len(rows), np.bool_)
+    for split in splits:
+        inside |= (rows >= split.first_id) & (rows < split.first_id + split.num_rows)
+    return bool(inside.all())
 
 
 def _differences(ours: Any, theirs: Any, name: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ order and any tree, and errors are parts too, so that it cannot be seen in what 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import accumulate
@@ -20,7 +20,20 @@ from fastxent.sources.source import Source, Split
 from fastxent.statistics.options import Measures
 from fastxent.totals.totals import Totals
 
-__all__ = ["Failed", "Part", "Plan", "Scored", "Shard", "Stop", "Stopped", "join", "merge", "plan_of", "shard_of"]
+__all__ = [
+    "Failed",
+    "Part",
+    "Plan",
+    "Scored",
+    "Shard",
+    "Stop",
+    "Stopped",
+    "has_rows_of",
+    "join",
+    "merge",
+    "plan_of",
+    "shard_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +98,15 @@ class Scored:
     totals: Totals
     left_out: frozenset[LeftOut] = frozenset()
     rows: tuple[bytes, ...] = ()
+
+
+def has_rows_of(splits: Sequence[Split], scored: Scored) -> bool:
+    """Whether totals hold as many rows as splits, but for those that were left out, where all are known."""
+    counts, missing = [split.num_rows for split in splits], [each.rows for each in scored.left_out]
+    read = int(scored.totals.tallies.rows.sum())
+    if min(counts, default=0) < 0:
+        return True
+    return read <= sum(counts) and (None in missing or sum(counts) - sum(rows or 0 for rows in missing) <= read)
 
 
 @dataclass(frozen=True, slots=True)

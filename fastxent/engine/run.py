@@ -7,7 +7,7 @@ from contextlib import closing
 
 from fastxent.base.errors import FastxentError
 from fastxent.engine.ledger import Ledger
-from fastxent.engine.plan import Part, Plan, Scored, join, merge
+from fastxent.engine.plan import Part, Plan, Scored, has_rows_of, join, merge
 from fastxent.engine.runners import threads as on_threads
 from fastxent.engine.runners.runner import Runner
 from fastxent.engine.runners.threads import Done, Threads
@@ -81,18 +81,8 @@ def run(
     for number in () if ledger is None else ledger.flush():
         done(number)
     scored = merge([whole])
-    if left or not _all_rows(work, scored):
+    if left or not has_rows_of([split for number in range(len(work)) for split in work.splits(number)], scored):
         raise FastxentError(
             f"{runner.name}: {len(left)} of {len(work)} parts, or rows, never came back: report this bug"
         )
     return scored
-
-
-def _all_rows(work: Work, scored: Scored) -> bool:
-    """Whether the totals hold as many rows as the splits, but for those that were left out, where all are known."""
-    counts = [split.num_rows for number in range(len(work)) for split in work.splits(number)]
-    missing = [each.rows for each in scored.left_out]
-    if min(counts, default=0) < 0 or None in missing:
-        return True
-    read = int(scored.totals.tallies.rows.sum())
-    return sum(counts) - sum(rows or 0 for rows in missing) <= read <= sum(counts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from operator import and_, or_
@@ -16,16 +16,17 @@ import pyarrow.compute as pc
 from fastxent.base.errors import SourceError, UsageError
 from fastxent.data.plain_column import plain_column, plain_type
 from fastxent.sources.dataset.reading import missing_column
+from fastxent.sources.decode.pieces import TEXT_BYTES, text_pieces
 from fastxent.sources.filter_text import Name, Parsed, parse
 from fastxent.sources.read_errors import first_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["NUMBERS", "BoundFilter", "Filter"]
+__all__ = ["BoundFilter", "Filter", "rows_at"]
 
-#: Column with the numbers of the rows that were chosen.
-NUMBERS = "\0numbers"
+#: Rows that are looked at at a time.
+STEP_ROWS = 1 << 16
 _ROW = "\0row"
 #: For numbers of a filter that no type of whole numbers holds.
 _WIDE = pa.decimal128(38)
@@ -43,27 +44,34 @@ class BoundFilter:
     def apply(self, batch: Any, first: int) -> tuple[Any, NDArray[np.int64]]:
         """The rows of ``batch`` that it keeps, and their numbers. ``first`` is that of its first."""
         chosen = self.chosen(batch)
-        if len(chosen) == 0:
-            return batch.slice(0, 0), chosen
-        if chosen[-1] - chosen[0] + 1 == len(chosen):
-            return batch.slice(int(chosen[0]), len(chosen)), chosen + first
-        return _with_offsets(batch).take(pa.array(chosen)), chosen + first
-
-    def numbered(self, batch: Any, first: int) -> Any:
-        """The rows of ``batch`` that it keeps, with their numbers as a further column."""
-        kept, numbers = self.apply(batch, first)
-        return pa.RecordBatch.from_arrays([*kept.columns, pa.array(numbers)], [*kept.schema.names, NUMBERS])
+        return rows_at(batch, chosen), chosen.astype(np.int64) + first
 
     @property
     def keeps_all(self) -> bool | None:
         """Whether the path alone decides, and how; None if columns of the file are read for it."""
-        return None if self.columns else len(self.chosen(pa.record_batch({_ROW + "s": [0]}))) == 1
+        return None if self.columns else self.count(pa.record_batch({_ROW + "s": [0]})) == 1
 
-    def chosen(self, batch: Any) -> NDArray[np.int64]:
+    def chosen(self, batch: Any) -> NDArray[Any]:
         """Numbers within the batch of the rows that it keeps."""
+        kind = np.int32 if batch.num_rows < 1 << 31 else np.int64
+        return np.concatenate([np.zeros(0, kind), *(each.astype(kind) for each in self._chosen(batch))])
+
+    def count(self, batch: Any) -> int:
+        """How many rows of the batch it keeps."""
+        return sum(map(len, self._chosen(batch)))
+
+    def _chosen(self, batch: Any) -> Iterator[NDArray[np.int64]]:
+        """`chosen`, in pieces: neither texts that are written out nor what Arrow makes of them take much."""
+        names, places = [*self.columns, _ROW], pa.nulls(batch.num_rows)
+        asked = pa.RecordBatch.from_arrays([*(batch.column(name) for name in self.columns), places], names)
+        for start in range(0, batch.num_rows, STEP_ROWS):
+            for lo, piece in text_pieces(asked.slice(start, STEP_ROWS), TEXT_BYTES):
+                yield self._chosen_of(piece, start + lo)
+
+    def _chosen_of(self, batch: Any, first: int) -> NDArray[np.int64]:
         columns = {name: plain_column(batch.column(name)) for name in self.columns}
+        columns[_ROW] = pa.array(np.arange(first, first + batch.num_rows))
         columns |= {name: pa.repeat(value, batch.num_rows) for name, value in self.constants.items()}
-        columns[_ROW] = pa.array(np.arange(batch.num_rows))
         try:
             kept = pa.table(columns).filter(self.expression).column(_ROW)
         except pa.ArrowException as error:
@@ -74,12 +82,29 @@ class BoundFilter:
         return np.sort(kept.to_numpy())  # pyarrow filters on threads
 
 
+def rows_at(batch: Any, chosen: NDArray[Any]) -> Any:
+    """The rows of a batch with these numbers, which ascend."""
+    if len(chosen) == 0:
+        return batch.slice(0, 0)
+    first, count = int(chosen[0]), int(chosen[-1] - chosen[0]) + 1
+    part = batch.slice(first, count)
+    if count == len(chosen):
+        return part
+    try:
+        return _with_offsets(part).take(pa.array(chosen - first))
+    except pa.ArrowNotImplementedError:  # views within structs or lists, say
+        return pa.concat_batches([batch.slice(row, 1) for row in chosen.tolist()])
+
+
 def _with_offsets(batch: Any) -> Any:
-    """The batch without views and runs, of which Arrow takes no rows."""
-    views = [plain_type(kind) != kind and not isinstance(kind, pa.BaseExtensionType) for kind in batch.schema.types]
-    if not any(views):
-        return batch
-    columns = [plain_column(each) if view else each for each, view in zip(batch.columns, views, strict=True)]
+    """The batch without views and runs, of which Arrow takes no rows; text that is stored once stays so."""
+    columns = []
+    for column in batch.columns:
+        kind, wanted = column.type, plain_type(column.type)
+        if wanted != kind and not isinstance(kind, pa.BaseExtensionType):
+            runs = pa.types.is_run_end_encoded(kind)
+            column = plain_column(column if runs or pa.types.is_dictionary(kind) else column.dictionary_encode())
+        columns.append(column)
     return pa.RecordBatch.from_arrays(columns, batch.schema.names)
 
 

@@ -128,7 +128,10 @@ def _factorize(column: Any, name: str) -> tuple[Any, NDArray[np.int64]]:
     column = plain_column(column)
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not pa.types.is_dictionary(column.type) and text_of(column[:0]) is not None:
-        column = column.dictionary_encode(null_encoding="encode")
+        try:
+            column = column.dictionary_encode(null_encoding="encode")
+        except pa.ArrowNotImplementedError:  # short decimals, say
+            column = text_of(column).dictionary_encode(null_encoding="encode")
     values = None
     if pa.types.is_dictionary(column.type):
         values = column.dictionary if _is_plain(kind) else text_of(column.dictionary)

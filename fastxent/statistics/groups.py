@@ -30,6 +30,8 @@ from fastxent.statistics.statistic import Statistic
 __all__ = ["MAX_GROUPS", "Groups"]
 
 MAX_GROUPS = 100_000
+#: Characters of the values of all groups: 100,000 of 160 each. A thread holds them about four times.
+MAX_TEXT = 16 << 20
 
 Integers = NDArray[np.int64]
 
@@ -48,6 +50,7 @@ class Groups:
         self._statistics = statistics
         self._sums = GroupSums(tallied, statistics)
         self._index: dict[Key, int] = {}
+        self._text = 0  # characters of the keys
         self._encoder, self._codes = Encoder(columns, edges), OncePerBatch()
 
     def absorb(self, record: Record) -> None:
@@ -58,17 +61,23 @@ class Groups:
         number = self._index.get(key)
         if number is None:
             number = self._index[key] = len(self._index)
-            self._check(number + 1)
+            self._text += _characters(key)
+            self._check()
             self._sums.make_room(number + 1)
         return number
 
-    def _check(self, count: int) -> None:
-        if count > MAX_GROUPS:
-            names = ", ".join(map(repr, self.columns))
-            what = f"column {names} has" if len(self.columns) == 1 else f"columns {names} have together"
+    def _check(self) -> None:
+        names = ", ".join(map(repr, self.columns))
+        what = f"column {names} has" if len(self.columns) == 1 else f"columns {names} have together"
+        if len(self._index) > MAX_GROUPS:
             raise UsageError(
                 f"group_by: {what} more than {MAX_GROUPS:,} values; group by something coarser, or pass the column as "
                 "cluster_by if it is there for standard errors"
+            )
+        if self._text > MAX_TEXT:
+            raise UsageError(
+                f"group_by: {what} {len(self._index):,} values of more than {MAX_TEXT:,} characters together, which "
+                "no memory= (--memory) allows; group by something shorter, such as an id of the text"
             )
 
     def merge(self, other: Groups) -> None:
@@ -100,7 +109,8 @@ class Groups:
         if any(len(key) != len(self.columns) for key in keys):
             raise StateError("a group has another number of values than there are columns")
         self._index = {key: number for number, key in enumerate(keys)}
-        self._check(len(self._index))
+        self._text = sum(map(_characters, keys))
+        self._check()
         if len(self._index) != len(keys):
             raise StateError("a group occurs twice")
         self._sums.load(value["parts"], arrays, len(keys))
@@ -164,6 +174,11 @@ class Groups:
             for name in (*each.layouts(alone=False), *each.keepers())
         }  # fmt: skip
         return [owner[name].note(name, part.level) for name, part in parts if part.level]
+
+
+def _characters(key: Key) -> int:
+    """Characters of the texts of a key."""
+    return sum(len(value) for _, value in key if isinstance(value, str))
 
 
 class Keys:

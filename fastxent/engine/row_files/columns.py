@@ -15,12 +15,15 @@ from fastxent.base.errors import UsageError
 from fastxent.base.log_unit import NATS, Unit
 from fastxent.base.status import Status
 from fastxent.data.batch import Batch
+from fastxent.data.plain_column import plain_column
 from fastxent.data.spec import Spec
 from fastxent.kernels.block_loop import Outputs, no_outputs
 
 __all__ = ["RowColumns"]
 
 _STATUS_NAMES = pa.array([status.name.lower() for status in Status])
+#: Types whose values lie apart from the rows.
+_APART = (pa.types.is_run_end_encoded, pa.types.is_string_view, pa.types.is_binary_view)
 _ENCODED = ("predicted", "predicted_name", "rank", "status")
 
 
@@ -121,9 +124,11 @@ def _class_ids(batch: Batch, out: Outputs, mask: Any) -> Any:
 
 
 def _held(batch: Batch, name: str) -> Any:
-    """A kept column that outlives its batch. A dictionary is taken off: each batch may have another one."""
+    """A kept column that outlives its batch, with its values in its rows: each batch may have another dictionary."""
     assert batch.extra is not None
     array = batch.extra[name]
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
-    return array.dictionary_decode() if isinstance(array, pa.DictionaryArray) else array
+    if isinstance(array, pa.DictionaryArray):
+        array = plain_column(array).dictionary_decode()
+    return plain_column(array) if any(is_apart(array.type) for is_apart in _APART) else array

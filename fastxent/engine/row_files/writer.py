@@ -6,8 +6,8 @@ Files appear whole or not at all.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from fastxent.base.atomic_files import writing
 from fastxent.base.errors import SourceError, UsageError
 from fastxent.engine.row_files.columns import RowColumns
 from fastxent.engine.row_files.record import RECORD_KEY
+from fastxent.sources.read_errors import first_line
 from fastxent.storage.layout import leaves
 from fastxent.storage.output_paths import TEXT_ENDINGS
 from fastxent.storage.parquet_writer import PendingParquet
@@ -28,6 +29,7 @@ __all__ = ["RowSink", "RowTable", "writer_of"]
 #: A row group is written when it has this many rows, or this many bytes (kept columns may be wide).
 RESULT_GROUP_ROWS = 1 << 20
 RESULT_GROUP_BYTES = 128 << 20
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
 
 
 class RowSink:
@@ -45,7 +47,8 @@ class RowSink:
         """Add a record batch of rows that were read from ``source``."""
         if self._schema is None:
             self._begin_with(piece.schema)
-        self._add(piece if piece.schema.equals(self._schema) else self._cast(piece, source))
+        with _naming(source):
+            self._add(piece if piece.schema.equals(self._schema) else self._cast(piece, source))
 
     def finish(self, record: Mapping[str, Any], inputs: Sequence[str]) -> None:
         """There are no more rows, and what was made of them is whole.
@@ -55,7 +58,8 @@ class RowSink:
         if self._schema is None:
             kept = _kept_types(inputs, self._columns.keep)
             self._begin_with(pa.schema([pa.field(name, kept.get(name, pa.null())) for name in self._columns.keep]))
-        self._end(record)
+        with _naming(inputs[0] if inputs else None):
+            self._end(record)
 
     def abort(self) -> None:
         """Leave nothing behind; does nothing after `finish`."""
@@ -120,6 +124,7 @@ class _ParquetRows(RowSink):
 
     def _begin(self) -> None:
         kept = self._schema.field
+        _check_kept(self._schema, self._columns.keep, pq.write_table, "Parquet")
         text = [name for name in self._columns.keep if _is_string(kept(name).type)]
         # Losses and probabilities hardly compress: trying costs a tenth of the time and saves a hundredth.
         codec = {
@@ -154,8 +159,10 @@ class _TextRows(RowSink):
     def _begin(self) -> None:
         for name in self._columns.keep:
             kind = self._schema.field(name).type
-            if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            stored = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+            if pa.types.is_nested(stored) or any(is_bytes(stored) for is_bytes in _BYTES):
                 raise UsageError(f"keep: column {name!r} ({kind}) cannot be written as text; write a .parquet file")
+        _check_kept(self._schema, self._columns.keep, pyarrow.csv.write_csv, "text")
         ending = next(each for each in TEXT_ENDINGS if self._path.lower().endswith(each))
         codec = {".gz": "gzip", ".zst": "zstd"}.get(ending[4:])
         with writing(self._path):
@@ -178,6 +185,28 @@ class _TextRows(RowSink):
             text.close()
         if stream is not None:
             stream.close()
+
+
+@contextmanager
+def _naming(source: str | None) -> Iterator[None]:
+    """Say of kept values that cannot be written where they come from."""
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        message = f"kept values cannot be written: {first_line(error)}; leave their column out of keep"
+        raise SourceError(message, path=source) from error
+
+
+def _check_kept(schema: Any, names: Sequence[str], write: Callable[[Any, Any], object], what: str) -> None:
+    """Raise UsageError for kept columns of types that cannot be written as ``what``."""
+    for field in map(schema.field, names):
+        try:
+            write(pa.Table.from_arrays([pa.nulls(1, field.type)], schema=pa.schema([field])), pa.BufferOutputStream())
+        except pa.ArrowException as error:
+            if isinstance(error, MemoryError):
+                raise
+            said = f"({field.type}) cannot be written as {what}: {first_line(error)}; leave it out"
+            raise UsageError(f"keep: column {field.name!r} {said}") from error
 
 
 def writer_of(path: str, columns: RowColumns, overwrite: bool) -> RowSink:

@@ -15,7 +15,9 @@ from fnmatch import fnmatchcase
 from itertools import accumulate, chain
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from fastxent.base.errors import SourceError, UnavailableError, UsageError
 from fastxent.data.batch import Batch
@@ -25,7 +27,8 @@ from fastxent.sources.dataset.ipc import IpcReader
 from fastxent.sources.dataset.ipc_messages import Unpacked
 from fastxent.sources.dataset.members import Member, find_members
 from fastxent.sources.dataset.reading import Reading, decode_batch, resolve, row_bytes, settle
-from fastxent.sources.filter import NUMBERS, BoundFilter, Filter
+from fastxent.sources.decode.pieces import TEXT_BYTES, text_pieces
+from fastxent.sources.filter import BoundFilter, Filter, rows_at
 from fastxent.sources.object_kinds import is_lazy, library
 from fastxent.sources.per_thread import PerThread, Shared
 from fastxent.sources.read_errors import LARGEST, check_damage, check_room, first_line
@@ -35,6 +38,8 @@ from fastxent.sources.source import Selection, Source, Split
 __all__ = ["ArrowSource", "StreamSource", "guarded", "open_ipc", "open_table"]
 
 SPLIT_BYTES = 8 << 20
+#: Column with the numbers of the rows that a filter has kept.
+NUMBERS = "\0numbers"
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,23 @@ class _Filtered(Part):
 
     def load(self, number: int, columns: tuple[str, ...]) -> Any:
         batch = self.part.load(number, tuple(dict.fromkeys([*columns, *self.filter.columns])))
-        return self.filter.numbered(batch, _start(self.part.ends, number))
+        return _Chosen(batch, self.filter.chosen(batch), _start(self.part.ends, number))
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The rows of a batch that were chosen, of which no more are copied than are asked for."""
+
+    batch: Any
+    rows: NDArray[Any]
+    first: int
+
+    def slice(self, lo: int, count: int) -> Any:
+        """Some of them, as a record batch."""
+        rows = self.rows[lo : lo + count]
+        kept = rows_at(self.batch, rows)
+        numbers = pa.array(rows.astype(np.int64) + self.first)
+        return pa.RecordBatch.from_arrays([*kept.columns, numbers], [*kept.schema.names, NUMBERS])
 
 
 class ArrowSource(Source):
@@ -152,16 +173,22 @@ class ArrowSource(Source):
             stop = min(split.hi, part.ends[number])
             try:
                 batch = self._load(part, number, reading.columns).slice(row - base, stop - row)
-                numbers = batch.column(NUMBERS).to_numpy() if NUMBERS in batch.schema.names else None
-                decoded = decode_batch(
-                    reading, batch, path=part.name, first_row=row, first_id=first_id + row, row_group=number,
-                    numbers=numbers,
-                )  # fmt: skip
+                if self._left_out.skips:  # whole or not at all
+                    for _ in self._decoded(batch, part.name, reading, row, first_id + row, number):
+                        pass
             except SourceError as error:
                 self._left_out.add(error, stop - row, first_row=row)
             else:
-                yield decoded
+                yield from self._decoded(batch, part.name, reading, row, first_id + row, number)
             row = stop
+
+    def _decoded(self, batch: Any, path: str, reading: Reading, row: int, row_id: int, number: int) -> Iterator[Batch]:
+        """A record batch, or the piece of one, as batches whose texts fit."""
+        for lo, piece in text_pieces(batch, TEXT_BYTES):
+            numbers = piece.column(NUMBERS).to_numpy() if NUMBERS in piece.schema.names else None
+            yield decode_batch(
+                reading, piece, path=path, first_row=row + lo, first_id=row_id + lo, row_group=number, numbers=numbers
+            )
 
     def _load(self, part: Part, number: int, columns: tuple[str, ...]) -> Any:
         """A record batch, which is kept: a large one is read in several splits, by several threads."""
@@ -219,8 +246,10 @@ class StreamSource(Source):
                 if self.filter is not None:
                     self.stored = {split.path: passed}
                     piece, numbers = self.filter.apply(piece, passed - piece.num_rows)
-                yield decode_batch(self.reading, piece, path=split.path, first_row=row, first_id=row, numbers=numbers)
-                row += piece.num_rows
+                for first, part in text_pieces(piece, TEXT_BYTES):
+                    own = None if numbers is None else numbers[first : first + part.num_rows]
+                    yield decode_batch(self.reading, part, path=split.path, first_row=row, first_id=row, numbers=own)
+                    row += part.num_rows
 
 
 def open_stream(reader: Any, selection: Selection, filter: Filter | None) -> StreamSource:
@@ -327,7 +356,7 @@ def _filtered(part: Part, filter: BoundFilter, left_out: LeftOuts) -> Part:
     for number, end in enumerate(part.ends if filter.columns else ()):
         try:
             if end > _start(part.ends, number):
-                counts[number] = len(filter.chosen(part.load(number, filter.columns)))
+                counts[number] = filter.count(part.load(number, filter.columns))
         except SourceError as error:
             left_out.add(error, None)
     return _Filtered(part.name, part.schema, tuple(accumulate(counts)), part, filter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,9 @@ from fastxent.sources.read_errors import check_damage, first_line
 
 __all__ = ["IpcReader", "read_ipc_footer"]
 
+#: Bytes of a remote file that are read at a time to find what its messages say.
+AHEAD_BYTES = 64 << 10
+
 
 def read_ipc_footer(file: DataFile, files: OpenFiles) -> Footer:
     """The footer of an IPC file, or what stands for it in a stream.
@@ -27,10 +31,10 @@ def read_ipc_footer(file: DataFile, files: OpenFiles) -> Footer:
 
     def read() -> Footer:
         opened = files.get(file, mapped=not file.is_remote)
-        if isinstance(opened, pa.Buffer):
-            schema = _schema(opened)
-            if unpacked := unpacked_sizes(opened, schema):
-                return Footer(schema, tuple(each.rows for each in unpacked), unpacked=unpacked)
+        schema = _schema(opened)
+        read_at, size = _bytes_of(opened)
+        if unpacked := unpacked_sizes(read_at, size, schema, mapped=not file.is_remote):
+            return Footer(schema, tuple(each.rows for each in unpacked), unpacked=unpacked)
         reader = _reader(opened)
         views = not file.is_remote and _gives_views(reader, opened)
         counter = reader if views else _reader(opened, reader.schema.names[:1])
@@ -95,24 +99,45 @@ class _StreamFile:
         return self._batches[number]
 
 
-def _schema(mapped: Any) -> Any:
-    """The schema of a mapped file, of which nothing else is read."""
-    opening = pa.ipc.open_file if mapped[:6].to_pybytes() == b"ARROW1" else pa.ipc.open_stream
-    return opening(mapped).schema
+def _bytes_of(opened: Any) -> tuple[Callable[[int, int], bytes], int]:
+    """What reads so many bytes from a place of an open file or a map, and its size."""
+    if isinstance(opened, pa.Buffer):
+        return lambda count, place: opened[place : place + count].to_pybytes(), opened.size
+    ahead = (0, b"")
+
+    def read_at(count: int, place: int) -> bytes:
+        nonlocal ahead
+        start, data = ahead
+        if not start <= place <= place + count <= start + len(data):
+            start, data = ahead = place, bytes(opened.read_at(max(count, AHEAD_BYTES), place))
+        return data[place - start : place - start + count]
+
+    return read_at, opened.size()
+
+
+def _is_file(opened: Any) -> bool:
+    """Whether an open file or a map is an IPC file, and no stream."""
+    return bool((opened[:6].to_pybytes() if isinstance(opened, pa.Buffer) else opened.read_at(6, 0)) == b"ARROW1")
+
+
+def _stream(opened: Any, options: Any = None) -> Any:
+    """A reader of a stream, of which nothing but the schema has been read."""
+    source = pa.BufferReader(opened) if isinstance(opened, pa.Buffer) else opened.get_stream(0, opened.size())
+    return pa.ipc.open_stream(source, options=options)
+
+
+def _schema(opened: Any) -> Any:
+    """The schema of an open file or a map, of which nothing else is read."""
+    return (pa.ipc.open_file(opened) if _is_file(opened) else _stream(opened)).schema
 
 
 def _reader(opened: Any, columns: tuple[str, ...] | list[str] = ()) -> Any:
     """A reader of some columns of an open file or a map, or of all."""
     options = None
     if columns:
-        names = (_schema(opened) if isinstance(opened, pa.Buffer) else _reader(opened).schema).names
-        fields = [i for i, name in enumerate(names) if name in columns]
+        fields = [i for i, name in enumerate(_schema(opened).names) if name in columns]
         options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
-    mapped = isinstance(opened, pa.Buffer)
-    if (opened[:6].to_pybytes() if mapped else opened.read_at(6, 0)) == b"ARROW1":
-        return pa.ipc.open_file(opened, options=options)
-    stream = pa.BufferReader(opened) if mapped else opened.get_stream(0, opened.size())
-    return _StreamFile(pa.ipc.open_stream(stream, options=options))
+    return pa.ipc.open_file(opened, options=options) if _is_file(opened) else _StreamFile(_stream(opened, options))
 
 
 def _gives_views(reader: Any, whole: Any) -> bool:

@@ -1,12 +1,12 @@
-"""What the record batches of a mapped Arrow IPC file take when they are unpacked: it is said before any is.
+"""What the record batches of an Arrow IPC file take when they are unpacked: it is said before any is.
 
-Messages are FlatBuffers (Arrow's Message.fbs), which pyarrow has verified. Each compressed buffer begins with how many
-bytes it unpacks to, -1 if it is stored as it is.
+Messages are FlatBuffers (Arrow's Message.fbs). Each compressed buffer begins with how many bytes it unpacks to, -1 if
+it is stored as it is. Of a file nothing but that is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from struct import error, unpack_from
 from typing import Any, NamedTuple
 
@@ -14,7 +14,10 @@ import pyarrow as pa
 
 __all__ = ["Unpacked", "unpacked_sizes"]
 
-_DICTIONARY, _BATCH = "dictionary", "record batch"
+#: Reads so many bytes from a place.
+ReadAt = Callable[[int, int], bytes]
+#: Kinds of messages.
+_DICTIONARY, _BATCH = 2, 3
 
 
 class Unpacked(NamedTuple):
@@ -25,79 +28,87 @@ class Unpacked(NamedTuple):
     dictionary: int
 
 
-def unpacked_sizes(mapped: Any, schema: Any) -> tuple[Unpacked, ...]:
+def unpacked_sizes(read_at: ReadAt, size: int, schema: Any, *, mapped: bool) -> tuple[Unpacked, ...]:
     """Those of all record batches in their order, as what has to be held for each: of a stream, all of them.
 
-    Nothing where no buffer is compressed.
+    Nothing of a ``mapped`` file in which no buffer is compressed. ``read_at`` reads so many bytes from a place of the
+    file, which has ``size`` bytes.
     """
     dictionary, compressed = 0, False
     batches: list[tuple[int, dict[str, int]]] = []
+    is_file = read_at(6, 0) == b"ARROW1"
     try:
-        messages = list(_messages(mapped))
-    except (EOFError, error) as cause:
+        for place, head in _of_file(read_at, size) if is_file else _of_stream(read_at, size):
+            kind, rows, sizes, packed = _buffers(read_at, place, head)
+            compressed |= packed
+            if kind == _DICTIONARY:
+                dictionary = max(dictionary, sum(sizes))
+            elif kind == _BATCH:
+                batches.append((rows, _by_column(sizes, schema)))
+    except (error, IndexError) as cause:
         raise ValueError(f"a message that contradicts itself: {cause}") from cause
-    for kind, rows, sizes, packed in messages:
-        compressed |= packed
-        if kind == _DICTIONARY:
-            dictionary = max(dictionary, sum(sizes))
-        else:
-            batches.append((rows, _by_column(sizes, schema)))
-    if not compressed:
+    if min((rows for rows, _ in batches), default=0) < 0:
+        raise ValueError("a batch has fewer rows than none")
+    if mapped and not compressed:
         return ()
-    if not _is_file(mapped):
+    if not is_file:
         whole = {name: sum(columns[name] for _, columns in batches) for name in schema.names}
         batches = [(rows, whole) for rows, _ in batches]
     return tuple(Unpacked(rows, columns, dictionary) for rows, columns in batches)
 
 
-def _is_file(mapped: Any) -> bool:
-    return bool(mapped[:6].to_pybytes() == b"ARROW1")
-
-
-def _messages(mapped: Any) -> Iterator[tuple[str, int, list[int], bool]]:
-    """The kind of every message with data, its rows, the bytes of its buffers, and whether they are compressed."""
-    for message in _of_file(mapped) if _is_file(mapped) else _of_stream(mapped):
-        if message.type in (_DICTIONARY, _BATCH):
-            yield message.type, *_buffers(message.metadata.to_pybytes(), message.body, message.type)
-
-
-def _of_stream(mapped: Any) -> Iterator[Any]:
-    source = pa.BufferReader(mapped)
-    while True:
-        try:
-            yield pa.ipc.read_message(source)
-        except EOFError:
+def _of_stream(read_at: ReadAt, size: int) -> Iterator[tuple[int, int]]:
+    """The places of the messages of a stream, and the bytes before their bodies."""
+    at = 0
+    while at + 8 <= size:
+        begin, length = _begin(read_at, at)
+        if length == 0:
             return
+        data = read_at(length, at + begin)
+        body = _field(data, _table(data, 0), 3)
+        yield at, begin + length
+        at += begin + length + (max(0, unpack_from("<q", data, body)[0]) if body else 0)
 
 
-def _of_file(mapped: Any) -> Iterator[Any]:
-    """The messages that the footer names (Arrow's File.fbs), first those of dictionaries."""
-    end = mapped.size - 10
-    footer = mapped[end - unpack_from("<i", mapped, end)[0] : end].to_pybytes()
+def _begin(read_at: ReadAt, at: int) -> tuple[int, int]:
+    """The bytes before the FlatBuffer of a message, and the bytes of that; the oldest files have no mark."""
+    mark, length = unpack_from("<ii", read_at(8, at))
+    return (8, max(0, length)) if mark == -1 else (4, max(0, mark))
+
+
+def _of_file(read_at: ReadAt, size: int) -> Iterator[tuple[int, int]]:
+    """The places of the messages that the footer names (Arrow's File.fbs), first those of dictionaries."""
+    end = size - 10
+    length = unpack_from("<i", read_at(4, end))[0]
+    footer = read_at(max(0, length), max(0, end - length))
     table = _table(footer, 0)
     for field in (2, 3):
         if place := _field(footer, table, field):
             vector = _table(footer, place)
             for i in range(unpack_from("<I", footer, vector)[0]):
-                at, head, body = unpack_from("<qixxxxq", footer, vector + 4 + 24 * i)
-                yield pa.ipc.read_message(mapped[at : at + head + body])
+                yield unpack_from("<qi", footer, vector + 4 + 24 * i)
 
 
-def _buffers(data: bytes, body: Any, kind: str) -> tuple[int, list[int], bool]:
-    """The rows of a message, the bytes that its buffers take, and whether they are compressed."""
-    batch = _table(data, _field(data, _table(data, 0), 2))
+def _buffers(read_at: ReadAt, at: int, head: int) -> tuple[int, int, list[int], bool]:
+    """The kind of a message, its rows, the bytes that its buffers take, and whether they are compressed."""
+    begin, length = _begin(read_at, at)
+    data = read_at(length, at + begin)
+    message = _table(data, 0)
+    kind = data[_field(data, message, 1)]
+    if kind not in (_DICTIONARY, _BATCH):
+        return kind, 0, [], False
+    batch = _table(data, _field(data, message, 2))
     if kind == _DICTIONARY:
         batch = _table(data, _field(data, batch, 1))
-    rows, packed, vector = _field(data, batch, 0), _field(data, batch, 3) > 0, _field(data, batch, 2)
-    vector += unpack_from("<I", data, vector)[0]
-    sizes = []
-    for i in range(unpack_from("<I", data, vector)[0]):
+    rows, packed, place = _field(data, batch, 0), _field(data, batch, 3) > 0, _field(data, batch, 2)
+    vector, sizes = _table(data, place), []
+    for i in range(unpack_from("<I", data, vector)[0] if place else 0):
         offset, size = unpack_from("<qq", data, vector + 4 + 16 * i)
         if packed and size >= 8:
-            whole = unpack_from("<q", body, offset)[0]
+            whole = unpack_from("<q", read_at(8, at + head + offset))[0]
             size = size - 8 if whole < 0 else whole
         sizes.append(size)
-    return unpack_from("<q", data, rows)[0] if rows else 0, sizes, packed
+    return kind, unpack_from("<q", data, rows)[0] if rows else 0, sizes, packed
 
 
 def _table(data: bytes, at: int) -> int:

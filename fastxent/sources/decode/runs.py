@@ -77,7 +77,11 @@ def runs_of(array: Any, dtype: str | None) -> Runs:
         return _list_runs(array, dtype)
     if is_binary(array.type):
         return _binary_runs(array, dtype)
-    raise SourceError(f"holds {array.type}; scores are lists, packed binary, structs of numbers, or one column a class")
+    raise _no_scores(array.type)
+
+
+def _no_scores(kind: Any) -> SourceError:
+    return SourceError(f"holds {kind}; scores are lists, packed binary, structs of numbers, or one column a class")
 
 
 def _list_runs(array: Any, dtype: str | None) -> Runs:
@@ -90,7 +94,11 @@ def _list_runs(array: Any, dtype: str | None) -> Runs:
 
 
 def extents(array: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], Any]:
-    """Starts and lengths of the rows of a list or binary array, and what they point into."""
+    """Starts and lengths of the rows of a list or binary array, and what they point into.
+
+    Raises:
+        SourceError: it is neither.
+    """
     kind, rows, test = array.type, len(array), pa.types
     if test.is_fixed_size_list(kind):
         starts = (np.arange(rows, dtype=np.int64) + array.offset) * kind.list_size
@@ -106,6 +114,8 @@ def extents(array: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], Any]:
         return offsets[:-1], np.diff(offsets), array.values
     if test.is_binary_view(kind):
         return extents(array.cast(pa.large_binary()))
+    if not is_binary(kind):
+        raise _no_scores(kind)
     wide = np.dtype(np.int64 if test.is_large_binary(kind) else np.int32)
     _, ends, data = array.buffers()
     if rows == 0 or ends is None:

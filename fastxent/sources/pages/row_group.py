@@ -15,12 +15,21 @@ from fastxent.kernels.parquet import page_header as head
 from fastxent.sources.pages.damage import Damage, Unusual
 from fastxent.sources.pages.footer import Chunk, Leaf, ParquetFooter
 from fastxent.sources.pages.pages import read_pages
-from fastxent.sources.pages.values import check_pages, longest_row, values_of
+from fastxent.sources.pages.values import (
+    DELTAS,
+    check_pages,
+    is_of_dictionary,
+    longest_row,
+    longest_text,
+    values_of,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["VALUE_BYTES", "Fast", "Room", "check_columns", "fast_columns", "read_columns", "side_by_side"]
+__all__ = [
+    "VALUE_BYTES", "Fast", "Room", "check_columns", "fast_columns", "read_columns", "room_by_footer", "side_by_side",
+]  # fmt: skip
 
 #: Bytes of a batch above which it ends with a page, so that nothing is moved. 4M x 10, 400k x 100, 40k x 1000.
 WHOLE_BYTES = 1 << 18
@@ -30,6 +39,8 @@ SMALL = 4
 ENTRY_BYTES = 16
 #: What a value in a list takes while pyarrow decodes it: five times its decoded bytes.
 VALUE_BYTES = 40
+#: What texts take, times their bytes in the file, that pyarrow gathers as a dictionary.
+CODED_TIMES = 3
 
 #: Columns that are read from their pages: how many values a row has, 0 for one that is no list.
 Fast = Mapping[str, int]
@@ -177,13 +188,20 @@ def read_columns(
 
 
 class Room(NamedTuple):
-    """What must be held of a column at once: bytes of its largest page, and values of its longest row of lists.
+    """What must be held of a column at once.
 
-    The latter is 0 where all values of the column fit.
+    Attributes:
+        page: bytes of its largest page.
+        values: values of its longest row of lists; 0 where all values of the column fit.
+        text: bytes that a row takes, of text or bytes: at most, where pages of few bytes stand for many, else by the
+            page that has most.
+        coded: whether all its values are places in a dictionary, so that a text may be held once for many rows.
     """
 
     page: int = 0
     values: int = 0
+    text: int = 0
+    coded: bool = False
 
 
 def check_columns(
@@ -196,24 +214,61 @@ def check_columns(
     Raises:
         Damage: they contradict themselves, or the footer.
     """
-    rooms = dict.fromkeys(names, Room())
-    for name, leaf in ((each, leaf) for each in names for leaf in footer.leaves_of[each]):
-        page, values = 0, 0
-        try:
-            chunk = _chunk_of(footer, group, leaf)
-            for each in read_pages(read_at, chunk, most, bodies=False):
-                entries = each.header[head.COUNT] if each.is_dictionary else 0
-                page = max(page, each.header[head.SIZE], each.header[head.STORED_SIZE] + ENTRY_BYTES * entries)
-            if page <= most:
-                check_pages(read_pages(read_at, chunk, most), footer.leaves[leaf])
-                if footer.leaves[leaf].repetitions and VALUE_BYTES * chunk.values > most:
-                    values = longest_row(read_pages(read_at, chunk, most), footer.leaves[leaf])
-        except Unusual:
-            pass
-        except Damage as error:
-            raise Damage(str(error), column=".".join(footer.leaves[leaf].path)) from error
-        rooms[name] = Room(max(rooms[name].page, page), max(rooms[name].values, values))
+    rooms = {}
+    for name in names:
+        leaves = footer.leaves_of[name]
+        found = []
+        for leaf in leaves:
+            try:
+                found.append(_room_of(read_at, _chunk_of(footer, group, leaf), footer.leaves[leaf], most))
+            except Unusual:
+                found.append(Room())
+            except Damage as error:
+                raise Damage(str(error), column=".".join(footer.leaves[leaf].path)) from error
+        page, values, texts, _ = zip(*found, strict=True) if found else ((0,), (0,), (0,), ())
+        rooms[name] = Room(max(page), max(values), sum(texts), len(found) == 1 and found[0].coded)
     return rooms
+
+
+def room_by_footer(footer: ParquetFooter, group: int, name: str, most: int, text: int) -> Room | None:
+    """What must be held of a column, if its footer rules out more than ``most`` bytes, or ``text`` for its texts."""
+    coded = False
+    for leaf, chunk in ((footer.leaves[leaf], footer.chunk(group, leaf)) for leaf in footer.leaves_of[name]):
+        if chunk.stored_bytes > most or (leaf.repetitions and VALUE_BYTES * chunk.values > most):
+            return None
+        if leaf.physical not in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"):
+            continue
+        coded = any(encoding.endswith("DICTIONARY") for encoding in chunk.encodings)
+        expands = coded or "DELTA_BYTE_ARRAY" in chunk.encodings
+        once = (
+            coded and len(leaf.path) == 1 and leaf.physical == "BYTE_ARRAY" and CODED_TIMES * chunk.stored_bytes <= text
+        )
+        if expands and not once and chunk.stored_bytes * chunk.values > text:
+            return None
+    return Room(coded=coded)
+
+
+def _room_of(read_at: Callable[[int, int], bytes], chunk: Chunk, leaf: Leaf, most: int) -> Room:
+    """What must be held of a column chunk at once."""
+    page = values = text = 0
+    encodings = set()
+    for each in read_pages(read_at, chunk, most, bodies=False):
+        count, size = each.header[head.COUNT], each.header[head.STORED_SIZE]
+        page = max(page, each.header[head.SIZE], size + ENTRY_BYTES * count * each.is_dictionary)
+        if not each.is_dictionary:
+            encodings.add(each.header[head.ENCODING])
+            text = max(text, -(-size // max(1, count)))
+    coded = bool(encodings) and all(map(is_of_dictionary, encodings))
+    if leaf.physical != "BYTE_ARRAY":
+        text = leaf.type_size if leaf.physical == "FIXED_LEN_BYTE_ARRAY" else 0
+    if page <= most:
+        check_pages(read_pages(read_at, chunk, most), leaf)
+        if leaf.physical == "BYTE_ARRAY" and (len(leaf.path) > 1 or not coded):
+            deltas = DELTAS in encodings
+            text = max(text, longest_text(read_pages(read_at, chunk, most), leaf, deltas=deltas))
+        if leaf.repetitions and max(VALUE_BYTES, text) * chunk.values > most:
+            values = longest_row(read_pages(read_at, chunk, most), leaf)
+    return Room(page, values, text * max(1, values), coded and len(leaf.path) == 1)
 
 
 def _chunk_of(footer: ParquetFooter, group: int, leaf: int) -> Chunk:

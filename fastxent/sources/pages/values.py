@@ -13,18 +13,20 @@ from fastxent.kernels.parquet.compiled import compiled
 from fastxent.sources.pages.damage import Damage, Unusual
 from fastxent.sources.pages.footer import ENCODINGS, Leaf
 from fastxent.sources.pages.pages import Page
+from fastxent.sources.pages.text_sizes import longest_entry, longest_of_deltas
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-__all__ = ["CARRIERS", "check_pages", "longest_row", "values_of"]
+__all__ = ["CARRIERS", "DELTAS", "check_pages", "is_of_dictionary", "longest_row", "longest_text", "values_of"]
 
 #: Types of numbers, and what their bit patterns travel as.
 CARRIERS = {"FLOAT": "uint32", "DOUBLE": "uint64", "INT32": "uint32", "INT64": "uint64"}
 _PLAIN, _DICTIONARY, _SPLIT = (ENCODINGS.index(name) for name in ("PLAIN", "RLE_DICTIONARY", "BYTE_STREAM_SPLIT"))
 _OLD_DICTIONARY, _RLE = ENCODINGS.index("PLAIN_DICTIONARY"), ENCODINGS.index("RLE")
+DELTAS = ENCODINGS.index("DELTA_BYTE_ARRAY")
 _SIZES = {"INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
 
 
@@ -131,6 +133,11 @@ def _levels(page: Page, leaf: Leaf) -> tuple[NDArray[np.uint8] | None, NDArray[n
     return found[0], found[1], body
 
 
+def is_of_dictionary(encoding: int) -> bool:
+    """Whether values of an encoding are places in a dictionary."""
+    return encoding in (_DICTIONARY, _OLD_DICTIONARY)
+
+
 def check_pages(pages: Iterable[Page], leaf: Leaf) -> None:
     """Look at the first page of values as far as it can be understood: levels, and values that use up their bytes.
 
@@ -155,7 +162,7 @@ def check_pages(pages: Iterable[Page], leaf: Leaf) -> None:
                 if count < 0:
                     raise Damage("the levels of a page are not as many as its values")
         count = page.header[head.COUNT] if definitions is None else count
-        if page.header[head.ENCODING] in (_DICTIONARY, _OLD_DICTIONARY):
+        if is_of_dictionary(page.header[head.ENCODING]):
             _taken_nothing(rest, count, entries)
         elif page.header[head.ENCODING] in (_PLAIN, _SPLIT):
             _check_values(rest, count, leaf)
@@ -179,6 +186,25 @@ def longest_row(pages: Iterable[Page], leaf: Leaf) -> int:
         if found < 0:
             raise Damage("the levels of a page are not as many as its values")
         longest = max(longest, int(found))
+    return longest
+
+
+def longest_text(pages: Iterable[Page], leaf: Leaf, *, deltas: bool) -> int:
+    """The bytes of the longest text that pages of few bytes may hold: of a dictionary, or in ``deltas``.
+
+    Raises:
+        Damage: a page has fewer bytes than its texts.
+        Unusual: the levels cannot be understood here.
+    """
+    longest = 0
+    for page in pages:
+        count = page.header[head.COUNT]
+        if page.is_dictionary:
+            longest = max(longest, longest_entry(page.body, count))
+        elif not deltas:
+            break
+        elif page.header[head.ENCODING] == DELTAS:
+            longest = max(longest, longest_of_deltas(_levels(page, leaf)[2], count))
     return longest
 
 

@@ -21,6 +21,8 @@ __all__ = ["count_kept"]
 
 #: Rows of the filter's columns that are looked at at a time.
 COUNT_ROWS = 1 << 16
+#: Bytes of these, before compression.
+COUNT_BYTES = 4 << 20
 
 
 def count_kept(
@@ -30,15 +32,25 @@ def count_kept(
     if filter.keeps_all is not None:
         return footer.rows if filter.keeps_all else (0,) * len(footer.rows)
     possible = _possible(filter, groups.dataset.open_files.get(plan.file), plan.file.name, footer.schema)
-    plan = replace(plan, columns=filter.columns, rows=COUNT_ROWS)
+    plan = replace(plan, columns=filter.columns)
     counts = [0] * len(footer.rows)
     for group, rows in enumerate(footer.rows):
         if rows and (possible is None or group in possible):
+            step = min(COUNT_ROWS, COUNT_BYTES * rows // _stored_bytes(footer, group, filter.columns))
+            batches = groups.batches(replace(plan, rows=max(1, step)), group)
             try:
-                counts[group] = sum(len(filter.chosen(b)) for b in groups.batches(plan, group) if b.num_rows)
+                counts[group] = sum(filter.count(batch) for batch in batches if batch.num_rows)
             except SourceError as error:
                 left_out.add(error, None)
     return tuple(counts)
+
+
+def _stored_bytes(footer: Footer, group: int, columns: tuple[str, ...]) -> int:
+    """The bytes of some columns of a row group before compression, 1 at least."""
+    parquet = footer.parquet
+    assert parquet is not None
+    leaves = [leaf for name in columns for leaf in parquet.leaves_of[name]]
+    return max(1, sum(parquet.chunk(group, leaf).stored_bytes for leaf in leaves))
 
 
 def _possible(filter: BoundFilter, file: Any, path: str, schema: Any) -> set[int] | None:

@@ -6,7 +6,7 @@ handed out already are left away by their number, so none is lost and none comes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,18 +17,21 @@ from fastxent.sources.dataset import retry
 from fastxent.sources.dataset.dataset import Dataset
 from fastxent.sources.dataset.files import DataFile
 from fastxent.sources.dataset.footer import INT96, unreachable
+from fastxent.sources.decode.pieces import TEXT_BYTES
 from fastxent.sources.pages.damage import Damage, Unusual
+from fastxent.sources.pages.footer import ParquetFooter
 from fastxent.sources.pages.row_group import (
     VALUE_BYTES,
     Room,
     check_columns,
     fast_columns,
     read_columns,
+    room_by_footer,
     side_by_side,
 )
 from fastxent.sources.parquet import wide_groups
 from fastxent.sources.per_thread import PerThread
-from fastxent.sources.read_errors import LARGEST, check_damage, check_room, first_line
+from fastxent.sources.read_errors import ALLOWANCE, LARGEST, check_damage, check_room, first_line
 
 __all__ = ["ReadPlan", "RowGroups"]
 
@@ -42,6 +45,8 @@ REMOTE_BYTES = 1 << 20
 FAST_COLUMNS = 24
 #: Columns up to which pages are looked at before pyarrow reads them: 10 us a page.
 CHECKED_COLUMNS = 64
+#: Bytes of the texts of a batch that there are whatever the memory.
+LEAST_TEXT = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class ReadPlan:
         stamp: when the file was changed last; None does not look.
         fast: the columns that may be read from their pages, and how many values a row of lists has.
         loose: those of them whose values may lie at any address, for nothing but kernels looks at them.
+        coded: the columns that are read as dictionaries.
     """
 
     file: DataFile
@@ -67,6 +73,7 @@ class ReadPlan:
     stamp: tuple[int, int] | None = None
     fast: Mapping[str, int] = field(default_factory=dict)
     loose: tuple[str, ...] = ()
+    coded: tuple[str, ...] = ()
 
 
 class RowGroups:
@@ -84,7 +91,7 @@ class RowGroups:
         self._memory, self._most = memory, most
         self._checksums = verify_checksums
         self._last = PerThread()
-        #: columns that are read as dictionaries
+        #: columns that are read as dictionaries where they are stored so
         self.dictionaries: list[str] = []
         #: which way each row group of each file was read, "pages" or "pyarrow"
         self.ways: dict[tuple[str, int], str] = {}
@@ -170,10 +177,9 @@ class RowGroups:
             plan.file.check_unchanged(plan.stamp)
         footer = self.dataset.footer(plan.file).parquet
         assert footer is not None
-        if not plan.file.is_remote and len(plan.columns) <= CHECKED_COLUMNS:
-            read_at = self.dataset.open_files.get(plan.file).read_at
-            rooms = check_columns(read_at, footer, group, plan.columns, self._memory // 2)
-            plan = replace(plan, rows=self._rows(plan, group, rooms))
+        rooms = self._rooms(plan, group, footer)
+        coded = tuple(name for name in self.dictionaries if name in rooms and rooms[name].coded)
+        plan = replace(plan, rows=self._rows(plan, group, rooms, coded), coded=coded)
         reader = self._reader(plan)
         if len(plan.columns) == 1:
             return _batches(reader, plan.rows, group, plan.columns)
@@ -188,8 +194,19 @@ class RowGroups:
         blocks = blocks_in(self._memory // 4) if held else blocks
         return wide_groups.in_blocks(blocks, lambda block: _batches(reader, plan.rows, group, block), held=held)
 
-    def _rows(self, plan: ReadPlan, group: int, rooms: Mapping[str, Room]) -> int:
-        """Rows of a batch of which every one may be as long as the longest.
+    def _rooms(self, plan: ReadPlan, group: int, footer: ParquetFooter) -> dict[str, Room]:
+        """What must be held of every column: local pages are looked at, others where the footer leaves a doubt."""
+        half, most = self._memory // 2, max(self._most, ALLOWANCE)
+        known: dict[str, Room | None] = {}
+        if plan.file.is_remote or len(plan.columns) > CHECKED_COLUMNS:
+            known = {name: room_by_footer(footer, group, name, most, half) for name in plan.columns}
+        asked = [name for name in plan.columns if known.get(name) is None]
+        read_at = self.dataset.open_files.get(plan.file).read_at
+        looked = check_columns(read_at, footer, group, asked, max(half, ALLOWANCE))
+        return {name: room for name, room in known.items() if room is not None} | looked
+
+    def _rows(self, plan: ReadPlan, group: int, rooms: Mapping[str, Room], coded: Collection[str]) -> int:
+        """Rows of a batch of which every one may be as long as the longest; texts are ``coded``, or written out.
 
         Raises:
             OutOfMemoryError: a page or a row takes more than a reader may hold.
@@ -198,26 +215,32 @@ class RowGroups:
             check_room("a page of it", room.page, self._most, plan.file.name, group, name)
             what = f"a row of {room.values:,} values"
             check_room(what, VALUE_BYTES * room.values, self._most, plan.file.name, group, name)
+            if name not in coded:
+                check_room("a text of it", room.text, self._most, plan.file.name, group, name)
         longest = VALUE_BYTES * max(room.values for room in rooms.values())
-        return max(1, min(plan.rows, self._memory // longest)) if longest else plan.rows
+        texts = sum(room.text for name, room in rooms.items() if name not in coded)
+        rows = min(
+            self._memory // max(1, longest), max(LEAST_TEXT, min(TEXT_BYTES, self._memory // 8)) // max(1, texts)
+        )
+        return max(1, min(plan.rows, rows))
 
     def _reader(self, plan: ReadPlan) -> Any:
         """This thread's reader of the file; the last one is kept, unless it reads other columns as dictionaries."""
         key = self._key(plan)
         if self._last.key != key:
             self._last.clear()
-            self._last.keep(key, self._open(plan.file, plan.largest))
+            self._last.keep(key, self._open(plan.file, plan.largest, plan.coded))
         return self._last.value
 
     def _key(self, plan: ReadPlan) -> tuple[str, ...]:
         """What a reader that is kept is for."""
-        return plan.file.name, *self.dictionaries
+        return plan.file.name, *plan.coded
 
     def _close(self, file: DataFile) -> None:
         self._last.clear()
         self.dataset.open_files.drop(file)
 
-    def _open(self, file: DataFile, largest: int, *, known: bool = True) -> Any:
+    def _open(self, file: DataFile, largest: int, coded: Sequence[str] = (), *, known: bool = True) -> Any:
         """A reader. Remote row groups are fetched at once if they are small beside the memory, else in pieces."""
         at_once = file.is_remote and largest <= self._memory // 2
         return pq.ParquetFile(
@@ -227,7 +250,7 @@ class RowGroups:
             buffer_size=0 if at_once else _read_bytes(file),
             coerce_int96_timestamp_unit=INT96,
             page_checksum_verification=self._checksums,
-            read_dictionary=self.dictionaries or None,
+            read_dictionary=list(coded) or None,
         )
 
     def _blame(self, plan: ReadPlan, group: int, error: BaseException, attempts: retry.Attempts) -> SourceError:

@@ -12,9 +12,6 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from fastxent.base.errors import SourceError
 from fastxent.data.batch import Batch
 from fastxent.sources.dataset.dataset import Dataset
@@ -22,6 +19,7 @@ from fastxent.sources.dataset.footer import Footer
 from fastxent.sources.dataset.members import Member, find_members
 from fastxent.sources.dataset.reading import Reading, decode_batch, nothing, row_bytes
 from fastxent.sources.decode.labels import is_text
+from fastxent.sources.decode.pieces import text_pieces
 from fastxent.sources.filter import BoundFilter, Filter
 from fastxent.sources.parquet.kept_rows import count_kept
 from fastxent.sources.parquet.row_groups import ReadPlan, RowGroups
@@ -152,7 +150,7 @@ class ParquetSource(Source):
             if file.filter is not None:
                 batch, numbers = file.filter.apply(batch, row)
             row += count
-            for lo, piece in _pieces(batch, max(64 << 10, min(BATCH_BYTES, self._memory // 8))):
+            for lo, piece in text_pieces(batch, max(64 << 10, min(BATCH_BYTES, self._memory // 8))):
                 yield decode_batch(
                     file.reading, piece, path=path, first_row=offset + lo, first_id=file.first_id + offset + lo,
                     row_group=group, numbers=None if numbers is None else numbers[lo : lo + piece.num_rows],
@@ -192,21 +190,24 @@ class ParquetSource(Source):
         if filter is not None:
             self.stored = {member.file.name: member.footer.num_rows for member in members}
         width = row_bytes(first, schema)
-        texts = [name for name in first.selection.extra if name in schema.names and is_text(schema.field(name).type)]
+        bound = [
+            None if filter is None else filter.bind(each.schema, of.constants, file.name) for file, each, of in members
+        ]
+        beside = (*first.selection.extra, *(() if bound[0] is None else bound[0].columns))
+        texts = [name for name in beside if name in schema.names and is_text(schema.field(name).type)]
         if texts:  # as dictionaries: a text that is stored once is held once
             self._groups.dictionaries = [*dict.fromkeys([*self._groups.dictionaries, *texts])]
             width += max(_text_bytes(member.footer) for member in members)
         if first.flattens:
             width += ELEMENT_BYTES * max(_text_bytes(member.footer) for member in members)
         rows = self._batch_rows(first, width)
-        for file, footer, reading in members:
+        for (file, footer, reading), rows_kept in zip(members, bound, strict=True):
             read = ReadPlan(file, reading.columns, rows, footer.largest, width, file.planned_stamp)
             plan = FilePlan(read, reading, self.num_rows, tuple(accumulate(footer.rows, initial=0)), footer.rows)
-            if filter is not None:
-                bound = filter.bind(footer.schema, reading.constants, file.name)
-                read = replace(read, columns=tuple(dict.fromkeys([*read.columns, *bound.columns])))
-                kept = count_kept(bound, read, footer, self._groups, self._left_out)
-                plan = replace(plan, read=read, filter=bound, kept=kept)
+            if rows_kept is not None:
+                read = replace(read, columns=tuple(dict.fromkeys([*read.columns, *rows_kept.columns])))
+                kept = count_kept(rows_kept, read, footer, self._groups, self._left_out)
+                plan = replace(plan, read=read, filter=rows_kept, kept=kept)
             fast = self._groups.fast_columns(file, plan.read.columns, _lists(reading, plan.filter))
             loose = reading.predictions if filter is None else ()
             plan = replace(plan, read=replace(plan.read, fast=fast, loose=loose))
@@ -228,15 +229,6 @@ def _lists(reading: Reading, filter: BoundFilter | None) -> dict[str, int]:
     seen = {*selection.extra, *(() if filter is None else filter.columns)}
     names = () if selection.is_topk or reading.flattens else (*reading.predictions[:1], selection.target)
     return {name: max(1, reading.num_classes) for name in names if name is not None and name not in seen}
-
-
-def _pieces(batch: Any, budget: int) -> Iterator[tuple[int, Any]]:
-    """The batch in pieces, with their first rows, whose texts take about ``budget`` bytes if they are written out."""
-    texts = [column for column in batch.columns if pa.types.is_dictionary(column.type) and is_text(column.type)]
-    nbytes = sum(pc.sum(pc.binary_length(each.dictionary).take(each.indices)).as_py() or 0 for each in texts)
-    step = max(1, batch.num_rows * budget // max(budget, nbytes))
-    for lo in range(0, batch.num_rows, step):
-        yield lo, batch.slice(lo, step)
 
 
 def _text_bytes(footer: Footer) -> int:
