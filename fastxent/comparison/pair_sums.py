@@ -18,7 +18,7 @@ from fastxent.base.text import group_name
 from fastxent.comparison.cluster_sums import ClusterSums
 from fastxent.comparison.differences import Outcome, Pairing, PairSums, runs
 from fastxent.comparison.long_values import is_stand_in
-from fastxent.comparison.paired_statistics import COLUMNS, PairedStatistics, RowScores, Squares
+from fastxent.comparison.paired_statistics import PairedStatistics, RowScores, Squares
 from fastxent.comparison.pairing import Pairs, exact_values, short_name
 from fastxent.comparison.sign_flip import sign_flip_test
 from fastxent.data.spec import Spec
@@ -138,11 +138,11 @@ class Joined:
         return self.pairs.stream(order, weighted=self._weighted, scores=True, beside=beside)
 
     def _row_scores(self, batch: Any) -> RowScores:
-        columns = {name: [np.array(batch[short_name(name, side)]) for side in "ab"] for name in COLUMNS}
+        label = np.array(batch[short_name("label", "a")])
+        said, confidence = (_of_both(batch, name) for name in ("said", "confidence"))
         a, b = (batch[name].to_numpy(zero_copy_only=False) for name in ("ca", "cb"))
         weight = np.ldexp(np.array(batch["x"]), -self._power) if self._weighted else None
-        (label, _), said, confidence = (columns[name] for name in COLUMNS)
-        return RowScores(label, (said[0], said[1]), (confidence[0], confidence[1]), (a, b), weight)
+        return RowScores(label, said, confidence, (a, b), weight)
 
     def permuted(
         self, outcomes: dict[str, Outcome], permutations: int, seed: int, group: str | None = None
@@ -199,6 +199,11 @@ class _Collected(ClusterSums):
         """Those that have come since."""
         found, self._sums = np.concatenate([np.zeros(0), *self._sums]), []
         return found
+
+
+def _of_both(batch: Any, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What both sides say of the rows."""
+    return np.array(batch[short_name(name, "a")]), np.array(batch[short_name(name, "b")])
 
 
 def _codes(column: Any) -> tuple[NDArray[np.int64], list[Any]]:

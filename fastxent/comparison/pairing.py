@@ -101,7 +101,8 @@ class Pairs:
         """Make the table that everything else asks."""
         condition = " AND ".join(f"a.{key} = b.{key}" for key in self.keys)
         keys = ", ".join(f"coalesce(a.{key}, b.{key}) AS {key}" for key in self.keys)
-        own = ", ".join(f"{side}.{name} AS {short_name(name, side)}" for side in "ab" for name in self._own)
+        said = [(side, name) for side in "ab" for name in _said(self._own, side)]
+        own = ", ".join(f"{side}.{name} AS {short_name(name, side)}" for side, name in said)
         carried = "".join(f"a.{name}, " for name in self._carried)
         self._run(
             f"""CREATE TABLE pairs AS
@@ -142,7 +143,7 @@ class Pairs:
         ``scores``: what sides say beside their losses; ``beside``: other columns.
         """
         sort = f" ORDER BY {', '.join(order)}" if order else ""
-        more = [short_name(name, side) for side in "ab" for name in COLUMNS] if scores else []
+        more = [short_name(name, side) for side in "ab" for name in _said(COLUMNS, side)] if scores else []
         columns = ["la", "lb", "ca", "cb", *(("s", "x") if weighted else ()), *more, *order, *beside]
         return self._batches(f"SELECT {', '.join(columns)} FROM pairs WHERE {self._counted}{sort}")
 
@@ -235,6 +236,11 @@ class Pairs:
 
 #: Both sides have the row and have scored it.
 _BOTH = f"fa = {int(Status.SCORED)} AND fb = {int(Status.SCORED)}"
+
+
+def _said(names: Sequence[str], side: str) -> list[str]:
+    """The columns of a side that pairs have: the label of a row is the same on both."""
+    return [name for name in names if side == "a" or name != "label"]
 
 
 def short_name(name: str, side: str) -> str:
