@@ -185,3 +185,5 @@ def test_pages_are_built_without_warnings_and_load_nothing(tmp_path: Path) -> No
     for page in pages:
         text = page.read_text(encoding="utf-8")
         assert not re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=\"https?://", text), page.name
+    for sheet in (tmp_path / "html").rglob("*.css"):
+        assert not re.findall(r"url\(['\"]?(?:https?:)?//|@import", sheet.read_text(encoding="utf-8")), sheet.name
