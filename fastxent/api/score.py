@@ -115,7 +115,8 @@ def score(
         out_path: the file to write: Parquet, or CSV or TSV if it is named so (``rows.csv``, ``rows.tsv.gz``); None: the
             rows are returned as an Arrow table. A directory (one that exists, or a path that ends in a slash) gets one
             output for every input file, at the input's place below the directory that all inputs share; those that an
-            earlier run has finished, of inputs that have not changed since, are not done again.
+            earlier run has finished, of inputs that have not changed since, are not done again. Files and directories
+            may lie in an object store (``s3://bucket/rows/``).
         target: name of the column with the targets; without ``data`` an array (or path) of class indices (n,), of
             distributions (n, C), or of 0 and 1.
         logits: name of the column with the scores: a list, a packed or a struct column; or a list of names or a glob

@@ -72,7 +72,8 @@ class RowOutput:
         "the file to write: Parquet, or CSV or TSV if it is named so (``rows.csv``, ``rows.tsv.gz``); None: the rows "
         "are returned as an Arrow table. A directory (one that exists, or a path that ends in a slash) gets one output "
         "for every input file, at the input's place below the directory that all inputs share; those that an earlier "
-        "run has finished, of inputs that have not changed since, are not done again.",
+        "run has finished, of inputs that have not changed since, are not done again. Files and directories may lie in "
+        "an object store (``s3://bucket/rows/``).",
         flag="-o --output",
         metavar="FILE|DIR/",
         brief="Parquet, .csv or .tsv (.gz, .zst) file to write; or a directory, with one file for each input file.",

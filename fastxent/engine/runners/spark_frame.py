@@ -40,9 +40,8 @@ class SparkFrame(Runner):
 
     def __init__(self, runner: Any) -> None:
         if runner is not None and library(runner) != "pyspark":
-            raise UsageError(
-                f"data: a DataFrame of Spark is scored by Spark's own workers; leave out runner={runner!r}"
-            )
+            said = "data: a DataFrame of Spark is scored by Spark's own workers"
+            raise UsageError(f"{said}; leave out runner={runner!r}")
         self.name = "spark"
 
     def results(self, work: Work, chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, Part]]:
@@ -54,8 +53,7 @@ class SparkFrame(Runner):
             found = blocks.applyInArrow(_in_sequence, PARTS).collect()
         none = -1, 0, Scored(work.plan.new_totals())
         _, _, whole = _sequence([none, *((number, rows, pickle.loads(part)) for number, rows, part in found)])
-        for chunk in chunks:
-            yield chunk, whole
+        yield chunks[0], whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +142,9 @@ def _packed(number: int, rows: int, part: Part) -> Any:
 @contextmanager
 def _cancelled(session: Any) -> Iterator[None]:
     """Spark gives up what is begun here if it ends in an error, or in Ctrl-C."""
-    tag = f"fastxent-{uuid.uuid4().hex}"
-    session.addTag(tag)
+    session.addTag(tag := f"fastxent-{uuid.uuid4().hex}")
     try:
         yield
-    except BaseException:
-        session.interruptTag(tag)
-        raise
     finally:
+        session.interruptTag(tag)  # nothing is left to do, or it is over
         session.removeTag(tag)
