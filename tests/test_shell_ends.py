@@ -47,6 +47,43 @@ def test_a_closed_standard_output_is_an_error(data, more):
     assert b"standard output" in done.stderr
 
 
+SPEAKING = {
+    "evaluate": "$X evaluate {data} {asked}",
+    "score": "$X score {data} {asked} --overwrite -o {folder}/scores.parquet",
+    "score as JSON": "$X score {data} {asked} --overwrite -o {folder}/scores.parquet --json -",
+    "compare": "$X compare {data} {data} {asked} --by-order",
+    "compare as JSON": "$X compare {data} {data} {asked} --by-order --json -",
+    "compare of long ids": "$X compare {data} {data} {asked} --by-order --group-by g",
+    "merge": "$X merge {folder}/state.fxt",
+    "merge as JSON": "$X merge {folder}/state.fxt --json -",
+    "inspect": "$X inspect {data}",
+    "convert": "$X convert {data} {folder}/other.parquet --overwrite --logits p --target y",
+    "doctor": "$X doctor",
+    "help": "$X --help",
+    "version": "$X --version",
+}
+
+
+@pytest.mark.parametrize("name", SPEAKING)
+def test_no_command_says_that_it_went_well_where_nobody_could_hear_it(data, tmp_path, name):
+    asked = "--logits p --target y --task binary"
+    if "merge" in name:
+        assert shell(f"$X evaluate {data} {asked} --state {tmp_path}/state.fxt").returncode == 0
+    line = SPEAKING[name].format(data=data, asked=asked, folder=tmp_path)
+    done = shell(f"{line} >&-")
+    assert done.returncode == 3, done.stderr
+    assert b"standard output: cannot be written" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_long_values_are_cut_short_in_every_table(data):
+    asked = "--logits p --target y --task binary"
+    done = shell(f"$X compare {data} {data} {asked} --by-order --group-by g")
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.decode().splitlines())) < 400
+    assert len(done.stdout) < 10_000
+
+
 def test_a_closed_standard_error_changes_nothing(data):
     done = shell(command(data, "--json -", "2>&-"))
     assert done.returncode == 0
