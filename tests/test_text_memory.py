@@ -34,6 +34,8 @@ CALLS = {
     "compare group_by": 'fx.compare(path, path, "y", **common, by_order=True, group_by="g")',
     "compare cluster_by": 'fx.compare(path, path, "y", **common, by_order=True, cluster_by="g")',
 }
+#: What stands beside the bound: the row group that `score` gathers; the join, and what threads gather for it.
+BESIDE = {"score": 128, "compare": 64 + 64}
 KINDS = {
     "once": ("group_by", "cluster_by", "keep", "filter", "score", "compare group_by", "compare cluster_by"),
     "in every row": ("cluster_by", "keep", "filter", "compare on", "compare cluster_by"),
@@ -91,7 +93,8 @@ def folder(tmp_path_factory):
 def test_peak_memory(folder, kind, way):
     small, large = (str(next(folder.glob(f"{kind}-{name}.*"))) for name in ("small", "large"))
     grown = int(python(RUN.format(call=CALLS[way], small=small, large=large)))
-    assert grown < 64 + 64, f"{grown} MiB for {ROWS * 10_000 >> 20} MiB of text"
+    most = 64 + 64 + BESIDE.get(way.split()[0], 0)
+    assert grown < most, f"{grown} MiB for {ROWS * 10_000 >> 20} MiB of text"
 
 
 def test_groups_of_long_values_are_refused_before_they_fill_the_memory(folder):
