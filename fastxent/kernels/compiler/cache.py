@@ -28,7 +28,6 @@ from typing import Any
 import llvmlite
 import numba
 from numba.core.caching import FunctionCache, NullCache
-from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
 __all__ = ["cache_folder", "is_safe", "kernel_cache", "source_digest", "watch_compiling"]
@@ -228,8 +227,8 @@ def kernel_cache(function: Callable[..., Any], name: str, rebuild: Callable[[Any
             self._cache_file = _Entries(self._cache_path, name)
 
         def load_overload(self, sig: Any, target_context: Any) -> Any:
-            # Numba's own first imports all that it can compile (0.5 s), of which code that is there needs the runtime.
-            rtsys.initialize(target_context)
+            # Numba's own first imports all that it can compile (0.5 s), and compiles its runtime (0.05 s), which arrays
+            # that are made need: kernels make none.
             compiled = self._load_overload(sig, target_context)
             if compiled is None:
                 _notify()

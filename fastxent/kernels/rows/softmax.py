@@ -473,7 +473,7 @@ def span_raiser(kind: str, full: bool) -> Any:
     sum_of_one, sum_of_two, sum_of_three, sum_of_four = quads(kind, full)
     sum_of_pairs, sum_of_fours = quads(kind, full, 2)[3], quads(kind, full, 4)[3]
 
-    @kernel(variant=f"{held_as(kind)}-{full}", inline="always")
+    @kernel(variant=f"{held_as(kind)}-{full}", forceinline=True)
     def sum_of(scratch, lane, count, quarter, powers):
         """What is there of the four terms of a lane."""
         if lane + 3 * quarter < count:
