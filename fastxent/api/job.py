@@ -232,7 +232,7 @@ def prepare(
         inputs = dataclasses.replace(inputs, data=open_standard_input(inputs.data, inputs.format))
     if inputs.target_file is not None:
         inputs, extra = _with_target_file(inputs, extra)
-    if inputs.data is not None and not (is_paths(inputs.data) or is_table(inputs.data)):
+    if inputs.data is not None and not (is_paths(inputs.data) or is_table(inputs.data) or _are_tables(inputs.data)):
         raise UsageError(
             f"data: expected a path, a list of paths, or a table, got {type(inputs.data).__name__}; arrays go by the "
             "name of what they are, without data: logits= (or probs=, log_probs=), and target="

@@ -203,6 +203,8 @@ def check_names(gates: Iterable[Gate], known: Mapping[str, Any], group_by: Itera
                     raise UsageError(f"--fail-if {gate.text!r}: nothing is grouped by {part!r}{_close(part, columns)}")
                 if path is gate.path and depth == len(path) - 1 and part not in here:
                     raise UsageError(f"--fail-if {gate.text!r}: there is no {part!r}{_close(part, sorted(here))}")
+            if path and path is gate.every and isinstance(here, Mapping):
+                here = next(iter(here.values()), None)  # all of them have the same names
 
 
 def failures(gates: Iterable[Gate], values: Mapping[str, Any]) -> list[str]:

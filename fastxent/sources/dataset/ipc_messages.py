@@ -18,6 +18,8 @@ __all__ = ["Unpacked", "unpacked_sizes"]
 ReadAt = Callable[[int, int], bytes]
 #: Kinds of messages.
 _DICTIONARY, _BATCH = 2, 3
+#: Times its size that a buffer can unpack to, of LZ4 frames and of Zstandard (blocks of 128 KiB in 4 bytes).
+_MOST = (256, 1 << 16)
 
 
 class Unpacked(NamedTuple):
@@ -39,7 +41,7 @@ def unpacked_sizes(read_at: ReadAt, size: int, schema: Any, *, mapped: bool) -> 
     is_file = read_at(6, 0) == b"ARROW1"
     try:
         for place, head in _of_file(read_at, size) if is_file else _of_stream(read_at, size):
-            kind, rows, sizes, packed = _buffers(read_at, place, head)
+            kind, rows, sizes, packed = _buffers(read_at, place, head, size)
             compressed |= packed
             if kind == _DICTIONARY:
                 dictionary = max(dictionary, sum(sizes))
@@ -89,7 +91,7 @@ def _of_file(read_at: ReadAt, size: int) -> Iterator[tuple[int, int]]:
                 yield unpack_from("<qi", footer, vector + 4 + 24 * i)
 
 
-def _buffers(read_at: ReadAt, at: int, head: int) -> tuple[int, int, list[int], bool]:
+def _buffers(read_at: ReadAt, at: int, head: int, whole_file: int) -> tuple[int, int, list[int], bool]:
     """The kind of a message, its rows, the bytes that its buffers take, and whether they are compressed."""
     begin, length = _begin(read_at, at)
     data = read_at(length, at + begin)
@@ -100,15 +102,21 @@ def _buffers(read_at: ReadAt, at: int, head: int) -> tuple[int, int, list[int], 
     batch = _table(data, _field(data, message, 2))
     if kind == _DICTIONARY:
         batch = _table(data, _field(data, batch, 1))
-    rows, packed, place = _field(data, batch, 0), _field(data, batch, 3) > 0, _field(data, batch, 2)
+    rows, packing, place = _field(data, batch, 0), _field(data, batch, 3), _field(data, batch, 2)
+    codec = _field(data, _table(data, packing), 0) if packing else 0
+    most = _MOST[bool(codec and data[codec])]
     vector, sizes = _table(data, place), []
     for i in range(unpack_from("<I", data, vector)[0] if place else 0):
         offset, size = unpack_from("<qq", data, vector + 4 + 16 * i)
-        if packed and size >= 8:
+        if not (0 <= size <= whole_file and 0 <= offset <= whole_file):
+            raise ValueError("a buffer is said to be larger than the file")
+        if packing and size >= 8:
             whole = unpack_from("<q", read_at(8, at + head + offset))[0]
+            if whole > most * size:
+                raise ValueError("a buffer is said to unpack to more than it can")
             size = size - 8 if whole < 0 else whole
         sizes.append(size)
-    return kind, unpack_from("<q", data, rows)[0] if rows else 0, sizes, packed
+    return kind, unpack_from("<q", data, rows)[0] if rows else 0, sizes, packing > 0
 
 
 def _table(data: bytes, at: int) -> int:
