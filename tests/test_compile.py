@@ -170,6 +170,35 @@ def test_a_full_disk_costs_the_next_start_only(compiled, tmp_path):
     assert os.path.isdir(result[3])
 
 
+READ_ONLY = """
+import builtins, errno, io, os, sys
+
+def refused(call):
+    def tried(path, mode="r", *rest, **named):
+        if set("wax+") & set(mode if isinstance(mode, str) else "w") and str(path).startswith({folder!r}):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return call(path, mode, *rest, **named)
+    return tried
+
+builtins.open = io.open = refused(open)
+"""
+
+
+def test_a_folder_that_cannot_be_written_is_read(compiled, cache):
+    """As if it were of an image, or on a file system that is mounted read-only."""
+    folder = Path(cache["NUMBA_CACHE_DIR"])
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    read_only = READ_ONLY.format(folder=str(folder))
+    assert python(read_only + PROGRAM, **cache).split() == ["False", compiled[1], "1", "None"]
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    doctor = (
+        "from fastxent.api.doctor import checkup; facts = checkup(); print(facts['cached_kernels'], facts['problems'])"
+    )
+    said = python(read_only + doctor, **cache)
+    assert int(said.split()[0]) > 0
+    assert "kernels that are not in it are compiled anew in every run" in said
+
+
 def test_a_folder_that_has_gone(tmp_path):
     code = PROGRAM.replace("x = np", "import shutil; shutil.rmtree(cache_folder()); open(cache_folder(), 'w')\nx = np")
     assert python(code, NUMBA_CACHE_DIR=str(tmp_path / "cache")).split()[2] == "0"

@@ -29,15 +29,16 @@ def checkup() -> dict[str, Any]:
 
     from fastxent.base.errors import UsageError
     from fastxent.engine.runners.threads import default_threads
-    from fastxent.kernels.compiler.cache import cache_folder
+    from fastxent.kernels.compiler.cache import cache_folder, read_folders
 
     problems = []
     features = dict(llvm.get_host_cpu_features())
-    folder = cache_folder()
+    folder = next(iter(read_folders()), None)
     if platform.machine() in ("x86_64", "AMD64") and not features.get("fma"):
         problems.append(NO_FMA)
-    if folder is None:
-        problems.append("no cache folder can be written: kernels are compiled anew in every run; set NUMBA_CACHE_DIR")
+    if cache_folder() is None:
+        which = "kernels that are not in it" if folder else "kernels"
+        problems.append(f"no cache folder can be written: {which} are compiled anew in every run; set NUMBA_CACHE_DIR")
     try:
         threads = default_threads()
     except UsageError as error:

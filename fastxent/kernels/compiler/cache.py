@@ -4,8 +4,8 @@ Numba's own notices a change in the file of a function but not in the files of t
 refuses to import where nothing is writable, breaks on a file that was cut short, and may file one
 signature's code under another when two processes save at once. Here the folder is named by a digest of
 all kernel sources and of the compiler's versions, so machine code is never stale; every entry is a file
-of its own with a checksum; where nothing can be written, kernels compile in memory; and folders that
-nobody has started from for a month are removed when a new one is made.
+of its own with a checksum; folders that cannot be written are read, and what is in none compiles in memory;
+and folders that nobody has started from for a month are removed when a new one is made.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import numba
 from numba.core.caching import FunctionCache, NullCache
 from numba.core.serialize import dumps
 
-__all__ = ["cache_folder", "is_safe", "kernel_cache", "source_digest", "watch_compiling"]
+__all__ = ["cache_folder", "is_safe", "kernel_cache", "read_folders", "source_digest", "watch_compiling"]
 
 #: The folder of all kernels, whatever folder below it they are in.
 _HERE = Path(__file__).parent.parent
@@ -49,38 +49,57 @@ def source_digest() -> str:
     return digest.hexdigest()
 
 
-@cache
 def cache_folder() -> str | None:
-    """The folder for compiled code: ``NUMBA_CACHE_DIR``, beside the sources, or the user's cache.
+    """The folder in which compiled code is kept: below ``NUMBA_CACHE_DIR``, beside the sources, or in the user's cache.
 
     None if none of them can be written, or none is safe: what is in it is run, so nobody else may write there, and its
     path does not depend on where a command is started.
     """
+    return _folders()[0]
+
+
+def read_folders() -> tuple[str, ...]:
+    """The folders from which compiled code is taken: where it is kept, and those that others made, as in images.
+
+    These are as safe as that one, and are never written.
+    """
+    return _folders()[1]
+
+
+@cache
+def _folders() -> tuple[str | None, tuple[str, ...]]:
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     named = os.environ.get("NUMBA_CACHE_DIR")
     candidates = [named] if named else [str(_HERE / "__pycache__"), os.path.join(home, "fastxent")]
-    for folder in candidates:
-        if not os.path.isabs(folder):
-            continue
+    kept, others = None, []
+    for folder in filter(os.path.isabs, candidates):
         path = os.path.join(folder, f"kernels-{source_digest()[:16]}")
-        try:
-            new = not os.path.isdir(path)
-            os.makedirs(folder, mode=0o755, exist_ok=True)
-            if new:
-                os.makedirs(path, mode=0o755, exist_ok=True)
-            if not is_safe(path, anybodys=bool(named)):
-                continue
-            # A file that comes and goes shows that the folder can be written, and leaves in its time when it was used.
-            probe = os.path.join(path, f".probe-{uuid.uuid4().hex[:16]}")
-            with open(probe, "wb"):
-                pass
-            os.unlink(probe)
-        except OSError:
-            continue
+        if kept is None and _can_keep(folder, path, anybodys=bool(named)):
+            kept = path
+        elif os.path.isdir(path) and is_safe(path, anybodys=bool(named)):
+            others.append(path)
+    return kept, (*([] if kept is None else [kept]), *others)
+
+
+def _can_keep(folder: str, path: str, *, anybodys: bool) -> bool:
+    """Whether code may be kept in a folder, at a path within it that is made if need be."""
+    try:
+        new = not os.path.isdir(path)
+        os.makedirs(folder, mode=0o755, exist_ok=True)
         if new:
-            _forget(folder)
-        return path
-    return None
+            os.makedirs(path, mode=0o755, exist_ok=True)
+        if not is_safe(path, anybodys=anybodys):
+            return False
+        # A file that comes and goes shows that the folder can be written, and leaves in its time when it was used.
+        probe = os.path.join(path, f".probe-{uuid.uuid4().hex[:16]}")
+        with open(probe, "wb"):
+            pass
+        os.unlink(probe)
+    except OSError:
+        return False
+    if new:
+        _forget(folder)
+    return True
 
 
 def is_safe(path: str, *, anybodys: bool = False) -> bool:
@@ -132,7 +151,7 @@ def _notify() -> None:
 
 
 class _Unkept(NullCache):
-    """In place of a cache where nothing can be written."""
+    """In place of a cache where there is no folder."""
 
     def load_overload(self, sig: Any, target_context: Any) -> None:
         _notify()
@@ -148,9 +167,7 @@ class _Locator:
         os.makedirs(self.get_cache_path(), exist_ok=True)
 
     def get_cache_path(self) -> str:
-        folder = cache_folder()
-        assert folder is not None
-        return folder
+        return read_folders()[0]
 
     def get_source_stamp(self) -> str:
         return source_digest()
@@ -162,30 +179,35 @@ class _Locator:
 class _Entries:
     """The entries of one kernel, a file each: a SHA-256, then the pickled key and machine code it covers."""
 
-    def __init__(self, folder: str, name: str) -> None:
-        self._base = os.path.join(folder, name)
+    def __init__(self, name: str) -> None:
+        self._name = name
 
-    def _path(self, key: Any) -> str:
-        return f"{self._base}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
+    def _file(self, key: Any) -> str:
+        return f"{self._name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
 
     def load(self, key: Any) -> Any:
-        """The machine code for this key; None if there is none, or its file is damaged."""
-        try:
-            data = _read_safely(self._path(key))
-        except OSError:
-            return None
-        if hashlib.sha256(data[32:]).digest() != data[:32]:
-            return None
-        kept_key, code = pickle.loads(data[32:])
-        return code if kept_key == key else None
+        """The machine code for this key; None if there is none, or its files are damaged."""
+        for folder in read_folders():
+            try:
+                data = _read_safely(os.path.join(folder, self._file(key)))
+            except OSError:
+                continue
+            if hashlib.sha256(data[32:]).digest() == data[:32]:
+                kept_key, code = pickle.loads(data[32:])
+                if kept_key == key:
+                    return code
+        return None
 
     def save(self, key: Any, code: Any) -> None:
         """Keep the machine code. A full disk or a folder that has gone costs the next start, not this one."""
-        body = dumps((key, code))
-        unfinished = f"{self._path(key)}.{uuid.uuid4().hex[:16]}"
+        folder = cache_folder()
+        if folder is None:
+            return
+        body, path = dumps((key, code)), os.path.join(folder, self._file(key))
+        unfinished = f"{path}.{uuid.uuid4().hex[:16]}"
         try:
             Path(unfinished).write_bytes(hashlib.sha256(body).digest() + body)
-            os.replace(unfinished, self._path(key))
+            os.replace(unfinished, path)
         except OSError:
             with suppress(OSError):
                 os.unlink(unfinished)
@@ -207,7 +229,7 @@ def kernel_cache(function: Callable[..., Any], name: str, rebuild: Callable[[Any
 
     ``rebuild(target context, payload)`` makes something callable of what was kept; by default Numba's way.
     """
-    if cache_folder() is None:
+    if not read_folders():
         return _Unkept()
 
     class Impl(FunctionCache._impl_class):
@@ -224,7 +246,7 @@ def kernel_cache(function: Callable[..., Any], name: str, rebuild: Callable[[Any
 
         def __init__(self, py_func: Callable[..., Any]) -> None:
             super().__init__(py_func)
-            self._cache_file = _Entries(self._cache_path, name)
+            self._cache_file = _Entries(name)
 
         def load_overload(self, sig: Any, target_context: Any) -> Any:
             # Numba's own first imports all that it can compile (0.5 s), and compiles its runtime (0.05 s), which arrays
