@@ -166,6 +166,8 @@ def test_several_comparisons(files):
     assert "p (Holm)" in out.stdout
     told = json.loads(run("compare", *files, "--on", "id", *HOW, "--json", "-").stdout)
     assert told["comparisons"][files[2]]["delta"]["mean"] == alone.delta.mean
+    wrong = run("compare", *files, "--on", "id", *HOW, "--fail-if", "any(comparisons).dleta < 9")
+    assert (wrong.exit_code, "there is no 'dleta'" in wrong.stderr, wrong.stdout) == (2, True, "")
     gate = run("compare", *files, "--on", "id", *HOW, "--fail-if", "any(comparisons).delta < 9")
     assert gate.exit_code == 1
     assert files[1] in gate.stderr
